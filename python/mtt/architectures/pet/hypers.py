@@ -1,0 +1,58 @@
+"""Options of the Point Edge Transformer, version 1."""
+
+from typing import Literal, Self
+
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from mtt.options.base import OptionsModel
+from mtt.options.training import TrainingHypers as TrainingHypers
+
+
+class ModelHypers(OptionsModel):
+    """Shape and size of a PET model."""
+
+    cutoff: PositiveFloat = 4.5
+    """Radius, in the length unit of the data, within which atoms are neighbors. A smaller one is
+    faster; a larger one sees more of the surroundings."""
+    cutoff_function: Literal["Bump", "Cosine"] = "Bump"
+    """Function that takes the weight of a neighbor smoothly to zero at the cutoff."""
+    cutoff_width: PositiveFloat = 0.5
+    """Width of the shell below the cutoff in which that function falls from one to zero."""
+    d_pet: PositiveInt = 128
+    """Size of the feature vector of each edge; a multiple of num_heads."""
+    d_head: PositiveInt = 128
+    """Width of the output networks that turn features into energies."""
+    d_node: PositiveInt = 256
+    """Size of the feature vector of each atom."""
+    d_feedforward: PositiveInt = 256
+    """Width of the hidden layer of the feed-forward network in each transformer block."""
+    num_heads: PositiveInt = 8
+    """Attention heads per attention layer."""
+    num_attention_layers: PositiveInt = 2
+    """Attention layers within each message-passing layer."""
+    num_gnn_layers: PositiveInt = 2
+    """Message-passing layers. The interaction range is this number times the cutoff."""
+    normalization: Literal["RMSNorm", "LayerNorm"] = "RMSNorm"
+    """Normalization within the transformer blocks."""
+    activation: Literal["SwiGLU", "SiLU"] = "SwiGLU"
+    """Activation of the feed-forward networks."""
+    attention_temperature: PositiveFloat = 1.0
+    """Divides the attention scores: above one spreads attention, below one sharpens it."""
+    transformer_type: Literal["PreLN", "PostLN"] = "PreLN"
+    """Whether normalization comes before (PreLN) or after (PostLN) attention."""
+    featurizer_type: Literal["feedforward", "residual"] = "feedforward"
+    """Energies from the features after the last message-passing layer (feedforward), or summed
+    over what every layer contributes (residual)."""
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> Self:
+        if self.d_pet % self.num_heads != 0:
+            raise ValueError(
+                f"d_pet ({self.d_pet}) must be a multiple of num_heads ({self.num_heads})"
+            )
+        if self.cutoff_width >= self.cutoff:
+            raise ValueError(
+                f"cutoff_width ({self.cutoff_width:g}) must be smaller than "
+                f"cutoff ({self.cutoff:g})"
+            )
+        return self
