@@ -1,0 +1,1 @@
+"""Data: readers, splits, neighbor lists and batches. numpy everywhere except in ``batch``, which makes tensors."""

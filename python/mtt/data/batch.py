@@ -1,0 +1,167 @@
+"""Batches: several structures as the flat tensors that architectures take."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..architectures.graph import Graph
+from .dataset import Dataset, Item
+
+Rotations = Callable[[int, Sequence[int]], NDArray[np.float64]]
+
+
+class Batch(NamedTuple):
+    """S structures with N atoms in all.
+
+    - ``graph``: the input of an architecture's core;
+    - ``energy`` [S] float64: reference energies, NaN where there is none;
+    - ``forces`` [N, 3] in the model's dtype, zero where there are none, and ``forces_mask`` [N] bool;
+    - ``stress`` [S, 3, 3] in the model's dtype, zero where there is none, ``stress_mask`` [S] bool;
+    - ``n_atoms`` [S] int64;
+    - ``volumes`` [S] float64, in length^3; 0 unless all three axes are periodic.
+    """
+
+    graph: Graph
+    energy: torch.Tensor
+    forces: torch.Tensor
+    forces_mask: torch.Tensor
+    stress: torch.Tensor
+    stress_mask: torch.Tensor
+    n_atoms: torch.Tensor
+    volumes: torch.Tensor
+
+
+def collate(
+    dataset: Dataset,
+    indices: Sequence[int] | NDArray[np.int64],
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    rotations: NDArray[np.float64] | torch.Tensor | None = None,
+) -> Batch:
+    """Put structures together, in the order of ``indices``.
+
+    :param dtype: of edge vectors, forces and stress, which are rotated in float64 and rounded once
+    :param rotations: (S, 3, 3), one orthogonal matrix per structure: turns edge vectors, forces and
+        stress. Nothing else depends on the orientation, so neighbor lists stay as they are.
+    """
+    items = [dataset[int(index)] for index in indices]
+    n_atoms = np.array([len(item.species) for item in items], dtype=np.int64)
+    n_edges = np.array([len(item.centers) for item in items], dtype=np.int64)
+    matrices = None if rotations is None else np.asarray(rotations, dtype=np.float64)
+    if matrices is not None and matrices.shape != (len(items), 3, 3):
+        raise ValueError(f"rotations have shape {matrices.shape}, not {(len(items), 3, 3)}")
+    system = np.repeat(np.arange(len(items)), n_atoms)
+    vectors = _cat([item.vectors for item in items], (0, 3))
+    forces, forces_mask = _forces(items, n_atoms)
+    stress = np.stack([_or_zero(item.stress) for item in items]) if items else np.zeros((0, 3, 3))
+    if matrices is not None:
+        edge_system = np.repeat(np.arange(len(items)), n_edges)
+        vectors = _rotate(vectors, matrices[edge_system])
+        forces = _rotate(forces, matrices[system])
+        stress = matrices @ stress @ matrices.transpose(0, 2, 1)
+    first_atom = np.repeat(np.cumsum(n_atoms) - n_atoms, n_edges)
+    first_edge = np.repeat(np.cumsum(n_edges) - n_edges, n_edges)
+
+    def tensor(array: NDArray[np.generic], to: torch.dtype | None = None) -> torch.Tensor:
+        return _move(torch.from_numpy(np.ascontiguousarray(array)).to(to), device)
+
+    graph = Graph(
+        species=tensor(_cat([item.species for item in items], (0,)), torch.int64),
+        system=tensor(system, torch.int64),
+        n_systems=len(items),
+        centers=tensor(_cat([item.centers for item in items], (0,)) + first_atom, torch.int64),
+        neighbors=tensor(_cat([item.neighbors for item in items], (0,)) + first_atom, torch.int64),
+        vectors=tensor(vectors, dtype),
+        reverse=tensor(_cat([item.reverse for item in items], (0,)) + first_edge, torch.int64),
+    )
+    return Batch(
+        graph=graph,
+        energy=tensor(np.array([item.energy for item in items], dtype=np.float64)),
+        forces=tensor(forces, dtype),
+        forces_mask=tensor(forces_mask),
+        stress=tensor(stress, dtype),
+        stress_mask=tensor(np.array([item.stress is not None for item in items], dtype=bool)),
+        n_atoms=tensor(n_atoms),
+        volumes=tensor(np.array([item.volume for item in items], dtype=np.float64)),
+    )
+
+
+def batches(
+    dataset: Dataset,
+    indices: Sequence[int] | NDArray[np.int64],
+    batch_size: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    rotations: Rotations | None = None,
+    num_workers: int = 0,
+    start: int = 0,
+) -> Iterator[Batch]:
+    """Cut ``indices`` into batches, in order; the last one may be smaller.
+
+    :param rotations: called as ``rotations(number, indices)`` for each batch; must be a pure function
+        of its arguments, as those of :func:`mtt.data.random.random_rotations` with a fresh generator
+    :param num_workers: threads that prepare batches ahead; the batches are bitwise the same for any
+        number
+    :param start: number of the first batch to make: the way to resume in the middle of an epoch
+    """
+    order = [int(index) for index in indices]
+    numbers = range(start, -(-len(order) // batch_size))
+
+    def make(number: int) -> Batch:
+        chosen = order[number * batch_size : (number + 1) * batch_size]
+        matrices = None if rotations is None else rotations(number, chosen)
+        return collate(dataset, chosen, dtype, device, matrices)
+
+    if num_workers == 0:
+        yield from map(make, numbers)
+        return
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="mtt-batch") as pool:
+        waiting: list[Future[Batch]] = []
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(make, number))
+                if len(waiting) > 2 * num_workers:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            # The consumer may stop early: what has not begun is dropped.
+            for future in waiting:
+                future.cancel()
+
+
+def _cat(arrays: list[NDArray[np.generic]], empty: tuple[int, ...]) -> NDArray[np.generic]:
+    return np.concatenate(arrays) if arrays else np.zeros(empty, dtype=np.int32)
+
+
+def _forces(
+    items: list[Item], n_atoms: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    known = np.array([item.forces is not None for item in items], dtype=bool)
+    parts = [
+        np.zeros((len(item.species), 3)) if item.forces is None else item.forces for item in items
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 3)), np.repeat(known, n_atoms)
+
+
+def _or_zero(stress: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    return np.zeros((3, 3)) if stress is None else stress
+
+
+def _rotate(vectors: NDArray[np.float64], matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Written out instead of einsum or BLAS: the order of the sums is then the same on every machine, and
+    # the reverse of an edge stays its exact negative.
+    rotated: NDArray[np.float64] = matrices[:, :, 0] * vectors[:, 0:1]
+    rotated += matrices[:, :, 1] * vectors[:, 1:2]
+    rotated += matrices[:, :, 2] * vectors[:, 2:3]
+    return rotated
+
+
+def _move(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

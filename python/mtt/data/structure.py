@@ -1,0 +1,85 @@
+"""One atomic structure with its reference values, in plain numpy."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Target:
+    """Reference values of one energy target.
+
+    - ``value``: the energy of the structure, in the target's energy unit;
+    - ``forces`` (N, 3): minus the gradient of the energy, energy/length; None where the data has none;
+    - ``stress`` (3, 3): derivative by strain over the volume, energy/length^3, ASE's sign; None where
+      the data has none or where the structure is not periodic along all three axes.
+    """
+
+    value: float
+    forces: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One structure of N atoms.
+
+    - ``types`` (N,) int32: atomic types, that is atomic numbers;
+    - ``positions`` (N, 3) float64, in the data's length unit;
+    - ``cell`` (3, 3) float64: lattice vectors as rows; rows of non-periodic axes are zero;
+    - ``pbc`` (3,) bool;
+    - ``targets``: reference values by target name, empty where there are none;
+    - ``source``: where it was read, ``FILE#INDEX`` with the index counted from 0.
+    """
+
+    types: NDArray[np.int32]
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+    targets: dict[str, Target] = field(default_factory=dict)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    @property
+    def volume(self) -> float:
+        """Volume in length^3 of a structure periodic along all three axes, otherwise 0."""
+        return float(abs(np.linalg.det(self.cell))) if self.pbc.all() else 0.0
+
+
+def content_hash(structures: Sequence[Structure]) -> str:
+    """SHA-256 (hex) of what the structures contain, not of the files that they came from.
+
+    Covers the order of the structures, types, positions, cells, periodicity and all targets bit by bit;
+    leaves out ``source``, so that moving or renaming a file changes nothing.
+    """
+    digest = hashlib.sha256(b"mtt structures 1\0")
+    digest.update(len(structures).to_bytes(8, "little"))
+    for structure in structures:
+        _update(digest, structure.types, "<i4")
+        _update(digest, structure.positions, "<f8")
+        _update(digest, structure.cell, "<f8")
+        _update(digest, structure.pbc, "u1")
+        digest.update(len(structure.targets).to_bytes(8, "little"))
+        for name in sorted(structure.targets):
+            target = structure.targets[name]
+            encoded = name.encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+            _update(digest, np.float64(target.value), "<f8")
+            _update(digest, target.forces, "<f8")
+            _update(digest, target.stress, "<f8")
+    return digest.hexdigest()
+
+
+def _update(digest: "hashlib._Hash", array: object, dtype: str) -> None:
+    # The length comes first so that no two different lists of arrays give the same bytes.
+    if array is None:
+        digest.update(b"\xff" * 8)
+        return
+    raw = np.ascontiguousarray(np.asarray(array), dtype=dtype).tobytes()
+    digest.update(len(raw).to_bytes(8, "little"))
+    digest.update(raw)
