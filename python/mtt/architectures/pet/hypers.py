@@ -4,8 +4,10 @@ from typing import Literal, Self
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from mtt.options.base import OptionsModel
-from mtt.options.training import TrainingHypers as TrainingHypers
+from mtt.options.base import Location, OptionsModel, inconsistent
+from mtt.options.training import TrainingHypers
+
+__all__ = ["ModelHypers", "TrainingHypers"]
 
 
 class ModelHypers(OptionsModel):
@@ -46,13 +48,13 @@ class ModelHypers(OptionsModel):
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> Self:
+        problems: list[tuple[Location, str]] = []
         if self.d_pet % self.num_heads != 0:
-            raise ValueError(
-                f"d_pet ({self.d_pet}) must be a multiple of num_heads ({self.num_heads})"
-            )
+            message = f"must be a multiple of num_heads ({self.num_heads}), found {self.d_pet}"
+            problems.append((("d_pet",), message))
         if self.cutoff_width >= self.cutoff:
-            raise ValueError(
-                f"cutoff_width ({self.cutoff_width:g}) must be smaller than "
-                f"cutoff ({self.cutoff:g})"
-            )
+            message = f"must be smaller than cutoff ({self.cutoff:g}), found {self.cutoff_width:g}"
+            problems.append((("cutoff_width",), message))
+        if problems:
+            raise inconsistent(problems)
         return self

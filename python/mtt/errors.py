@@ -1,0 +1,55 @@
+"""The errors that mtt raises on purpose, and the exit code that each one ends the program with."""
+
+from typing import Final
+
+EXIT_OK: Final = 0
+EXIT_BUG: Final = 1
+EXIT_USER: Final = 2
+EXIT_VERIFICATION: Final = 3
+EXIT_INTERRUPTED: Final = 130
+
+
+class MttError(Exception):
+    """Root of every error that mtt raises on purpose; anything else that escapes is a bug."""
+
+    exit_code: int = EXIT_BUG
+
+    def report(self) -> str:
+        """Text for the terminal, without a trailing newline."""
+        return f"error: {self}"
+
+
+class UserError(MttError):
+    """Something that the user can put right: a file, an option, an argument, a full disk.
+
+    ``what`` says what is wrong, ``where`` the file, option or structure it was found in, and
+    ``hint`` what to do next. ``str()`` of the error is one message::
+
+        <what>
+          where: <where>
+          hint: <hint>
+
+    with the lines that are not given left out.
+    """
+
+    exit_code = EXIT_USER
+
+    def __init__(self, what: str, where: str | None = None, hint: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.hint = hint
+        super().__init__(what, where, hint)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where is not None:
+            lines.append(f"  where: {self.where}")
+        if self.hint is not None:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class VerificationFailed(MttError):
+    """A model file did not pass verification; the message names the checks that failed."""
+
+    exit_code = EXIT_VERIFICATION

@@ -1,0 +1,30 @@
+"""Typed options: reading, checking and explaining options.yaml. Imports no torch."""
+
+from mtt.options.base import OptionsModel, parse_slice
+from mtt.options.dataset import (
+    DatasetOptions,
+    GradientOptions,
+    SplitOptions,
+    SystemsOptions,
+    TargetOptions,
+)
+from mtt.options.metadata import Metadata, References
+from mtt.options.model import ArchitectureOptions, Options, options_hash
+from mtt.options.training import LossOptions, TrainingHypers
+
+__all__ = [
+    "ArchitectureOptions",
+    "DatasetOptions",
+    "GradientOptions",
+    "LossOptions",
+    "Metadata",
+    "Options",
+    "OptionsModel",
+    "References",
+    "SplitOptions",
+    "SystemsOptions",
+    "TargetOptions",
+    "TrainingHypers",
+    "options_hash",
+    "parse_slice",
+]

@@ -1,0 +1,103 @@
+"""What all option models share, and the field types that several of them use."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+INCONSISTENT = "inconsistent"
+Location = tuple[str | int, ...]
+
+
+class OptionsModel(BaseModel):
+    """Base of all options: unknown keys are errors, types are not coerced, values are frozen.
+
+    The docstring below a field is its description in the reference page and the JSON schema.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        # fields called `model` are not about pydantic
+        protected_namespaces=(),
+    )
+
+
+def invalid(message: str) -> ValueError:
+    """Error for a field validator: pydantic collects ValueErrors, whatever is wrong."""
+    return ValueError(message)
+
+
+def inconsistent(problems: list[tuple[Location, str]]) -> PydanticCustomError:
+    """Error for a model validator: values that are fine one by one but do not fit together.
+
+    Each problem is a location below the model, at which the message is shown, and the message.
+    """
+    text = "; ".join(message for _, message in problems)
+    # the text is a template for pydantic
+    template = text.replace("{", "(").replace("}", ")")
+    return PydanticCustomError(INCONSISTENT, template, {"problems": problems})  # type: ignore[arg-type]
+
+
+# Paths arrive as text; they are relative to the folder that mtt is run in.
+FilePath = Annotated[Path, Field(strict=False)]
+
+_SLICE = re.compile(r"^\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(:\s*(-?\d+)?\s*)?$")
+
+
+def is_slice(text: str) -> bool:
+    """Whether ``text`` is written as a Python slice: "0:50", "::10", "-100:"."""
+    return _SLICE.match(text) is not None
+
+
+def parse_slice(text: str) -> slice:
+    """The slice that a text such as "0:50" or "::10" stands for.
+
+    Raises ValueError when the text is not a slice or its step is zero.
+    """
+    if not is_slice(text):
+        raise invalid(f"expected a slice such as '0:50' or '::10', found '{text}'")
+    parts = [int(part) if part.strip() else None for part in text.split(":")]
+    if len(parts) == 3 and parts[2] == 0:
+        raise invalid(f"the step of the slice '{text}' must not be zero")
+    return slice(*parts)
+
+
+def _check_indices(value: Any) -> list[int] | str:
+    if isinstance(value, str):
+        parse_slice(value)
+        return value
+    if not isinstance(value, list):
+        raise invalid("expected a list of integers or a slice such as '0:50'")
+    seen: set[int] = set()
+    for index in value:
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise invalid(f"expected a list of integers, found {index!r} in it")
+        if index < 0:
+            raise invalid(f"indices start at 0, found {index}")
+        if index in seen:
+            raise invalid(f"index {index} is given twice")
+        seen.add(index)
+    if not value:
+        raise invalid("the list of indices is empty")
+    return value
+
+
+Indices = Annotated[
+    list[int] | str,
+    PlainValidator(_check_indices),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+                {"type": "string", "pattern": _SLICE.pattern},
+            ]
+        }
+    ),
+]

@@ -1,0 +1,120 @@
+"""Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    WithJsonSchema,
+)
+
+from mtt.options.base import OptionsModel, invalid
+
+Baseline = float | dict[int, float]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_baselines(value: Any) -> dict[str, Baseline]:
+    if not isinstance(value, dict):
+        raise invalid("expected a mapping from targets to energies, as in {energy: -5.0}")
+    return {str(target): _check_baseline(target, one) for target, one in value.items()}
+
+
+def _check_baseline(target: Any, value: Any) -> Baseline:
+    if _is_number(value):
+        return float(value)
+    if not isinstance(value, dict):
+        raise invalid(
+            f"the baseline of '{target}' must be a number or a mapping from atomic types to "
+            f"numbers, as in {{1: -13.6, 6: -1029.0}}"
+        )
+    fixed: dict[int, float] = {}
+    for key, energy in value.items():
+        # JSON, as in a checkpoint, has only text for keys
+        atomic_type = int(key) if isinstance(key, str) and key.isdecimal() else key
+        if not isinstance(atomic_type, int) or isinstance(atomic_type, bool) or atomic_type < 0:
+            raise invalid(f"'{key}' is not an atomic type: write the atomic number")
+        if not _is_number(energy):
+            raise invalid(f"the baseline of atomic type {key} must be a number")
+        fixed[atomic_type] = float(energy)
+    return fixed
+
+
+Baselines = Annotated[
+    dict[str, Baseline],
+    PlainValidator(_check_baselines),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "number"},
+                    {
+                        "type": "object",
+                        "propertyNames": {"pattern": "^[0-9]+$"},
+                        "additionalProperties": {"type": "number"},
+                    },
+                ]
+            },
+        }
+    ),
+]
+
+
+class LossOptions(OptionsModel):
+    """The function that training makes small, and the weight of each quantity in it."""
+
+    type: Literal["mse", "mae", "huber"] = "mse"
+    """Mean squared error, mean absolute error, or the Huber function between the two."""
+    delta: PositiveFloat = 1.0
+    """Error above which the Huber function grows linearly, in units of the target scale."""
+    energy: NonNegativeFloat = 1.0
+    """Weight of the energies."""
+    forces: NonNegativeFloat = 1.0
+    """Weight of the forces."""
+    stress: NonNegativeFloat = 1.0
+    """Weight of the stress (or virial)."""
+
+
+class TrainingHypers(OptionsModel):
+    """How a model is trained; the same for all architectures, which may set other defaults."""
+
+    batch_size: PositiveInt = 16
+    """Structures per optimizer step."""
+    num_epochs: PositiveInt = 1000
+    """Passes over the training set."""
+    learning_rate: PositiveFloat = 1e-4
+    """Highest learning rate, reached at the end of the warm-up."""
+    weight_decay: NonNegativeFloat | None = None
+    """Decoupled weight decay: a number selects AdamW, null plain Adam."""
+    warmup_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    """Part of all steps in which the learning rate rises from zero, before it decays as a
+    cosine."""
+    grad_clip_norm: PositiveFloat = 1.0
+    """Gradients of the weights longer than this are shortened to it."""
+    log_interval: PositiveInt = 1
+    """Epochs between reports."""
+    checkpoint_interval: PositiveInt = 100
+    """Epochs between checkpoints in the run's folder."""
+    scale_targets: bool = True
+    """Train on targets divided by one common scale, fitted to the training set."""
+    atomic_baseline: Baselines = Field(default_factory=dict)
+    """Energies per atom to subtract before training, for targets whose baseline is not to be
+    fitted: one number for all atomic types, or a mapping from atomic number to number."""
+    num_workers: NonNegativeInt = 0
+    """Processes that prepare batches; 0 prepares them in the training process. The result does
+    not depend on it."""
+    rotational_augmentation: bool = True
+    """Rotate every structure at random each time it is trained on."""
+    best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "rmse_prod"
+    """Validation figure by which the best epoch is chosen: the product of the RMSEs or of the
+    MAEs of all quantities, or the loss."""
+    loss: LossOptions = LossOptions()
+    """The loss; a name alone, as in `loss: huber`, is short for `{type: huber}`."""
