@@ -1,1 +1,1 @@
-"""Data: readers, splits, neighbor lists and batches. numpy everywhere except in ``batch``, which makes tensors."""
+"""Data: readers, splits, neighbor lists and batches; only ``batch`` imports torch."""

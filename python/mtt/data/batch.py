@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ class Batch(NamedTuple):
 
     - ``graph``: the input of an architecture's core;
     - ``energy`` [S] float64: reference energies, NaN where there is none;
-    - ``forces`` [N, 3] in the model's dtype, zero where there are none, and ``forces_mask`` [N] bool;
+    - ``forces`` [N, 3] in the model's dtype, zero where there are none, and ``forces_mask`` [N]
+      bool;
     - ``stress`` [S, 3, 3] in the model's dtype, zero where there is none, ``stress_mask`` [S] bool;
     - ``n_atoms`` [S] int64;
     - ``volumes`` [S] float64, in length^3; 0 unless all three axes are periodic.
@@ -66,7 +67,7 @@ def collate(
     first_atom = np.repeat(np.cumsum(n_atoms) - n_atoms, n_edges)
     first_edge = np.repeat(np.cumsum(n_edges) - n_edges, n_edges)
 
-    def tensor(array: NDArray[np.generic], to: torch.dtype | None = None) -> torch.Tensor:
+    def tensor(array: NDArray[Any], to: torch.dtype | None = None) -> torch.Tensor:
         return _move(torch.from_numpy(np.ascontiguousarray(array)).to(to), device)
 
     graph = Graph(
@@ -102,8 +103,9 @@ def batches(
 ) -> Iterator[Batch]:
     """Cut ``indices`` into batches, in order; the last one may be smaller.
 
-    :param rotations: called as ``rotations(number, indices)`` for each batch; must be a pure function
-        of its arguments, as those of :func:`mtt.data.random.random_rotations` with a fresh generator
+    :param rotations: called as ``rotations(number, indices)`` for each batch; must be a pure
+        function of its arguments, as those of :func:`mtt.data.random.random_rotations` with a
+        fresh generator
     :param num_workers: threads that prepare batches ahead; the batches are bitwise the same for any
         number
     :param start: number of the first batch to make: the way to resume in the middle of an epoch
@@ -134,7 +136,7 @@ def batches(
                 future.cancel()
 
 
-def _cat(arrays: list[NDArray[np.generic]], empty: tuple[int, ...]) -> NDArray[np.generic]:
+def _cat(arrays: list[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.zeros(empty, dtype=np.int32)
 
 
@@ -153,8 +155,8 @@ def _or_zero(stress: NDArray[np.float64] | None) -> NDArray[np.float64]:
 
 
 def _rotate(vectors: NDArray[np.float64], matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Written out instead of einsum or BLAS: the order of the sums is then the same on every machine, and
-    # the reverse of an edge stays its exact negative.
+    # Written out instead of einsum or BLAS: the order of the sums is then the same on every
+    # machine, and the reverse of an edge stays its exact negative.
     rotated: NDArray[np.float64] = matrices[:, :, 0] * vectors[:, 0:1]
     rotated += matrices[:, :, 1] * vectors[:, 1:2]
     rotated += matrices[:, :, 2] * vectors[:, 2:3]

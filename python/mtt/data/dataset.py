@@ -18,8 +18,8 @@ class Item(NamedTuple):
     """One structure of N atoms and E pairs, ready to be put in a batch.
 
     ``species`` (N,) int32 are indices into the sorted atomic types; pairs as in
-    :class:`mtt.data.neighbors.Neighbors`; ``energy`` is NaN, ``forces`` and ``stress`` are None where
-    there is no reference; ``volume`` is 0 unless all three axes are periodic.
+    :class:`mtt.data.neighbors.Neighbors`; ``energy`` is NaN, ``forces`` and ``stress`` are None
+    where there is no reference; ``volume`` is 0 unless all three axes are periodic.
     """
 
     species: NDArray[np.int32]

@@ -1,9 +1,9 @@
-"""Full neighbor lists of one structure, in float64, in an order that depends on nothing but the structure."""
+"""Full neighbor lists in float64, in an order that depends on nothing but the structure."""
 
 from typing import NamedTuple
 
 import numpy as np
-import vesin
+import vesin  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from ..errors import UserError
@@ -65,8 +65,8 @@ def neighbor_list(structure: Structure, cutoff: float, max_pairs: int = MAX_PAIR
 def _reverse(
     i: NDArray[np.int64], j: NDArray[np.int64], shifts: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    # The pairs are sorted by (i, j, S). Sorting the reversed pairs (j, i, -S) by the same key lines the
-    # two lists up, since a full list holds the reverse of each of its pairs.
+    # The pairs are sorted by (i, j, S). Sorting the reversed pairs (j, i, -S) by the same key
+    # lines the two lists up, since a full list holds the reverse of each of its pairs.
     order = np.lexsort((-shifts[:, 2], -shifts[:, 1], -shifts[:, 0], i, j))
     matches = (j[order] == i) & (i[order] == j) & (shifts[order] == -shifts).all(axis=1)
     if not matches.all():

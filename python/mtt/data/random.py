@@ -1,8 +1,9 @@
-"""Random numbers as a pure function of (seed, purpose, counters): no global state to save or to lose.
+"""Random numbers as a pure function of (seed, purpose, counters), without any global state.
 
-A resumed run asks for the same numbers by the same arguments, so nothing about randomness needs to be in
-a checkpoint. Only the raw 64-bit output of Philox is used for permutations and rotations, because numpy
-keeps that fixed between releases, while it does not promise it for ``Generator`` methods.
+A resumed run asks for the same numbers by the same arguments, so nothing about randomness needs to
+be in a checkpoint. Only the raw 64-bit output of Philox is used for permutations and rotations,
+because numpy keeps that fixed between releases, while it does not promise it for ``Generator``
+methods.
 """
 
 import hashlib
@@ -31,12 +32,13 @@ def permutation(gen: np.random.Generator, n: int) -> NDArray[np.int64]:
 
 def _uniform(gen: np.random.Generator, n: int) -> NDArray[np.float64]:
     raw = np.asarray(gen.bit_generator.random_raw(n), dtype=np.uint64)
-    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return np.asarray((raw >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def random_rotation(gen: np.random.Generator) -> NDArray[np.float64]:
     """One proper rotation (3, 3) float64, uniform over SO(3)."""
-    return random_rotations(gen, 1)[0]
+    rotation: NDArray[np.float64] = random_rotations(gen, 1)[0]
+    return rotation
 
 
 def random_rotations(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .random import generator, permutation
 
-Part = float | Sequence[int] | NDArray[np.int64] | None
+Indices = Sequence[int] | NDArray[np.int64] | str
+Part = float | Indices | None
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,13 @@ def split(n: int, validation: Part, test: Part, seed: int) -> Split:
     """Divide ``n`` structures. Depends on ``n``, the two requests and ``seed``, on nothing else.
 
     :param n: number of structures that were read for ``training_set``
-    :param validation: a fraction of ``n`` in [0, 1), explicit indices (counted from 0), or None when
-        validation structures come from another file and take none of these
+    :param validation: a fraction of ``n`` in [0, 1), explicit indices (a list counted from 0, or a
+        slice such as "0:50"), or None when validation structures come from another file and take
+        none of these
     :param test: the same for the test set
     :param seed: the seed of the run
-    :raises UserError: for indices out of range, repeated or in both sets, for fractions out of range,
-        and where a set that was asked for, or the training set, would be empty
+    :raises UserError: for indices out of range, repeated or in both sets, for fractions out of
+        range, and where a set that was asked for, or the training set, would be empty
     """
     parts = {"validation_set": validation, "test_set": test}
     taken = {name: _indices(name, part, n) for name, part in parts.items()}
@@ -41,7 +43,7 @@ def split(n: int, validation: Part, test: Part, seed: int) -> Split:
     order = permutation(generator(seed, "split"), n)
     free = order[~claimed[order]]
     for name, part in parts.items():
-        if isinstance(part, float | int) and not isinstance(part, bool):
+        if isinstance(part, float | int):
             count = _count(name, float(part), n)
             taken[name], free = np.sort(free[:count]), free[count:]
     if len(free) == 0:
@@ -54,23 +56,41 @@ def split(n: int, validation: Part, test: Part, seed: int) -> Split:
     return Split(np.sort(free), taken["validation_set"], taken["test_set"])
 
 
+def resolve_indices(indices: Indices | None, n: int, where: str) -> NDArray[np.int64]:
+    """Indices or a slice as int64 positions among ``n``, in the order given; None is all.
+
+    :raises UserError: if a position is out of range or repeated, or if the slice is empty
+    """
+    if indices is None:
+        return np.arange(n, dtype=np.int64)
+    if isinstance(indices, str):
+        numbers = [int(part) if part.strip() else None for part in indices.split(":")]
+        positions = np.arange(n, dtype=np.int64)[slice(*numbers)]
+        if len(positions) == 0:
+            raise UserError(
+                f"the slice '{indices}' selects none of the {n} structures", where=where
+            )
+        return positions
+    positions = np.asarray(indices, dtype=np.int64)
+    if len(positions) == 0:
+        raise UserError("the list of indices is empty", where=where, hint="give at least one index")
+    outside = positions[(positions < 0) | (positions >= n)]
+    if len(outside) > 0:
+        raise UserError(
+            f"index {outside[0]} is out of range: there are {n} structures",
+            where=where,
+            hint=f"indices count from 0, so use 0 to {n - 1}",
+        )
+    values, counts = np.unique(positions, return_counts=True)
+    if (counts > 1).any():
+        raise UserError(f"index {values[counts > 1][0]} is given more than once", where=where)
+    return positions
+
+
 def _indices(name: str, part: Part, n: int) -> NDArray[np.int64]:
     if part is None or isinstance(part, float | int):
         return np.zeros(0, dtype=np.int64)
-    indices = np.asarray(part, dtype=np.int64)
-    if len(indices) == 0:
-        raise UserError("the list of indices is empty", where=name, hint="give at least one index")
-    outside = indices[(indices < 0) | (indices >= n)]
-    if len(outside) > 0:
-        raise UserError(
-            f"index {outside[0]} is out of range: training_set has {n} structures",
-            where=name,
-            hint=f"indices count from 0, so use 0 to {n - 1}",
-        )
-    values, counts = np.unique(indices, return_counts=True)
-    if (counts > 1).any():
-        raise UserError(f"index {values[counts > 1][0]} is given more than once", where=name)
-    return values
+    return np.sort(resolve_indices(part, n, name))
 
 
 def _check_overlap(validation: NDArray[np.int64], test: NDArray[np.int64]) -> None:

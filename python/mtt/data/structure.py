@@ -13,9 +13,10 @@ class Target:
     """Reference values of one energy target.
 
     - ``value``: the energy of the structure, in the target's energy unit;
-    - ``forces`` (N, 3): minus the gradient of the energy, energy/length; None where the data has none;
-    - ``stress`` (3, 3): derivative by strain over the volume, energy/length^3, ASE's sign; None where
-      the data has none or where the structure is not periodic along all three axes.
+    - ``forces`` (N, 3): minus the gradient of the energy, energy/length; None where the data has
+      none;
+    - ``stress`` (3, 3): derivative by strain over the volume, energy/length^3, ASE's sign; None
+      where the data has none or where the structure is not periodic along all three axes.
     """
 
     value: float
@@ -54,8 +55,8 @@ class Structure:
 def content_hash(structures: Sequence[Structure]) -> str:
     """SHA-256 (hex) of what the structures contain, not of the files that they came from.
 
-    Covers the order of the structures, types, positions, cells, periodicity and all targets bit by bit;
-    leaves out ``source``, so that moving or renaming a file changes nothing.
+    Covers the order of the structures, types, positions, cells, periodicity and all targets bit by
+    bit; leaves out ``source``, so that moving or renaming a file changes nothing.
     """
     digest = hashlib.sha256(b"mtt structures 1\0")
     digest.update(len(structures).to_bytes(8, "little"))

@@ -1,0 +1,115 @@
+"""Files of structures through ASE, and the numbers that ASE found in them."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+
+
+def read_frames(path: Path) -> list[ase.Atoms]:
+    """All frames of a file, in order.
+
+    :raises UserError: if the file is missing, is not a file of structures, or holds none
+    """
+    if not path.exists():
+        raise UserError(
+            "there is no such file",
+            where=str(path),
+            hint="paths are relative to the folder that mtt is run in",
+        )
+    if path.is_dir():
+        raise UserError("this is a folder, not a file of structures", where=str(path))
+    if path.stat().st_size == 0:
+        raise UserError("the file is empty: it holds no structures", where=str(path))
+    try:
+        frames = list(ase.io.iread(str(path), index=":", do_not_split_by_at_sign=True))
+    except Exception as error:
+        # ASE's readers raise whatever their parser happened to stumble over.
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"the file cannot be read as a file of structures: {detail}",
+            where=str(path),
+            hint="use a format that ASE reads, for example extended XYZ (.xyz)",
+        ) from error
+    if not frames:
+        raise UserError("the file holds no structures", where=str(path))
+    return frames
+
+
+def find(atoms: ase.Atoms, key: str) -> Any:
+    """The value stored under ``key`` with a frame, or None.
+
+    Looks at values of the structure (info), of the atoms (arrays), and at what ASE moved into a
+    single-point calculator, as it does with keys such as energy, forces and stress.
+    """
+    if key in atoms.info:
+        return atoms.info[key]
+    if key in atoms.arrays and key not in ("numbers", "positions"):
+        return atoms.arrays[key]
+    if atoms.calc is not None:
+        return getattr(atoms.calc, "results", {}).get(key)
+    return None
+
+
+def keys_that_fit(frames: Sequence[ase.Atoms], quantity: str) -> list[str]:
+    """Names, sorted, under which any frame stores something with the shape of ``quantity``."""
+    found: set[str] = set()
+    for atoms in frames:
+        results = {} if atoms.calc is None else getattr(atoms.calc, "results", {})
+        arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
+        for key, value in {**atoms.info, **arrays, **results}.items():
+            if _fits(value, quantity, len(atoms)):
+                found.add(str(key))
+    return sorted(found)
+
+
+def _fits(value: Any, quantity: str, n_atoms: int) -> bool:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        return False
+    if quantity == "energy":
+        return array.size == 1 and array.ndim <= 1
+    if quantity == "forces":
+        return array.shape == (n_atoms, 3)
+    return array.shape in ((6,), (9,), (3, 3))
+
+
+def missing_hint(frames: Sequence[ase.Atoms], quantity: str, key: str) -> str:
+    """What to tell someone whose ``key`` is not in the file."""
+    keys = keys_that_fit(frames, quantity)
+    if not keys:
+        return f"nothing in the file has the shape of {_article(quantity)}"
+    close = difflib.get_close_matches(key, keys, n=1)
+    guess = f"did you mean '{close[0]}'? " if close else ""
+    listed = ", ".join(f"'{k}'" for k in keys)
+    return f"{guess}keys in the file that could be {_article(quantity)}: {listed}"
+
+
+def _article(quantity: str) -> str:
+    return {"energy": "an energy", "forces": "forces"}.get(quantity, f"a {quantity}")
+
+
+def as_numbers(value: Any, quantity: str, key: str, where: str) -> NDArray[np.float64]:
+    """``value`` as finite float64 numbers of any shape; UserError otherwise."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        shown = " ".join(repr(value).split())[:60]
+        raise UserError(
+            f"the {quantity} under the key '{key}' is not made of numbers: {shown}", where=where
+        ) from None
+    if not np.isfinite(array).all():
+        bad = array[~np.isfinite(array)].ravel()[0]
+        raise UserError(
+            f"the {quantity} under the key '{key}' contains {bad}",
+            where=where,
+            hint="remove this structure or compute it again",
+        )
+    return array

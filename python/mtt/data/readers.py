@@ -1,0 +1,82 @@
+"""Structures and their targets from files, with every gap in the data named."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import ase
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .frames import read_frames
+from .splits import resolve_indices
+from .structure import Structure
+from .targets import read_target
+from .units import check_same_units
+
+if TYPE_CHECKING:
+    from ..options.dataset import DatasetOptions
+
+__all__ = ["check_same_units", "read_datasets", "read_structures"]
+
+
+def read_structures(options: "DatasetOptions", require_targets: bool = True) -> list[Structure]:
+    """Read one entry of ``training_set``, ``validation_set`` or ``test_set``.
+
+    Gradients that the options leave open are used where the data has them, which is logged together
+    with how many structures lack them.
+
+    :param require_targets: False (evaluation) also takes structures without reference values: their
+        energy is NaN, or they have no target at all
+    :raises UserError: unreadable or empty files, missing keys, requested gradients that the data
+        lacks, wrong shapes, values that are not finite numbers, cells that do not fit the
+        periodicity
+    """
+    path = options.systems.read_from
+    files = {path: read_frames(path)}
+    chosen = resolve_indices(options.systems.indices, len(files[path]), f"{path}, indices")
+    structures = [_structure(files[path][index], f"{path}#{index}") for index in chosen]
+    for name, target in options.targets.items():
+        values = read_target(path, files, chosen, structures, target, require_targets)
+        for structure, value in zip(structures, values, strict=True):
+            if value is not None:
+                structure.targets[name] = value
+    return structures
+
+
+def read_datasets(
+    options: Sequence["DatasetOptions"], require_targets: bool = True
+) -> list[Structure]:
+    """All structures of a list of entries, one after the other."""
+    return [one for entry in options for one in read_structures(entry, require_targets)]
+
+
+def _structure(atoms: ase.Atoms, source: str) -> Structure:
+    if len(atoms) == 0:
+        raise UserError("the structure has no atoms", where=source, hint="remove it from the file")
+    if (atoms.numbers <= 0).any():
+        atom = int(np.flatnonzero(atoms.numbers <= 0)[0])
+        raise UserError(
+            f"atom {atom} has the atomic type {atoms.numbers[atom]} (symbol"
+            f" '{atoms.symbols[atom]}'), which is no element",
+            where=source,
+            hint="name the element in the file",
+        )
+    pbc = np.array(atoms.pbc, dtype=bool)
+    cell = np.where(pbc[:, None], np.asarray(atoms.cell.array, dtype=np.float64), 0.0)
+    positions = np.array(atoms.positions, dtype=np.float64)
+    if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+        raise UserError("the positions or the cell are not finite numbers", where=source)
+    rows = cell[pbc]
+    if pbc.any() and np.linalg.matrix_rank(rows) < len(rows):
+        raise UserError(
+            f"the cell does not span the periodic axes {_axes(pbc)}: it has the rows "
+            + ", ".join(str([float(x) for x in row]) for row in rows),
+            where=source,
+            hint='write the cell (Lattice="...") into the file, or pbc="F F F" for a molecule',
+        )
+    return Structure(np.array(atoms.numbers, dtype=np.int32), positions, cell, pbc, {}, source)
+
+
+def _axes(pbc: NDArray[np.bool_]) -> str:
+    return "".join(axis for axis, periodic in zip("abc", pbc, strict=True) if periodic)

@@ -1,0 +1,228 @@
+"""Energies, forces and stresses of frames, checked one by one."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ase
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .frames import as_numbers, find, missing_hint, read_frames
+from .structure import Structure, Target
+
+if TYPE_CHECKING:
+    from ..options.dataset import GradientOptions, TargetOptions
+
+logger = logging.getLogger(__name__)
+
+_VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
+
+
+def _frames(
+    path: Path, files: dict[Path, list[ase.Atoms]], read_from: Path | None
+) -> tuple[Path, list[ase.Atoms]]:
+    """The frames of another file than the structures' own, which must match them one to one."""
+    if read_from is None:
+        return path, files[path]
+    if read_from not in files:
+        files[read_from] = read_frames(read_from)
+    if len(files[read_from]) != len(files[path]):
+        raise UserError(
+            f"the file has {len(files[read_from])} structures, but {path} has {len(files[path])}",
+            where=str(read_from),
+            hint="values for the same structures must be in the same order",
+        )
+    return read_from, files[read_from]
+
+
+def read_target(
+    path: Path,
+    files: dict[Path, list[ase.Atoms]],
+    chosen: NDArray[np.int64],
+    structures: list[Structure],
+    options: "TargetOptions",
+    require: bool,
+) -> list[Target | None]:
+    """The values of one target for the frames ``chosen`` of ``path``, which are ``structures``.
+
+    :param files: frames of the files that were read so far; other files are added to it
+    :param require: whether a missing energy is an error; if not, it is NaN, and the target None
+        where nothing is known at all
+    """
+    own, frames = _frames(path, files, options.read_from)
+    energies = _energies(own, [frames[i] for i in chosen], chosen, options, require)
+
+    def gradient(quantity: str) -> list[NDArray[np.float64] | None]:
+        asked: GradientOptions | bool | None = getattr(options, quantity)
+        other = getattr(asked, "read_from", None) or options.read_from
+        file, all_frames = _frames(path, files, other)
+        key = getattr(asked, "key", None) or quantity
+        picked = [all_frames[i] for i in chosen]
+        return _gradients(file, picked, chosen, structures, quantity, key, bool(asked))
+
+    nothing: list[NDArray[np.float64] | None] = [None] * len(structures)
+    forces = nothing if options.forces is False else gradient("forces")
+    stress = nothing
+    # Stress and virial are one quantity; where neither is mentioned, stress comes first.
+    if options.stress or (options.stress is None and not options.virial):
+        stress = gradient("stress")
+    both_open = options.stress is None and options.virial is None
+    if options.virial or (both_open and all(one is None for one in stress)):
+        stress = gradient("virial")
+    return [
+        None if np.isnan(e) and f is None and s is None else Target(e, f, s)
+        for e, f, s in zip(energies, forces, stress, strict=True)
+    ]
+
+
+def _energies(
+    path: Path,
+    frames: list[ase.Atoms],
+    chosen: NDArray[np.int64],
+    options: "TargetOptions",
+    require: bool,
+) -> list[float]:
+    values = [find(atoms, options.key) for atoms in frames]
+    missing = [i for i, value in enumerate(values) if value is None]
+    if missing and (require or "key" in options.model_fields_set):
+        everywhere = len(missing) == len(frames)
+        raise UserError(
+            f"no energy is stored under the key '{options.key}'"
+            + ("" if everywhere else f" in {_count(len(missing), len(frames))}"),
+            where=str(path) if everywhere else f"{path}#{chosen[missing[0]]} (counted from 0)",
+            hint=missing_hint(frames, "energy", options.key),
+        )
+    if missing:
+        logger.info("%s: no reference energy in %s", path, _count(len(missing), len(frames)))
+    return [
+        float("nan") if value is None else _energy(value, options.key, f"{path}#{index}")
+        for value, index in zip(values, chosen, strict=True)
+    ]
+
+
+def _energy(value: Any, key: str, where: str) -> float:
+    array = as_numbers(value, "energy", key, where)
+    if array.size != 1:
+        raise UserError(
+            f"the energy under the key '{key}' has the shape {array.shape}; one number is needed",
+            where=where,
+        )
+    return float(array.ravel()[0])
+
+
+def _gradients(
+    path: Path,
+    frames: list[ase.Atoms],
+    chosen: NDArray[np.int64],
+    structures: list[Structure],
+    quantity: str,
+    key: str,
+    requested: bool,
+) -> list[NDArray[np.float64] | None]:
+    """Forces, or stresses from stresses or virials; None where the data has none."""
+    values = [find(atoms, key) for atoms in frames]
+    missing = [i for i, value in enumerate(values) if value is None]
+    if missing and requested:
+        verb = "were" if quantity == "forces" else "was"
+        raise UserError(
+            f"{quantity} {verb} asked for, but {_count(len(missing), len(frames))}"
+            f" {'lacks' if len(missing) == 1 else 'lack'} the key '{key}'",
+            where=f"{path}#{chosen[missing[0]]}"
+            + (
+                " is the first of them (counted from 0)"
+                if len(missing) > 1
+                else " (counted from 0)"
+            ),
+            hint=missing_hint(frames, quantity, key)
+            + f"; or leave '{quantity}' out of the options to use what is there",
+        )
+    result: list[NDArray[np.float64] | None] = []
+    for value, structure, index in zip(values, structures, chosen, strict=True):
+        where = f"{path}#{index}"
+        if value is None:
+            result.append(None)
+        elif quantity == "forces":
+            result.append(_forces(value, key, len(structure), where))
+        else:
+            result.append(_stress(value, quantity, key, structure, where))
+    _log_gradients(path, frames, quantity, key, values, result, requested)
+    return result
+
+
+def _log_gradients(
+    path: Path,
+    frames: list[ase.Atoms],
+    quantity: str,
+    key: str,
+    values: list[Any],
+    result: list[Any],
+    requested: bool,
+) -> None:
+    present = sum(value is not None for value in values)
+    used = sum(value is not None for value in result)
+    total = len(values)
+    if present == 0:
+        if quantity == "forces":
+            hint = missing_hint(frames, quantity, key)
+            logger.info("%s: no forces under the key '%s' (%s)", path, key, hint)
+        return
+    if present < total:
+        share = f"{present} of {total} structures"
+        logger.info("%s: %s found in %s; the others go without", path, quantity, share)
+    elif not requested:
+        logger.info("%s: %s found in %s and used", path, quantity, _count(total, total))
+    if used < present:
+        left_out = f"{quantity} of {present - used} structures"
+        logger.info("%s: %s left out: not periodic along all three axes", path, left_out)
+    if requested and used == 0:
+        raise UserError(
+            f"{quantity} was asked for, but no structure is periodic along all three axes",
+            where=str(path),
+            hint=f"leave '{quantity}' out of the options",
+        )
+
+
+def _count(part: int, total: int) -> str:
+    if part == total:
+        return f"all {total} structures" if total > 1 else "the only structure"
+    return f"{part} of {total} structures"
+
+
+def _forces(value: Any, key: str, n_atoms: int, where: str) -> NDArray[np.float64]:
+    array = as_numbers(value, "forces", key, where)
+    if array.shape != (n_atoms, 3):
+        raise UserError(
+            f"the forces under the key '{key}' have the shape {array.shape};"
+            f" {(n_atoms, 3)} is needed for {n_atoms} atoms",
+            where=where,
+        )
+    return array
+
+
+def _stress(
+    value: Any, quantity: str, key: str, structure: Structure, where: str
+) -> NDArray[np.float64] | None:
+    array = as_numbers(value, quantity, key, where)
+    if array.shape == (6,):
+        matrix = array[_VOIGT]
+    elif array.shape in ((9,), (3, 3)):
+        # Rows first or columns first makes no difference to a symmetric matrix.
+        matrix = array.reshape(3, 3)
+    else:
+        raise UserError(
+            f"the {quantity} under the key '{key}' has the shape {array.shape};"
+            " (3, 3), (9,) or (6,) in Voigt order (xx, yy, zz, yz, xz, xy) is needed",
+            where=where,
+        )
+    if np.abs(matrix - matrix.T).max() > 1e-3 * np.abs(matrix).max():
+        raise UserError(
+            f"the {quantity} under the key '{key}' is not symmetric: {matrix.tolist()}",
+            where=where,
+            hint="check the order of its components",
+        )
+    if not structure.pbc.all():
+        return None
+    symmetric = 0.5 * (matrix + matrix.T)
+    return symmetric if quantity == "stress" else -symmetric / structure.volume
