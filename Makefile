@@ -1,0 +1,68 @@
+# make quickstart   train, evaluate and verify a small potential, from a clean clone
+# make test         style, types, C++ tests, Python tests, from a clean clone
+# make clean        remove everything that this file made
+#
+# Needs Python 3.11, a C++ compiler and make. Each step leaves a stamp in .venv/stamps and is run
+# again only when one of the files it depends on is newer.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH := 2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+QUICKSTART := quickstart
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+CXX_SOURCES := $(shell find csrc -type f 2>/dev/null) CMakeLists.txt pyproject.toml
+EXAMPLE := $(addprefix docs/examples/ethanol/,ethanol.xyz options.yaml eval.yaml)
+
+.PHONY: setup quickstart test lint ctest pytest clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMPS)/mtt
+
+$(STAMPS)/venv:
+	@test -n "$(PYTHON)" || { echo "No python3 found: install Python 3.11, or name it with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "The locked requirements are for Python 3.11, and $(PYTHON) is another: name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+# torch by name: pip takes the build (CPU or CUDA) that this machine is set up for.
+$(STAMPS)/torch-$(TORCH): $(STAMPS)/venv
+	$(PIP) install torch==$(TORCH)
+	@touch $@
+
+$(STAMPS)/locked: requirements/locked.txt $(STAMPS)/torch-$(TORCH)
+	$(PIP) install --no-deps --require-hashes -r requirements/locked.txt
+	@touch $@
+
+# Editable: Python files are used where they are, so only C++ sources make this run again.
+# The compiled parts link the libtorch of this environment, hence no build isolation.
+$(STAMPS)/mtt: $(STAMPS)/locked $(CXX_SOURCES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+quickstart: $(STAMPS)/mtt $(EXAMPLE)
+	@mkdir -p $(QUICKSTART) && cp $(EXAMPLE) $(QUICKSTART)
+	cd $(QUICKSTART) && ../$(BIN)/mtt train options.yaml
+	cd $(QUICKSTART) && ../$(BIN)/mtt eval model.pt eval.yaml --output predictions.xyz
+	cd $(QUICKSTART) && ../$(BIN)/mtt verify model.pt
+	@echo "Done. In $(QUICKSTART)/: model.ckpt, model.pt, predictions.xyz and the plots."
+
+# pytest comes last: its closing line is the summary.
+test: lint ctest pytest
+
+lint: $(STAMPS)/mtt
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ctest: $(STAMPS)/mtt
+	$(BIN)/ctest --test-dir build/tests --output-on-failure
+
+pytest: $(STAMPS)/mtt
+	$(BIN)/python -m pytest --durations=15
+
+clean:
+	rm -rf $(VENV) $(QUICKSTART) build outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
