@@ -1,0 +1,244 @@
+"""What is seen of a run: a live display on a terminal, plain lines elsewhere, and a log."""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from .files import unwritable
+from .metrics import readable, unit_of
+
+if TYPE_CHECKING:
+    import torch
+
+_SHOWN = ("energy_rmse_per_atom", "forces_rmse", "stress_rmse")
+_REFRESH = 0.2
+
+
+class Reporter:
+    """Reports a run to the terminal and to a log file.
+
+    Use it as a context manager: inside, log records of ``mtt`` are shown as well. ``log_to`` names
+    the file as soon as there is a folder for it; what was said before is written there too.
+
+    :param console: where to write; standard output by default
+    :param log_interval: epochs between plain lines; the last epoch is always reported
+    """
+
+    def __init__(self, console: Console | None = None, log_interval: int = 1) -> None:
+        self.console = console if console is not None else Console()
+        self.log_interval = log_interval
+        self._log: IO[str] | None = None
+        self._early: list[str] = []
+        self._handler = _Handler(self)
+        self._progress: Progress | None = None
+        self._bars: tuple[TaskID, TaskID] | None = None
+        self._units: tuple[str, str] = ("", "")
+        self._loss: float | torch.Tensor = math.nan
+        self._shown_at = 0.0
+        self._num_epochs = self._epoch = self._steps = 0
+        self._started = self._epoch_started = 0.0
+        self._first_epoch = self._structures = 0
+        self._timed_steps = self._first_step = self._steps_done = 0
+
+    def __enter__(self) -> Self:
+        logger = logging.getLogger("mtt")
+        logger.addHandler(self._handler)
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+        logging.getLogger("mtt").removeHandler(self._handler)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def log_to(self, path: Path) -> None:
+        """Write everything to ``path`` from now on, and what was said before as well."""
+        try:
+            self._log = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise unwritable(path, error) from error
+        for line in self._early:
+            self._log.write(line)
+        self._early.clear()
+        self._log.flush()
+
+    def start(
+        self,
+        num_epochs: int,
+        steps_per_epoch: int,
+        units: Mapping[str, str],
+        first_epoch: int = 0,
+        first_step: int = 0,
+    ) -> None:
+        """Training begins.
+
+        :param num_epochs: epochs of the whole run
+        :param steps_per_epoch: optimizer steps of one epoch
+        :param units: ``{"energy": "eV", "length": "angstrom"}``
+        :param first_epoch: epochs that were done before a resume
+        :param first_step: steps of the current epoch that were done before a resume
+        """
+        self._units = (units.get("energy", ""), units.get("length", ""))
+        self._num_epochs, self._steps = num_epochs, steps_per_epoch
+        self._epoch, self._first_epoch = first_epoch, first_epoch
+        self._first_step, self._steps_done = first_step, first_step
+        self._timed_steps = 0
+        self._started = self._epoch_started = time.monotonic()
+        if self.console.is_terminal:
+            self._start_display()
+
+    def step(self, loss: "float | torch.Tensor", n_structures: int = 0) -> None:
+        """One optimizer step is done. ``loss`` may stay on its device: it is looked at rarely."""
+        self._steps_done += 1
+        self._timed_steps += 1
+        self._structures += n_structures
+        self._loss = loss
+        now = time.monotonic()
+        if self._progress is None or self._bars is None or now - self._shown_at < _REFRESH:
+            return
+        self._shown_at = now
+        rate = self._structures / max(now - self._epoch_started, 1e-9)
+        status = f"loss {float(loss):.4g}" + (f"  {rate:.0f} structures/s" if rate else "")
+        self._progress.update(self._bars[1], completed=self._steps_done, status=status)
+        self._progress.update(self._bars[0], status=f"ETA {_duration(self._remaining(now))}")
+
+    def epoch(self, metrics: Mapping[str, float | int]) -> None:
+        """An epoch is done, with its row of the metrics file (see :mod:`mtt.report.metrics`)."""
+        now = time.monotonic()
+        self._epoch = int(metrics.get("epoch", self._epoch + 1))
+        rate = self._structures / max(now - self._epoch_started, 1e-9)
+        self._steps_done = 0
+        line = self._line(metrics, rate, self._remaining(now))
+        self._write_log(line)
+        last = self._epoch >= self._num_epochs
+        if self._progress is not None and self._bars is not None:
+            # The line stays above the display.
+            if last or self._epoch % self.log_interval == 0:
+                self._print(line)
+            self._progress.update(self._bars[0], completed=self._epoch)
+            self._progress.update(self._bars[1], completed=0)
+        elif last or self._epoch % self.log_interval == 0:
+            self._print(line)
+        self._epoch_started, self._structures = time.monotonic(), 0
+
+    def message(self, text: str) -> None:
+        """Say something in its own line."""
+        self._write_log(text)
+        self._print(text)
+
+    def finish(self) -> None:
+        """Training has ended, well or not: the display goes away, its lines stay."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _start_display(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        epochs = self._progress.add_task(
+            "epoch", total=self._num_epochs, completed=self._epoch, status=""
+        )
+        steps = self._progress.add_task(
+            "step", total=self._steps, completed=self._steps_done, status=""
+        )
+        self._bars = (epochs, steps)
+        self._progress.start()
+
+    def _remaining(self, now: float) -> float:
+        """Seconds to the end, from the mean time of a step (validation included) so far."""
+        if self._timed_steps == 0:
+            return math.nan
+        done = self._epoch * self._steps + self._steps_done
+        return (self._num_epochs * self._steps - done) * (now - self._started) / self._timed_steps
+
+    def _line(self, metrics: Mapping[str, float | int], rate: float, remaining: float) -> str:
+        width = len(str(self._num_epochs))
+        parts = [f"epoch {self._epoch:{width}d}/{self._num_epochs}"]
+        for name, label in (("train_loss", "loss"), ("validation_loss", "validation loss")):
+            if name in metrics:
+                parts.append(f"{label} {metrics[name]:.4g}")
+        for prefix in ("train", "validation"):
+            errors = [
+                f"{name.split('_')[0]} "
+                + readable(float(metrics[f"{prefix}_{name}"]), unit_of(name, *self._units))
+                for name in _SHOWN
+                if f"{prefix}_{name}" in metrics
+            ]
+            if errors:
+                parts.append(f"{prefix} RMSE {', '.join(errors)}")
+        if "learning_rate" in metrics:
+            parts.append(f"lr {metrics['learning_rate']:.3g}")
+        if rate > 0:
+            parts.append(f"{rate:.0f} structures/s")
+        if self._epoch < self._num_epochs and not math.isnan(remaining):
+            parts.append(f"ETA {_duration(remaining)}")
+        return " | ".join(parts)
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _write_log(self, text: str) -> None:
+        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+        if self._log is None:
+            self._early.append(stamped)
+            return
+        try:
+            self._log.write(stamped)
+            self._log.flush()
+        except OSError as error:
+            raise unwritable(Path(self._log.name), error) from error
+
+
+class _Handler(logging.Handler):
+    """Passes log records of mtt on to a reporter."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.INFO)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.lower()}: {text}"
+        self._reporter.message(text)
+
+
+def _duration(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "unknown"
+    total = max(0, round(seconds))
+    hours, minutes = total // 3600, total % 3600 // 60
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {total % 60:02d} s" if minutes else f"{total} s"
