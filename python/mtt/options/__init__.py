@@ -8,8 +8,10 @@ from mtt.options.dataset import (
     SystemsOptions,
     TargetOptions,
 )
+from mtt.options.load import load_eval_options, load_metadata, load_options
 from mtt.options.metadata import Metadata, References
 from mtt.options.model import ArchitectureOptions, Options, options_hash
+from mtt.options.problems import OptionsError, Problem
 from mtt.options.training import LossOptions, TrainingHypers
 
 __all__ = [
@@ -19,12 +21,17 @@ __all__ = [
     "LossOptions",
     "Metadata",
     "Options",
+    "OptionsError",
     "OptionsModel",
+    "Problem",
     "References",
     "SplitOptions",
     "SystemsOptions",
     "TargetOptions",
     "TrainingHypers",
+    "load_eval_options",
+    "load_metadata",
+    "load_options",
     "options_hash",
     "parse_slice",
 ]

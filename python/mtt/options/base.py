@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -34,15 +34,24 @@ def invalid(message: str) -> ValueError:
     return ValueError(message)
 
 
-def inconsistent(problems: list[tuple[Location, str]]) -> PydanticCustomError:
-    """Error for a model validator: values that are fine one by one but do not fit together.
+class Conflict(NamedTuple):
+    """Values that are fine one by one but do not fit together.
 
-    Each problem is a location below the model, at which the message is shown, and the message.
+    ``location``, below the model, is where the message is shown; ``involved`` are the locations
+    of all values that decide: if one of them is wrong anyway, the conflict is not reported.
     """
-    text = "; ".join(message for _, message in problems)
+
+    location: Location
+    message: str
+    involved: tuple[Location, ...]
+
+
+def inconsistent(conflicts: list[Conflict]) -> PydanticCustomError:
+    """Error for a model validator that found conflicts."""
+    text = "; ".join(conflict.message for conflict in conflicts)
     # the text is a template for pydantic
     template = text.replace("{", "(").replace("}", ")")
-    return PydanticCustomError(INCONSISTENT, template, {"problems": problems})  # type: ignore[arg-type]
+    return PydanticCustomError(INCONSISTENT, template, {"conflicts": conflicts})
 
 
 # Paths arrive as text; they are relative to the folder that mtt is run in.

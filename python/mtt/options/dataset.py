@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from mtt.options.base import FilePath, Indices, OptionsModel, inconsistent
+from mtt.options.base import Conflict, FilePath, Indices, OptionsModel, inconsistent
 from mtt.options.units import EnergyUnit, LengthUnit
 
 _TARGET_NAME = re.compile(r"^energy(/[A-Za-z0-9_.+-]+)?$")
@@ -75,7 +75,7 @@ class TargetOptions(OptionsModel):
     def _stress_or_virial(self) -> Self:
         if self.stress and self.virial:
             message = "stress and virial are the same quantity: ask for only one of them"
-            raise inconsistent([(("virial",), message)])
+            raise inconsistent([Conflict(("virial",), message, (("stress",), ("virial",)))])
         return self
 
 
@@ -113,6 +113,11 @@ class SplitOptions(OptionsModel):
     datasets: Annotated[list[DatasetOptions], Field(min_length=1)] | None = None
     """Data of its own."""
 
+    @property
+    def part(self) -> float | list[int] | str | None:
+        """What to take out of the training set; None when the set has data of its own."""
+        return self.fraction if self.fraction is not None else self.indices
+
     def is_empty(self) -> bool:
         """Whether the set was asked to have no structures at all (a fraction of 0)."""
         return self.fraction == 0.0
@@ -120,5 +125,7 @@ class SplitOptions(OptionsModel):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if sum(one is not None for one in (self.fraction, self.indices, self.datasets)) != 1:
-            raise ValueError("give exactly one of fraction, indices and datasets")
+            message = "give exactly one of fraction, indices and datasets"
+            involved = (("fraction",), ("indices",), ("datasets",))
+            raise inconsistent([Conflict((), message, involved)])
         return self

@@ -7,10 +7,19 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SerializeAsAny, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 
 from mtt.architectures import registry
-from mtt.options.base import Location, OptionsModel, inconsistent
+from mtt.errors import UserError
+from mtt.options.base import Conflict, Location, OptionsModel, inconsistent, invalid
 from mtt.options.dataset import DatasetOptions, SplitOptions
 from mtt.options.training import TrainingHypers
 
@@ -20,15 +29,13 @@ _DEVICE = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
 def _check_version(version: int) -> int:
     if version != OPTIONS_VERSION:
-        raise ValueError(
-            f"this mtt reads version {OPTIONS_VERSION} of options files, found {version}"
-        )
+        raise invalid(f"this mtt reads version {OPTIONS_VERSION} of options files, found {version}")
     return version
 
 
 def _check_device(device: str) -> str:
     if not _DEVICE.match(device):
-        raise ValueError(
+        raise invalid(
             f"expected one of 'auto', 'cpu', 'cuda', 'cuda:N' and 'mps', found '{device}'"
         )
     return device
@@ -74,9 +81,9 @@ class Options(OptionsModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = _split_problems(self) + _data_problems(self)
-        if problems:
-            raise inconsistent(problems)
+        conflicts = _split_conflicts(self) + _data_conflicts(self)
+        if conflicts:
+            raise inconsistent(conflicts)
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,12 +94,19 @@ class Options(OptionsModel):
     def from_dict(cls, data: Mapping[str, Any]) -> "Options":
         """Options from what :meth:`to_dict` gave.
 
-        Raises pydantic.ValidationError (a ValueError) when the data does not fit this version of
-        mtt, and UserError when the architecture is unknown.
+        Raises UserError when the data does not fit this version of mtt, or when the
+        architecture is unknown.
         """
-        name = data.get("architecture", {}).get("name")
+        architecture = data.get("architecture")
+        name = architecture.get("name") if isinstance(architecture, dict) else None
         chosen = options_class(name) if isinstance(name, str) else cls
-        return chosen.model_validate_json(json.dumps(data))
+        try:
+            return chosen.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            details = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+            raise UserError(
+                "the stored options do not fit this version of mtt: " + "; ".join(details)
+            ) from None
 
 
 def options_hash(options: Options) -> str:
@@ -108,7 +122,7 @@ def options_class(architecture: str) -> type[Options]:
     Raises :class:`mtt.errors.UserError` when the architecture is unknown or broken.
     """
     found = registry.get(architecture)
-    installed: Any = Literal[found.version]  # type: ignore[valid-type]
+    installed: Any = _installed_version(found)
     hypers = create_model(
         "ArchitectureOptions",
         __base__=ArchitectureOptions,
@@ -131,43 +145,56 @@ def options_class(architecture: str) -> type[Options]:
     )
 
 
+def _installed_version(architecture: registry.Architecture) -> Any:
+    """Type of a number that must be the installed version."""
+
+    def check(version: int) -> int:
+        if version != architecture.version:
+            raise invalid(
+                f"version {version} of '{architecture.name}' is not installed; "
+                f"version {architecture.version} is"
+            )
+        return version
+
+    return Annotated[int, AfterValidator(check), WithJsonSchema({"const": architecture.version})]
+
+
 def _described(model: type[OptionsModel], field: str, *default: Any, **arguments: Any) -> Any:
     return Field(*default, description=model.model_fields[field].description, **arguments)
 
 
-def _split_problems(options: Options) -> list[tuple[Location, str]]:
+def _split_conflicts(options: Options) -> list[Conflict]:
     validation, test = options.validation_set, options.test_set
     if validation.is_empty():
         message = "must be larger than 0: the best model is chosen by the validation set"
-        return [(("validation_set", "fraction"), message)]
+        return [Conflict(("validation_set", "fraction"), message, (("validation_set",),))]
     total = (validation.fraction or 0.0) + (test.fraction or 0.0)
     if total >= 1.0:
-        message = f"validation_set and test_set take {total:g} of the training set: none is left"
-        return [(("validation_set", "fraction"), message)]
+        message = f"together with test_set this takes {total:g} of the training set: none is left"
+        involved = (("validation_set",), ("test_set",))
+        return [Conflict(("validation_set", "fraction"), message, involved)]
     return []
 
 
-def _data_problems(options: Options) -> list[tuple[Location, str]]:
+def _data_conflicts(options: Options) -> list[Conflict]:
     """Units and names that differ between the data sets of one run."""
     first = options.training_set[0]
     (name, target), length_unit = next(iter(first.targets.items())), first.systems.length_unit
-    problems: list[tuple[Location, str]] = []
+    conflicts: list[Conflict] = []
+
+    def compare(what: str, found: str, expected: str, *location: str | int) -> None:
+        if found.lower() != expected.lower():
+            message = f"{what} '{found}' differs from '{expected}' of the first training set"
+            conflicts.append(Conflict(location, message, (location,)))
+
     for location, data in _all_datasets(options):
         (other_name, other), other_unit = next(iter(data.targets.items())), data.systems.length_unit
-        if other_unit.lower() != length_unit.lower():
-            message = _mixed("length unit", other_unit, length_unit)
-            problems.append(((*location, "systems", "length_unit"), message))
-        if other_name != name:
-            message = _mixed("target", other_name, name)
-            problems.append(((*location, "targets", other_name), message))
-        elif other.unit.lower() != target.unit.lower():
-            message = _mixed("unit", other.unit, target.unit)
-            problems.append(((*location, "targets", name, "unit"), message))
-    return problems
-
-
-def _mixed(what: str, found: str, first: str) -> str:
-    return f"{what} '{found}' differs from '{first}' of the first training set"
+        compare("length unit", other_unit, length_unit, *location, "systems", "length_unit")
+        if other_name == name:
+            compare("unit", other.unit, target.unit, *location, "targets", name, "unit")
+        else:
+            compare("target", other_name, name, *location, "targets", other_name)
+    return conflicts
 
 
 def _all_datasets(options: Options) -> list[tuple[Location, DatasetOptions]]:

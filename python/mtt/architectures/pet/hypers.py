@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from mtt.options.base import Location, OptionsModel, inconsistent
+from mtt.options.base import Conflict, OptionsModel, inconsistent
 from mtt.options.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
@@ -48,13 +48,18 @@ class ModelHypers(OptionsModel):
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> Self:
-        problems: list[tuple[Location, str]] = []
+        conflicts: list[Conflict] = []
         if self.d_pet % self.num_heads != 0:
-            message = f"must be a multiple of num_heads ({self.num_heads}), found {self.d_pet}"
-            problems.append((("d_pet",), message))
+            message = f"d_pet ({self.d_pet}) must be a multiple of num_heads ({self.num_heads})"
+            conflicts.append(self._conflict(message, "d_pet", "num_heads"))
         if self.cutoff_width >= self.cutoff:
-            message = f"must be smaller than cutoff ({self.cutoff:g}), found {self.cutoff_width:g}"
-            problems.append((("cutoff_width",), message))
-        if problems:
-            raise inconsistent(problems)
+            message = f"cutoff_width ({self.cutoff_width:g}) must be smaller than cutoff ({self.cutoff:g})"
+            conflicts.append(self._conflict(message, "cutoff_width", "cutoff"))
+        if conflicts:
+            raise inconsistent(conflicts)
         return self
+
+    def _conflict(self, message: str, *names: str) -> Conflict:
+        """A conflict between options, shown at the first of them that was given."""
+        shown = next((name for name in names if name in self.model_fields_set), names[0])
+        return Conflict((shown,), message, tuple((name,) for name in names))

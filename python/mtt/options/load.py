@@ -1,0 +1,168 @@
+"""Reads and checks options files, reporting everything that is wrong with one at once."""
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from mtt.errors import UserError
+from mtt.options.base import OptionsModel
+from mtt.options.dataset import DatasetOptions
+from mtt.options.document import Node, parse
+from mtt.options.expand import expand_datasets, expand_options
+from mtt.options.metadata import Metadata
+from mtt.options.model import Options, options_class
+from mtt.options.overrides import apply_overrides
+from mtt.options.problems import OptionsError, Problem, missing_file
+from mtt.options.validate import validate
+
+M = TypeVar("M", bound=OptionsModel)
+
+# no options file comes near; a data file given by mistake must not be parsed for minutes
+_MAX_BYTES = 32 * 2**20
+
+
+def load_options(path: str | Path, overrides: Sequence[str] = ()) -> Options:
+    """The checked options of an options.yaml, with ``KEY=VALUE`` overrides applied.
+
+    Raises :class:`OptionsError` with all mistakes, located, or UserError if the file cannot be
+    read at all. Files that the options name must exist.
+    """
+    file = _open(Path(path), overrides)
+    expand_options(file.root)
+    model, problems = _model_for(file.root)
+    file.problems += problems
+    options = file.check(model)
+    file.check_files(file.root)
+    file.raise_problems()
+    assert options is not None
+    return options
+
+
+def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[DatasetOptions]:
+    """The data sets of an eval.yaml: one dataset or a list of datasets.
+
+    Raises the same errors as :func:`load_options`.
+    """
+    file = _open(Path(path), overrides, several=True)
+    datasets = expand_datasets(file.root)
+    checked = [file.check(DatasetOptions, one) for one in datasets.value]
+    file.check_files(datasets)
+    if not checked:
+        file.problems.append(Problem(file.root.place, "", "expected at least one dataset"))
+    file.raise_problems()
+    return [one for one in checked if one is not None]
+
+
+def load_metadata(path: str | Path) -> Metadata:
+    """The checked contents of a metadata.yaml. Raises the same errors as :func:`load_options`."""
+    file = _open(Path(path), ())
+    metadata = file.check(Metadata)
+    file.raise_problems()
+    assert metadata is not None
+    return metadata
+
+
+@dataclass
+class _File:
+    """An options file while it is being checked."""
+
+    name: str
+    lines: list[str]
+    root: Node
+    problems: list[Problem] = field(default_factory=list)
+
+    def check(self, model: type[M], root: Node | None = None) -> M | None:
+        result, problems = validate(model, self.root if root is None else root)
+        self.problems += problems
+        return result
+
+    def check_files(self, root: Node) -> None:
+        """Every ``read_from`` must be a file that exists."""
+        for node in root.walk():
+            for key in ("read_from",) if isinstance(node.value, dict) else ():
+                named = node.get(key)
+                if named is not None and isinstance(named.value, str):
+                    message = _unusable(Path(named.value))
+                    if message:
+                        self.problems.append(Problem(named.place, named.name, message))
+
+    def raise_problems(self) -> None:
+        if self.problems:
+            raise OptionsError(self.name, self.lines, self.problems)
+
+
+def _unusable(path: Path) -> str | None:
+    if path.is_dir():
+        return f"is a folder, not a file: {path}"
+    return None if path.exists() else missing_file(path)
+
+
+def _open(path: Path, overrides: Sequence[str], several: bool = False) -> _File:
+    """Parse the file and apply the overrides; stops here if there is no tree to go on with."""
+    text = read_text(path)
+    lines = text.splitlines()
+    root, problems = parse(text)
+    if root is None:
+        problems = problems or [Problem(None, "", "the file is empty: it has no options")]
+        raise OptionsError(str(path), lines, problems)
+    if not isinstance(root.value, dict | list if several else dict):
+        message = f"expected a mapping of options at the top, found {_kind(root)}"
+        raise OptionsError(str(path), lines, [*problems, Problem(root.place, "", message)])
+    return _File(str(path), lines, root, problems + apply_overrides(root, overrides))
+
+
+def _kind(root: Node) -> str:
+    if isinstance(root.value, list):
+        return "a list"
+    return "text" if isinstance(root.value, str) else repr(root.value)
+
+
+def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
+    """The options class of the architecture that the file names."""
+    architecture = root.get("architecture")
+    name = architecture.get("name") if architecture is not None else None
+    if name is None or not isinstance(name.value, str):
+        return Options, []
+    try:
+        return options_class(name.value), []
+    except UserError as error:
+        # its own options cannot be checked, everything else still can
+        assert architecture is not None
+        for section in ("model", "training"):
+            found = architecture.get(section)
+            if found is not None:
+                found.dead = True
+        return Options, [Problem(name.place, name.name, str(error))]
+
+
+def read_text(path: Path) -> str:
+    """The text of a small UTF-8 file. Raises UserError saying why it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if len(data) > _MAX_BYTES:
+        raise UserError(
+            f"the file is too large to be an options file: {path}",
+            hint="is it a data set or a model?",
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"not a text file in UTF-8: {path}",
+            where=f"line {line}, byte {error.start}",
+            hint="options are written in YAML; is this a data set or a model?",
+        ) from None
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    if error.errno == errno.ENOENT:
+        return UserError(missing_file(path))
+    if error.errno == errno.EISDIR:
+        return UserError(f"is a folder, not an options file: {path}")
+    return UserError(f"cannot read {path}: {error.strerror}")

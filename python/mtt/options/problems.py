@@ -1,0 +1,102 @@
+"""Mistakes in an options file, shown with the line, a caret and what to do."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mtt.errors import UserError
+
+_WIDTH = 100
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Line and column, both from 0, in the file, or the text of a ``-r`` override instead."""
+
+    line: int
+    column: int
+    override: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where, the dotted name of the option, and what is wrong with it.
+
+    Without a place it concerns the file as a whole, for instance an option that is missing.
+    """
+
+    place: Place | None
+    name: str
+    message: str
+
+    def sort_key(self) -> tuple[int, int, int, str, str]:
+        """Order of showing: the whole file, then line by line, then overrides."""
+        if self.place is None:
+            return (0, 0, 0, self.name, self.message)
+        kind = 2 if self.place.override is not None else 1
+        return (kind, self.place.line, self.place.column, self.name, self.message)
+
+    def render(self, file: str, lines: list[str]) -> str:
+        """The message as a compiler would print it; ``lines`` are those of the file."""
+        text = f"{self.name}: {self.message}" if self.name else self.message
+        if self.place is None:
+            return f"{file}: error: {text}"
+        if self.place.override is not None:
+            return f"-r {self.place.override}: error: {text}"
+        line, column = self.place.line, self.place.column
+        head = f"{file}:{line + 1}:{column + 1}: error: {text}"
+        if line >= len(lines) or not lines[line].strip():
+            return head
+        # a long line, such as a list of indices, is shown around the column
+        start = max(0, column - _WIDTH // 2) if len(lines[line]) > _WIDTH else 0
+        source = lines[line][start : start + _WIDTH]
+        # tabs before the caret are kept, so that it stays below its character
+        blank = "".join("\t" if char == "\t" else " " for char in source[: column - start])
+        number = str(line + 1)
+        return f"{head}\n  {number} | {source}\n  {' ' * len(number)} | {blank}^"
+
+
+class OptionsError(UserError):
+    """Everything that is wrong with an options file, in one message.
+
+    ``problems`` are the single mistakes, in the order in which they are shown.
+    """
+
+    def __init__(self, file: str, lines: list[str], problems: Iterable[Problem]) -> None:
+        self.file = file
+        unique = dict.fromkeys(problems)
+        self.problems = sorted(unique, key=Problem.sort_key)
+        shown = [problem.render(file, lines) for problem in self.problems]
+        if len(shown) > 1:
+            shown.append(f"{len(shown)} errors in {file}")
+        super().__init__("\n".join(shown))
+
+    def report(self) -> str:
+        """The message itself: every line of it already says that it is an error."""
+        return str(self)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, if there is one."""
+    candidates = list(known)
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    if word.lower() in by_lower:
+        return by_lower[word.lower()]
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def missing_file(path: Path) -> str:
+    """What to say of a file that is not there: where it was looked for, and a near name."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"file not found: {path} (there is no folder {folder})"
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        names = []
+    near = did_you_mean(path.name, names)
+    if near is not None:
+        return f"file not found: {path}; did you mean '{folder / near}'?"
+    return f"file not found: {path} (looked in {folder.resolve()})"
