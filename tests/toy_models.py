@@ -5,6 +5,8 @@
 ``ToyModel``; the physics are free functions because TorchScript has no ``super()``.
 """
 
+# ruff: noqa: UP006, UP035, UP045  (TorchScript and its classes want the names of typing)
+
 import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -244,7 +246,7 @@ MODELS: Dict[str, type] = {"pair": Pair, "embedded": Embedded}
 
 
 class Example:
-    """A check system: types (N,), positions (N, 3), cell (3, 3) with zero rows where not periodic."""
+    """A check system: types (N,), positions (N, 3), cell (3, 3); zero rows are not periodic."""
 
     def __init__(self, name: str, types: Any, positions: Any, cell: Any = None) -> None:
         self.name = name
