@@ -1,0 +1,42 @@
+"""pet@1 keeps the architecture contract in every combination of its optional hypers."""
+
+from typing import Any, ClassVar
+
+from mtt.architectures.contract import ArchitectureContract
+
+SMALL: dict[str, Any] = {
+    "d_pet": 16,
+    "d_node": 24,
+    "d_head": 8,
+    "d_feedforward": 24,
+    "num_heads": 2,
+    "num_attention_layers": 1,
+    "cutoff": 3.5,
+}
+
+
+class TestFeedforward(ArchitectureContract):
+    architecture = "pet"
+    hypers: ClassVar[dict[str, Any]] = SMALL
+
+
+class TestResidualPostNorm(ArchitectureContract):
+    architecture = "pet"
+    hypers: ClassVar[dict[str, Any]] = SMALL | {
+        "featurizer_type": "residual",
+        "transformer_type": "PostLN",
+        "normalization": "LayerNorm",
+        "activation": "SiLU",
+        "cutoff_function": "Cosine",
+        "num_attention_layers": 2,
+    }
+
+
+class TestThreeLayers(ArchitectureContract):
+    architecture = "pet"
+    hypers: ClassVar[dict[str, Any]] = SMALL | {"num_gnn_layers": 3, "attention_temperature": 2.0}
+
+
+class TestOneLayer(ArchitectureContract):
+    architecture = "pet"
+    hypers: ClassVar[dict[str, Any]] = SMALL | {"num_gnn_layers": 1}
