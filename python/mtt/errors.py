@@ -7,6 +7,7 @@ EXIT_BUG: Final = 1
 EXIT_USER: Final = 2
 EXIT_VERIFICATION: Final = 3
 EXIT_INTERRUPTED: Final = 130
+EXIT_TERMINATED: Final = 143
 
 
 class MttError(Exception):
@@ -53,3 +54,7 @@ class VerificationFailed(MttError):
     """A model file did not pass verification; the message names the checks that failed."""
 
     exit_code = EXIT_VERIFICATION
+
+
+class Terminated(KeyboardInterrupt):
+    """The program was asked to stop by SIGTERM, as a queueing system does before it kills."""

@@ -162,7 +162,7 @@ def read_text(path: Path) -> str:
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     if error.errno == errno.ENOENT:
-        return UserError(missing_file(path))
+        return UserError(missing_file(path, "options file"))
     if error.errno == errno.EISDIR:
         return UserError(f"is a folder, not an options file: {path}")
     return UserError(f"cannot read {path}: {error.strerror}")

@@ -87,16 +87,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def missing_file(path: Path) -> str:
+def missing_file(path: Path, what: str = "file") -> str:
     """What to say of a file that is not there: where it was looked for, and a near name."""
     folder = path.parent
     if not folder.is_dir():
-        return f"file not found: {path} (there is no folder {folder})"
+        return f"{what} not found: {path} (there is no folder {folder})"
     try:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:
         names = []
     near = did_you_mean(path.name, names)
     if near is not None:
-        return f"file not found: {path}; did you mean '{folder / near}'?"
-    return f"file not found: {path} (looked in {folder.resolve()})"
+        return f"{what} not found: {path}; did you mean '{folder / near}'?"
+    return f"{what} not found: {path} (looked in {folder.resolve()})"

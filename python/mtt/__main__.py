@@ -1,0 +1,58 @@
+"""The program `mtt`: parse the command line, run one command, map errors to exit codes."""
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+
+from mtt.cli import parse
+from mtt.cli.failures import bug, interrupted, operating_system, user_error_in
+from mtt.errors import EXIT_OK, EXIT_USER, MttError, Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; ``arguments`` default to those of the program."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        options = parse(given)
+        options.run(options)
+        sys.stdout.flush()
+    except MttError as error:
+        return _fail(error.report(), error.exit_code)
+    except KeyboardInterrupt as error:
+        text, code = interrupted(error)
+        return _fail(text, code)
+    except BrokenPipeError:
+        # whoever read our output has seen enough; Python must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:  # noqa: BLE001 - any other exception is a bug to be logged
+        translated = operating_system(error) or user_error_in(error)
+        if translated is not None:
+            return _fail(translated.report(), EXIT_USER)
+        return _fail(*bug(error, given))
+    return EXIT_OK
+
+
+def _fail(text: str, code: int) -> int:
+    print(text, file=sys.stderr)
+    return code
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *_: object, **__: object
+) -> None:
+    """One line without the path of the code that warns, which means nothing to a user."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

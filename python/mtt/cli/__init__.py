@@ -1,0 +1,74 @@
+"""The command line: one file per command. What a command needs is imported when it runs."""
+
+import argparse
+from collections.abc import Sequence
+
+from mtt import __version__
+from mtt.cli import eval as eval_command
+from mtt.cli import export, train, verify
+from mtt.errors import UserError
+
+_COMMANDS = {"train": train, "export": export, "eval": eval_command, "verify": verify}
+
+_EPILOG = """\
+examples:
+  mtt train options.yaml                  train, and export and verify the result
+  mtt train options.yaml -c auto          go on with the last run in outputs/
+  mtt export model.ckpt -o model.pt       checkpoint to model file
+  mtt eval model.pt eval.yaml             errors and predictions on other data
+  mtt verify model.pt                     would an MD engine get it right?
+
+exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed, 130 interrupted
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="mtt",
+        description="Train interatomic potentials, export them, and verify them for MD engines.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mtt {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line, with the command's function as ``run``.
+
+    Raises UserError for a command that does not exist, and SystemExit (0 or 2) as argparse does
+    for help, the version and other mistakes.
+    """
+    parser = make_parser()
+    if not arguments:
+        parser.print_help()
+        parser.exit()
+    command = arguments[0]
+    if not command.startswith("-") and command not in _COMMANDS:
+        raise _unknown_command(command)
+    return parser.parse_args(arguments)
+
+
+def _unknown_command(command: str) -> UserError:
+    import difflib
+
+    near = difflib.get_close_matches(command, _COMMANDS, n=1)
+    if near:
+        hint = f"did you mean 'mtt {near[0]}'?"
+    else:
+        hint = f"the commands are {', '.join(_COMMANDS)}; see mtt --help"
+    return UserError(f"there is no command '{command}'", hint=hint)

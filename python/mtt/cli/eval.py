@@ -1,0 +1,44 @@
+"""`mtt eval`: model and data in, predictions and their errors out."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from mtt.cli.arguments import add_overrides, check_input, check_output
+
+HELP = "predict other data and report the errors"
+DESCRIPTION = """\
+Evaluate a model file or a checkpoint on data. Writes the predictions as extended XYZ, and beside
+them the RMSE and MAE of each target as JSON and a parity plot; prints them as a table."""
+EPILOG = """\
+examples:
+  mtt eval model.pt eval.yaml
+  mtt eval model.ckpt eval.yaml -o test/predictions.xyz -r systems.read_from=test.xyz
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file or checkpoint")
+    parser.add_argument("options", type=Path, metavar="OPTIONS", help="dataset options, in YAML")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("predictions.xyz"),
+        metavar="FILE.xyz",
+        help="predictions to write (default: predictions.xyz)",
+    )
+    add_overrides(parser)
+
+
+def run(arguments: Namespace) -> None:
+    """Check what can be checked without torch, then evaluate."""
+    from mtt.options import load_eval_options
+
+    load_eval_options(arguments.options, arguments.overrides)
+    check_input(arguments.model, "model file")
+    check_output(arguments.output, ".xyz")
+
+    from mtt.stages import evaluate
+
+    evaluate.run(arguments.model, arguments.options, arguments.overrides, arguments.output)
