@@ -40,7 +40,7 @@ def _check_pair(
     for target in entry.targets:
         units.append((f"'{target}' is", entry.targets[target].unit, first.targets[target].unit))
     for what, unit, other in units:
-        if _canonical(unit) != _canonical(other):
+        if canonical(unit) != canonical(other):
             raise UserError(
                 f"mixed units: {what} in {unit} here and in {other} in {there}",
                 where=here,
@@ -48,6 +48,7 @@ def _check_pair(
             )
 
 
-def _canonical(unit: str) -> str:
+def canonical(unit: str) -> str:
+    """The one spelling that stands for all spellings of a unit."""
     lower = unit.strip().lower()
     return {"a": "angstrom", "nanometer": "nm"}.get(lower, lower)
