@@ -181,17 +181,41 @@ class ToyModel(torch.nn.Module):
     ) -> torch.Tensor:
         return pair_energies(species, centers, neighbors, vectors, self.strength, self.cutoff)
 
-    def atomic_energies(self, system: System) -> torch.Tensor:
-        """Energy of every atom [N], float64."""
+    def atomic_energies(self, system: System, kept: torch.Tensor) -> torch.Tensor:
+        """Energy of every atom [N], float64; of use are only those of the ``kept`` atoms."""
         species = self.species_of_type.index_select(0, system.types.to(torch.int64))
         centers, neighbors, vectors = self.edges(system)
         raw = self.interactions(species, centers, neighbors, vectors)
         return raw.to(torch.float64) + self.baseline.index_select(0, species)
 
+    def all_energies(self, systems: List[System], kept: List[torch.Tensor]) -> List[torch.Tensor]:
+        """Energies of the atoms of each system."""
+        energies: List[torch.Tensor] = []
+        for index, system in enumerate(systems):
+            energies.append(self.atomic_energies(system, kept[index]))
+        return energies
+
     def selection(
         self, index: int, system: System, selected_atoms: Optional[Labels]
     ) -> torch.Tensor:
+        """Indices [K] of the atoms of one system whose energies are asked for."""
         return selected_indices(index, len(system), selected_atoms, system.positions.device)
+
+    def labels(self, kept: torch.Tensor) -> torch.Tensor:
+        """What the rows of per-atom energies are called [K]."""
+        return kept
+
+    def total(self, system: System, energies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """Energy of one system as one row [1]."""
+        return energies.index_select(0, kept).sum().reshape(1)
+
+    def anchor(self, system: System) -> torch.Tensor:
+        """A zero that keeps the graph when a system has no pairs or no selected atoms."""
+        return 0.0 * system.positions.sum().to(torch.float64)
+
+    def rounded(self, values: torch.Tensor, system: System) -> torch.Tensor:
+        """The sums in the model's dtype."""
+        return values.to(system.positions.dtype)
 
     def forward(
         self,
@@ -202,23 +226,25 @@ class ToyModel(torch.nn.Module):
         results: Dict[str, TensorMap] = {}
         if "energy" not in outputs or len(systems) == 0:
             return results
+        kept: List[torch.Tensor] = []
+        for index, system in enumerate(systems):
+            kept.append(self.selection(index, system, selected_atoms))
+        energies = self.all_energies(systems, kept)
         per_atom = outputs["energy"].sample_kind == "atom"
         values: List[torch.Tensor] = []
         samples: List[torch.Tensor] = []
         for index, system in enumerate(systems):
-            kept = self.selection(index, system, selected_atoms)
-            # A system without pairs or without selected atoms still has a (zero) gradient.
-            anchor = 0.0 * system.positions.sum().to(torch.float64)
-            energies = (self.atomic_energies(system) + anchor).index_select(0, kept)
             if per_atom:
-                values.append(energies)
-                samples.append(torch.stack([torch.full_like(kept, index), kept], dim=1))
+                rows = energies[index].index_select(0, kept[index])
+                labels = self.labels(kept[index])
+                samples.append(torch.stack([torch.full_like(labels, index), labels], dim=1))
             else:
-                values.append((energies.sum() + anchor).reshape(1))
-                samples.append(torch.tensor([[index]], device=kept.device))
+                rows = self.total(system, energies[index], kept[index])
+                samples.append(torch.full((rows.shape[0], 1), index, device=rows.device))
+            values.append(rows + self.anchor(system))
         names = ["system", "atom"] if per_atom else ["system"]
-        dtype = systems[0].positions.dtype
-        results["energy"] = energy_map(torch.cat(values).to(dtype), torch.cat(samples), names)
+        rounded = self.rounded(torch.cat(values), systems[0])
+        results["energy"] = energy_map(rounded, torch.cat(samples), names)
         return results
 
 

@@ -1,0 +1,73 @@
+"""The fault corpus: ways an export goes wrong in an MD engine, and the check that must kill each.
+
+A fault is a toy model class with one method broken, or a function that writes a broken file. It is
+registered with :func:`fault` under the number of its failure mode; ``test_faults.py`` runs the real
+``mtt-verify`` on each of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toy_models import ToyModel, export_toy
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One broken export.
+
+    - ``number``: of the failure mode, for example ``D06``;
+    - ``name``: unique;
+    - ``family``, ``check``: what ``mtt-verify`` calls the check that must fail;
+    - ``description``: one line on what is wrong;
+    - ``build``: writes the export to the path given.
+    """
+
+    number: str
+    name: str
+    family: str
+    check: str
+    description: str
+    build: Callable[[Path], object]
+
+
+CORPUS: dict[str, Fault] = {}
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def fault(number: str, check: str, truth: Any = "pair", **export: Any) -> Callable[[T], T]:
+    """Register the decorated model class or builder function; its docstring is the description.
+
+    :param check: ``FAMILY/name`` as ``mtt-verify --list`` prints it
+    :param truth: sound model that makes the golden pack of a faulty class
+    :param export: further arguments of :func:`toy_models.export_toy`
+    """
+
+    def register(target: T) -> T:
+        name = target.__name__
+        if isinstance(target, type):
+            name = "".join("_" + c.lower() if c.isupper() else c for c in name).strip("_")
+        if name in CORPUS:
+            raise ValueError(f"two faults are called {name}")
+        family, _, check_name = check.partition("/")
+        description = " ".join((target.__doc__ or "").split())
+        build = _exporter(target, truth, export) if isinstance(target, type) else target
+        CORPUS[name] = Fault(number, name, family, check_name, description, build)
+        return target
+
+    return register
+
+
+def _exporter(kind: type[ToyModel], truth: Any, export: dict[str, Any]) -> Callable[[Path], Path]:
+    return lambda path: export_toy(path, kind, reference_model=truth, **export)
+
+
+def load_corpus() -> dict[str, Fault]:
+    """Import every module that registers faults."""
+    import faults_domains  # noqa: F401
+    import faults_geometry  # noqa: F401
+    import faults_loading  # noqa: F401
+    import faults_numerics  # noqa: F401
+
+    return CORPUS

@@ -1,0 +1,199 @@
+"""Faults that show only when a system is cut into domains: ranges, ghosts, selected atoms."""
+
+from pathlib import Path
+from typing import Optional, Tuple  # noqa: UP035  (for TorchScript)
+
+import torch
+from corpus import fault
+from metatensor.torch import Labels
+from metatomic.torch import System
+from toy_models import (
+    CUTOFF,
+    Embedded,
+    Pair,
+    export_toy,
+    neighbor_edges,
+    pair_terms,
+    sum_to_atoms,
+)
+
+# ruff: noqa: UP006, UP045
+
+
+@fault("D01", "DD/receptive field")
+def range_of_one_layer(path: Path) -> None:
+    """Declares the cutoff as the range of a two-layer model: half of what it needs."""
+    export_toy(path, "embedded", interaction_range=CUTOFF)
+
+
+@fault("D01", "DD/receptive field")
+def range_one_percent_short(path: Path) -> None:
+    """The range is 1 % short: only pairs of atoms at the very rim differ."""
+    export_toy(path, "embedded", interaction_range=2 * CUTOFF * 0.99)
+
+
+@fault("D03", "DD/forces")
+class ShiftsIgnored(Pair):
+    """Vectors rebuilt from positions without the cell shifts."""
+
+    def edges(self, system: System) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        centers, neighbors, _ = neighbor_edges(system, self.cutoff, True, True)
+        positions = system.positions
+        difference = positions.index_select(0, neighbors) - positions.index_select(0, centers)
+        return centers, neighbors, difference
+
+
+@fault("D05", "DD/forces", truth="embedded")
+class GhostGradientsDropped(Embedded):
+    """Forces on ghost atoms are cut off, so what they owe to the owner's rank is lost."""
+
+    def atomic_energies(self, system: System, kept: torch.Tensor) -> torch.Tensor:
+        species = self.species_of_type.index_select(0, system.types.to(torch.int64))
+        centers, neighbors, vectors = self.edges(system)
+        local = torch.zeros(len(system), dtype=torch.bool)
+        local[kept] = True
+        both = local.index_select(0, centers) & local.index_select(0, neighbors)
+        vectors = torch.where(both[:, None], vectors, vectors.detach())
+        raw = self.interactions(species, centers, neighbors, vectors)
+        return raw.to(torch.float64) + self.baseline.index_select(0, species)
+
+
+@fault("D05", "DD/forces")
+class OneGhostGradientDropped(Pair):
+    """One single ghost's gradient is dropped."""
+
+    def atomic_energies(self, system: System, kept: torch.Tensor) -> torch.Tensor:
+        species = self.species_of_type.index_select(0, system.types.to(torch.int64))
+        centers, neighbors, vectors = self.edges(system)
+        if kept.shape[0] < len(system) and kept.shape[0] > 0:
+            vectors = torch.where(
+                (neighbors == len(system) - 1)[:, None], vectors.detach(), vectors
+            )
+        raw = self.interactions(species, centers, neighbors, vectors)
+        return raw.to(torch.float64) + self.baseline.index_select(0, species)
+
+
+@fault("D06", "DD/energy")
+class SelectionIgnored(Pair):
+    """``selected_atoms`` is ignored: on two ranks the energy is doubled."""
+
+    def selection(
+        self, index: int, system: System, selected_atoms: Optional[Labels]
+    ) -> torch.Tensor:
+        return torch.arange(len(system))
+
+
+@fault("D07", "DD/energy")
+class BaselineOfAll(Pair):
+    """The energies of the free atoms are added for ghosts too; forces are right."""
+
+    def total(self, system: System, energies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        species = self.species_of_type.index_select(0, system.types.to(torch.int64))
+        offsets = self.baseline.index_select(0, species)
+        return ((energies - offsets).index_select(0, kept).sum() + offsets.sum()).reshape(1)
+
+
+@fault("D08", "DD/empty selection")
+class NoRowWhenEmpty(Pair):
+    """No row for an empty selection: LAMMPS aborts as soon as a rank has no atoms."""
+
+    def total(self, system: System, energies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        selected = energies.index_select(0, kept)
+        if kept.shape[0] == 0:
+            return selected
+        return selected.sum().reshape(1)
+
+
+@fault("D08", "DD/empty selection")
+class StopsWhenEmpty(Pair):
+    """Looks for the largest selected index, which an empty selection does not have."""
+
+    def total(self, system: System, energies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        last = int(kept.max())
+        return energies[: last + 1].index_select(0, kept).sum().reshape(1)
+
+
+@fault("D08", "DD/empty selection")
+class NoGraphWhenEmpty(Pair):
+    """The zero for an empty selection has no gradient path: backward stops."""
+
+    def total(self, system: System, energies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        if kept.shape[0] == 0:
+            return torch.zeros(1, dtype=torch.float64)
+        return energies.index_select(0, kept).sum().reshape(1)
+
+    def anchor(self, system: System) -> torch.Tensor:
+        return torch.zeros(1, dtype=torch.float64)
+
+
+@fault("D10", "DD/pairs beyond the cutoff", module_options={"strict": False})
+class PairsBeyondCutoff(Pair):
+    """Asks for a list that may hold farther pairs, and does not filter them."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        squared = (vectors * vectors).sum(dim=1)
+        inside = 1.0 - squared / (self.cutoff * self.cutoff)
+        depth = self.strength[species.index_select(0, centers), species.index_select(0, neighbors)]
+        shape = 3.0 * torch.exp(-squared) - torch.exp(-0.25 * squared)
+        return sum_to_atoms(depth * shape * inside * inside * inside, centers, species.shape[0])
+
+
+@fault("D10", "SYM/pair order")
+class SortedPairsAssumed(Pair):
+    """Sums runs of pairs as if the list were sorted by center, which LAMMPS does not promise."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        order = torch.arange(species.shape[0], device=centers.device)
+        counts = (centers[None, :] == order[:, None]).sum(dim=1)
+        sorted_centers = torch.repeat_interleave(order, counts)
+        return sum_to_atoms(terms, sorted_centers, species.shape[0])
+
+
+@fault("D11", "PARITY/energy", module_options={"full_list": False})
+class HalfListAsFull(Pair):
+    """Asks for half lists and sums them as if they were full."""
+
+
+@fault("D11", "PARITY/energy")
+class FullListDoubled(Pair):
+    """Asks for full lists and adds each pair to both atoms: interactions count twice."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        both = sum_to_atoms(terms, centers, species.shape[0])
+        return both + sum_to_atoms(terms, neighbors, species.shape[0])
+
+
+@fault("D13", "DD/atomic energies")
+class RowsReversed(Pair):
+    """Per-atom energies come in another order than their labels say."""
+
+    def labels(self, kept: torch.Tensor) -> torch.Tensor:
+        return kept.flip(0)
+
+
+@fault("D13", "DD/atomic energies")
+class RowsRenumbered(Pair):
+    """The rows of selected atoms are numbered from zero instead of by atom."""
+
+    def labels(self, kept: torch.Tensor) -> torch.Tensor:
+        return torch.arange(kept.shape[0], device=kept.device)

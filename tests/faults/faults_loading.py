@@ -1,0 +1,155 @@
+"""Faults of the file and of what it says about itself: packaging, weights, metadata, units."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Dict  # noqa: UP035  (for TorchScript)
+
+import safetensors.torch
+import torch
+from corpus import fault
+from metatomic.torch import ModelOutput, System
+from toy_models import ATOMIC_TYPES, BASELINE, CUTOFF, Pair, export_toy
+
+# ruff: noqa: UP006, UP045
+
+
+@fault("L01", "LOAD/file")
+def checkpoint_renamed(path: Path) -> None:
+    """A pickled training checkpoint renamed to .pt."""
+    torch.save({"model_state_dict": Pair().state_dict(), "epoch": 3}, path)
+
+
+@fault("L01", "LOAD/file")
+def own_checkpoint_renamed(path: Path) -> None:
+    """A safetensors checkpoint renamed to .pt."""
+    safetensors.torch.save_file(Pair().state_dict(), path, metadata={"mtt": "{}"})
+
+
+@fault("L02", "LOAD/file")
+def not_metatomic(path: Path) -> None:
+    """TorchScript without the metatomic records: no engine knows how to call it."""
+    export_toy(path, "pair", records={"metatomic__version": None})
+
+
+@fault("L03", "LOAD/extensions")
+def extension_missing(path: Path) -> None:
+    """The file declares a TorchScript extension that does not exist here."""
+    extension = {"path": "libtoy_extension.so", "name": "toy_extension", "sha256": "0" * 64}
+    export_toy(path, "pair", records={"extensions": json.dumps([extension])})
+
+
+@fault("L08", "LOAD/file")
+def truncated(path: Path) -> None:
+    """The last third of the file is gone, as after a full disk."""
+    content = export_toy(path, "pair").read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+@fault("L08", "LOAD/checksums")
+def bit_flipped(path: Path) -> None:
+    """One bit of a weight has changed; libtorch loads the file all the same."""
+    export_toy(path, "pair")
+    with zipfile.ZipFile(path) as archive:
+        weights = [
+            i for i in archive.infolist() if "/data/" in i.filename or "/constants/" in i.filename
+        ]
+        record = max(weights, key=lambda info: info.file_size)
+        data = archive.read(record)
+    content = bytearray(path.read_bytes())
+    start = content.index(data, record.header_offset)
+    content[start + 5] ^= 0x10
+    path.write_bytes(bytes(content))
+
+
+@fault("L14", "PARITY/energy")
+class OtherWeights(Pair):
+    """Weights of another epoch were exported: everything runs, every number is a little off."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.strength *= 1.0005
+
+
+@fault("L15", "PARITY/energy")
+class BaselineMissing(Pair):
+    """The energies of the free atoms were not in the weights and stayed zero."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.baseline *= 0.0
+
+
+@fault("P21", "PARITY/energy")
+class BaselineShuffled(Pair):
+    """The energies of the free atoms belong to other types; forces are right."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype, baseline=BASELINE[::-1])
+
+
+@fault("P15", "PARITY/energy")
+class TypesPermuted(Pair):
+    """The map from atomic types to species is permuted."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.species_of_type[torch.tensor(ATOMIC_TYPES)] = torch.tensor([0, 2, 1, 3])
+
+
+@fault("L20", "SCHEMA/interaction range")
+def range_below_cutoff(path: Path) -> None:
+    """The declared range is shorter than the requested neighbor list: LAMMPS refuses the model."""
+    export_toy(path, "pair", interaction_range=0.9 * CUTOFF)
+
+
+@fault("D02", "SCHEMA/interaction range")
+def range_infinite(path: Path) -> None:
+    """An infinite range: no engine can decompose it over ranks."""
+    export_toy(path, "pair", interaction_range=float("inf"))
+
+
+@fault("L20", "SCHEMA/atomic types")
+def type_without_weights(path: Path) -> None:
+    """Declares gold, for which there are no weights: the run stops at the first gold atom."""
+    export_toy(path, "pair", atomic_types=[*ATOMIC_TYPES, 79])
+
+
+@fault("L20", "SCHEMA/output", dtype="float32")
+class OtherDtype(Pair):
+    """Declared float32, but the energies come back as float64."""
+
+    def rounded(self, values: torch.Tensor, system: System) -> torch.Tensor:
+        return values
+
+
+@fault("P16", "SCHEMA/units")
+def energy_unit_empty(path: Path) -> None:
+    """No energy unit: engines in other units take the numbers as their own, unconverted."""
+    export_toy(path, "pair", unit="")
+
+
+@fault("P16", "SCHEMA/units")
+def length_unit_empty(path: Path) -> None:
+    """No length unit: a run in nanometers is off by ten, silently."""
+    export_toy(path, "pair", length_unit="")
+
+
+@fault("P16", "PARITY/units")
+def energy_unit_wrong(path: Path) -> None:
+    """Declared in kcal/mol while the numbers are eV."""
+    export_toy(path, "pair", unit="kcal/mol")
+
+
+@fault("L22", "LOAD/model")
+def energy_only_as_variant(path: Path) -> None:
+    """Only ``energy/pbe`` and no ``energy``: LAMMPS stops unless it is told the variant."""
+    export_toy(path, "pair", golden=False, output="energy/pbe")
+
+
+@fault("P17", "SCHEMA/inputs")
+class NeedsCharge(Pair):
+    """Asks for the total charge, which LAMMPS does not hand out."""
+
+    def requested_inputs(self) -> Dict[str, ModelOutput]:
+        return {"charge": ModelOutput(unit="e", sample_kind="system")}
