@@ -86,7 +86,8 @@ def missing_hint(frames: Sequence[ase.Atoms], quantity: str, key: str) -> str:
     keys = keys_that_fit(frames, quantity)
     if not keys:
         return f"nothing in the file has the shape of {_article(quantity)}"
-    close = difflib.get_close_matches(key, keys, n=1)
+    # Where only some frames lack the key, there is nothing to guess.
+    close = [] if key in keys else difflib.get_close_matches(key, keys, n=1)
     guess = f"did you mean '{close[0]}'? " if close else ""
     listed = ", ".join(f"'{k}'" for k in keys)
     return f"{guess}keys in the file that could be {_article(quantity)}: {listed}"

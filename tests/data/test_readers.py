@@ -1,0 +1,325 @@
+"""Reading files: what is found where, and the whole message of every mistake."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtt.data.readers import check_same_units, read_datasets, read_structures
+from mtt.errors import UserError
+from mtt.options import DatasetOptions, GradientOptions, SystemsOptions, TargetOptions
+
+from . import frames
+
+
+def options(path: Path, indices: Any = None, length_unit: str = "angstrom", **target: Any):
+    systems = SystemsOptions(read_from=path, indices=indices, length_unit=length_unit)
+    return DatasetOptions(systems=systems, targets={"energy": TargetOptions(**target)})
+
+
+def message(options_: DatasetOptions) -> str:
+    with pytest.raises(UserError) as caught:
+        read_structures(options_)
+    return str(caught.value)
+
+
+def test_values_that_ase_moved_into_a_calculator(tmp_path: Path) -> None:
+    originals = frames.copper()
+    path = frames.write(tmp_path / "cu.xyz", originals)
+    structures = read_structures(options(path))
+    assert [one.source for one in structures] == [f"{path}#{i}" for i in range(3)]
+    for structure, atoms in zip(structures, originals, strict=True):
+        target = structure.targets["energy"]
+        assert target.value == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
+        np.testing.assert_allclose(target.forces, atoms.get_forces(), atol=1e-7)
+        np.testing.assert_allclose(target.stress, atoms.get_stress(voigt=False), atol=1e-7)
+        np.testing.assert_array_equal(structure.types, [29] * 4)
+        np.testing.assert_allclose(structure.cell, atoms.cell.array, atol=1e-7)
+        assert structure.volume == pytest.approx(atoms.get_volume())
+        assert structure.types.dtype == np.int32 and structure.positions.dtype == np.float64
+
+
+def test_own_keys_and_no_periodicity(tmp_path: Path) -> None:
+    path = frames.write(tmp_path / "mol.xyz", frames.molecules())
+    water, ethanol = read_structures(options(path, key="U", forces=GradientOptions(key="F")))
+    assert water.targets["energy"].value == -10.5
+    assert water.targets["energy"].stress is None
+    np.testing.assert_allclose(ethanol.targets["energy"].forces[1], [0.3, 0.4, 0.5])
+    assert not water.pbc.any() and not water.cell.any() and water.volume == 0.0
+
+
+def test_rows_of_non_periodic_axes_are_zero(tmp_path: Path) -> None:
+    atoms = frames.copper(1)[0]
+    atoms.pbc = (True, False, True)
+    (structure,) = read_structures(options(frames.write(tmp_path / "slab.xyz", [atoms])))
+    assert structure.cell[0].any() and structure.cell[2].any() and not structure.cell[1].any()
+    assert structure.volume == 0.0
+    # Without three periods there is no volume to refer a stress to.
+    assert structure.targets["energy"].stress is None
+
+
+@pytest.mark.parametrize("form", ["matrix", "nine", "voigt"])
+@pytest.mark.parametrize("quantity", ["stress", "virial"])
+def test_stress_and_virial_in_all_forms(tmp_path: Path, form: str, quantity: str) -> None:
+    atoms = frames.copper(1)[0]
+    stress = atoms.get_stress(voigt=False)
+    value = stress if quantity == "stress" else -stress * atoms.get_volume()
+    voigt = value[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    atoms.info["mine"] = {"matrix": value, "nine": value.ravel(), "voigt": voigt}[form]
+    path = frames.write(tmp_path / "cu.xyz", [atoms])
+    (structure,) = read_structures(options(path, **{quantity: GradientOptions(key="mine")}))
+    np.testing.assert_allclose(structure.targets["energy"].stress, stress, atol=1e-7)
+
+
+def test_virial_is_used_where_nothing_is_asked_for_and_no_stress_is_there(tmp_path: Path) -> None:
+    atoms = frames.copper(1)[0]
+    stress = atoms.get_stress(voigt=False)
+    atoms.info["virial"] = -stress * atoms.get_volume()
+    del atoms.calc.results["stress"]
+    path = frames.write(tmp_path / "cu.xyz", [atoms])
+    (structure,) = read_structures(options(path))
+    np.testing.assert_allclose(structure.targets["energy"].stress, stress, atol=1e-7)
+    (structure,) = read_structures(options(path, stress=False))
+    assert structure.targets["energy"].stress is None
+    (structure,) = read_structures(options(path, forces=False))
+    assert structure.targets["energy"].forces is None
+
+
+def test_other_files_for_values(tmp_path: Path) -> None:
+    path = frames.write(tmp_path / "cu.xyz", frames.copper())
+    others = frames.copper(seed=1)
+    other = frames.write(tmp_path / "other.xyz", others)
+    gradient = GradientOptions(key="forces", read_from=path)
+    structures = read_structures(options(path, [2, 0], read_from=other, forces=gradient))
+    own = read_structures(options(path, [2, 0]))
+    for structure, mine, index in zip(structures, own, (2, 0), strict=True):
+        assert structure.source == f"{path}#{index}"
+        expected = others[index].get_potential_energy()
+        assert structure.targets["energy"].value == pytest.approx(expected, abs=1e-7)
+        np.testing.assert_array_equal(
+            structure.targets["energy"].forces, mine.targets["energy"].forces
+        )
+    short = frames.write(tmp_path / "short.xyz", frames.copper(2))
+    assert message(options(path, read_from=short)) == (
+        f"the file has 2 structures, but {path} has 3\n"
+        f"  where: {short}\n"
+        "  hint: values for the same structures must be in the same order"
+    )
+
+
+@pytest.mark.parametrize(
+    ("indices", "chosen"), [("0:2", [0, 1]), ("::2", [0, 2]), ("-1:", [2]), ([2, 1], [2, 1])]
+)
+def test_indices(tmp_path: Path, indices: Any, chosen: list[int]) -> None:
+    path = frames.write(tmp_path / "cu.xyz", frames.copper())
+    structures = read_structures(options(path, indices))
+    assert [one.source for one in structures] == [f"{path}#{i}" for i in chosen]
+    assert len(read_datasets([options(path), options(path, indices)])) == 3 + len(chosen)
+
+
+def test_gradients_that_some_structures_lack(tmp_path: Path, caplog: Any) -> None:
+    some = frames.copper()
+    del some[1].calc.results["forces"]
+    path = frames.write(tmp_path / "cu.xyz", some)
+    with caplog.at_level(logging.INFO, "mtt"):
+        structures = read_structures(options(path))
+    assert [one.targets["energy"].forces is None for one in structures] == [False, True, False]
+    assert caplog.messages == [
+        f"{path}: forces found in 2 of 3 structures; the others go without",
+        f"{path}: stress found in all 3 structures and used",
+    ]
+    assert message(options(path, forces=GradientOptions(key="forces"))) == (
+        "forces were asked for, but 1 of 3 structures lacks the key 'forces'\n"
+        f"  where: {path}#1 (counted from 0)\n"
+        "  hint: keys in the file that could be forces: 'forces'; or leave 'forces' out of the"
+        " options to use what is there"
+    )
+
+
+def test_forces_asked_for_but_absent(tmp_path: Path) -> None:
+    path = frames.write(tmp_path / "mol.xyz", frames.molecules())
+    assert message(options(path, key="U", forces=GradientOptions(key="forces"))) == (
+        "forces were asked for, but all 2 structures lack the key 'forces'\n"
+        f"  where: {path}#0 is the first of them (counted from 0)\n"
+        "  hint: keys in the file that could be forces: 'F'; or leave 'forces' out of the options"
+        " to use what is there"
+    )
+
+
+def test_stress_asked_for_but_nothing_is_periodic(tmp_path: Path) -> None:
+    some = frames.molecules()
+    for atoms in some:
+        atoms.info["S"] = np.eye(3)
+    path = frames.write(tmp_path / "mol.xyz", some)
+    assert message(options(path, key="U", stress=GradientOptions(key="S"))) == (
+        "stress was asked for, but no structure is periodic along all three axes\n"
+        f"  where: {path}\n"
+        "  hint: leave 'stress' out of the options"
+    )
+
+
+def test_missing_target_key(tmp_path: Path) -> None:
+    some = frames.copper()
+    for atoms in some:
+        atoms.info["dft_energy"] = 1.0
+    path = frames.write(tmp_path / "cu.xyz", some)
+    assert message(options(path, key="dft_enrgy")) == (
+        "no energy is stored under the key 'dft_enrgy'\n"
+        f"  where: {path}\n"
+        "  hint: did you mean 'dft_energy'? keys in the file that could be an energy: 'dft_energy',"
+        " 'energy'"
+    )
+    del some[2].info["dft_energy"]
+    frames.write(path, some)
+    assert message(options(path, key="dft_energy")) == (
+        "no energy is stored under the key 'dft_energy' in 1 of 3 structures\n"
+        f"  where: {path}#2 (counted from 0)\n"
+        "  hint: keys in the file that could be an energy: 'dft_energy', 'energy'"
+    )
+
+
+def test_missing_reference_is_allowed_in_evaluation(tmp_path: Path) -> None:
+    some = frames.copper()
+    some[0].calc = None
+    del some[1].calc.results["energy"]
+    path = frames.write(tmp_path / "cu.xyz", some)
+    structures = read_structures(options(path), require_targets=False)
+    assert structures[0].targets == {}
+    assert np.isnan(structures[1].targets["energy"].value)
+    assert structures[1].targets["energy"].forces is not None
+    assert not np.isnan(structures[2].targets["energy"].value)
+    # A key that was written down must be there, evaluation or not.
+    with pytest.raises(UserError, match="under the key 'Q'"):
+        read_structures(options(path, key="Q"), require_targets=False)
+
+
+def test_files_that_are_no_structures(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.xyz"
+    assert message(options(missing)) == (
+        f"there is no such file\n  where: {missing}\n"
+        "  hint: paths are relative to the folder that mtt is run in"
+    )
+    assert message(options(tmp_path)) == (
+        f"this is a folder, not a file of structures\n  where: {tmp_path}"
+    )
+    empty = tmp_path / "empty.xyz"
+    empty.touch()
+    assert message(options(empty)) == (
+        f"the file is empty: it holds no structures\n  where: {empty}"
+    )
+    junk = tmp_path / "junk.xyz"
+    junk.write_text("hello\n")
+    text = message(options(junk))
+    assert text.startswith("the file cannot be read as a file of structures: ")
+    assert text.endswith(
+        f"\n  where: {junk}\n  hint: use a format that ASE reads, for example extended XYZ (.xyz)"
+    )
+    assert message(options(frames.write(tmp_path / "cu.xyz", frames.copper()), "7:")) == (
+        f"the slice '7:' selects none of the 3 structures\n  where: {tmp_path / 'cu.xyz'}, indices"
+    )
+
+
+def line(lattice: str = "", energy: str = "1.0", symbol: str = "Cu", more: str = "") -> str:
+    lattice = f'Lattice="{lattice}" ' if lattice else ""
+    return (
+        f"1\n{lattice}Properties=species:S:1:pos:R:3 energy={energy} {more}\n{symbol} 0.0 0.0 0.0\n"
+    )
+
+
+CELL = "3 0 0 0 3 0 0 0 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            line(symbol="X"),
+            "atom 0 has the atomic type 0 (symbol 'X'), which is no element\n  where: {}#0\n"
+            "  hint: name the element in the file",
+        ),
+        (
+            line(energy="nan"),
+            "the energy under the key 'energy' contains nan\n  where: {}#0\n"
+            "  hint: remove this structure or compute it again",
+        ),
+        (
+            line() + line(energy="inf"),
+            "the energy under the key 'energy' contains inf\n  where: {}#1\n"
+            "  hint: remove this structure or compute it again",
+        ),
+        (
+            line(energy="high"),
+            "the energy under the key 'energy' is not made of numbers: 'high'\n  where: {}#0",
+        ),
+        (
+            line(energy='"1 2"'),
+            "the energy under the key 'energy' has the shape (2,); one number is needed\n"
+            "  where: {}#0",
+        ),
+        (
+            line(CELL, more='virial="1 2 3 4 5 6 7 8 9"'),
+            "the virial under the key 'virial' is not symmetric: [[1.0, 4.0, 7.0],"
+            " [2.0, 5.0, 8.0], [3.0, 6.0, 9.0]]\n  where: {}#0\n"
+            "  hint: check the order of its components",
+        ),
+        (
+            line("3 0 0 0 3 0 0 0 0"),
+            "the cell does not span the periodic axes abc: it has the rows [3.0, 0.0, 0.0],"
+            " [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]\n  where: {}#0\n"
+            '  hint: write the cell (Lattice="...") into the file, or pbc="F F F" for a molecule',
+        ),
+        (line().replace("0.0 0.0", "0.0 nan"), "the positions or the cell are not finite numbers"),
+        (
+            "0\nProperties=species:S:1:pos:R:3 energy=1.0\n",
+            "the structure has no atoms\n  where: {}#0\n  hint: remove it from the file",
+        ),
+    ],
+)
+def test_unusable_structures(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "bad.xyz"
+    path.write_text(text)
+    found = message(options(path))
+    assert found.startswith(expected) if "finite" in expected else found == expected.format(path)
+
+
+def test_forces_of_another_shape(tmp_path: Path) -> None:
+    atoms = frames.molecules()[0]
+    atoms.arrays["q"] = np.zeros(3)
+    path = frames.write(tmp_path / "mol.xyz", [atoms])
+    assert message(options(path, key="U", forces=GradientOptions(key="q"))) == (
+        "the forces under the key 'q' have the shape (3,); (3, 3) is needed for 3 atoms\n"
+        f"  where: {path}#0"
+    )
+
+
+def test_stress_of_another_shape(tmp_path: Path) -> None:
+    path = tmp_path / "cu.xyz"
+    path.write_text(line(CELL, more='S="1 2 3"'))
+    assert message(options(path, stress=GradientOptions(key="S"))) == (
+        "the stress under the key 'S' has the shape (3,); (3, 3), (9,) or (6,) in Voigt order"
+        f" (xx, yy, zz, yz, xz, xy) is needed\n  where: {path}#0"
+    )
+
+
+def test_mixed_units(tmp_path: Path) -> None:
+    train, other = tmp_path / "a.xyz", tmp_path / "b.xyz"
+    same = options(other, length_unit="A", unit="EV")
+    check_same_units({"training_set": [options(train), same], "validation_set": [options(other)]})
+    with pytest.raises(UserError) as caught:
+        check_same_units(
+            {"training_set": [options(train)], "test_set": [options(other, unit="kcal/mol")]}
+        )
+    assert str(caught.value) == (
+        f"mixed units: 'energy' is in kcal/mol here and in eV in training_set ({train})\n"
+        f"  where: test_set ({other})\n"
+        "  hint: convert one of the files: mtt computes in the units of the data"
+    )
+    with pytest.raises(UserError, match="mixed units: lengths are in bohr here and in angstrom"):
+        check_same_units({"training_set": [options(train), options(other, length_unit="bohr")]})
+    named = DatasetOptions(
+        systems=SystemsOptions(read_from=other), targets={"energy/b": TargetOptions()}
+    )
+    with pytest.raises(UserError, match="the targets differ: energy/b here, energy in"):
+        check_same_units({"training_set": [options(train)], "validation_set": [named]})

@@ -1,0 +1,102 @@
+"""What is printed, on a terminal and in a file."""
+
+import io
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from mtt.errors import UserError
+from mtt.report.progress import Reporter, _duration
+
+UNITS = {"energy": "eV", "length": "angstrom"}
+ROW = {
+    "train_loss": 0.25,
+    "validation_loss": 0.5,
+    "learning_rate": 1e-4,
+    "train_energy_rmse_per_atom": 0.002,
+    "validation_energy_rmse_per_atom": 0.003,
+    "validation_forces_rmse": 0.125,
+    "validation_stress_rmse": 0.0005,
+}
+
+
+def plain() -> Console:
+    return Console(file=io.StringIO(), force_terminal=False, width=60)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_plain_lines(tmp_path: Path) -> None:
+    console = plain()
+    with Reporter(console, log_interval=2) as reporter:
+        reporter.message("reading [data]")
+        reporter.log_to(tmp_path / "train.log")
+        reporter.start(3, 2, UNITS)
+        for epoch in (1, 2, 3):
+            for _ in range(2):
+                reporter.step(torch.tensor(0.25))
+            reporter.epoch({"epoch": epoch, **ROW})
+    lines = text(console).splitlines()
+    # One line per epoch of the interval, and the last one, unbroken by the width of 60.
+    assert lines[0] == "reading [data]"
+    assert [line.split(" | ")[0] for line in lines[1:]] == ["epoch 2/3", "epoch 3/3"]
+    assert lines[2] == (
+        "epoch 3/3 | loss 0.25 | validation loss 0.5 | train RMSE energy 2 meV/atom | validation"
+        " RMSE energy 3 meV/atom, forces 125 meV/A, stress 0.5 meV/A^3 | lr 0.0001"
+    )
+    assert "ETA 0 s" in lines[1]
+    log = (tmp_path / "train.log").read_text().splitlines()
+    # The log has every epoch, and what was said before there was a log.
+    assert [line.split(" ", 2)[2].split(" | ")[0] for line in log] == [
+        "reading [data]",
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]
+
+
+def test_log_records_are_shown_inside_only() -> None:
+    console = plain()
+    logger = logging.getLogger("mtt.data.targets")
+    with Reporter(console):
+        logger.info("forces found")
+        logger.warning("no stress")
+    logger.info("later")
+    assert text(console) == "forces found\nwarning: no stress\n"
+
+
+def test_terminal_shows_a_live_display() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with Reporter(console) as reporter:
+        reporter.start(5, 2, UNITS, first_epoch=1)
+        for _ in range(2):
+            reporter.step(0.25, 16)
+        reporter.epoch({"epoch": 2, **ROW})
+        assert reporter._progress is not None
+        assert reporter._progress.tasks[0].completed == 2
+        assert reporter._progress.tasks[1].completed == 0
+    assert "epoch 2/5 | loss 0.25" in text(console)
+    assert "structures/s" in text(console)
+    assert "ETA" in text(console)
+
+
+def test_log_that_cannot_be_written(tmp_path: Path) -> None:
+    with Reporter(plain()) as reporter, pytest.raises(UserError, match="does not exist"):
+        reporter.log_to(tmp_path / "no" / "train.log")
+
+
+def test_durations() -> None:
+    assert _duration(float("nan")) == "unknown"
+    assert [_duration(s) for s in (0.2, 59, 61, 3725, 200000)] == [
+        "0 s",
+        "59 s",
+        "1 min 01 s",
+        "1 h 02 min",
+        "2 d 7 h",
+    ]
