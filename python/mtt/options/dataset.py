@@ -94,7 +94,8 @@ class DatasetOptions(OptionsModel):
     systems: SystemsOptions
     """The structures."""
     targets: Annotated[dict[str, TargetOptions], AfterValidator(_one_energy)] = Field(
-        default_factory=lambda: {"energy": TargetOptions()}
+        default_factory=lambda: {"energy": TargetOptions()},
+        json_schema_extra={"default": {"energy": {}}},
     )
     """What is known of the structures: one target called `energy` or `energy/VARIANT`."""
 

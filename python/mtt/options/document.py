@@ -49,6 +49,14 @@ class Node:
         found = self.value.get(key) if isinstance(self.value, dict) else None
         return found if found is not None and not found.dead else None
 
+    def shown_at(self) -> Place:
+        """Where to point to for a wrong value: its option's name if the value is not beside it."""
+        if self.key_place is None:
+            return self.place
+        beside = self.place.line == self.key_place.line
+        empty = self.value is None or self.value == {}
+        return self.place if beside and not empty else self.key_place
+
     def replaced(self, value: Any) -> "Node":
         """A node with another value that stands where this one does."""
         return Node(value, self.place, self.name, self.key_place)
@@ -137,7 +145,7 @@ def parse(
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         start = Place(before.count("\n"), error.position - before.rfind("\n") - 1, override)
-        message = f"not YAML: the character U+{ord(str(error.character)):04X} is not allowed"
+        message = f"not YAML: the character U+{error.character:04X} is not allowed"
         return None, [Problem(start, name, message)]
     except RecursionError:
         return None, [Problem(Place(0, 0, override), name, "not options: nested too deeply")]
@@ -156,6 +164,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError, override: str | None) -> Proble
     elif error.context and error.problem:
         what = f"{error.context}, {error.problem}"
     return Problem(place, "", f"not YAML: {what}")
+
+
+# stands for a scalar that could not be read and was reported
+_WRONG = object()
 
 
 class _Builder:
@@ -185,6 +197,8 @@ class _Builder:
         else:
             value = self.scalar(node, name)
         self.open.discard(id(node))
+        if value is _WRONG:
+            return Node(None, place, name, key_place, dead=True)
         return Node(value, place, name, key_place)
 
     def place(self, node: yaml.Node) -> Place:
@@ -207,6 +221,8 @@ class _Builder:
             else:
                 key = self.scalar(key_node, name)
                 full = child_name(name, str(key_node.value))
+                if key is _WRONG:
+                    continue
                 if key in own:
                     first = own[key].key_place
                     line = f" on line {first.line + 1}" if first and not self.override else ""
@@ -235,7 +251,7 @@ class _Builder:
             self.refuse(self.place(node), name, f"the YAML tag '{node.tag}' is not supported")
         except ValueError:
             self.refuse(self.place(node), name, f"'{text}' is not of the YAML type '!!{tag}'")
-        return None
+        return _WRONG
 
 
 def _bool(text: str) -> bool:

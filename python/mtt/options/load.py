@@ -122,19 +122,21 @@ def _kind(root: Node) -> str:
 def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
     """The options class of the architecture that the file names."""
     architecture = root.get("architecture")
-    name = architecture.get("name") if architecture is not None else None
-    if name is None or not isinstance(name.value, str):
+    if architecture is None:
         return Options, []
-    try:
-        return options_class(name.value), []
-    except UserError as error:
-        # its own options cannot be checked, everything else still can
-        assert architecture is not None
-        for section in ("model", "training"):
-            found = architecture.get(section)
-            if found is not None:
-                found.dead = True
-        return Options, [Problem(name.place, name.name, str(error))]
+    name = architecture.get("name")
+    problems: list[Problem] = []
+    if name is not None and isinstance(name.value, str):
+        try:
+            return options_class(name.value), []
+        except UserError as error:
+            problems = [Problem(name.place, name.name, str(error))]
+    # its own options cannot be checked, everything else still can
+    for section in ("model", "training"):
+        found = architecture.get(section)
+        if found is not None:
+            found.dead = True
+    return Options, problems
 
 
 def read_text(path: Path) -> str:

@@ -53,9 +53,9 @@ class ArchitectureOptions(OptionsModel):
     version: int | None = None
     """Version of the architecture that these options are written for; the installed one if not
     given. A version that is not installed is an error."""
-    model: SerializeAsAny[OptionsModel]
+    model: SerializeAsAny[OptionsModel] = OptionsModel()
     """Options of the model; they depend on the architecture."""
-    training: SerializeAsAny[TrainingHypers]
+    training: SerializeAsAny[TrainingHypers] = TrainingHypers()
     """Options of the trainer."""
 
 

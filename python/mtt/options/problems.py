@@ -34,8 +34,9 @@ class Problem:
         """Order of showing: the whole file, then line by line, then overrides."""
         if self.place is None:
             return (0, 0, 0, self.name, self.message)
-        kind = 2 if self.place.override is not None else 1
-        return (kind, self.place.line, self.place.column, self.name, self.message)
+        if self.place.override is not None:  # sorting keeps the order of the command line
+            return (2, 0, 0, "", "")
+        return (1, self.place.line, self.place.column, self.name, self.message)
 
     def render(self, file: str, lines: list[str]) -> str:
         """The message as a compiler would print it; ``lines`` are those of the file."""

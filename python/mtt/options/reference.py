@@ -87,9 +87,10 @@ def _one_line(text: str) -> str:
 
 
 def _default(field: Schema) -> str:
-    if "default" not in field:
+    empty: dict[str, Any] = {"array": [], "object": {}}
+    if "default" not in field and field.get("type") not in empty:
         return "see there"
-    value = field["default"]
+    value = field.get("default", empty.get(field.get("type", "")))
     if isinstance(value, dict):
         value = {key: item for key, item in value.items() if item is not None}
     return f"`{json.dumps(value)}`"
@@ -110,7 +111,8 @@ def _type(field: Schema, titles: dict[str, str]) -> str:
     if kind == "array":
         return f"list of {_type(field['items'], titles)}"
     if kind == "object":
-        return f"mapping to {_type(field['additionalProperties'], titles)}"
+        value = _type(field["additionalProperties"], titles)
+        return f"mapping to ({value})" if " or " in value else f"mapping to {value}"
     if kind == "string":
         return {"path": "path"}.get(
             field.get("format", ""), "slice" if "pattern" in field else "text"

@@ -6,6 +6,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PlainSerializer,
     PlainValidator,
     PositiveFloat,
     PositiveInt,
@@ -37,7 +38,7 @@ def _check_baseline(target: Any, value: Any) -> Baseline:
         )
     fixed: dict[int, float] = {}
     for key, energy in value.items():
-        # JSON, as in a checkpoint, has only text for keys
+        # as read back from JSON
         atomic_type = int(key) if isinstance(key, str) and key.isdecimal() else key
         if not isinstance(atomic_type, int) or isinstance(atomic_type, bool) or atomic_type < 0:
             raise invalid(f"'{key}' is not an atomic type: write the atomic number")
@@ -47,9 +48,18 @@ def _check_baseline(target: Any, value: Any) -> Baseline:
     return fixed
 
 
+def _with_text_keys(baselines: dict[str, Baseline]) -> dict[str, Any]:
+    """JSON has only text for keys."""
+    return {
+        target: {str(key): energy for key, energy in one.items()} if isinstance(one, dict) else one
+        for target, one in baselines.items()
+    }
+
+
 Baselines = Annotated[
     dict[str, Baseline],
     PlainValidator(_check_baselines),
+    PlainSerializer(_with_text_keys, when_used="json"),
     WithJsonSchema(
         {
             "type": "object",

@@ -113,7 +113,7 @@ def _has_dead(node: Node) -> bool:
 
 def _located(root: Node, location: Location, message: str) -> tuple[Problem, Node | None]:
     node, name, found = find(root, location)
-    place = node.place if found or node is not root else None
+    place = node.shown_at() if found or node is not root else None
     return Problem(place, name, message), node if found else None
 
 

@@ -1,0 +1,418 @@
+"""Whole messages for everything that can be wrong with an options file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mtt.errors import UserError
+from mtt.options import OptionsError, load_options
+
+Write = Callable[[str], Path]
+
+MINIMAL = "architecture: pet\ntraining_set: ethanol.xyz\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes options.yaml in a folder that has ethanol.xyz, and goes there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ethanol.xyz").write_text("")
+
+    def write(text: str) -> Path:
+        Path("options.yaml").write_text(text, encoding="utf-8")
+        return Path("options.yaml")
+
+    return write
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_options(path, overrides)
+    return caught.value.report()
+
+
+def test_unknown_option(write: Write) -> None:
+    path = write(
+        "architecture:\n  name: pet\n  model:\n    d_pet: 64\n    cutof: 4.0\n"
+        "training_set: ethanol.xyz\n"
+    )
+    assert message(path) == (
+        "options.yaml:5:5: error: architecture.model.cutof: unknown option; did you mean "
+        "'cutoff'?\n"
+        "  5 |     cutof: 4.0\n"
+        "    |     ^"
+    )
+
+
+def test_all_errors_at_once_in_the_order_of_lines(write: Write, tmp_path: Path) -> None:
+    path = write(
+        """\
+seed: -1
+device: gpu
+architecture:
+  name: pet
+  model:
+    cutof: 4.0
+    d_pet: 100
+    activation: swiglu
+    batch_size: 3
+  training:
+    batch_size: "4"
+    learning_rate: fast
+    num_epochs: 1e3
+    loss: hubber
+seed: 4
+training_set:
+  systems:
+    read_from: ethanl.xyz
+    length_unit: angstroms
+  targets:
+    energy:
+      key: no
+      unit: Ev
+      forcs: on
+test_set: nowhere/test.xyz
+base_precision: 16
+colour: blue
+"""
+    )
+    assert message(path) == (
+        """\
+options.yaml:1:7: error: seed: must be at least 0, found -1
+  1 | seed: -1
+    |       ^
+options.yaml:2:9: error: device: expected one of 'auto', 'cpu', 'cuda', 'cuda:N' and 'mps', found 'gpu'
+  2 | device: gpu
+    |         ^
+options.yaml:6:5: error: architecture.model.cutof: unknown option; did you mean 'cutoff'?
+  6 |     cutof: 4.0
+    |     ^
+options.yaml:7:12: error: architecture.model.d_pet: d_pet (100) must be a multiple of num_heads (8)
+  7 |     d_pet: 100
+    |            ^
+options.yaml:8:17: error: architecture.model.activation: expected 'SwiGLU' or 'SiLU', found 'swiglu'; did you mean 'SwiGLU'?
+  8 |     activation: swiglu
+    |                 ^
+options.yaml:9:5: error: architecture.model.batch_size: unknown option here; did you mean architecture.training.batch_size?
+  9 |     batch_size: 3
+    |     ^
+options.yaml:11:17: error: architecture.training.batch_size: expected an integer, found '4'
+  11 |     batch_size: "4"
+     |                 ^
+options.yaml:12:20: error: architecture.training.learning_rate: expected a number, found 'fast'
+  12 |     learning_rate: fast
+     |                    ^
+options.yaml:13:17: error: architecture.training.num_epochs: expected an integer, found 1000.0
+  13 |     num_epochs: 1e3
+     |                 ^
+options.yaml:14:11: error: architecture.training.loss: expected 'mse', 'mae' or 'huber', found 'hubber'; did you mean 'huber'?
+  14 |     loss: hubber
+     |           ^
+options.yaml:15:1: error: seed: given twice; first on line 1
+  15 | seed: 4
+     | ^
+options.yaml:18:16: error: training_set.systems.read_from: file not found: ethanl.xyz; did you mean 'ethanol.xyz'?
+  18 |     read_from: ethanl.xyz
+     |                ^
+options.yaml:19:18: error: training_set.systems.length_unit: unknown unit of length 'angstroms'; did you mean 'angstrom'?
+  19 |     length_unit: angstroms
+     |                  ^
+options.yaml:22:12: error: training_set.targets.energy.key: expected text, found off (false) (put it in quotes if it is meant as text)
+  22 |       key: no
+     |            ^
+options.yaml:24:7: error: training_set.targets.energy.forcs: unknown option; did you mean 'forces'?
+  24 |       forcs: on
+     |       ^
+options.yaml:25:11: error: test_set: file not found: nowhere/test.xyz (there is no folder nowhere)
+  25 | test_set: nowhere/test.xyz
+     |           ^
+options.yaml:26:17: error: base_precision: expected 32 or 64, found 16
+  26 | base_precision: 16
+     |                 ^
+options.yaml:27:1: error: colour: unknown option; known here: architecture, base_precision, device, seed, test_set, training_set, validation_set, version
+  27 | colour: blue
+     | ^
+18 errors in options.yaml"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "options.yaml: error: the file is empty: it has no options"),
+        ("# nothing\n", "options.yaml: error: the file is empty: it has no options"),
+        (
+            "- a\n",
+            (
+                "options.yaml:1:1: error: expected a mapping of options at the top, found a list\n"
+                "  1 | - a\n    | ^"
+            ),
+        ),
+        (
+            "\nethanol\n",
+            (
+                "options.yaml:2:1: error: expected a mapping of options at the top, found text\n"
+                "  2 | ethanol\n    | ^"
+            ),
+        ),
+        (
+            "seed: [1, 2\ndevice: cpu\n",
+            (
+                "options.yaml:2:7: error: not YAML: while parsing a flow sequence, expected ',' or "
+                "']', but got ':'\n  2 | device: cpu\n    |       ^"
+            ),
+        ),
+        (
+            "architecture:\n\tname: pet\n",
+            (
+                "options.yaml:2:1: error: not YAML: a tab cannot be used to indent; use spaces\n"
+                "  2 | \tname: pet\n    | ^"
+            ),
+        ),
+        (
+            "seed: \x07\n",
+            (
+                "options.yaml:1:7: error: not YAML: the character U+0007 is not allowed\n"
+                "  1 | seed: \x07\n    |       ^"
+            ),
+        ),
+        (
+            "seed: *one\n",
+            (
+                "options.yaml:1:7: error: not YAML: found undefined alias 'one'\n"
+                "  1 | seed: *one\n    |       ^"
+            ),
+        ),
+        (
+            MINIMAL + "test_set: &a [*a]\n",
+            (
+                "options.yaml:3:11: error: test_set[0]: an alias refers to itself\n"
+                "  3 | test_set: &a [*a]\n    |           ^"
+            ),
+        ),
+        (
+            MINIMAL + "seed: !!python/object:os.system 1\n",
+            (
+                "options.yaml:3:7: error: seed: the YAML tag "
+                "'tag:yaml.org,2002:python/object:os.system' is not supported\n"
+                "  3 | seed: !!python/object:os.system 1\n    |       ^"
+            ),
+        ),
+    ],
+)
+def test_text_that_is_no_options(write: Write, text: str, expected: str) -> None:
+    assert message(write(text)) == expected
+
+
+def test_required_options_are_named_together(write: Write) -> None:
+    assert message(write("seed: 1\n")) == (
+        "options.yaml: error: architecture: is required\n"
+        "options.yaml: error: training_set: is required\n"
+        "2 errors in options.yaml"
+    )
+
+
+def test_a_required_option_of_a_section_is_shown_at_the_section(write: Write) -> None:
+    path = write("architecture:\n  name: pet\ntraining_set:\n  targets:\n    energy:\n")
+    assert message(path) == (
+        "options.yaml:3:1: error: training_set.systems: is required\n  3 | training_set:\n    | ^"
+    )
+
+
+def test_unknown_architecture_hides_no_other_error(write: Write) -> None:
+    path = write(
+        "architecture:\n  name: pett\n  model: {x: 1}\ntraining_set: ethanol.xyz\nsed: 1\n"
+    )
+    assert message(path) == (
+        "options.yaml:2:9: error: architecture.name: unknown architecture 'pett'; did you mean "
+        "'pet'?\n"
+        "  2 |   name: pett\n"
+        "    |         ^\n"
+        "options.yaml:5:1: error: sed: unknown option; did you mean 'seed'?\n"
+        "  5 | sed: 1\n"
+        "    | ^\n"
+        "2 errors in options.yaml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("version: 2", "version: this mtt reads version 1 of options files, found 2"),
+        ("seed: 1.0", "seed: expected an integer, found 1.0"),
+        ("seed: yes", "seed: expected an integer, found on (true)"),
+        ("seed:", "seed: expected an integer, found nothing"),
+        ("validation_set: 1.2", "validation_set: must be smaller than 1, found 1.2"),
+        (
+            "validation_set: 0.0",
+            "validation_set: must be larger than 0: the best model is chosen by the validation set",
+        ),
+        ("validation_set: on", "validation_set: expected a number, found on (true)"),
+        ("validation_set: [1, 1]", "validation_set: index 1 is given twice"),
+        ("validation_set: [-1]", "validation_set: indices start at 0, found -1"),
+        ("validation_set: [0.5]", "validation_set: expected a list of integers, found 0.5 in it"),
+        ("validation_set: []", "validation_set: must not be empty"),
+        (
+            "validation_set: '0:9:0'",
+            "validation_set: the step of the slice '0:9:0' must not be zero",
+        ),
+        ("test_set: ethanol", "test_set: file not found: ethanol; did you mean 'ethanol.xyz'?"),
+        ("test_set: .", "test_set: is a folder, not a file: ."),
+        (
+            "test_set: {indices: '5', fraction: 0.5}",
+            "test_set.indices: expected a slice such as '0:50' or '::10', found '5'",
+        ),
+        (
+            "test_set: {indices: [5], fraction: 0.5}",
+            "test_set: give exactly one of fraction, indices and datasets",
+        ),
+        (
+            "test_set: 0.95",
+            (
+                "validation_set.fraction: together with test_set this takes 1.05 of the training "
+                "set: none is left"
+            ),
+        ),
+    ],
+)
+def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
+    shown = message(write(MINIMAL + lines + "\n")).splitlines()[0]
+    assert shown.partition("error: ")[2] == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("energy: {forces: 3}", "energy.forces: expected a mapping of options, found 3"),
+        (
+            "energy: {forces: {kez: f}}",
+            "energy.forces.kez: unknown option; did you mean 'key'?",
+        ),
+        (
+            "energy: {stress: on, virial: on}",
+            "energy.virial: stress and virial are the same quantity: ask for only one of them",
+        ),
+        (
+            "energy: {unit: kcal}",
+            "energy.unit: unknown unit of energy 'kcal'; did you mean 'kcal/mol'?",
+        ),
+        ("energy: {quantity: dipole}", "energy.quantity: expected 'energy', found 'dipole'"),
+        ("energy: {read_from: U.txt}", "energy.read_from: file not found: U.txt (looked in HERE)"),
+        ("energy: 3", "energy: expected a mapping of options, found 3"),
+        ("U0: {key: U0}", ": targets must be called 'energy' or 'energy/VARIANT', not 'U0'"),
+        ("energy: {}, energy/b: {}", ": exactly one target is needed, found 2"),
+    ],
+)
+def test_one_wrong_target(write: Write, tmp_path: Path, target: str, expected: str) -> None:
+    path = write(
+        f"architecture: pet\ntraining_set:\n  systems: ethanol.xyz\n  targets: {{{target}}}\n"
+    )
+    shown = message(path).splitlines()[0].partition("error: training_set.targets")[2]
+    assert shown.removeprefix(".") == expected.replace("HERE", str(tmp_path.resolve()))
+
+
+def test_mixed_units(write: Write) -> None:
+    path = write(
+        "architecture: pet\n"
+        "training_set:\n"
+        "  - ethanol.xyz\n"
+        "  - systems: {read_from: ethanol.xyz, length_unit: bohr}\n"
+        "    targets:\n"
+        "      energy: {unit: Hartree}\n"
+        "test_set:\n"
+        "  systems: ethanol.xyz\n"
+        "  targets: {energy/other: }\n"
+    )
+    assert message(path) == (
+        "options.yaml:4:52: error: training_set[1].systems.length_unit: length unit 'bohr' "
+        "differs from 'angstrom' of the first training set\n"
+        "  4 |   - systems: {read_from: ethanol.xyz, length_unit: bohr}\n"
+        "    |                                                    ^\n"
+        "options.yaml:6:22: error: training_set[1].targets.energy.unit: unit 'Hartree' differs "
+        "from 'eV' of the first training set\n"
+        "  6 |       energy: {unit: Hartree}\n"
+        "    |                      ^\n"
+        "options.yaml:9:13: error: test_set.targets.energy/other: target 'energy/other' differs "
+        "from 'energy' of the first training set\n"
+        "  9 |   targets: {energy/other: }\n"
+        "    |             ^\n"
+        "3 errors in options.yaml"
+    )
+
+
+def test_files_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
+    write(MINIMAL)
+    here = tmp_path.resolve()
+    assert message(Path("options.yml")) == (
+        "error: options file not found: options.yml; did you mean 'options.yaml'?"
+    )
+    assert message(Path("nothing")) == f"error: options file not found: nothing (looked in {here})"
+    assert message(Path("a/b.yaml")) == (
+        "error: options file not found: a/b.yaml (there is no folder a)"
+    )
+    assert message(tmp_path) == f"error: is a folder, not an options file: {tmp_path}"
+    Path("model.ckpt").write_bytes(b"seed: 1\n\xff\xfe")
+    assert message(Path("model.ckpt")) == (
+        "error: not a text file in UTF-8: model.ckpt\n"
+        "  where: line 2, byte 8\n"
+        "  hint: options are written in YAML; is this a data set or a model?"
+    )
+    with Path("data.xyz").open("wb") as stream:
+        stream.truncate(33 * 2**20)
+    assert message(Path("data.xyz")) == (
+        "error: the file is too large to be an options file: data.xyz\n"
+        "  hint: is it a data set or a model?"
+    )
+
+
+def test_overrides_are_named_by_their_text(write: Write) -> None:
+    path = write(MINIMAL)
+    overrides = [
+        "architecture.model.cutof=4",
+        "architecture.training.batch_size=many",
+        "seed",
+        "training_set.systems.read_from=b.xyz",
+        "device=[",
+        "validation_set=0.2",
+    ]
+    assert message(path, *overrides[2:]) == (
+        "-r seed: error: an override is written KEY=VALUE, as in "
+        "architecture.training.batch_size=4\n"
+        "-r training_set.systems.read_from=b.xyz: error: training_set: is 'ethanol.xyz', which "
+        "has no option 'systems'; write it as a mapping first\n"
+        "-r device=[: error: not YAML: while parsing a flow node, expected the node "
+        "content, but found '<stream end>'\n"
+        "3 errors in options.yaml"
+    )
+    path = write("architecture:\n  name: pet\ntraining_set: ethanol.xyz\n")
+    assert message(path, *overrides[:2]) == (
+        "-r architecture.model.cutof=4: error: architecture.model.cutof: unknown option; did you "
+        "mean 'cutoff'?\n"
+        "-r architecture.training.batch_size=many: error: architecture.training.batch_size: "
+        "expected an integer, found 'many'\n"
+        "2 errors in options.yaml"
+    )
+
+
+def test_a_long_line_is_shown_around_the_mistake(write: Write) -> None:
+    indices = ", ".join(str(index) for index in range(100))
+    shown = message(write(MINIMAL + f"test_set: {{indices: [{indices}], fractio: 1}}\n"))
+    head, source, caret = shown.splitlines()
+    assert head.endswith("error: test_set.fractio: unknown option; did you mean 'fraction'?")
+    assert len(source) < 120
+    assert source[caret.index("^") :].startswith("fractio: 1")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.text(
+        st.sampled_from("ab:-{}[]&*!|>'\"%@`#,?\n\t 01.<~") | st.characters(codec="utf-8"),
+        max_size=60,
+    )
+)
+def test_any_text_gives_a_user_error(write: Write, text: str) -> None:
+    with pytest.raises(OptionsError):
+        load_options(write(text))
