@@ -1,0 +1,128 @@
+"""Validation errors of our PET against metatrain's: same data, split, hypers, precision and epochs.
+
+    python tests/benchmarks/accuracy.py --metatrain ENV/bin/python --epochs 60 --seeds 0 1 2
+
+``ENV`` is a virtual environment with ``pip install metatrain``; ours is the Python that runs this
+script. Both exports are judged by the same code, as an engine would run them. Prints a table, and the
+ratio of the means over seeds.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import yaml
+
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/ethanol/ethanol.xyz"
+SMALL = {"d_pet": 64, "d_node": 128, "d_head": 64, "d_feedforward": 128, "num_heads": 4}
+MODEL = SMALL | {"num_attention_layers": 1, "cutoff": 4.5}
+
+JUDGE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import ase.io, numpy as np
+from metatomic_ase import MetatomicCalculator
+calculator = MetatomicCalculator(sys.argv[1], device="cpu", uncertainty_threshold=None)
+energy, forces = [], []
+for atoms in ase.io.read(sys.argv[2], ":"):
+    reference = atoms.get_potential_energy(), atoms.get_forces()
+    atoms = atoms.copy()
+    atoms.calc = calculator
+    energy.append((atoms.get_potential_energy() - reference[0]) / len(atoms))
+    forces.append((atoms.get_forces() - reference[1]).ravel())
+forces = np.concatenate(forces)
+rms = lambda x: float(np.sqrt(np.mean(np.square(x))))
+mae = lambda x: float(np.mean(np.abs(x)))
+print(json.dumps({"energy_rmse": 1e3 * rms(energy), "energy_mae": 1e3 * mae(energy),
+                  "forces_rmse": 1e3 * rms(forces), "forces_mae": 1e3 * mae(forces)}))
+"""
+
+
+def options(folder: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    def dataset(name: str) -> dict[str, Any]:
+        energy = {"key": "energy", "unit": "eV", "forces": {"key": "forces"}}
+        systems = {"read_from": str(folder / name), "length_unit": "angstrom"}
+        return {"systems": systems, "targets": {"energy": energy}}
+
+    training = {"num_epochs": args.epochs, "batch_size": 8, "learning_rate": args.learning_rate}
+    training |= {"log_interval": 1, "checkpoint_interval": args.epochs}
+    return {
+        "seed": seed,
+        "device": "cpu",
+        "base_precision": 32,
+        "architecture": {"name": "pet", "model": MODEL, "training": training},
+        "training_set": dataset("train.xyz"),
+        "validation_set": dataset("validation.xyz"),
+        "test_set": dataset("validation.xyz"),
+    }
+
+
+def train(python: str, folder: Path, content: dict[str, Any], ours: bool) -> dict[str, float]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "options.yaml").write_text(yaml.safe_dump(content))
+    module = [python, "-m", "mtt" if ours else "metatrain", "train", "options.yaml"]
+    start = time.perf_counter()
+    with open(folder / "log.txt", "w") as log:
+        subprocess.run(module, cwd=folder, check=True, stdout=log, stderr=subprocess.STDOUT)
+    return {"seconds": time.perf_counter() - start}
+
+
+def judge(python: str, model: Path, data: Path) -> dict[str, float]:
+    result = subprocess.run(
+        [python, "-c", JUDGE, str(model), str(data)], check=True, capture_output=True, text=True
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--metatrain", required=True, help="Python with metatrain installed")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--train", type=int, default=300)
+    parser.add_argument("--validation", type=int, default=100)
+    parser.add_argument("--folder", type=Path, default=Path("accuracy"))
+    parser.add_argument("--data", type=Path, default=EXAMPLE)
+    args = parser.parse_args()
+    folder = args.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = ase.io.read(args.data, ":")
+    order = np.random.default_rng(0).permutation(len(frames))
+    chosen = [frames[i] for i in order[: args.train + args.validation]]
+    ase.io.write(folder / "train.xyz", chosen[: args.train])
+    ase.io.write(folder / "validation.xyz", chosen[args.train :])
+    rows: dict[str, list[dict[str, float]]] = {"mtt": [], "metatrain": []}
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    for seed in args.seeds:
+        for name, python in (("mtt", sys.executable), ("metatrain", args.metatrain)):
+            work = folder / f"{name}-{seed}"
+            row = train(python, work, options(folder, seed, args), ours=name == "mtt")
+            row |= judge(sys.executable, work / "model.pt", folder / "validation.xyz")
+            rows[name].append(row)
+            print(f"{name:10s} seed {seed} ", _text(row), flush=True)
+    means = {
+        name: {key: float(np.mean([row[key] for row in many])) for key in many[0]}
+        for name, many in rows.items()
+    }
+    for name, mean in means.items():
+        print(f"{name:10s} mean   ", _text(mean))
+    ratio = {key: means["mtt"][key] / means["metatrain"][key] for key in means["mtt"]}
+    print("ratio mtt / metatrain ", "  ".join(f"{key} {value:.3f}" for key, value in ratio.items()))
+    (folder / "accuracy.json").write_text(json.dumps({"rows": rows, "ratio": ratio}, indent=1))
+
+
+def _text(row: dict[str, float]) -> str:
+    units = {"energy": "meV/atom", "forces": "meV/A", "seconds": "s"}
+    return "  ".join(f"{key} {value:.2f} {units[key.split('_')[0]]}" for key, value in row.items())
+
+
+if __name__ == "__main__":
+    main()
