@@ -18,9 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        options = parse(given)
-        options.run(options)
-        sys.stdout.flush()
+        try:
+            options = parse(given)
+            options.run(options)
+        finally:  # also after the help, where argparse exits
+            sys.stdout.flush()
     except MttError as error:
         return _fail(error.report(), error.exit_code)
     except KeyboardInterrupt as error:

@@ -353,18 +353,17 @@ def test_files_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
     assert message(Path("a/b.yaml")) == (
         "error: options file not found: a/b.yaml (there is no folder a)"
     )
-    assert message(tmp_path) == f"error: is a folder, not an options file: {tmp_path}"
+    assert message(tmp_path) == f"error: the options file is a folder: {tmp_path}"
     Path("model.ckpt").write_bytes(b"seed: 1\n\xff\xfe")
     assert message(Path("model.ckpt")) == (
         "error: not a text file in UTF-8: model.ckpt\n"
         "  where: line 2, byte 8\n"
-        "  hint: options are written in YAML; is this a data set or a model?"
+        "  hint: the options file is written in YAML; is this a data set or a model?"
     )
     with Path("data.xyz").open("wb") as stream:
         stream.truncate(33 * 2**20)
     assert message(Path("data.xyz")) == (
-        "error: the file is too large to be an options file: data.xyz\n"
-        "  hint: is it a data set or a model?"
+        "error: too large to be the options file: data.xyz\n  hint: is it a data set or a model?"
     )
 
 

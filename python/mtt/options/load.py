@@ -57,7 +57,7 @@ def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[D
 
 def load_metadata(path: str | Path) -> Metadata:
     """The checked contents of a metadata.yaml. Raises the same errors as :func:`load_options`."""
-    file = _open(Path(path), ())
+    file = _open(Path(path), (), what="metadata file")
     metadata = file.check(Metadata)
     file.raise_problems()
     assert metadata is not None
@@ -99,9 +99,11 @@ def _unusable(path: Path) -> str | None:
     return None if path.exists() else missing_file(path)
 
 
-def _open(path: Path, overrides: Sequence[str], several: bool = False) -> _File:
+def _open(
+    path: Path, overrides: Sequence[str], several: bool = False, what: str = "options file"
+) -> _File:
     """Parse the file and apply the overrides; stops here if there is no tree to go on with."""
-    text = read_text(path)
+    text = read_text(path, what)
     lines = text.splitlines()
     root, problems = parse(text)
     if root is None:
@@ -139,18 +141,15 @@ def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
     return Options, problems
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, what: str) -> str:
     """The text of a small UTF-8 file. Raises UserError saying why it cannot be read."""
     try:
         with path.open("rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, what, error) from None
     if len(data) > _MAX_BYTES:
-        raise UserError(
-            f"the file is too large to be an options file: {path}",
-            hint="is it a data set or a model?",
-        )
+        raise UserError(f"too large to be the {what}: {path}", hint="is it a data set or a model?")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -158,13 +157,13 @@ def read_text(path: Path) -> str:
         raise UserError(
             f"not a text file in UTF-8: {path}",
             where=f"line {line}, byte {error.start}",
-            hint="options are written in YAML; is this a data set or a model?",
+            hint=f"the {what} is written in YAML; is this a data set or a model?",
         ) from None
 
 
-def _unreadable(path: Path, error: OSError) -> UserError:
+def _unreadable(path: Path, what: str, error: OSError) -> UserError:
     if error.errno == errno.ENOENT:
-        return UserError(missing_file(path, "options file"))
+        return UserError(missing_file(path, what))
     if error.errno == errno.EISDIR:
-        return UserError(f"is a folder, not an options file: {path}")
+        return UserError(f"the {what} is a folder: {path}")
     return UserError(f"cannot read {path}: {error.strerror}")

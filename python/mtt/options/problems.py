@@ -1,6 +1,7 @@
 """Mistakes in an options file, shown with the line, a caret and what to do."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from mtt.errors import UserError
 
 _WIDTH = 100
+# of a folder with more files, only the first are looked through for a near name
+_MAX_NAMES = 2000
 
 
 @dataclass(frozen=True, order=True)
@@ -93,11 +96,23 @@ def missing_file(path: Path, what: str = "file") -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"{what} not found: {path} (there is no folder {folder})"
-    try:
-        names = [entry.name for entry in folder.iterdir()]
-    except OSError:
-        names = []
-    near = did_you_mean(path.name, names)
+    near = _near_file(path)
     if near is not None:
         return f"{what} not found: {path}; did you mean '{folder / near}'?"
     return f"{what} not found: {path} (looked in {folder.resolve()})"
+
+
+def _near_file(path: Path) -> str | None:
+    """The name of a file beside ``path`` that may have been meant.
+
+    Names are compared without a common ending, which says little: eval.yaml is not meta.yaml.
+    """
+    try:
+        names = sorted(os.listdir(path.parent))[:_MAX_NAMES]
+    except OSError:
+        return None
+    stems = [Path(name).stem for name in names if Path(name).suffix == path.suffix]
+    near = did_you_mean(path.stem, stems)
+    if near is not None:
+        return near + path.suffix
+    return next((name for name in names if Path(name).stem == path.stem), None)

@@ -1,0 +1,311 @@
+"""What each command checks, what it hands to its stage, and how help and version look."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mtt import __version__
+from mtt.__main__ import main
+from mtt.options import Options
+
+HEAVY = {"torch", "numpy", "ase", "matplotlib", "rich", "metatomic", "metatensor"}
+HELP = Path(__file__).parent / "help"
+
+Stage = Callable[[str], list[tuple[tuple[Any, ...], dict[str, Any]]]]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Puts a stage in place that only records how it is called."""
+    import mtt.stages
+
+    def replace(name: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def run(*given: Any, **named: Any) -> str:
+            calls.append((given, named))
+            return "written.pt"
+
+        module = SimpleNamespace(run=run)
+        monkeypatch.setitem(sys.modules, f"mtt.stages.{name}", module)
+        monkeypatch.setattr(mtt.stages, name, module, raising=False)
+        return calls
+
+    return replace
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: an options file and empty data, checkpoint and model files."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.xyz", "model.ckpt", "old.pt"):
+        Path(name).touch()
+    Path("options.yaml").write_text("architecture: {name: pet}\ntraining_set: a.xyz\n")
+    Path("eval.yaml").write_text("systems: a.xyz\n")
+    return tmp_path
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def test_train(stage: Stage) -> None:
+    calls = stage("train")
+    assert main(["train", "options.yaml"]) == 0
+    assert main(["train", "options.yaml", "-c", "auto", "-o", "new.pt", "-r", "seed=7"]) == 0
+    assert main(["train", "options.yaml", "--continue", "model.ckpt"]) == 0
+    (first, _), (second, _), (third, _) = calls
+    assert isinstance(first[0], Options)
+    assert first[1:] == (None, Path("model.pt"))
+    assert second[0].seed == 7
+    assert second[1:] == ("auto", Path("new.pt"))
+    assert third[1:] == (Path("model.ckpt"), Path("model.pt"))
+    # the stage makes it when there is something to put in
+    assert not Path("outputs").exists()
+
+
+def test_export(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = stage("export")
+    Path("metadata.yaml").write_text("name: ethanol\n")
+    assert main(["export", "model.ckpt"]) == 0
+    assert capsys.readouterr().out == "wrote written.pt\n"
+    assert main(["export", "model.ckpt", "-o", "a.pt", "--verify", "--weights", "last"]) == 0
+    assert main(["export", "model.ckpt", "--no-verify", "-m", "metadata.yaml"]) == 0
+    default = {"weights": "best", "metadata": None, "verify": "quick"}
+    assert calls == [
+        ((Path("model.ckpt"), Path("model.pt")), default),
+        (
+            (Path("model.ckpt"), Path("a.pt")),
+            default | {"weights": "last", "verify": "full"},
+        ),
+        (
+            (Path("model.ckpt"), Path("model.pt")),
+            default | {"verify": "none", "metadata": Path("metadata.yaml")},
+        ),
+    ]
+
+
+def test_eval(stage: Stage) -> None:
+    calls = stage("evaluate")
+    assert main(["eval", "old.pt", "eval.yaml"]) == 0
+    override = "targets.energy.forces=off"
+    assert main(["eval", "model.ckpt", "eval.yaml", "-o", "b.xyz", "-r", override]) == 0
+    assert [given for given, _ in calls] == [
+        (Path("old.pt"), Path("eval.yaml"), [], Path("predictions.xyz")),
+        (Path("model.ckpt"), Path("eval.yaml"), [override], Path("b.xyz")),
+    ]
+
+
+def test_verify(stage: Stage) -> None:
+    calls = stage("verify")
+    assert main(["verify", "old.pt"]) == 0
+    assert main(["verify", "old.pt", "--only", "load, FD", "--skip", "DD", "--json", "-"]) == 0
+    nothing = {"only": None, "skip": None, "json_path": None, "extensions": None}
+    assert calls == [
+        ((Path("old.pt"),), nothing),
+        (
+            (Path("old.pt"),),
+            nothing | {"only": ["LOAD", "FD"], "skip": ["DD"], "json_path": Path("-")},
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("trian x", "error: there is no command 'trian'\n  hint: did you mean 'mtt train'?\n"),
+        (
+            "publish",
+            (
+                "error: there is no command 'publish'\n"
+                "  hint: the commands are train, export, eval, verify; see mtt --help\n"
+            ),
+        ),
+        (
+            "train option.yaml",
+            "error: options file not found: option.yaml; did you mean 'options.yaml'?\n",
+        ),
+        (
+            "train options.yaml -c mode.ckpt",
+            "error: checkpoint not found: mode.ckpt; did you mean 'model.ckpt'?\n",
+        ),
+        (
+            "train options.yaml -o results/model.pt",
+            (
+                "error: the folder 'results' does not exist\n"
+                "  where: results/model.pt\n"
+                "  hint: create it first\n"
+            ),
+        ),
+        (
+            "train options.yaml -o a.xyz/model.pt",
+            "error: the file cannot be written: Not a directory\n  where: a.xyz/model.pt\n",
+        ),
+        (
+            "train options.yaml -o model.ckpt",
+            (
+                "error: the output must have a name that ends in .pt\n"
+                "  where: model.ckpt\n"
+                "  hint: for instance model.pt\n"
+            ),
+        ),
+        (
+            "train options.yaml -r seed=x",
+            "-r seed=x: error: seed: expected an integer, found 'x'\n",
+        ),
+        ("export nothing.ckpt", "error: checkpoint not found: nothing.ckpt (looked in HERE)\n"),
+        ("export .", "error: the checkpoint is a folder, not a file: .\n"),
+        (
+            "export model.ckpt -m meta.yaml",
+            "error: metadata file not found: meta.yaml (looked in HERE)\n",
+        ),
+        ("eval ol.pt eval.yaml", "error: model file not found: ol.pt; did you mean 'old.pt'?\n"),
+        (
+            "eval old.pt eval.yaml -o p.json",
+            (
+                "error: the output must have a name that ends in .xyz\n"
+                "  where: p.json\n"
+                "  hint: for instance p.xyz\n"
+            ),
+        ),
+        ("verify gone/m.pt", "error: model file not found: gone/m.pt (there is no folder gone)\n"),
+        (
+            "verify old.pt --json gone/r.json",
+            (
+                "error: the folder 'gone' does not exist\n"
+                "  where: gone/r.json\n"
+                "  hint: create it first\n"
+            ),
+        ),
+    ],
+)
+def test_user_errors(
+    capsys: pytest.CaptureFixture[str], folder: Path, arguments: str, expected: str
+) -> None:
+    expected = expected.replace("HERE", str(folder.resolve()))
+    assert failure(capsys, *arguments.split()) == expected
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a.xyz",
+        "eval.yaml",
+        "model.ckpt",
+        "old.pt",
+        "options.yaml",
+    ]
+
+
+def test_output_names_that_are_taken(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    Path("model.pt").mkdir()
+    assert failure(capsys, "train", "options.yaml") == (
+        "error: the output is a folder; a file name is needed\n  where: model.pt\n"
+    )
+    Path("outputs").touch()
+    assert failure(capsys, "train", "options.yaml", "-o", "b.pt") == (
+        "error: 'outputs' is a file, but the folder for the run's results must have that name\n"
+        f"  where: {folder / 'outputs'}\n"
+        "  hint: rename the file or run in another folder\n"
+    )
+
+
+def test_a_folder_that_is_read_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    assert failure(capsys, "train", "options.yaml", "-o", "b.pt") == (
+        "error: the file cannot be written: Read-only file system\n  where: b.pt\n"
+    )
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse words its help differently")
+@pytest.mark.parametrize("command", ["", "train", "export", "eval", "verify"])
+def test_help(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole help, so that nothing appears or disappears unnoticed."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"] if command else ["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown == (HELP / f"{command or 'mtt'}.txt").read_text(encoding="utf-8")
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().out.startswith("usage: mtt [-h] [--version] COMMAND ...\n")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"mtt {__version__}\n"
+
+
+def run_timed(*arguments: str, limit: float) -> subprocess.CompletedProcess[str]:
+    """Runs the program until it was within the limit once: other jobs may slow a run down."""
+    for _ in range(6):
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "mtt", *arguments], capture_output=True, text=True, check=False
+        )
+        seconds = time.monotonic() - start
+        if seconds < limit:
+            return done
+    pytest.fail(f"mtt {' '.join(arguments)} took {seconds:.2f} s")
+
+
+def imported(*arguments: str) -> set[str]:
+    """Top-level modules that the program imports."""
+    command = [sys.executable, "-X", "importtime", "-m", "mtt", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    return {name.partition(".")[0] for name in names}
+
+
+def test_help_is_quick() -> None:
+    assert run_timed("--help", limit=0.3).returncode == 0
+    modules = imported("--help")
+    assert "argparse" in modules
+    assert not modules & (HEAVY | {"pydantic", "yaml"})
+
+
+def test_an_options_error_is_quick() -> None:
+    Path("options.yaml").write_text("architecture: {name: pet}\ntraining_set: aa.xyz\n")
+    done = run_timed("train", "options.yaml", limit=1.0)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "options.yaml:2:15: error: training_set: file not found: aa.xyz; did you mean 'a.xyz'?\n"
+        "  2 | training_set: aa.xyz\n"
+        "    |               ^\n"
+    )
+    modules = imported("train", "options.yaml")
+    assert "pydantic" in modules
+    assert not modules & HEAVY
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mtt", "--help"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
