@@ -64,6 +64,7 @@ def test_units_and_readable_values() -> None:
     assert readable(0.0123456, "kcal/mol") == "0.01235 kcal/mol"
     assert readable(1e-7, "") == "1.000e-07"
     assert readable(0.0, "eV") == "0 meV"
+    assert readable(0.5, "eV", like=2.0) == "0.5 eV"
 
 
 def test_csv_keeps_every_bit_and_grows_columns(tmp_path: Path) -> None:

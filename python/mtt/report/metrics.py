@@ -93,11 +93,14 @@ def unit_of(metric: str, energy_unit: str, length_unit: str) -> str:
     )
 
 
-def readable(value: float, unit: str) -> str:
-    """A value with its unit in four digits; small electronvolts become millielectronvolts."""
-    if unit.startswith("eV") and abs(value) < 1.0:
+def readable(value: float, unit: str, like: float | None = None) -> str:
+    """A value with its unit in four digits; small electronvolts become millielectronvolts.
+
+    :param like: the value that decides on the unit, where several are to have the same
+    """
+    if unit.startswith("eV") and abs(value if like is None else like) < 1.0:
         value, unit = 1000.0 * value, f"m{unit}"
-    digits = f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
+    digits = f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
     return f"{digits} {unit}".rstrip()
 
 

@@ -75,7 +75,7 @@ def learning_curve(
 
 def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
     """Draw predicted against reference values, one panel each, with the RMSE in its title."""
-    figure = Figure(figsize=(4.2 * max(len(panels), 1), 4.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * max(len(panels), 1), 4.9), layout="constrained")
     for axes, panel in zip(_axes(figure, len(panels)), panels, strict=True):
         _parity_panel(axes, panel)
     if title:
@@ -107,7 +107,7 @@ def _parity_panel(axes: Axes, panel: Parity) -> None:
     axes.set_title(f"{panel.title}\nRMSE {_pretty(readable(rmse, panel.unit))}", fontsize=10)
     axes.set_xlim(limits)
     axes.set_ylim(limits)
-    axes.set_aspect("equal")
+    axes.set_box_aspect(1)
     axes.set_xlabel(f"reference / {unit}")
     axes.set_ylabel(f"predicted / {unit}")
     for axis in (axes.xaxis, axes.yaxis):

@@ -128,11 +128,11 @@ def error_table(found: Errors, title: str) -> Table:
     for column in ("RMSE", "MAE", "values"):
         table.add_column(column, justify="right")
     for name, error in found.items():
-        unit = str(error["unit"])
+        unit, rmse = str(error["unit"]), float(error["rmse"])
         table.add_row(
             name.replace("_", " "),
-            readable(float(error["rmse"]), unit),
-            readable(float(error["mae"]), unit),
+            readable(rmse, unit),
+            readable(float(error["mae"]), unit, like=rmse),
             str(error["values"]),
         )
     return table

@@ -1,4 +1,4 @@
-"""Model and data in, predictions and their errors out: ``model.pt`` -> ``output.xyz``."""
+"""Model and data in, predictions and their errors out: ``model.pt`` -> ``predictions.xyz``."""
 
 import hashlib
 import json
@@ -36,10 +36,10 @@ def run(
 
     :param model: exported model (.pt) or checkpoint (.ckpt), recognised by its content
     :param overrides: ``key=value`` changes to ``eval_options``
-    :param output: default ``output.xyz`` in the current folder
+    :param output: default ``predictions.xyz`` in the current folder
     :raises UserError: for unusable options, data, model or output
     """
-    output = Path("output.xyz") if output is None else output
+    output = Path("predictions.xyz") if output is None else output
     if output.suffix in (".json", ".png"):
         raise UserError(
             f"predictions are written as extended XYZ, not as {output.suffix}",
