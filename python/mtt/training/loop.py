@@ -1,0 +1,256 @@
+"""The training loop of all architectures.
+
+Batches and rotations are functions of (seed, epoch), so that going on from a checkpoint, in the
+middle of an epoch too, needs nothing but the state. Each epoch goes through the training structures in
+a new order; the last batch is left out if it would be smaller than the others.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..data.batch import Batch, batches
+from ..data.dataset import Dataset
+from ..data.random import generator, permutation, random_rotations
+from ..errors import UserError
+from ..options.training import TrainingHypers
+from .loss import TABLE_SHAPE, Loss, selected_metric
+from .optimizer import learning_rate
+from .state import Best, State
+
+# Validation batches stay in memory between epochs up to this size.
+_CACHE_BYTES = 512 * 2**20
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the state is that after the last finished step."""
+
+
+class Observer(Protocol):
+    """What the loop tells, and whom it asks whether to stop."""
+
+    def stop_requested(self) -> bool: ...
+
+    def step(self, loss: torch.Tensor, n_structures: int) -> None: ...
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """An epoch is done and in the state: the time to save."""
+
+
+@dataclass
+class Problem:
+    """What is trained on: datasets with targets in training units, and how.
+
+    ``batch_size`` structures make a step, or all of them if there are fewer.
+    """
+
+    train: Dataset
+    validation: Dataset
+    hypers: TrainingHypers
+    seed: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.hypers.batch_size, len(self.train))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.train) // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        return self.hypers.num_epochs * self.steps_per_epoch
+
+    def loss(self) -> Loss:
+        sets = (self.train, self.validation)
+        return Loss(
+            self.hypers.loss,
+            forces=any(one.has_forces for one in sets),
+            stress=any(one.has_stress for one in sets),
+        )
+
+
+def train(state: State, problem: Problem, observer: Observer) -> None:
+    """Train from wherever ``state`` is to the last epoch, changing it in place.
+
+    :raises Interrupted: the observer asked to stop
+    :raises UserError: the loss is no longer a finite number
+    """
+    loss = problem.loss()
+    validation = ValidationBatches(problem)
+    with reproducible(problem.device):
+        while state.position.epoch < problem.hypers.num_epochs:
+            _train_epoch(state, problem, loss, observer)
+            table = _validate(state, loss, validation, observer)
+            row = _finish_epoch(state, problem, loss, table)
+            observer.epoch(row)
+            if observer.stop_requested() and state.position.epoch < problem.hypers.num_epochs:
+                raise Interrupted
+
+
+@contextlib.contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Same input, same bits: deterministic kernels; torch's generators as they were afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Only a help to find reads of uninitialized memory, and it costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = filling
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+def epoch_order(problem: Problem, epoch: int) -> NDArray[np.int64]:
+    """Training structures of an epoch (counted from 0) in their order, whole batches only."""
+    order = permutation(generator(problem.seed, "shuffle", epoch), len(problem.train))
+    return order[: problem.steps_per_epoch * problem.batch_size]
+
+
+def epoch_rotations(
+    problem: Problem, epoch: int
+) -> Callable[[int, Sequence[int]], NDArray[np.float64]] | None:
+    """Rotations, half of them with inversion, of an epoch: one for each training structure."""
+    if not problem.hypers.rotational_augmentation:
+        return None
+    random = generator(problem.seed, "rotation", epoch)
+    table = random_rotations(random, len(problem.train), inversion=True)
+    return lambda number, indices: table[np.asarray(indices)]
+
+
+def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer) -> None:
+    """The steps that are left of the current epoch."""
+    position, optimizer, hypers = state.position, state.optimizer, problem.hypers
+    core = state.model.core.train()
+    weights = [one for group in optimizer.param_groups for one in group["params"]]
+    prepared = batches(
+        problem.train,
+        epoch_order(problem, position.epoch),
+        problem.batch_size,
+        problem.dtype,
+        problem.device,
+        epoch_rotations(problem, position.epoch),
+        hypers.num_workers,
+        start=position.batch,
+    )
+    for batch in prepared:
+        seed_step(problem.seed, position.step)
+        errors = loss.errors(core, batch, training=True)
+        total = loss(errors, batch)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(weights, hypers.grad_clip_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(position.step, problem.num_steps, hypers)
+        optimizer.step()
+        loss.add(state.train_sums, errors, batch)
+        position.step += 1
+        position.batch += 1
+        observer.step(total.detach(), problem.batch_size)
+        if observer.stop_requested():
+            raise Interrupted
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed torch for one step, in case an architecture draws numbers in it (dropout)."""
+    torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step) % 2**63)
+
+
+class ValidationBatches:
+    """Batches of the validation set: never rotated, so made once and kept if they are not large."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._kept: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        problem = self._problem
+        made: list[Batch] = []
+        size = 0
+        indices = range(len(problem.validation))
+        for batch in batches(
+            problem.validation,
+            np.asarray(indices),
+            problem.batch_size,
+            problem.dtype,
+            problem.device,
+            num_workers=problem.hypers.num_workers,
+        ):
+            size += _bytes(batch)
+            if size <= _CACHE_BYTES:
+                made.append(batch)
+            yield batch
+        if size <= _CACHE_BYTES:
+            self._kept = made
+
+
+def _bytes(batch: Batch) -> int:
+    tensors = [*batch, *batch.graph]
+    return sum(one.nbytes for one in tensors if isinstance(one, torch.Tensor))
+
+
+def _validate(
+    state: State, loss: Loss, validation: ValidationBatches, observer: Observer
+) -> torch.Tensor:
+    """Sums of the errors on the validation set; nothing in the state changes."""
+    core = state.model.core.eval()
+    table = torch.zeros(TABLE_SHAPE, dtype=torch.float64, device=state.train_sums.device)
+    for batch in validation:
+        loss.add(table, loss.errors(core, batch, training=False), batch)
+        if observer.stop_requested():
+            # All steps of the epoch are done: a resume begins with its validation.
+            raise Interrupted
+    return table
+
+
+def _finish_epoch(
+    state: State, problem: Problem, loss: Loss, validation: torch.Tensor
+) -> dict[str, float]:
+    """Bring the state to the end of the epoch, and return the epoch's row of the history."""
+    position = state.position
+    scale = float(state.model.scale)
+    metrics = loss.metrics(validation, scale)
+    row: dict[str, float] = {
+        "epoch": position.epoch + 1,
+        "step": position.step,
+        "learning_rate": learning_rate(position.step - 1, problem.num_steps, problem.hypers),
+    }
+    row |= {f"train_{k}": value for k, value in loss.metrics(state.train_sums, scale).items()}
+    row |= {f"validation_{name}": value for name, value in metrics.items()}
+    _check_finite(row)
+    name = problem.hypers.best_model_metric
+    value = selected_metric(metrics, name)
+    position.epoch += 1
+    position.batch = 0
+    state.train_sums.zero_()
+    state.history.append(row)
+    if state.best_epoch.value is None or value < state.best_epoch.value:
+        state.best = {key: one.detach().clone() for key, one in state.model.state_dict().items()}
+        state.best_epoch = Best(position.epoch, name, value)
+    return row
+
+
+def _check_finite(row: dict[str, float]) -> None:
+    wrong = [name for name, value in row.items() if not math.isfinite(value)]
+    if wrong:
+        raise UserError(
+            f"training has diverged: {wrong[0]} is no longer a finite number",
+            where=f"epoch {int(row['epoch'])}",
+            hint="lower architecture.training.learning_rate, or look for structures with extreme "
+            "energies or forces; checkpoints of earlier epochs are whole",
+        )

@@ -1,0 +1,35 @@
+"""Adam or AdamW, and the learning rate as a pure function of the step."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from ..options.training import TrainingHypers
+
+
+def learning_rate(step: int, num_steps: int, hypers: TrainingHypers) -> float:
+    """Learning rate of optimizer step ``step`` (from 0) of ``num_steps``.
+
+    Over the first W = int(warmup_fraction * num_steps) steps it rises as (step + 1) / W, so that no
+    step is lost to a rate of zero; then it falls as (1 + cos(pi x)) / 2 with
+    x = (step - W) / (num_steps - W).
+    """
+    warmup = int(hypers.warmup_fraction * num_steps)
+    if step < warmup:
+        return hypers.learning_rate * (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
+    return hypers.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def make_optimizer(
+    parameters: Iterable[torch.nn.Parameter], hypers: TrainingHypers
+) -> torch.optim.Optimizer:
+    """Adam, or AdamW if there is a weight decay; both with torch's defaults otherwise."""
+    chosen = [parameter for parameter in parameters if parameter.requires_grad]
+    # One kernel for all weights where torch has it; elementwise, so the bits do not depend on it.
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in chosen)
+    rate = hypers.learning_rate
+    if hypers.weight_decay is None:
+        return torch.optim.Adam(chosen, lr=rate, fused=fused)
+    return torch.optim.AdamW(chosen, lr=rate, weight_decay=hypers.weight_decay, fused=fused)

@@ -1,0 +1,153 @@
+"""Everything that changes while a model is trained, and the only thing a resume restores.
+
+All randomness is a function of (seed, purpose, epoch, sample) and the learning rate of the step, so
+there is no generator and no scheduler here. Every field says how it is saved, and nothing but a field
+can be set on a :class:`State`: a new kind of state cannot be forgotten in checkpoints.
+"""
+
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
+
+import torch
+
+from ..architectures.potential import Potential
+from .loss import TABLE_SHAPE
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class Position:
+    """How far training is: epochs done, optimizer steps done in all, batches done in this epoch."""
+
+    epoch: int = 0
+    step: int = 0
+    batch: int = 0
+
+
+@dataclass
+class Best:
+    """Epoch with the lowest validation metric so far, and that metric; epoch 0 is none yet."""
+
+    epoch: int = 0
+    metric: str = ""
+    value: float | None = None
+
+
+def saved_as_json(name: str, **arguments: Any) -> Any:
+    """Field kept as JSON, under ``name`` in the checkpoint's header: a dataclass or plain values."""
+    return field(metadata={"json": name}, **arguments)
+
+
+def saved_as_tensors(name: str, **arguments: Any) -> Any:
+    """Field kept as tensors ``name/...``: module, optimizer, tensor, or dictionary of tensors."""
+    return field(metadata={"tensors": name}, **arguments)
+
+
+@dataclass(slots=True)
+class State:
+    """Model, optimizer and progress of a run.
+
+    - ``model``: the potential with its current weights;
+    - ``best``: state dict of the best epoch's model, empty before the first validation;
+    - ``train_sums``: errors summed over the batches done in this epoch (:meth:`Loss.add`);
+    - ``history``: one row per finished epoch, as in the metrics file.
+    """
+
+    model: Potential = saved_as_tensors("model")
+    optimizer: torch.optim.Optimizer = saved_as_tensors("optimizer")
+    best: Tensors = saved_as_tensors("best", default_factory=dict)
+    train_sums: torch.Tensor = saved_as_tensors(
+        "train_sums", default_factory=lambda: torch.zeros(TABLE_SHAPE, dtype=torch.float64)
+    )
+    position: Position = saved_as_json("position", default_factory=Position)
+    history: list[dict[str, float]] = saved_as_json("history", default_factory=list)
+    best_epoch: Best = saved_as_json("best", default_factory=Best)
+
+    def to_checkpoint(self) -> tuple[dict[str, Any], Tensors]:
+        """Header entries and tensors; the tensors may share memory with the live ones."""
+        header: dict[str, Any] = {}
+        tensors: Tensors = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if "json" in one.metadata:
+                header[one.metadata["json"]] = asdict(value) if is_dataclass(value) else value
+                continue
+            prefix = one.metadata["tensors"]
+            for key, tensor in _tensors_of(value, self.model).items():
+                tensors[f"{prefix}/{key}" if key else prefix] = tensor.detach()
+        return header, tensors
+
+    def from_checkpoint(self, header: dict[str, Any], tensors: Tensors) -> None:
+        """Restore, in place, what :meth:`to_checkpoint` gave.
+
+        The model and optimizer must have been built from the same hypers; raises KeyError or
+        RuntimeError if the checkpoint lacks something or has other shapes.
+        """
+        for one in fields(self):
+            current = getattr(self, one.name)
+            if "json" in one.metadata:
+                value = header[one.metadata["json"]]
+                setattr(self, one.name, type(current)(**value) if is_dataclass(current) else value)
+                continue
+            prefix = one.metadata["tensors"]
+            found = {
+                key.removeprefix(prefix).removeprefix("/"): tensor
+                for key, tensor in tensors.items()
+                if key == prefix or key.startswith(f"{prefix}/")
+            }
+            _restore(self, one.name, current, found)
+
+
+def _tensors_of(value: Any, model: torch.nn.Module) -> Tensors:
+    if isinstance(value, torch.nn.Module):
+        return dict(value.state_dict())
+    if isinstance(value, torch.optim.Optimizer):
+        return _optimizer_tensors(value, model)
+    if isinstance(value, torch.Tensor):
+        return {"": value}
+    return dict(value)
+
+
+def _restore(state: State, name: str, current: Any, found: Tensors) -> None:
+    device = state.model.composition.device
+    if isinstance(current, torch.nn.Module):
+        current.load_state_dict(found)
+    elif isinstance(current, torch.optim.Optimizer):
+        _load_optimizer(current, state.model, found)
+    elif isinstance(current, torch.Tensor):
+        current.copy_(found[""])
+    else:
+        setattr(state, name, {key: tensor.clone().to(device) for key, tensor in found.items()})
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> Tensors:
+    """``PARAMETER/exp_avg`` and so on; what is the same for all parameters (``step``) only once."""
+    tensors: Tensors = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}/{key}"] = value
+    steps = [tensor for key, tensor in tensors.items() if key.endswith("/step")]
+    if steps and len({float(step) for step in steps}) == 1:
+        tensors = {key: one for key, one in tensors.items() if not key.endswith("/step")}
+        tensors["step"] = steps[0]
+    return tensors
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, model: torch.nn.Module, found: Tensors
+) -> None:
+    for name, parameter in model.named_parameters():
+        own = {
+            key.rpartition("/")[2]: tensor.clone()
+            for key, tensor in found.items()
+            if key.rpartition("/")[0] == name
+        }
+        if own and "step" in found:
+            own["step"] = found["step"].clone()
+        for key, tensor in own.items():
+            # Adam wants its step where its kernels are, and everything else beside the weights.
+            if key != "step" or optimizer.defaults.get("fused"):
+                own[key] = tensor.to(parameter.device)
+        if own:
+            optimizer.state[parameter] = own
