@@ -1,0 +1,75 @@
+#include "mtt/check.hpp"
+
+#include <algorithm>
+
+namespace mtt {
+
+namespace {
+
+std::vector<Check>& registry() {
+    static std::vector<Check> checks;
+    return checks;
+}
+
+size_t rank_of(const std::string& family) {
+    const auto& all = families();
+    return size_t(std::find(all.begin(), all.end(), family) - all.begin());
+}
+
+}  // namespace
+
+const std::vector<std::string>& families() {
+    static const std::vector<std::string> all = {"LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM"};
+    return all;
+}
+
+Registered::Registered(Check check) { registry().push_back(std::move(check)); }
+
+const std::vector<Check>& catalogue() {
+    // Static objects register in any order; the report must not depend on it.
+    static const std::vector<Check> sorted = [] {
+        auto out = registry();
+        std::sort(out.begin(), out.end(), [](const Check& a, const Check& b) {
+            const auto left = rank_of(a.family);
+            const auto right = rank_of(b.family);
+            return left != right ? left < right : a.name < b.name;
+        });
+        return out;
+    }();
+    return sorted;
+}
+
+Result passed(std::string name, std::string message) {
+    Result out;
+    out.name = std::move(name);
+    out.message = std::move(message);
+    return out;
+}
+
+Result failed(std::string name, std::string message) {
+    Result out = passed(std::move(name), std::move(message));
+    out.status = Status::fail;
+    return out;
+}
+
+Result skipped(std::string name, std::string why) {
+    Result out = passed(std::move(name), std::move(why));
+    out.status = Status::skip;
+    return out;
+}
+
+Result judged(std::string name, const Comparison& comparison, const std::string& unit, const std::string& consequence) {
+    if (comparison.empty()) {
+        return skipped(std::move(name), "there was nothing to compare");
+    }
+    Result out;
+    out.name = std::move(name);
+    out.measured = comparison.measured();
+    out.tolerance = comparison.tolerance();
+    out.unit = unit;
+    out.status = comparison.passed() ? Status::pass : Status::fail;
+    out.message = (comparison.passed() ? "largest difference: " : consequence + "; worst: ") + comparison.where();
+    return out;
+}
+
+}  // namespace mtt

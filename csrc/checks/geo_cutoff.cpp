@@ -1,0 +1,60 @@
+// GEO: energy and forces are continuous where an atom leaves the neighbor list. A hard cutoff heats MD up.
+#include <cmath>
+
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+#include "mtt/generate.hpp"
+
+namespace mtt {
+
+namespace {
+
+/// A triangle whose third corner is `distance` away from the first atom.
+System triangle(Context& context, double distance) {
+    const auto types = context.types();
+    System out;
+    out.name = "three atoms";
+    out.types = {types.front(), types.back(), types[types.size() / 2]};
+    out.positions = {{0, 0, 0}, {0.3 * context.spacing(), 0.95 * context.spacing(), 0}, {distance, 0, 0}};
+    return out;
+}
+
+std::vector<Result> run(Context& context) {
+    const std::string name = "cutoff continuity";
+    auto& model = context.model();
+    if (model.requests().empty()) {
+        return {skipped(name, "the model asks for no neighbor list")};
+    }
+    Comparison energies;
+    Comparison forces;
+    for (const auto& request : model.requests()) {
+        const double delta = 1e-5 * request.cutoff;
+        const auto inside = evaluate(model, triangle(context, request.cutoff - delta));
+        const auto outside = evaluate(model, triangle(context, request.cutoff + delta));
+        // Nearby, the same step may change energy and forces only this much.
+        const auto near = evaluate(model, triangle(context, 0.7 * request.cutoff));
+        const double scale = std::max(largest(near.forces), largest(inside.forces));
+        const auto limit = budget(Agreement::repeat, context.capabilities(), triangle(context, 1), near, 4.0);
+        const std::string where = "an atom crossing the cutoff of " + short_number(request.cutoff);
+        energies.add(outside.energy - inside.energy, limit.energy + 4 * delta * scale, "energy, " + where);
+        for (size_t i = 0; i < inside.forces.size(); ++i) {
+            forces.add(norm(outside.forces[i] - inside.forces[i]), limit.force + 1e-3 * scale, "forces, " + where);
+        }
+    }
+    const auto& capabilities = context.capabilities();
+    return {
+        judged("energy at cutoff", energies, capabilities.energy_unit,
+               "the energy jumps when an atom crosses the cutoff: MD does not conserve energy"),
+        judged("forces at cutoff", forces, capabilities.energy_unit + "/" + capabilities.length_unit,
+               "forces jump when an atom crosses the cutoff: MD does not conserve energy")
+    };
+}
+
+const Registered check({
+    "GEO", "cutoff", "Energy and forces are continuous where an atom crosses the cutoff of a neighbor list.",
+    "what a step of 1e-5 cutoffs may change: four times force times step, 1e-3 of the largest force", run,
+});
+
+}  // namespace
+
+}  // namespace mtt

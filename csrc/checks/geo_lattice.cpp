@@ -1,0 +1,71 @@
+// GEO: the same crystal written with other lattice vectors, or as a supercell of a cell smaller than the cutoff.
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+#include "mtt/generate.hpp"
+
+namespace mtt {
+
+namespace {
+
+/// Properties of the supercell divided among its copies.
+Properties per_copy(const Properties& super, size_t copies) {
+    Properties out;
+    const double share = 1.0 / double(copies);
+    out.energy = share * super.energy;
+    out.forces.assign(super.forces.begin(), super.forces.begin() + std::ptrdiff_t(super.forces.size() / copies));
+    out.virial = {share * super.virial[0], share * super.virial[1], share * super.virial[2]};
+    return out;
+}
+
+Result small_cell(Context& context) {
+    auto& model = context.model();
+    const double spacing = context.spacing();
+    std::mt19937_64 random(21);
+    auto small = crystal(context.types(), {1, 1, 2}, spacing, 0.2, random);
+    small.name = "cell of two atoms";
+    const auto reference = evaluate(model, small);
+    const auto big = replicated(small, {3, 2, 2});
+    const auto super = evaluate(model, big);
+    auto limit = budget(Agreement::geometry, model.capabilities(), big, super, summation_roundings(big.size()));
+    // The large energy is divided by the number of copies, and so is its rounding; the small one has its own.
+    limit.energy = limit.energy / 12 + model.capabilities().ulp(reference.energy);
+    Comparison comparison;
+    comparison.properties(per_copy(super, 12), reference, limit, "a cell smaller than the cutoff");
+    return judged("cell smaller than cutoff", comparison, "",
+                  "a small cell and its supercell disagree: periodic images within the cutoff are lost or merged");
+}
+
+Result other_vectors(Context& context) {
+    auto& model = context.model();
+    std::mt19937_64 random(22);
+    const auto system = crystal(context.types(), {2, 2, 2}, context.spacing(), 0.25, random);
+    const auto reference = evaluate(model, system);
+    const auto limit = budget(
+        Agreement::geometry, model.capabilities(), system, reference, summation_roundings(system.size())
+    );
+    auto skewed = system;
+    skewed.cell[1] = system.cell[1] + system.cell[0];
+    skewed.cell[2] = system.cell[2] - system.cell[1];
+    auto left_handed = system;
+    std::swap(left_handed.cell[0], left_handed.cell[2]);
+    auto inverted = system;
+    inverted.cell[1] = -1.0 * system.cell[1];
+    Comparison comparison;
+    comparison.properties(evaluate(model, skewed), reference, limit, "strongly tilted lattice vectors");
+    comparison.properties(evaluate(model, left_handed), reference, limit, "a left-handed cell");
+    comparison.properties(evaluate(model, inverted), reference, limit, "an inverted lattice vector");
+    return judged("choice of cell vectors", comparison, "",
+                  "the same crystal with other lattice vectors gives other results (triclinic cells are handled wrongly)");
+}
+
+std::vector<Result> run(Context& context) { return {small_cell(context), other_vectors(context)}; }
+
+const Registered check({
+    "GEO", "lattice",
+    "Cells smaller than the cutoff equal their supercells; tilted and left-handed cells equal plain ones.",
+    "'geometry' of the tolerance table", run,
+});
+
+}  // namespace
+
+}  // namespace mtt

@@ -1,0 +1,54 @@
+// GEO: every combination of periodic directions equals the fully periodic system with vacuum along the others.
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+#include "mtt/generate.hpp"
+
+namespace mtt {
+
+namespace {
+
+std::vector<Result> run(Context& context) {
+    const std::string name = "periodicity masks";
+    auto& model = context.model();
+    const double spacing = context.spacing();
+    std::mt19937_64 random(23);
+    const auto source = crystal(context.types(), {2, 2, 2}, spacing, 0.15, random);
+    Comparison comparison;
+    for (int mask = 0; mask < 8; ++mask) {
+        auto open = source;
+        auto vacuum = source;
+        std::string label = "pbc ";
+        for (int axis = 0; axis < 3; ++axis) {
+            const bool periodic = (mask >> axis & 1) != 0;
+            label += periodic ? 'T' : 'F';
+            if (periodic) {
+                continue;
+            }
+            open.pbc[axis] = false;
+            open.cell[axis] = {0, 0, 0};
+            // Images more than a cutoff away from all atoms.
+            const double height = heights(source.cell)[axis];
+            vacuum.cell[axis] = ((height + 2 * spacing + 1.1 * context.cutoff()) / height) * source.cell[axis];
+        }
+        const auto reference = evaluate(model, vacuum);
+        const auto limit = budget(
+            Agreement::geometry, model.capabilities(), open, reference, summation_roundings(open.size())
+        );
+        try {
+            comparison.properties(evaluate(model, open), reference, limit, label);
+        } catch (const std::exception& error) {
+            return {failed(name, "the model fails for " + label + ": " + error.what())};
+        }
+    }
+    return {judged(name, comparison, "",
+                   "surfaces, wires or molecules give other results than the same atoms in a box with vacuum")};
+}
+
+const Registered check({
+    "GEO", "periodicity", "All eight periodicity masks equal the fully periodic system with vacuum.",
+    "'geometry' of the tolerance table", run,
+});
+
+}  // namespace
+
+}  // namespace mtt

@@ -1,0 +1,64 @@
+// LOAD: what the bytes of the file say before any code is loaded.
+#include <nlohmann/json.hpp>
+
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+#include "mtt/engine.hpp"
+
+namespace mtt {
+
+namespace {
+
+std::string advice(FileKind kind) {
+    switch (kind) {
+        case FileKind::mtt_checkpoint:
+        case FileKind::pickle: return "export the checkpoint first and give the engine the .pt file";
+        case FileKind::truncated: return "the copy was interrupted: copy or export it again";
+        case FileKind::metatensor_era: return "export it again with a current metatomic";
+        case FileKind::torchscript: return "it must be saved through metatomic's AtomisticModel";
+        default: return "engines load files written by metatomic's AtomisticModel.save";
+    }
+}
+
+/// Every record must have the checksum that the archive promises: libtorch reads damaged weights without a word.
+Result records_result(const Archive& archive) {
+    const auto damaged = archive.damaged_records();
+    if (damaged.empty()) {
+        return passed("records intact", std::to_string(archive.records().size()) + " records");
+    }
+    return failed(
+        "records intact", "record '" + damaged.front() + "' does not have its checksum" +
+        (damaged.size() > 1 ? " (" + std::to_string(damaged.size()) + " such records)" : "") +
+        ": an engine would load damaged weights or code without noticing"
+    );
+}
+
+Result metadata_result(const Archive& archive) {
+    for (const char* record : {"extra/model-metadata", "extra/extensions", "extra/extensions-deps"}) {
+        if (!archive.has(record) || nlohmann::json::parse(archive.read(record), nullptr, false).is_discarded()) {
+            return failed("metadata readable", std::string("record '") + record + "' is missing or not JSON");
+        }
+    }
+    return passed("metadata readable", "exported with metatomic " + archive.read("extra/metatomic-version"));
+}
+
+std::vector<Result> run(Context& context) {
+    const auto* archive = context.archive();
+    if (archive == nullptr) {
+        return {skipped("file kind", "the model does not come from a file")};
+    }
+    if (archive->kind() != FileKind::metatomic) {
+        return {failed("file kind", "this is " + describe(archive->kind()) + "; " + advice(archive->kind()))};
+    }
+    return {passed("file kind", describe(archive->kind())), records_result(*archive), metadata_result(*archive)};
+}
+
+const Registered check({
+    "LOAD", "archive",
+    "The file is a metatomic TorchScript archive, complete and undamaged, with readable metadata.",
+    "exact", run,
+});
+
+}  // namespace
+
+}  // namespace mtt

@@ -1,0 +1,83 @@
+// PARITY: the numbers that the eager float64 model gave at export, against what this process gets from the file.
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+#include "mtt/engine.hpp"
+
+namespace mtt {
+
+namespace {
+
+/// Engine-mode properties in the units of the golden pack.
+Properties in_pack_units(Model& model, const GoldenPack& pack, const System& system, double length) {
+    Call call;
+    // Systems are given in the length unit of the model; the call converts to the unit of the engine.
+    call.systems = {deformed(system, {{{length, 0, 0}, {0, length, 0}, {0, 0, length}}})};
+    call.length_unit = pack.length_unit;
+    call.energy_unit = pack.energy_unit;
+    auto answer = model.evaluate(call);
+    Properties out;
+    out.energy = single_row(answer);
+    out.forces = std::move(answer.forces.at(0));
+    out.virial = answer.virials.at(0);
+    if (model.capabilities().per_atom()) {
+        call.kind = Kind::atom;
+        call.gradients = false;
+        out.energies = rows_by_atom(model.evaluate(call), 0, system.size());
+    }
+    return out;
+}
+
+std::vector<Result> run(Context& context) {
+    const auto* pack = context.golden();
+    if (pack == nullptr) {
+        return {skipped("golden pack", context.golden_error().empty()
+            ? "the file carries no golden pack, so there is nothing to compare with"
+            : context.golden_error())};
+    }
+    auto capabilities = context.capabilities();
+    const double length = context.golden_length_factor();
+    // Budgets are in the units of the pack, in which the comparison happens.
+    capabilities.angstrom = unit_factor("angstrom", pack->length_unit);
+    capabilities.electronvolt = unit_factor("eV", pack->energy_unit);
+    Comparison energies;
+    Comparison atoms;
+    Comparison forces;
+    Comparison virials;
+    std::vector<std::string> names;
+    for (size_t k = 0; k < pack->systems.size(); ++k) {
+        const auto& system = pack->systems[k];
+        const auto& reference = pack->references[k];
+        const auto limit = budget(Agreement::parity, capabilities, system, reference);
+        const auto got = in_pack_units(context.model(), *pack, system, length);
+        energies.energies(got.energy, reference.energy, limit, system.name);
+        if (capabilities.per_atom()) {
+            atoms.atomic_energies(got.energies, reference.energies, limit, system.name);
+        }
+        forces.forces(got.forces, reference.forces, limit, system.name);
+        virials.virials(got.virial, reference.virial, limit, system.name);
+        names.push_back(system.name);
+    }
+    const std::string unit = pack->energy_unit;
+    const std::string consequence = "the exported file does not compute what the trained model computed";
+    std::vector<Result> out = {
+        judged("energy", energies, unit, consequence),
+        capabilities.per_atom() ? judged("per-atom energies", atoms, unit, consequence)
+                                : skipped("per-atom energies", "the model declares its energy per system only"),
+        judged("forces", forces, unit + "/" + pack->length_unit, consequence),
+        judged("virial", virials, unit, consequence),
+    };
+    for (auto& result : out) {
+        result.systems = names;
+    }
+    return out;
+}
+
+const Registered check({
+    "PARITY", "golden pack",
+    "Energy, per-atom energies, forces and virial equal those of the eager float64 model stored in the file.",
+    "'parity' of the tolerance table, plus the rounding of the energy to the dtype", run,
+});
+
+}  // namespace
+
+}  // namespace mtt

@@ -1,0 +1,51 @@
+// SYM: how much a rotation changes. Models without built-in equivariance (PET) are only approximately invariant, so
+// the number is reported and never fails.
+#include <cmath>
+
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+
+namespace mtt {
+
+namespace {
+
+std::vector<Result> run(Context& context) {
+    auto& model = context.model();
+    std::mt19937_64 random(41);
+    double energy_change = 0.0;
+    double force_change = 0.0;
+    std::vector<std::string> names;
+    for (const auto& system : context.systems()) {
+        if (system.size() > 40 || names.size() >= 2) {
+            continue;
+        }
+        names.push_back(system.name);
+        const auto reference = evaluate(model, system);
+        for (int k = 0; k < 2; ++k) {
+            const auto rotation = random_rotation(random);
+            const auto got = evaluate(model, deformed(system, rotation));
+            energy_change = std::max(energy_change, std::abs(got.energy - reference.energy) / double(system.size()));
+            for (size_t i = 0; i < system.size(); ++i) {
+                force_change = std::max(force_change, norm(got.forces[i] - reference.forces[i] * rotation));
+            }
+        }
+    }
+    const auto& capabilities = context.capabilities();
+    const std::string unit = capabilities.energy_unit + "/" + capabilities.length_unit;
+    auto result = passed(
+        "rotation (reported)", "rotations change forces by up to " + short_number(force_change) + " " + unit +
+        " and energies by " + short_number(energy_change) + " " + capabilities.energy_unit + " per atom"
+    );
+    result.measured = force_change;
+    result.unit = unit;
+    result.systems = names;
+    return {result};
+}
+
+const Registered check({
+    "SYM", "rotation", "Change of forces and energy under random rotations, reported for information.", "none", run,
+});
+
+}  // namespace
+
+}  // namespace mtt

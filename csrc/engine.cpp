@@ -1,0 +1,399 @@
+// The only file that knows how libtorch, metatensor and metatomic are called. The order of steps is that of
+// LAMMPS' pair_style metatomic (see docs/pipeline/verify.md), so that what passes here runs there.
+#include <torch/script.h>
+#include <torch/headeronly/version.h>
+
+#include <metatensor/torch.hpp>
+#include <metatomic/torch.hpp>
+
+#include <mutex>
+#include <sstream>
+
+#include "mtt/engine.hpp"
+
+namespace mtt {
+
+namespace {
+
+/// Keeps what libtorch and the model warn about, instead of printing it in the middle of a report.
+class WarningCollector final : public c10::WarningHandler {
+public:
+    void process(const c10::Warning& warning) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (messages_.size() < 50) {
+            messages_.push_back(warning.msg());
+        }
+    }
+    std::vector<std::string> messages() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return messages_;
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::string> messages_;
+};
+
+WarningCollector& collector() {
+    static WarningCollector instance;
+    return instance;
+}
+
+torch::Tensor matrix_tensor(const Mat3& m) {
+    return torch::from_blob(const_cast<double*>(m[0].data()), {3, 3}, torch::kFloat64).clone();
+}
+
+Mat3 to_matrix(const torch::Tensor& tensor) {
+    const auto source = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
+    Mat3 out{};
+    std::memcpy(out[0].data(), source.data_ptr<double>(), sizeof(Mat3));
+    return out;
+}
+
+std::vector<Vec3> to_vectors(const torch::Tensor& tensor) {
+    const auto source = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
+    std::vector<Vec3> out(size_t(source.size(0)));
+    if (!out.empty()) {
+        std::memcpy(out[0].data(), source.data_ptr<double>(), out.size() * sizeof(Vec3));
+    }
+    return out;
+}
+
+/// Copies of everything that the model gets, to see afterwards whether the call changed any of it.
+class InputGuard {
+public:
+    void add(std::string name, const torch::Tensor& tensor) {
+        names_.push_back(std::move(name));
+        tensors_.push_back(tensor.detach());
+        copies_.push_back(tensor.detach().clone());
+    }
+    [[nodiscard]] std::vector<std::string> changed() const {
+        std::vector<std::string> out;
+        for (size_t k = 0; k < names_.size(); ++k) {
+            if (!torch::equal(tensors_[k], copies_[k])) {
+                out.push_back(names_[k]);
+            }
+        }
+        return out;
+    }
+
+private:
+    std::vector<std::string> names_;
+    std::vector<torch::Tensor> tensors_;
+    std::vector<torch::Tensor> copies_;
+};
+
+/// One system with its autograd leaves.
+struct Prepared {
+    metatomic_torch::System system;
+    torch::Tensor leaf;
+    torch::Tensor strain;
+};
+
+class TorchModel final : public Model {
+public:
+    TorchModel(const std::string& path, const std::optional<std::string>& extensions);
+
+    [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
+    [[nodiscard]] const std::vector<NeighborRequest>& requests() const override { return requests_; }
+    Answer evaluate(const Call& call) override;
+    std::vector<std::string> modules_in_training_mode() override;
+    std::vector<std::string> warnings() override { return collector().messages(); }
+
+private:
+    void read_capabilities();
+    Prepared prepare(const Call& call, size_t index, double length, InputGuard& guard) const;
+    void add_neighbors(const Call& call, size_t index, double length, Prepared& prepared, InputGuard& guard) const;
+    [[nodiscard]] metatomic_torch::ModelEvaluationOptions options_for(const Call& call) const;
+    static void differentiate(
+        const torch::Tensor& values, const std::vector<Prepared>& prepared, bool strain, Answer& answer
+    );
+
+    metatensor_torch::Module module_;
+    metatomic_torch::ModelCapabilities declared_;
+    std::vector<metatomic_torch::NeighborListOptions> lists_;
+    Capabilities capabilities_;
+    std::vector<NeighborRequest> requests_;
+    torch::Dtype dtype_ = torch::kFloat64;
+    torch::Device device_ = torch::kCPU;
+};
+
+TorchModel::TorchModel(const std::string& path, const std::optional<std::string>& extensions):
+    module_(metatomic_torch::load_atomistic_model(path, extensions)) {
+    read_capabilities();
+    device_ = metatomic_torch::pick_device(declared_->supported_devices, "cpu");
+    module_.to(device_);
+    for (const auto& item : module_.run_method("requested_neighbor_lists").toList()) {
+        const auto list = item.get().toCustomClass<metatomic_torch::NeighborListOptionsHolder>();
+        lists_.push_back(list);
+        requests_.push_back({list->engine_cutoff(capabilities_.length_unit), list->full_list(), list->strict()});
+    }
+    // LAMMPS asks for extra inputs on every step; exports from before metatomic 0.1.8 do not have the method.
+    for (const auto& item : module_.run_method("requested_inputs", /*use_new_names=*/true).toGenericDict()) {
+        capabilities_.requested_inputs.push_back(item.key().toStringRef());
+    }
+}
+
+void TorchModel::read_capabilities() {
+    declared_ = module_.run_method("capabilities").toCustomClass<metatomic_torch::ModelCapabilitiesHolder>();
+    auto& out = capabilities_;
+    out.name = module_.run_method("metadata").toCustomClass<metatomic_torch::ModelMetadataHolder>()->name;
+    out.atomic_types = declared_->atomic_types;
+    out.interaction_range = declared_->interaction_range;
+    out.length_unit = declared_->length_unit();
+    out.dtype = declared_->dtype();
+    out.devices = declared_->supported_devices;
+    for (const auto& item : declared_->outputs()) {
+        out.outputs.push_back(
+            {item.key(), item.value()->unit(), item.value()->sample_kind(), item.value()->description}
+        );
+    }
+    if (out.dtype == "float32") {
+        dtype_ = torch::kFloat32;
+    } else if (out.dtype != "float64") {
+        throw EngineError("the model declares dtype '" + out.dtype + "'; engines know float32 and float64");
+    }
+    out.energy_output = metatomic_torch::pick_output("energy", declared_->outputs());
+    const auto energy = declared_->outputs().at(out.energy_output);
+    out.energy_unit = energy->unit();
+    out.energy_kind = energy->sample_kind();
+    out.angstrom = out.length_unit.empty() ? 1.0 : unit_factor("angstrom", out.length_unit);
+    try {
+        out.electronvolt = out.energy_unit.empty() ? 1.0 : unit_factor("eV", out.energy_unit);
+    } catch (const std::exception&) {
+        out.electronvolt = 1.0;  // the SCHEMA family reports a unit that is no energy
+    }
+}
+
+std::vector<std::string> TorchModel::modules_in_training_mode() {
+    std::vector<std::string> out;
+    for (const auto& item : module_.named_modules()) {
+        if (item.value.hasattr("training") && item.value.attr("training").toBool()) {
+            out.push_back(item.name.empty() ? "(top level)" : item.name);
+        }
+    }
+    return out;
+}
+
+Prepared TorchModel::prepare(const Call& call, size_t index, double length, InputGuard& guard) const {
+    const System& source = call.systems[index];
+    const auto n = int64_t(source.size());
+    Prepared out;
+    auto types = torch::empty({n}, torch::kInt32);
+    auto positions = torch::empty({n, 3}, torch::kFloat64);
+    if (n > 0) {
+        std::memcpy(types.data_ptr<int32_t>(), source.types.data(), size_t(n) * sizeof(int32_t));
+        std::memcpy(positions.data_ptr<double>(), source.positions[0].data(), size_t(n) * sizeof(Vec3));
+    }
+    auto cell = matrix_tensor(source.cell);
+    if (length != 1.0) {
+        positions *= length;
+        cell *= length;
+    }
+    auto pbc = torch::empty({3}, torch::kBool);
+    for (int k = 0; k < 3; ++k) {
+        pbc[k] = source.pbc[k];
+    }
+    out.leaf = call.leaf_in_model_dtype ? positions.to(dtype_) : positions;
+    out.leaf.set_requires_grad(call.gradients);
+    // LAMMPS builds the strain graph only on steps that need the virial, so both graphs must work.
+    positions = out.leaf.to(dtype_).to(device_);
+    cell = cell.to(dtype_).to(device_);
+    if (call.gradients && call.strain) {
+        out.strain = torch::eye(3, torch::TensorOptions().dtype(torch::kFloat64)).set_requires_grad(true);
+        positions = positions.matmul(out.strain.to(dtype_).to(device_));
+        cell = cell.matmul(out.strain.to(dtype_).to(device_));
+    }
+    types = types.to(device_);
+    pbc = pbc.to(device_);
+    out.system = torch::make_intrusive<metatomic_torch::SystemHolder>(types, positions, cell, pbc);
+    const std::string where = " of system " + std::to_string(index);
+    guard.add("types" + where, types);
+    guard.add("positions" + where, positions);
+    guard.add("cell" + where, cell);
+    guard.add("pbc" + where, pbc);
+    return out;
+}
+
+void TorchModel::add_neighbors(
+    const Call& call, size_t index, double length, Prepared& prepared, InputGuard& guard
+) const {
+    static const auto components = std::vector<metatensor_torch::Labels>{
+        metatensor_torch::LabelsHolder::create({"xyz"}, {{0}, {1}, {2}})
+    };
+    static const auto properties = metatensor_torch::LabelsHolder::create({"distance"}, {{0}});
+    for (size_t k = 0; k < requests_.size(); ++k) {
+        const PairList pairs =
+            call.pairs.empty() ? build_pairs(call.systems[index], requests_[k]) : call.pairs.at(index).at(k);
+        const auto n = int64_t(pairs.size());
+        auto samples = torch::empty({n, 5}, torch::kInt32);
+        auto vectors = torch::empty({n, 3, 1}, torch::kFloat64);
+        auto* sample = samples.data_ptr<int32_t>();
+        auto* vector = vectors.data_ptr<double>();
+        for (const auto& pair : pairs) {
+            *sample++ = pair.first;
+            *sample++ = pair.second;
+            for (int d = 0; d < 3; ++d) {
+                *sample++ = pair.shift[d];
+                *vector++ = length * pair.vector[d];
+            }
+        }
+        static const torch::IValue names = std::vector<std::string>{
+            "first_atom", "second_atom", "cell_shift_a", "cell_shift_b", "cell_shift_c"
+        };
+        auto labels = torch::make_intrusive<metatensor_torch::LabelsHolder>(
+            names, samples.to(device_), metatensor::assume_unique{}
+        );
+        auto block = torch::make_intrusive<metatensor_torch::TensorBlockHolder>(
+            vectors.to(dtype_).to(device_), labels, components, properties
+        );
+        metatomic_torch::register_autograd_neighbors(prepared.system, block, call.check_consistency);
+        prepared.system->add_neighbor_list(lists_[k], block);
+        guard.add("neighbor list " + std::to_string(k) + " of system " + std::to_string(index), block->values());
+    }
+}
+
+metatomic_torch::ModelEvaluationOptions TorchModel::options_for(const Call& call) const {
+    auto output = torch::make_intrusive<metatomic_torch::ModelOutputHolder>();
+    output->set_unit(call.energy_unit.empty() ? capabilities_.energy_unit : call.energy_unit);
+    output->set_sample_kind(call.kind == Kind::atom ? "atom" : "system");
+    auto options = torch::make_intrusive<metatomic_torch::ModelEvaluationOptionsHolder>();
+    options->set_length_unit(call.length_unit.empty() ? capabilities_.length_unit : call.length_unit);
+    options->outputs.insert(capabilities_.energy_output, output);
+    if (call.select == Select::none) {
+        return options;
+    }
+    std::vector<int32_t> flat;
+    if (call.select == Select::all) {
+        for (size_t s = 0; s < call.systems.size(); ++s) {
+            for (size_t i = 0; i < call.systems[s].size(); ++i) {
+                flat.insert(flat.end(), {int32_t(s), int32_t(i)});
+            }
+        }
+    } else {
+        for (const auto& [system, atom] : call.selected) {
+            flat.insert(flat.end(), {system, atom});
+        }
+    }
+    const auto values = torch::tensor(flat, torch::kInt32).reshape({-1, 2}).to(device_);
+    static const torch::IValue names = std::vector<std::string>{"system", "atom"};
+    options->set_selected_atoms(
+        torch::make_intrusive<metatensor_torch::LabelsHolder>(names, values, metatensor::assume_unique{})
+    );
+    return options;
+}
+
+void TorchModel::differentiate(
+    const torch::Tensor& values, const std::vector<Prepared>& prepared, bool strain, Answer& answer
+) {
+    if (!values.requires_grad()) {
+        throw EngineError(
+            "the energy does not depend on the positions (no gradient path), so an engine aborts at backward()"
+        );
+    }
+    values.backward(-torch::ones_like(values));
+    for (const auto& item : prepared) {
+        if (!item.leaf.grad().defined() || (strain && !item.strain.grad().defined())) {
+            throw EngineError(
+                std::string("no gradient reached the ") + (item.leaf.grad().defined() ? "strain" : "positions") +
+                ", so an engine reads an undefined tensor"
+            );
+        }
+        answer.forces.push_back(to_vectors(item.leaf.grad()));
+        if (strain) {
+            answer.virials.push_back(to_matrix(item.strain.grad()));
+        }
+    }
+}
+
+torch::Tensor generator_state() {
+    auto generator = at::detail::getDefaultCPUGenerator();
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    return generator.get_state();
+}
+
+Answer TorchModel::evaluate(const Call& call) {
+    // Pairs and positions arrive in the units of the model; an engine with other units gives other numbers.
+    const double length = call.length_unit.empty() ? 1.0 : unit_factor(capabilities_.length_unit, call.length_unit);
+    InputGuard guard;
+    std::vector<Prepared> prepared;
+    std::vector<metatomic_torch::System> systems;
+    for (size_t index = 0; index < call.systems.size(); ++index) {
+        prepared.push_back(prepare(call, index, length, guard));
+        add_neighbors(call, index, length, prepared.back(), guard);
+        systems.push_back(prepared.back().system);
+    }
+    const auto random_before = generator_state();
+    const auto result = module_.forward({systems, options_for(call), call.check_consistency}).toGenericDict();
+    Answer answer;
+    answer.random_numbers_used = !torch::equal(random_before, generator_state());
+    answer.changed_inputs = guard.changed();
+
+    const auto found = result.find(capabilities_.energy_output);
+    if (found == result.end()) {
+        throw EngineError("the model did not return the output '" + capabilities_.energy_output + "' it was asked for");
+    }
+    const auto map = found->value().toCustomClass<metatensor_torch::TensorMapHolder>();
+    answer.blocks = size_t(map->keys()->count());
+    answer.key_names = map->keys()->names();
+    const auto block = metatensor_torch::TensorMapHolder::block_by_id(map, 0);
+    const auto values = block->values();
+    answer.shape = values.sizes().vec();
+    const auto flat = values.detach().to(torch::kCPU, torch::kFloat64).reshape({-1}).contiguous();
+    answer.values.assign(flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel());
+    answer.sample_names = block->samples()->names();
+    answer.property_names = block->properties()->names();
+    answer.explicit_gradients = block->gradients_list();
+    const auto samples = block->samples()->values().to(torch::kCPU, torch::kInt32).contiguous();
+    for (int64_t row = 0; row < samples.size(0); ++row) {
+        const auto* begin = samples.data_ptr<int32_t>() + row * samples.size(1);
+        answer.samples.emplace_back(begin, begin + samples.size(1));
+    }
+    if (call.gradients) {
+        differentiate(values, prepared, call.strain, answer);
+    }
+    return answer;
+}
+
+}  // namespace
+
+void prepare_torch(int threads) {
+    c10::WarningUtils::set_warning_handler(&collector());
+    if (threads > 0) {
+        at::set_num_threads(threads);
+    }
+    torch::jit::FusionStrategy strategy = {{torch::jit::FusionBehavior::DYNAMIC, 10}};
+    torch::jit::setFusionStrategy(strategy);
+}
+
+std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions) {
+    return std::make_unique<TorchModel>(path, extensions);
+}
+
+double unit_factor(const std::string& from, const std::string& to) {
+    return metatomic_torch::unit_conversion_factor(from, to);
+}
+
+std::string explain(const std::exception& error) {
+    const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+    const std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+    std::vector<std::string> lines;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) {
+        if (line.find_first_not_of(" \t~^.<-") != std::string::npos) {
+            lines.push_back(line);
+        }
+    }
+    if (lines.empty()) {
+        return "an error without a message";
+    }
+    // TorchScript prints a traceback with the reason in its last line.
+    const bool traceback = lines[0].find("TorchScript interpreter") != std::string::npos;
+    return traceback ? lines.back() : lines.front();
+}
+
+LibraryVersions library_versions() {
+    return {TORCH_VERSION, METATENSOR_TORCH_VERSION, METATOMIC_TORCH_VERSION};
+}
+
+}  // namespace mtt

@@ -1,0 +1,60 @@
+// What can be learned from a model file before any of its code is loaded: kind, records, metadata, checksums.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mtt {
+
+enum class FileKind {
+    metatomic,       ///< TorchScript archive with the metatomic records
+    metatensor_era,  ///< exported before metatomic existed
+    torchscript,     ///< TorchScript, but not for this interface
+    pickle,          ///< torch.save or plain pickle: a training checkpoint
+    mtt_checkpoint,  ///< safetensors
+    zip,             ///< some other zip archive
+    truncated,       ///< starts like a zip archive, has no end
+    unknown
+};
+
+/// Short noun phrase for messages, for example "a TorchScript file without the metatomic interface".
+std::string describe(FileKind kind);
+
+class Archive {
+public:
+    /// Looks at the file only as bytes. Never throws for bad contents, only if the file cannot be read.
+    explicit Archive(std::string path);
+
+    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] FileKind kind() const { return kind_; }
+    [[nodiscard]] uint64_t bytes() const { return bytes_; }
+    [[nodiscard]] const std::string& sha256() const { return sha256_; }
+    /// Names without the leading folder of the archive.
+    [[nodiscard]] std::vector<std::string> records() const;
+    [[nodiscard]] bool has(const std::string& record) const;
+    /// @throws std::runtime_error if there is no such record or it cannot be unpacked
+    [[nodiscard]] std::string read(const std::string& record) const;
+    /// Checks the CRC-32 of every record, which libtorch itself does not do. Returns what is wrong.
+    [[nodiscard]] std::vector<std::string> damaged_records() const;
+
+private:
+    struct Entry {
+        uint32_t crc;
+        uint64_t size;
+    };
+    void read_directory(const std::string& content);
+
+    std::string path_;
+    FileKind kind_ = FileKind::unknown;
+    uint64_t bytes_ = 0;
+    std::string sha256_;
+    std::map<std::string, Entry> entries_;
+};
+
+uint32_t crc32(const std::string& bytes);
+std::string sha256_hex(const std::string& bytes);
+
+}  // namespace mtt

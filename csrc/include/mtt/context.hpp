@@ -1,0 +1,64 @@
+// What a check may use: the file, the model, fresh instances of it, golden pack and systems.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mtt/archive.hpp"
+#include "mtt/golden.hpp"
+#include "mtt/model.hpp"
+
+namespace mtt {
+
+using Loader = std::function<std::unique_ptr<Model>()>;
+
+class Context {
+public:
+    /// @param loader makes a new instance of the model, as an engine starting up would
+    /// @param archive the file itself; null in tests that have no file
+    Context(Loader loader, std::shared_ptr<const Archive> archive, std::optional<std::string> extensions = {});
+
+    /// The shared instance, loaded on first use.
+    Model& model();
+    /// An instance that has made no call yet.
+    std::unique_ptr<Model> fresh() { return loader_(); }
+    const Capabilities& capabilities() { return model().capabilities(); }
+    [[nodiscard]] const Archive* archive() const { return archive_.get(); }
+    [[nodiscard]] const std::optional<std::string>& extensions() const { return extensions_; }
+
+    /// Null if the file has none (then golden_error() may say why).
+    const GoldenPack* golden();
+    const std::string& golden_error();
+    void set_golden(GoldenPack pack) {
+        golden_ = std::move(pack);
+        golden_read_ = true;
+    }
+
+    /// Varied systems of moderate size in the units of the model: from the golden pack, completed by generated ones.
+    const std::vector<System>& systems();
+    /// Types to generate systems from: those of the golden pack, otherwise some of the declared ones.
+    std::vector<int32_t> types();
+    /// Largest cutoff of the requested neighbor lists; 0 if there are none.
+    double cutoff();
+    /// Distance between neighbours in generated systems.
+    double spacing();
+    /// Factor from the length unit of the golden pack to that of the model.
+    double golden_length_factor();
+
+private:
+    void read_golden();
+
+    Loader loader_;
+    std::shared_ptr<const Archive> archive_;
+    std::optional<std::string> extensions_;
+    std::unique_ptr<Model> model_;
+    bool golden_read_ = false;
+    std::optional<GoldenPack> golden_;
+    std::string golden_error_;
+    std::vector<System> systems_;
+};
+
+}  // namespace mtt

@@ -1,0 +1,34 @@
+// Loading a TorchScript model and calling it exactly as LAMMPS' pair_style metatomic does.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "mtt/model.hpp"
+
+namespace mtt {
+
+/// Process-wide state, set once: number of threads and LAMMPS' fusion strategy (DYNAMIC, 10).
+void prepare_torch(int threads);
+
+/// load_atomistic_model, then capabilities, pick_output, pick_device, Module::to, requested_neighbor_lists.
+/// The returned model is an instance of its own: nothing is shared with other loads of the same file.
+/// @param extensions directory with the TorchScript extensions that the file declares
+/// @throws EngineError or whatever libtorch throws
+std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions);
+
+/// Factor from one unit expression to another; throws if they do not have the same dimension.
+double unit_factor(const std::string& from, const std::string& to);
+
+/// What a person needs of an exception: for TorchScript errors the last line, otherwise the first.
+std::string explain(const std::exception& error);
+
+struct LibraryVersions {
+    std::string torch;
+    std::string metatensor_torch;
+    std::string metatomic_torch;
+};
+LibraryVersions library_versions();
+
+}  // namespace mtt

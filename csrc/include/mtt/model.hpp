@@ -1,0 +1,127 @@
+// What the checks know of a model: its declarations, and calls that go the way an MD engine makes them.
+// TorchScript files implement this in engine.cpp; the C++ tests implement it with plain functions.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mtt/neighbours.hpp"
+#include "mtt/system.hpp"
+
+namespace mtt {
+
+/// A model or file that an engine would refuse, in words for the person who has to fix it.
+class EngineError : public std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct OutputInfo {
+    std::string name;
+    std::string unit;
+    std::string sample_kind;
+    std::string description;
+};
+
+/// What the model says about itself (metatomic's ModelCapabilities), plus which output is "the energy".
+struct Capabilities {
+    std::string name;
+    std::vector<int64_t> atomic_types;
+    double interaction_range = -1.0;
+    std::string length_unit;
+    std::string dtype;
+    std::vector<std::string> devices;
+    std::vector<OutputInfo> outputs;
+    std::vector<std::string> requested_inputs;
+    std::string energy_output;
+    std::string energy_unit;
+    std::string energy_kind;
+    /// 1 angstrom and 1 eV in the units of the model; 1 where a unit is missing or unknown.
+    double angstrom = 1.0;
+    double electronvolt = 1.0;
+
+    [[nodiscard]] double epsilon() const { return dtype == "float32" ? 0x1p-23 : 0x1p-52; }
+    /// Difference between a number of this size and the next one that the dtype can hold.
+    [[nodiscard]] double ulp(double value) const;
+    [[nodiscard]] bool per_atom() const { return energy_kind == "atom"; }
+};
+
+enum class Kind { system, atom };
+enum class Select { all, none, given };
+
+/// One call, with LAMMPS' habits as defaults: one system, all atoms selected explicitly, float64 leaves.
+struct Call {
+    std::vector<System> systems;
+    /// [system][request]; empty: built from the systems.
+    std::vector<std::vector<PairList>> pairs;
+    Select select = Select::all;
+    /// (system, atom) rows when select is `given`.
+    std::vector<std::pair<int32_t, int32_t>> selected;
+    Kind kind = Kind::system;
+    bool gradients = true;
+    bool strain = true;
+    bool check_consistency = false;
+    /// The leaf has the dtype of the model (ASE, i-PI, torch-sim) instead of float64 (LAMMPS).
+    bool leaf_in_model_dtype = false;
+    /// Units of the engine; empty: those of the model.
+    std::string length_unit;
+    std::string energy_unit;
+};
+
+struct Answer {
+    std::vector<double> values;
+    std::vector<int64_t> shape;
+    size_t blocks = 0;
+    std::vector<std::string> sample_names;
+    std::vector<std::vector<int32_t>> samples;
+    std::vector<std::string> property_names;
+    std::vector<std::string> explicit_gradients;
+    std::vector<std::string> key_names;
+    /// One entry per system; empty when no gradients were asked. forces = -dE/dx, virial = -dE/dstrain.
+    std::vector<std::vector<Vec3>> forces;
+    std::vector<Mat3> virials;
+    /// Inputs (for example "positions of system 0") that the call changed.
+    std::vector<std::string> changed_inputs;
+    bool random_numbers_used = false;
+};
+
+class Model {
+public:
+    virtual ~Model() = default;
+    [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
+    [[nodiscard]] virtual const std::vector<NeighborRequest>& requests() const = 0;
+    /// @throws std::exception whatever the model throws
+    virtual Answer evaluate(const Call& call) = 0;
+    /// Facts about the loaded code that only the implementation knows; empty means nothing is wrong.
+    virtual std::vector<std::string> modules_in_training_mode() { return {}; }
+    virtual std::vector<std::string> warnings() { return {}; }
+};
+
+/// Energy, per-atom energies, forces and virial of one system.
+struct Properties {
+    double energy = 0.0;
+    std::vector<double> energies;
+    std::vector<Vec3> forces;
+    Mat3 virial{};
+};
+
+/// What LAMMPS gets for one system: the energy as one number, forces and virial by backward.
+/// @throws EngineError if the answer does not hold exactly one row
+Properties evaluate(Model& model, const System& system, bool strain = true);
+/// Energy of one system without gradients.
+double energy(Model& model, const System& system);
+/// Per-atom energies in the order of the atoms, from whatever row order the model uses.
+/// @throws EngineError if a row is missing or comes twice
+std::vector<double> atomic_energies(Model& model, const System& system);
+/// Reads per-atom rows of `answer` for system `index` with `n` atoms; rows may come in any order.
+std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n);
+/// The only row of a "system" answer, as LAMMPS reads it (reshape to one number).
+double single_row(const Answer& answer);
+/// Largest absolute component.
+double largest(const std::vector<Vec3>& vectors);
+double largest(const Mat3& matrix);
+
+}  // namespace mtt
