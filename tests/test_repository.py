@@ -20,8 +20,8 @@ LARGEST = 1_500_000  # bytes
 
 # Written so that none of them matches this file.
 REGISTRIES = re.compile(
-    r"pypi[.]org|python(?:hosted)[.]org|anaconda[.]org|download[.]pytorch|--(?:extra-)?index-url|"
-    r"--find-links|docker[.]io|quay[.]io|ghcr[.]io"
+    r"pypi[.]org|python(?:hosted)[.]org|anaconda[.]org|download[.]pytorch|-{2}(?:extra-)?index-url|"
+    r"-{2}find-links|docker[.]io|quay[.]io|ghcr[.]io"
 )
 MACHINE_PATHS = re.compile(r"(?<![\w.}~)-])/(?:work|opt|root|home|tmp/w)/[\w.]")
 UNPICKLERS = {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "joblib.load"}
