@@ -94,7 +94,7 @@ def test_the_numbers_are_those_of_an_md_engine(exported: Path, folder: Path, cap
     squares = []
     for original, found in zip(structures(), ase.io.read("predictions.xyz", ":"), strict=True):
         # Positions as they were read: ASE had rounded them when it wrote data.xyz.
-        same = ase.Atoms(found.numbers, found.positions, cell=found.cell, pbc=found.pbc)
+        same = ase.Atoms(found.numbers, found.positions, cell=original.cell, pbc=found.pbc)
         same.calc = calculator
         energy, forces = same.get_potential_energy(), same.get_forces()
         assert found.get_potential_energy() == pytest.approx(energy, rel=1e-10)
