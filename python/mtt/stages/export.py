@@ -111,7 +111,9 @@ def atomistic_model(
         supported_devices=["cuda", "cpu"],
         dtype=dtype,
     )
-    return AtomisticModel(potential.eval(), model_metadata(header, metadata), capabilities)
+    metadata_record = model_metadata(header, metadata)
+    # The wrapper has a training flag of its own.
+    return AtomisticModel(potential.eval(), metadata_record, capabilities).eval()
 
 
 def model_metadata(header: dict[str, Any], path: Path | None) -> ModelMetadata:
