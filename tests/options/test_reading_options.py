@@ -314,6 +314,35 @@ def test_one_wrong_target(write: Write, tmp_path: Path, target: str, expected: s
     assert shown.removeprefix(".") == expected.replace("HERE", str(tmp_path.resolve()))
 
 
+def test_a_required_value_that_is_wrong_is_not_also_missing(write: Write) -> None:
+    path = write("architecture: pet\ntraining_set:\n  systems: {read_from: 3}\n")
+    assert message(path) == (
+        "options.yaml:3:24: error: training_set.systems.read_from: expected a path, found 3\n"
+        "  3 |   systems: {read_from: 3}\n"
+        "    |                        ^"
+    )
+
+
+def test_a_mapping_that_should_be_a_value_is_shown_at_its_name(write: Write) -> None:
+    assert message(write(MINIMAL + "device:\n  name: cpu\n")) == (
+        "options.yaml:3:1: error: device: expected text, found a mapping\n  3 | device:\n    | ^"
+    )
+
+
+def test_an_unknown_option_hides_no_conflict_beside_it(write: Write) -> None:
+    assert message(write(MINIMAL + "validation_set: {colour: 1, fraction: 0}\n")) == (
+        "options.yaml:3:18: error: validation_set.colour: unknown option; known here: datasets, "
+        "fraction, indices\n"
+        "  3 | validation_set: {colour: 1, fraction: 0}\n"
+        "    |                  ^\n"
+        "options.yaml:3:39: error: validation_set.fraction: must be larger than 0: the best "
+        "model is chosen by the validation set\n"
+        "  3 | validation_set: {colour: 1, fraction: 0}\n"
+        "    |                                       ^\n"
+        "2 errors in options.yaml"
+    )
+
+
 def test_mixed_units(write: Write) -> None:
     path = write(
         "architecture: pet\n"

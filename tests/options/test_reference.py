@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from mtt.options import load_options
+from mtt.options import load_eval_options, load_options
 from mtt.options.reference import render
 
-_FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+_DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_reference_is_up_to_date() -> None:
     for name, text in render().items():
-        stored = (_FOLDER / name).read_text(encoding="utf-8")
+        stored = (_DOCS / "reference" / name).read_text(encoding="utf-8")
         assert stored == text, "run: python -m mtt.options.reference docs/reference"
 
 
@@ -32,3 +32,13 @@ def test_the_example_of_the_page_is_accepted(
     Path("ethanol.xyz").touch()
     Path("options.yaml").write_text(example)
     assert load_options("options.yaml").architecture.name == "pet"
+
+
+@pytest.mark.parametrize("name", ["ethanol", "alloy"])
+def test_the_options_of_the_examples_are_accepted(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_DOCS / "examples" / name)
+    assert load_options("options.yaml").architecture.name == "pet"
+    for path in Path().glob("eval*.yaml"):
+        assert load_eval_options(path)

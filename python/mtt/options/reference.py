@@ -35,6 +35,12 @@ training_set: ethanol.xyz
 
 The options of `mtt eval` are one dataset, as in `training_set`, or a list of them; those of
 `mtt export --metadata` are described under [Metadata](#metadata).
+
+Editors that know JSON schemas complete and check options files with this first line:
+
+```yaml
+# yaml-language-server: $schema=PATH/options-pet.schema.json
+```
 """
 _INTEGERS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 
