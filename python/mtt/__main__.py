@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from mtt.cli import parse
-from mtt.cli.failures import bug, interrupted, operating_system, user_error_in
+from mtt.cli.failures import bug, interrupted, library, operating_system
 from mtt.errors import EXIT_OK, EXIT_USER, MttError, Terminated
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except Exception as error:  # noqa: BLE001 - any other exception is a bug to be logged
-        translated = operating_system(error) or user_error_in(error)
+        translated = operating_system(error) or library(error)
         if translated is not None:
             return _fail(translated.report(), EXIT_USER)
         return _fail(*bug(error, given))

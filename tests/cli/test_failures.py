@@ -97,6 +97,24 @@ def fail(
                 "  hint: free some space or write to another disk; no file was half-overwritten\n"
             ),
         ),
+        (
+            MemoryError(),
+            2,
+            (
+                "error: out of memory\n"
+                "  hint: use a smaller architecture.training.batch_size, a smaller model or smaller "
+                "systems\n"
+            ),
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+            2,
+            (
+                "error: out of memory\n"
+                "  hint: use a smaller architecture.training.batch_size, a smaller model or smaller "
+                "systems\n"
+            ),
+        ),
     ],
 )
 def test_expected_failures(fail: Fail, error: BaseException, code: int, text: str) -> None:

@@ -222,6 +222,16 @@ def test_a_required_option_of_a_section_is_shown_at_the_section(write: Write) ->
     )
 
 
+def test_a_version_that_is_not_installed(write: Write) -> None:
+    path = write("architecture: {name: pet, version: 2}\ntraining_set: ethanol.xyz\n")
+    assert message(path) == (
+        "options.yaml:1:36: error: architecture.version: version 2 of 'pet' is not installed; "
+        "version 1 is\n"
+        "  1 | architecture: {name: pet, version: 2}\n"
+        "    |                                    ^"
+    )
+
+
 def test_unknown_architecture_hides_no_other_error(write: Write) -> None:
     path = write(
         "architecture:\n  name: pett\n  model: {x: 1}\ntraining_set: ethanol.xyz\nsed: 1\n"

@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> None:
 
     load_eval_options(arguments.options, arguments.overrides)
     check_input(arguments.model, "model file")
-    check_output(arguments.output, ".xyz")
+    check_output(arguments.output)
 
     from mtt.stages import evaluate
 

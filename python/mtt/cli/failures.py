@@ -43,12 +43,18 @@ def operating_system(error: BaseException) -> UserError | None:
     return None
 
 
-def user_error_in(error: BaseException) -> UserError | None:
-    """The user error for a full disk that a library reports in its own words, else None."""
+def library(error: BaseException) -> UserError | None:
+    """The user error for a full disk or memory that a library reports in its own words."""
+    text = str(error)
     # safetensors is written in Rust, which names the number of the system's error
-    if f"os error {errno.ENOSPC}" in str(error) or "StorageFull" in str(error):
+    if f"os error {errno.ENOSPC}" in text or "StorageFull" in text:
         hint = "free some space or write to another disk; no file was half-overwritten"
         return UserError("no space left on the disk", hint=hint)
+    # torch raises its own OutOfMemoryError for devices and a plain RuntimeError for the host
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text
+    if isinstance(error, MemoryError) or of_torch:
+        hint = "use a smaller architecture.training.batch_size, a smaller model or smaller systems"
+        return UserError("out of memory", hint=hint)
     return None
 
 
