@@ -106,6 +106,16 @@ def test_eval(stage: Stage) -> None:
     ]
 
 
+def test_eval_checks_its_options_before_its_stage_is_imported(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = stage("evaluate")
+    assert failure(capsys, "eval", "old.pt", "eval.yaml", "-r", "target=1") == (
+        "-r target=1: error: target: unknown option; did you mean 'targets'?\n"
+    )
+    assert calls == []
+
+
 def test_verify(stage: Stage) -> None:
     calls = stage("verify")
     assert main(["verify", "old.pt"]) == 0
@@ -309,6 +319,8 @@ def test_a_closed_pipe_is_no_error() -> None:
             stdout=writing,
             stderr=subprocess.PIPE,
             check=False,
+            # unbuffered output would fail in argparse, which hides it
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
     finally:
         os.close(writing)
