@@ -268,8 +268,7 @@ def _parse(path: Path, file: BinaryIO) -> tuple[Header, int]:
 
 def _refuse_other_formats(path: Path, start: bytes) -> None:
     if start.startswith(b"PK\x03\x04"):
-        with zipfile_or_none(path) as archive:
-            names = archive.namelist() if archive is not None else []
+        names = _names_in_zip(path)
         if any("/code/" in name for name in names):
             raise UserError(
                 "this is an exported model (.pt), not a checkpoint",
@@ -283,21 +282,12 @@ def _refuse_other_formats(path: Path, start: bytes) -> None:
         raise _pickled(path)
 
 
-class zipfile_or_none:  # noqa: N801  (reads as a function)
-    """A zip file, or None if it is damaged, as a context manager."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._archive: zipfile.ZipFile | None = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError):
-            self._archive = None
-
-    def __enter__(self) -> zipfile.ZipFile | None:
-        return self._archive
-
-    def __exit__(self, *_: object) -> None:
-        if self._archive is not None:
-            self._archive.close()
+def _names_in_zip(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return []
 
 
 def _json_object(path: Path, text: bytes) -> dict[str, Any]:
@@ -386,7 +376,9 @@ def _check_header(path: Path, header: Header) -> None:
         if key not in header or not isinstance(header[key], kind):
             raise _damaged(path, f"its header lacks a proper '{key}'")
     architecture = header["architecture"]
-    if not isinstance(architecture.get("name"), str) or not _naturals([architecture.get("version")]):
+    if not isinstance(architecture.get("name"), str) or not _naturals(
+        [architecture.get("version")]
+    ):
         raise _damaged(path, "its header lacks a proper 'architecture'")
     if not _naturals([header["position"].get(key) for key in ("epoch", "step", "batch")]):
         raise _damaged(path, "its header lacks a proper 'position'")

@@ -81,9 +81,7 @@ def in_training_units(
     return converted
 
 
-def _counts(
-    structures: Sequence[Structure], atomic_types: Sequence[int]
-) -> NDArray[np.float64]:
+def _counts(structures: Sequence[Structure], atomic_types: Sequence[int]) -> NDArray[np.float64]:
     """Number of atoms of each type in each structure, (n_structures, n_types)."""
     types = np.asarray(atomic_types)
     counts = np.zeros((len(structures), len(types)))

@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -101,15 +101,16 @@ def reproducible(device: torch.device) -> Iterator[None]:
     """Same input, same bits: deterministic kernels; torch's generators as they were afterwards."""
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
+    settings: Any = torch.utils.deterministic
+    filling = settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Only a help to find reads of uninitialized memory, and it costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    settings.fill_uninitialized_memory = False
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        settings.fill_uninitialized_memory = filling
         torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
@@ -223,7 +224,7 @@ def _finish_epoch(
 ) -> dict[str, float]:
     """Bring the state to the end of the epoch, and return the epoch's row of the history."""
     position = state.position
-    scale = float(state.model.scale)
+    scale = float(state.model.get_buffer("scale"))
     metrics = loss.metrics(validation, scale)
     row: dict[str, float] = {
         "epoch": position.epoch + 1,

@@ -5,7 +5,8 @@ there is no generator and no scheduler here. Every field says how it is saved, a
 can be set on a :class:`State`: a new kind of state cannot be forgotten in checkpoints.
 """
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+import copy
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,10 @@ from ..architectures.potential import Potential
 from .loss import TABLE_SHAPE
 
 Tensors = dict[str, torch.Tensor]
+
+# How a field is saved: as tensors NAME/..., if it is a module, an optimizer, a tensor or a dictionary
+# of tensors; or as JSON under NAME in the header, if it is a dataclass or plain values.
+TENSORS, JSON = "tensors", "json"
 
 
 @dataclass
@@ -34,14 +39,8 @@ class Best:
     value: float | None = None
 
 
-def saved_as_json(name: str, **arguments: Any) -> Any:
-    """Field kept as JSON, under ``name`` in the checkpoint's header: a dataclass or plain values."""
-    return field(metadata={"json": name}, **arguments)
-
-
-def saved_as_tensors(name: str, **arguments: Any) -> Any:
-    """Field kept as tensors ``name/...``: module, optimizer, tensor, or dictionary of tensors."""
-    return field(metadata={"tensors": name}, **arguments)
+def _no_sums() -> torch.Tensor:
+    return torch.zeros(TABLE_SHAPE, dtype=torch.float64)
 
 
 @dataclass(slots=True)
@@ -54,15 +53,13 @@ class State:
     - ``history``: one row per finished epoch, as in the metrics file.
     """
 
-    model: Potential = saved_as_tensors("model")
-    optimizer: torch.optim.Optimizer = saved_as_tensors("optimizer")
-    best: Tensors = saved_as_tensors("best", default_factory=dict)
-    train_sums: torch.Tensor = saved_as_tensors(
-        "train_sums", default_factory=lambda: torch.zeros(TABLE_SHAPE, dtype=torch.float64)
-    )
-    position: Position = saved_as_json("position", default_factory=Position)
-    history: list[dict[str, float]] = saved_as_json("history", default_factory=list)
-    best_epoch: Best = saved_as_json("best", default_factory=Best)
+    model: Potential = field(metadata={TENSORS: "model"})
+    optimizer: torch.optim.Optimizer = field(metadata={TENSORS: "optimizer"})
+    best: Tensors = field(metadata={TENSORS: "best"}, default_factory=dict)
+    train_sums: torch.Tensor = field(metadata={TENSORS: "train_sums"}, default_factory=_no_sums)
+    position: Position = field(metadata={JSON: "position"}, default_factory=Position)
+    history: list[dict[str, float]] = field(metadata={JSON: "history"}, default_factory=list)
+    best_epoch: Best = field(metadata={JSON: "best"}, default_factory=Best)
 
     def to_checkpoint(self) -> tuple[dict[str, Any], Tensors]:
         """Header entries and tensors; the tensors may share memory with the live ones."""
@@ -70,10 +67,11 @@ class State:
         tensors: Tensors = {}
         for one in fields(self):
             value = getattr(self, one.name)
-            if "json" in one.metadata:
-                header[one.metadata["json"]] = asdict(value) if is_dataclass(value) else value
+            if JSON in one.metadata:
+                plain = vars(value) if is_dataclass(value) else value
+                header[one.metadata[JSON]] = copy.deepcopy(plain)
                 continue
-            prefix = one.metadata["tensors"]
+            prefix = one.metadata[TENSORS]
             for key, tensor in _tensors_of(value, self.model).items():
                 tensors[f"{prefix}/{key}" if key else prefix] = tensor.detach()
         return header, tensors
@@ -86,11 +84,13 @@ class State:
         """
         for one in fields(self):
             current = getattr(self, one.name)
-            if "json" in one.metadata:
-                value = header[one.metadata["json"]]
-                setattr(self, one.name, type(current)(**value) if is_dataclass(current) else value)
+            if JSON in one.metadata:
+                value = copy.deepcopy(header[one.metadata[JSON]])
+                if is_dataclass(current):
+                    value = type(current)(**value)  # type: ignore[misc]
+                setattr(self, one.name, value)
                 continue
-            prefix = one.metadata["tensors"]
+            prefix = one.metadata[TENSORS]
             found = {
                 key.removeprefix(prefix).removeprefix("/"): tensor
                 for key, tensor in tensors.items()
@@ -110,7 +110,7 @@ def _tensors_of(value: Any, model: torch.nn.Module) -> Tensors:
 
 
 def _restore(state: State, name: str, current: Any, found: Tensors) -> None:
-    device = state.model.composition.device
+    device = state.train_sums.device
     if isinstance(current, torch.nn.Module):
         current.load_state_dict(found)
     elif isinstance(current, torch.optim.Optimizer):

@@ -1,0 +1,431 @@
+"""Options and data in, checkpoint and verified model out: ``options.yaml`` -> ``model.ckpt``."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..architectures import registry
+from ..architectures.potential import Potential
+from ..data.dataset import Dataset, types_of
+from ..data.random import generator
+from ..data.structure import Structure
+from ..errors import UserError
+from ..files import write_atomic
+from ..options import Options, options_hash
+from ..report.files import check_writable
+from ..report.metrics import MetricsCsv
+from ..report.progress import Reporter
+from ..training.baseline import Baseline, fit_baseline, in_training_units
+from ..training.data import RunData, check_structures, read_run_data
+from ..training.folder import OUTPUTS, command_to_continue, new_run_folder, write_options
+from ..training.loop import Interrupted, Problem, train
+from ..training.optimizer import make_optimizer
+from ..training.resume import check_options, newest_checkpoint
+from ..training.signals import StopSignals
+from ..training.state import State
+from . import checkpoint as checkpoints
+
+
+@dataclass
+class Run:
+    """One call of the stage: what is trained, on what, and what every checkpoint says about it."""
+
+    options: Options
+    data: RunData
+    problem: Problem
+    state: State
+    header: dict[str, Any]
+    check_tensors: dict[str, torch.Tensor]
+    output: Path
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint of the present state; raises UserError if that fails."""
+        header, tensors = self.state.to_checkpoint()
+        checkpoints.write(path, {**self.header, **header}, {**tensors, **self.check_tensors})
+
+    @property
+    def finished(self) -> bool:
+        return self.state.position.epoch >= self.problem.hypers.num_epochs
+
+
+def run(
+    options: Options,
+    continue_from: Path | str | None = None,
+    output: Path = Path("model.pt"),
+) -> None:
+    """Train, or go on with training, and export the best model.
+
+    Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good.
+    At the end the checkpoint is written beside ``output``, and ``output`` itself once it is verified.
+
+    :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
+    :param output: the model file to write, ending in ``.pt``
+    :raises UserError: unusable data, device, checkpoint or output; options that have changed;
+        training that has diverged
+    :raises VerificationFailed: the exported model failed a check
+    :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, once the state is saved; the
+        text says how to go on
+    """
+    check_writable(output)
+    hypers = options.architecture.training
+    with Reporter(log_interval=hypers.log_interval) as reporter:
+        source = None
+        if continue_from is not None:
+            automatic = str(continue_from) == "auto"
+            source = newest_checkpoint(OUTPUTS, options) if automatic else Path(continue_from)
+        work = prepare(options, source, output, reporter.message)
+        if work.finished:
+            assert source is not None
+            _already_finished(work, source, reporter)
+            return
+        folder = new_run_folder()
+        reporter.log_to(folder / "train.log")
+        write_options(options, folder / "options.yaml")
+        reporter.message(f"results go to {folder}")
+        _train(work, folder, reporter)
+        _finish(work, folder, reporter)
+
+
+def prepare(
+    options: Options,
+    source: Path | None,
+    output: Path,
+    say: Callable[[str], None],
+) -> Run:
+    """Read the data, and build the model and the state or take them from a checkpoint.
+
+    Writes nothing.
+    """
+    device = choose_device(options.device)
+    header, tensors = (None, {}) if source is None else checkpoints.read(source)
+    if header is not None and source is not None:
+        position = header["position"]
+        say(f"going on from {source}: epoch {position['epoch']}, step {position['step']}")
+        schedule = check_options(header, options, source)
+        if schedule is not None:
+            say(schedule)
+    data = read_run_data(options, header)
+    target = next(iter(options.training_set[0].targets))
+    atomic_types = types_of(data.train)
+    if header is None:
+        potential = _new_potential(options, data, target, atomic_types, say)
+    else:
+        potential = checkpoints.build_potential(header)
+        for name in ("composition", "scale"):
+            potential.get_buffer(name).copy_(tensors[f"model/{name}"])
+    problem = _problem(options, data, target, potential, device)
+    potential.to(device)
+    optimizer = make_optimizer(potential.parameters(), problem.hypers)
+    state = State(potential, optimizer)
+    state.train_sums = state.train_sums.to(device)
+    if header is not None:
+        try:
+            state.from_checkpoint(header, tensors)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"the checkpoint does not fit its architecture: {error}", where=str(source)
+            ) from error
+    weights = sum(parameter.numel() for parameter in potential.parameters())
+    say(
+        f"{options.architecture.name} with {weights} weights in {options.base_precision} bits on "
+        f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
+    )
+    return Run(
+        options,
+        data,
+        problem,
+        state,
+        _fixed_header(options, data, target, atomic_types, problem),
+        _check_tensors(data.train),
+        output,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is cuda where there is one, otherwise the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"the device '{name}' was asked for, but torch sees no CUDA device here",
+            hint="use device: auto or device: cpu",
+        )
+    if name == "mps":
+        raise UserError(
+            "the device 'mps' cannot be used: it has no float64, which energies are summed in",
+            hint="use device: cpu",
+        )
+    return torch.device(name)
+
+
+def _new_potential(
+    options: Options,
+    data: RunData,
+    target: str,
+    atomic_types: list[int],
+    say: Callable[[str], None],
+) -> Potential:
+    """A model with weights from the seed of the run, and the fitted baseline."""
+    hypers = options.architecture.training
+    unknown = [name for name in hypers.atomic_baseline if name != target]
+    if unknown:
+        raise UserError(
+            f"there is a baseline for '{unknown[0]}', but the target is called '{target}'",
+            where="architecture.training.atomic_baseline",
+            hint=f"name the baseline '{target}'",
+        )
+    baseline = fit_baseline(
+        data.train,
+        target,
+        atomic_types,
+        hypers.atomic_baseline.get(target),
+        hypers.scale_targets,
+    )
+    architecture = registry.get(options.architecture.name)
+    first = options.training_set[0]
+    unit = first.targets[target].unit
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator(options.seed, "weights").bit_generator.random_raw()) >> 1)
+        core = architecture.build_core(options.architecture.model, atomic_types)
+    potential = Potential(core, atomic_types, target, unit, first.systems.length_unit)
+    potential.set_precision(checkpoints.precision_dtype(options.base_precision))
+    potential.get_buffer("composition").copy_(torch.from_numpy(baseline.composition))
+    potential.get_buffer("scale").fill_(baseline.scale)
+    energies = zip(atomic_types, baseline.composition, strict=True)
+    listed = ", ".join(f"{kind}: {energy:.6g}" for kind, energy in energies)
+    say(f"baseline in {unit} per atom: {listed}; scale {baseline.scale:.6g} {unit}")
+    return potential
+
+
+def _problem(
+    options: Options, data: RunData, target: str, potential: Potential, device: torch.device
+) -> Problem:
+    """Neighbor lists and targets in training units, made once."""
+    composition, scale = potential.get_buffer("composition"), potential.get_buffer("scale")
+    baseline = Baseline(composition.cpu().numpy(), float(scale))
+
+    def dataset(structures: Sequence[Structure]) -> Dataset:
+        types = potential.atomic_types
+        converted = in_training_units(structures, target, types, baseline)
+        return Dataset(converted, types, potential.cutoff, target)
+
+    return Problem(
+        train=dataset(data.train),
+        validation=dataset(data.validation),
+        hypers=options.architecture.training,
+        seed=options.seed,
+        dtype=checkpoints.precision_dtype(options.base_precision),
+        device=device,
+    )
+
+
+def _fixed_header(
+    options: Options,
+    data: RunData,
+    target: str,
+    atomic_types: list[int],
+    problem: Problem,
+) -> dict[str, Any]:
+    """What a checkpoint says that does not change while training."""
+    architecture = registry.get(options.architecture.name)
+    first = options.training_set[0]
+    return {
+        "architecture": {
+            "name": architecture.name,
+            "version": architecture.version,
+            "hypers": options.architecture.model.model_dump(mode="json"),
+        },
+        "atomic_types": atomic_types,
+        "length_unit": first.systems.length_unit,
+        "targets": {
+            target: {
+                "quantity": "energy",
+                "unit": first.targets[target].unit,
+                "forces": problem.train.has_forces,
+                "stress": problem.train.has_stress,
+                "description": first.targets[target].description,
+            }
+        },
+        "options": options.to_dict(),
+        "options_hash": options_hash(options),
+        "precision": options.base_precision,
+        "split": data.split,
+        "data_hash": data.data_hash,
+        "data_size": data.sizes,
+        "num_steps": problem.num_steps,
+        "packages": checkpoints.package_versions(),
+        "image_digest": os.environ.get("MTT_IMAGE_DIGEST"),
+    }
+
+
+def _check_tensors(train_set: Sequence[Structure]) -> dict[str, torch.Tensor]:
+    from .golden import structure_tensors
+
+    tensors: dict[str, torch.Tensor] = {}
+    for index, structure in enumerate(check_structures(train_set)):
+        tensors |= structure_tensors(f"check/{index}", structure)
+    return tensors
+
+
+class _Observer:
+    """Shows and records what the loop does, and saves at the end of epochs.
+
+    What cannot be written is reported, and training goes on: a full disk must not cost the run.
+    """
+
+    def __init__(self, work: Run, folder: Path, reporter: Reporter, signals: StopSignals) -> None:
+        self.work, self.folder, self.reporter, self.signals = work, folder, reporter, signals
+        self.interval = work.problem.hypers.checkpoint_interval
+        self.metrics = MetricsCsv(folder / "metrics.csv", work.state.history)
+        self.step = reporter.step
+
+    def stop_requested(self) -> bool:
+        return self.signals.received is not None
+
+    def epoch(self, row: dict[str, float]) -> None:
+        tolerate("the metrics", lambda: self.metrics.write(row), self.reporter)
+        tolerate("the log", lambda: self.reporter.epoch(row), self.reporter)
+        epoch = self.work.state.position.epoch
+        if epoch % self.interval == 0 or self.work.finished:
+            path = self.folder / f"model_{epoch}.ckpt"
+            tolerate("the checkpoint", lambda: self.work.save(path), self.reporter)
+
+
+def tolerate(what: str, write: Callable[[], None], reporter: Reporter) -> bool:
+    """Whether ``write`` succeeded; if it did not, say so and go on."""
+    try:
+        write()
+    except (UserError, OSError) as error:
+        reason = error.what if isinstance(error, UserError) else str(error)
+        where = f" ({error.where})" if isinstance(error, UserError) and error.where else ""
+        text = f"warning: {what} could not be written: {reason}{where}; training goes on"
+        try:
+            reporter.message(text)
+        except UserError:  # the log is on the same full disk
+            print(text, file=sys.stderr)
+        return False
+    return True
+
+
+def _train(work: Run, folder: Path, reporter: Reporter) -> None:
+    problem, position = work.problem, work.state.position
+    target = next(iter(work.header["targets"].values()))
+    units = {"energy": str(target["unit"]), "length": str(work.header["length_unit"])}
+    reporter.start(
+        problem.hypers.num_epochs, problem.steps_per_epoch, units, position.epoch, position.batch
+    )
+    with StopSignals() as signals:
+        observer = _Observer(work, folder, reporter, signals)
+        try:
+            train(work.state, problem, observer)
+        except Interrupted:
+            reporter.finish()
+            raise signals.exception(_save_interrupted(work, folder, reporter)) from None
+    reporter.finish()
+
+
+def _save_interrupted(work: Run, folder: Path, reporter: Reporter) -> str:
+    """Save in the middle of an epoch; what to tell the user."""
+    position = work.state.position
+    step = f"_{position.step}" if position.batch else ""
+    path = folder / f"model_{position.epoch}{step}.ckpt"
+    when = f"after {position.epoch} epochs and {position.step} steps"
+    if not tolerate("the checkpoint", lambda: work.save(path), reporter):
+        return f"interrupted {when}; the state could not be saved"
+    tolerate("the learning curve", lambda: _learning_curve(work, folder), reporter)
+    command = command_to_continue(folder, path, work.output)
+    return f"interrupted {when}; saved {path}\ngo on with: {command}"
+
+
+def _already_finished(work: Run, source: Path, reporter: Reporter) -> None:
+    """Going on with a finished run changes nothing, but results that are missing are made."""
+    reporter.message(
+        f"training is finished: all {work.problem.hypers.num_epochs} epochs are done, "
+        "there is nothing to go on with"
+    )
+    ckpt = work.output.with_suffix(".ckpt")
+    same = ckpt.exists() and _content(ckpt) == checkpoints.read_header(source)["content_hash"]
+    if not same:
+        write_atomic(ckpt, source.read_bytes())
+        reporter.message(f"wrote {ckpt}")
+    if not (same and work.output.exists()):
+        _export(ckpt, work.output, reporter)
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return str(checkpoints.read_header(path)["content_hash"])
+    except UserError:
+        return None
+
+
+def _finish(work: Run, folder: Path, reporter: Reporter) -> None:
+    """Checkpoint, pictures, final errors, and the exported model."""
+    best = work.state.best_epoch
+    value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
+    reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
+    ckpt = work.output.with_suffix(".ckpt")
+    try:
+        work.save(ckpt)
+    except UserError as error:
+        kept = folder / f"model_{work.state.position.epoch}.ckpt"
+        hint = error.hint
+        if kept.exists():
+            hint = f"{kept} has the finished run: 'mtt export {kept}' makes the model file"
+        raise UserError(error.what, error.where, hint) from error
+    reporter.message(f"wrote {ckpt}")
+    tolerate("the learning curve", lambda: _learning_curve(work, folder), reporter)
+    _final_errors(work, ckpt, folder, reporter)
+    _export(ckpt, work.output, reporter)
+
+
+def _learning_curve(work: Run, folder: Path) -> None:
+    from ..report.plots import learning_curve
+
+    target = next(iter(work.header["targets"].values()))
+    learning_curve(
+        work.state.history,
+        folder / "learning_curve.png",
+        target["unit"],
+        work.header["length_unit"],
+        work.state.best_epoch.epoch or None,
+    )
+
+
+def _final_errors(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
+    """Errors of the best model on validation and test set: table, JSON and parity plots."""
+    from ..report.plots import parity
+    from ..report.predictions import error_table, errors, parity_panels
+    from .predict import open_model
+
+    model = open_model(ckpt, str(work.problem.device))
+    ((target, described),) = work.header["targets"].items()
+    units = (described["unit"], work.header["length_unit"])
+    found = {}
+    for name, structures in (("validation", work.data.validation), ("test", work.data.test)):
+        if not structures:
+            continue
+        predictions = list(model.predict(structures, target))
+        panels = parity_panels(structures, predictions, target, *units)
+        found[name] = errors(panels)
+        title = f"best model on the {name} set: {len(structures)} structures"
+        reporter.console.print(error_table(found[name], title))
+        shown = [panel for key, panel in panels.items() if key != "energy"]
+        draw = functools.partial(parity, shown, folder / f"parity_{name}.png", title)
+        tolerate("a picture", draw, reporter)
+    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    tolerate("the errors", lambda: write_atomic(folder / "errors.json", text.encode()), reporter)
+
+
+def _export(ckpt: Path, output: Path, reporter: Reporter) -> None:
+    from . import export
+
+    written = export.run(ckpt, output, weights="best", verify="full")
+    reporter.message(f"wrote {written}")
