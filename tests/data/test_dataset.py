@@ -142,6 +142,7 @@ def test_content_hash_sees_everything_but_the_source() -> None:
         [make(types=[1, 7])],
         [make(positions=np.eye(2, 3) + 1e-15)],
         [make(cell=np.eye(3), pbc=(True, True, True))],
+        [make(cell=2 * np.eye(3), pbc=(True, True, True))],
         [make(pbc=(True, False, False))],
         [make(value=np.nextafter(1.0, 2.0))],
         [make(forces=forces)],

@@ -47,8 +47,8 @@ def test_plain_lines(tmp_path: Path) -> None:
     assert lines[0] == "reading [data]"
     assert [line.split(" | ")[0] for line in lines[1:]] == ["epoch 2/3", "epoch 3/3"]
     assert lines[2] == (
-        "epoch 3/3 | loss 0.25 | validation loss 0.5 | train RMSE energy 2 meV/atom | validation"
-        " RMSE energy 3 meV/atom, forces 125 meV/A, stress 0.5 meV/A^3 | lr 0.0001"
+        "epoch 3/3 | loss 0.25 | validation loss 0.5 | validation RMSE"
+        " energy 3 meV/atom, forces 125 meV/A, stress 0.5 meV/A^3 | lr 0.0001"
     )
     assert "ETA 0 s" in lines[1]
     log = (tmp_path / "train.log").read_text().splitlines()

@@ -17,7 +17,8 @@ from metatomic_ase import MetatomicCalculator
 from mtt.architectures import registry
 from mtt.architectures.potential import Potential
 from mtt.errors import UserError
-from mtt.stages import evaluate
+from mtt.options import load_options, options_hash
+from mtt.stages import checkpoint, evaluate, predict
 from mtt.stages.predict import open_model
 
 HYPERS: dict[str, Any] = {
@@ -53,6 +54,48 @@ def export(path: Path, model: Potential) -> Path:
     )
     AtomisticModel(model, ModelMetadata(), capabilities).save(path)
     return path
+
+
+def save(path: Path, model: Potential, folder: Path) -> Path:
+    """A checkpoint of ``model``, with other weights as the last ones."""
+    text = json.dumps(
+        {
+            "architecture": {"name": "pet", "model": HYPERS},
+            "training_set": "data.xyz",
+            "base_precision": 64,
+        }
+    )
+    (folder / "options.yaml").write_text(text)
+    (folder / "data.xyz").touch()
+    options = load_options(folder / "options.yaml", [f"training_set={folder / 'data.xyz'}"])
+    header = {
+        "architecture": {"name": "pet", "version": registry.get("pet").version, "hypers": HYPERS},
+        "atomic_types": TYPES,
+        "length_unit": "angstrom",
+        "targets": {"energy": {"quantity": "energy", "unit": "eV", "forces": True}},
+        "options": options.to_dict(),
+        "options_hash": options_hash(options),
+        "precision": 64,
+        "split": {"train": [], "validation": [], "test": []},
+        "data_hash": {},
+        "position": {"epoch": 2, "step": 2, "batch": 0},
+        "num_steps": 2,
+        "history": [],
+        "best": {"epoch": 1, "metric": "loss", "value": 1.0},
+        "packages": {},
+        "image_digest": None,
+    }
+    state = model.state_dict()
+    tensors = {f"best/{name}": tensor for name, tensor in state.items()}
+    tensors |= {f"model/{name}": 2 * tensor for name, tensor in state.items()}
+    checkpoint.write(path, header, tensors)
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    return save(folder / "model.ckpt", potential(), folder)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +161,13 @@ def test_the_numbers_are_those_of_an_md_engine(exported: Path, folder: Path, cap
     assert forces_error["rmse"] == pytest.approx(np.sqrt(np.concatenate(squares).mean()), rel=1e-6)
     assert (forces_error["unit"], forces_error["values"]) == ("eV/A", 3 * (9 + 4 + 4 + 1))
     assert report["errors"]["stress"]["values"] == 9
-    assert report["errors"]["energy_per_atom"]["unit"] == "eV/atom"
+    per_atom = report["errors"]["energy_per_atom"]
+    errors = [
+        (atoms.get_potential_energy() - atoms.info["reference_energy"]) / len(atoms)
+        for atoms in ase.io.read("predictions.xyz", ":")
+    ]
+    assert per_atom["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-12)
+    assert per_atom["unit"] == "eV/atom"
     assert report["model"]["sha256"] == hashlib.sha256(exported.read_bytes()).hexdigest()
     assert report["model"]["kind"] == "exported model"
     assert report["data"] == [{"file": "data.xyz", "structures": 4}]
@@ -135,6 +184,51 @@ def test_every_digit_is_written(exported: Path, folder: Path) -> None:
     first = next(open_model(exported).predict(_read(folder), "energy"))
     fields = Path("predictions.xyz").read_text().splitlines()[2].split()
     assert [float(field) for field in fields[4:7]] == first.forces[0].tolist()
+
+
+def test_checkpoint_and_exported_model_agree(exported: Path, saved: Path, folder: Path) -> None:
+    structures = _read(folder)
+    models = [open_model(saved), open_model(exported)]
+    assert [model.kind for model in models] == ["checkpoint", "exported model"]
+    one, two = (list(model.predict(structures, "energy")) for model in models)
+    assert len(one) == len(two) == 4
+    for a, b in zip(one, two, strict=True):
+        assert a.energy == pytest.approx(b.energy, rel=1e-12)
+        np.testing.assert_allclose(a.forces, b.forces, rtol=1e-10, atol=1e-12)
+        assert (a.stress is None) == (b.stress is None)
+        if a.stress is not None and b.stress is not None:
+            np.testing.assert_allclose(a.stress, b.stress, rtol=1e-10, atol=1e-14)
+    assert sum(a.stress is not None for a in one) == 1
+
+
+def test_grouping_changes_nothing(
+    exported: Path, saved: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures = _read(folder) * 3
+    for path in (exported, saved):
+        together = list(open_model(path).predict(structures, "energy"))
+        with monkeypatch.context() as patch:
+            patch.setattr(predict, "_MAX_ATOMS", 5)
+            alone = list(open_model(path).predict(structures, "energy"))
+        for a, b in zip(together, alone, strict=True):
+            assert a.energy == pytest.approx(b.energy, rel=1e-12)
+            np.testing.assert_allclose(a.forces, b.forces, rtol=1e-10, atol=1e-12)
+
+
+def test_evaluation_of_a_checkpoint(saved: Path, folder: Path) -> None:
+    evaluate.run(saved, Path("eval.yaml"))
+    report = json.loads(Path("predictions.json").read_text())
+    assert report["model"]["kind"] == "checkpoint"
+    assert set(report["errors"]) == {"energy", "energy_per_atom", "forces", "stress"}
+    ase.io.write("data.xyz", molecule("NH3"), format="extxyz")
+    assert failure(saved, Path("eval.yaml")) == (
+        "atom 0 has the atomic type 7 (N), which the model does not know\n  where: data.xyz#0\n"
+        "  hint: the model knows 1 (H), 6 (C), 8 (O), 29 (Cu)"
+    )
+    Path("model.pt").write_bytes(saved.read_bytes()[:-8])
+    with pytest.raises(UserError) as caught:
+        evaluate.run(Path("model.pt"), Path("eval.yaml"))
+    assert "model.pt" in str(caught.value)
 
 
 def _read(folder: Path) -> Any:
@@ -218,7 +312,8 @@ def test_files_that_are_no_models(exported: Path, folder: Path) -> None:
 
 def test_output_that_cannot_be_written(exported: Path, folder: Path) -> None:
     where = Path("no") / "out.xyz"
-    assert failure(exported, Path("eval.yaml"), output=where) == (
+    # Found out before the model is even opened.
+    assert failure(Path("missing.pt"), Path("eval.yaml"), output=where) == (
         "the folder 'no' does not exist\n  where: no/out.xyz\n  hint: create it first"
     )
     assert failure(exported, Path("eval.yaml"), output=Path("out.json")) == (

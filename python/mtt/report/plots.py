@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from .files import replacing
@@ -53,8 +53,12 @@ def learning_curve(
         for name, label in _QUANTITIES
         if any(_points(rows, f"{prefix}_{name}")[1] for prefix in ("train", "validation"))
     ]
-    figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.8), layout="constrained")
-    for axes, (name, label) in zip(_axes(figure, len(panels)), panels, strict=True):
+    columns = 2 if len(panels) == 4 else max(len(panels), 1)
+    rows_of_panels = -(-len(panels) // columns) or 1
+    size = (4.6 * columns, 3.6 * rows_of_panels)
+    figure = Figure(figsize=size, layout="constrained")
+    for number, (name, label) in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows_of_panels, columns, number)
         unit = _pretty(unit_of(name, energy_unit, length_unit))
         for prefix, color in (("train", TRAIN), ("validation", VALIDATION)):
             epochs, values = _points(rows, f"{prefix}_{name}")
@@ -76,8 +80,8 @@ def learning_curve(
 def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
     """Draw predicted against reference values, one panel each, with the RMSE in its title."""
     figure = Figure(figsize=(4.2 * max(len(panels), 1), 4.9), layout="constrained")
-    for axes, panel in zip(_axes(figure, len(panels)), panels, strict=True):
-        _parity_panel(axes, panel)
+    for number, panel in enumerate(panels, start=1):
+        _parity_panel(figure.add_subplot(1, len(panels), number), panel)
     if title:
         figure.suptitle(title, fontsize=11)
     _save(figure, path)
@@ -122,20 +126,16 @@ def _points(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
     return [epoch for epoch, _ in kept], [value for _, value in kept]
 
 
-def _axes(figure: Figure, count: int) -> list[Axes]:
-    return [figure.add_subplot(1, count, number + 1) for number in range(count)]
-
-
 def _log_scale(axes: Axes) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if high / low < 30:
-        # Less than a decade or so: powers of ten alone would leave the axis without numbers.
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        formatter = ScalarFormatter()
-        formatter.set_scientific(False)
-        axes.yaxis.set_major_formatter(formatter)
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        # Powers of ten alone would leave an axis of about a decade without numbers.
+        fine = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0)
+        steps = (1.0, 2.0, 5.0) if high / low > 5 else fine
+        axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _pretty(unit: str) -> str:

@@ -186,15 +186,15 @@ class Reporter:
         for name, label in (("train_loss", "loss"), ("validation_loss", "validation loss")):
             if name in metrics:
                 parts.append(f"{label} {metrics[name]:.4g}")
-        for prefix in ("train", "validation"):
-            errors = [
-                f"{name.split('_')[0]} "
-                + readable(float(metrics[f"{prefix}_{name}"]), unit_of(name, *self._units))
-                for name in _SHOWN
-                if f"{prefix}_{name}" in metrics
-            ]
-            if errors:
-                parts.append(f"{prefix} RMSE {', '.join(errors)}")
+        # Errors on the training set are in the metrics file; one line has no place for both.
+        errors = [
+            f"{name.split('_')[0]} "
+            + readable(float(metrics[f"validation_{name}"]), unit_of(name, *self._units))
+            for name in _SHOWN
+            if f"validation_{name}" in metrics
+        ]
+        if errors:
+            parts.append(f"validation RMSE {', '.join(errors)}")
         if "learning_rate" in metrics:
             parts.append(f"lr {metrics['learning_rate']:.3g}")
         if rate > 0:

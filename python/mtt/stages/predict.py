@@ -91,14 +91,14 @@ class Checkpoint:
         """One prediction per structure, in order."""
         from ..architectures.gradients import energy_forces_strain
 
-        scale = float(self.potential.scale)
+        scale = float(self.potential.get_buffer("scale"))
         for chunk in _chunks(structures):
             data = Dataset(
                 chunk, self.atomic_types, self.potential.cutoff, target, max_pairs=_MAX_PAIRS
             )
             graph = collate(data, range(len(chunk)), self.dtype, self.device).graph
             raw, forces, strain = energy_forces_strain(self.potential.core, graph, False)
-            baseline = self.potential.composition.index_select(0, graph.species)
+            baseline = self.potential.get_buffer("composition").index_select(0, graph.species)
             energy = raw.detach().double() * scale
             energy = energy.index_add(0, graph.system, baseline)
             yield from _predictions(
