@@ -6,12 +6,8 @@ what was there untouched.
 
 import io
 import json
-import os
 import platform
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +18,7 @@ from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, Mo
 from .. import __version__
 from ..architectures import registry
 from ..architectures.potential import Potential
-from ..errors import UserError
+from ..report.files import replacing
 from . import checkpoint as checkpoints
 from . import golden, verify as verification
 
@@ -51,7 +47,8 @@ def run(
     header, tensors = checkpoints.read(checkpoint)
     potential = checkpoints.load_potential(header, tensors, weights)
     content = export_bytes(potential, header, tensors, weights, metadata, verify)
-    with verified_before_rename(output, content) as temporary:
+    with replacing(output) as temporary:
+        temporary.write_bytes(content)
         if verify == "none":
             warnings.warn(
                 f"{output} is written without verification, and says so in its provenance",
@@ -150,41 +147,6 @@ def provenance(header: dict[str, Any], weights: str, verify: Verify) -> dict[str
         "packages": checkpoints.package_versions(),
         "verification": "skipped by --no-verify" if verify == "none" else verify,
     }
-
-
-@contextmanager
-def verified_before_rename(output: Path, content: bytes) -> Iterator[Path]:
-    """Write ``content`` beside ``output``, yield that path, and rename it only if the body succeeds."""
-    try:
-        descriptor, name = tempfile.mkstemp(
-            prefix=f".{output.stem}.", suffix=".pt", dir=output.parent
-        )
-    except OSError as error:
-        raise UserError(
-            f"cannot write the export: {error.strerror}",
-            where=str(output),
-            hint="choose a folder that exists and that you may write to, with -o",
-        ) from error
-    temporary = Path(name)
-    try:
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise UserError(
-                f"cannot write the export: {error.strerror}",
-                where=str(output),
-                hint="free some space or choose another folder with -o; nothing was changed",
-            ) from error
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, output)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _json(value: Any) -> str:

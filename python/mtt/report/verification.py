@@ -1,0 +1,63 @@
+"""The report of ``mtt-verify`` for people: a table that fits a screen, and the failures in words."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_STYLE = {"pass": "green", "fail": "bold red", "skip": "yellow"}
+
+
+def print_report(report: dict[str, Any], shown: str, console: Console | None = None) -> None:
+    """One line per family when all is well; every failed or skipped check with its message."""
+    console = console or Console()
+    table = Table(title=f"verification of {shown}", title_justify="left")
+    for heading in ("family", "passed", "failed", "skipped", "tightest check", "used", "s"):
+        numeric = heading in ("passed", "failed", "skipped", "used", "s")
+        table.add_column(heading, justify="right" if numeric else "left")
+    families: dict[str, list[dict[str, Any]]] = {}
+    for check in report["checks"]:
+        families.setdefault(check["family"], []).append(check)
+    for family, checks in families.items():
+        count = {status: sum(c["status"] == status for c in checks) for status in _STYLE}
+        name, used = _tightest(checks)
+        style = _STYLE["fail"] if count["fail"] else None
+        cells = [family, *(str(count[status] or "") for status in _STYLE), name, used]
+        table.add_row(*cells, f"{sum(c['seconds'] for c in checks):.1f}", style=style)
+    console.print(table)
+    for check in report["checks"]:
+        if check["status"] != "pass":
+            style = _STYLE[check["status"]]
+            console.print(f"{check['status']} ", style=style, end="")
+            console.print(_sentence(check), markup=False, highlight=False)
+    verdict = "an MD engine can use it" if report["verdict"] == "pass" else "do not use this file"
+    style = _STYLE[report["verdict"]]
+    console.print(f"{report['verdict']}: {verdict} ({report['seconds']:.1f} s)", style=style)
+
+
+def failure(report: dict[str, Any], shown: str) -> str:
+    """The message of a failed verification: the file and the names of the checks."""
+    failed = [f"{c['family']}/{c['name']}" for c in report["checks"] if c["status"] == "fail"]
+    count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+    return f"{shown} failed {count}: {', '.join(failed)}"
+
+
+def _tightest(checks: list[dict[str, Any]]) -> tuple[str, str]:
+    """The check that came closest to its tolerance, and how much of it it used."""
+    ratios = [
+        (check["measured"] / check["tolerance"], check["name"])
+        for check in checks
+        if check["measured"] is not None and check["tolerance"]
+    ]
+    if not ratios:
+        return "", ""
+    ratio, name = max(ratios)
+    return name, f"{100 * ratio:.2g} %"
+
+
+def _sentence(check: dict[str, Any]) -> str:
+    numbers = ""
+    if check["measured"] is not None and check["tolerance"] is not None:
+        unit = f" {check['unit']}" if check["unit"] else ""
+        numbers = f" ({check['measured']:.3g} of {check['tolerance']:.3g}{unit} allowed)"
+    return f"{check['family']}/{check['name']}: {check['message']}{numbers}"
