@@ -99,7 +99,7 @@ def test_too_many_neighbors() -> None:
         "  hint: check that the cell, the positions and the cutoff are in the same length unit"
     )
     # Nine atoms that all see each other.
-    with pytest.raises(UserError, match="^72 neighbor pairs within the cutoff of 10 in one"):
+    with pytest.raises(UserError, match=r"^72 neighbor pairs within the cutoff of 10 in one"):
         neighbor_list(CASES["molecule"], 10.0, max_pairs=71)
     assert len(neighbor_list(CASES["molecule"], 10.0, max_pairs=72).centers) == 72
 

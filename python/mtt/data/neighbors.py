@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-import vesin  # type: ignore[import-untyped]
+import vesin
 from numpy.typing import NDArray
 
 from ..errors import UserError
