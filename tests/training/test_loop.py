@@ -1,0 +1,210 @@
+"""The loop: what an epoch is made of, that workers do not matter, and that nothing leaks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from small_runs import make_options
+
+from mtt.data.random import generator, random_rotations
+from mtt.errors import UserError
+from mtt.stages import train as stage
+from mtt.training import loop
+from mtt.training.loop import Interrupted, epoch_order, epoch_rotations
+
+
+class Silent:
+    """An observer that keeps what it is told, and stops after ``steps`` steps."""
+
+    def __init__(self, steps=None):
+        self.steps, self.rows, self.losses = steps, [], []
+
+    def stop_requested(self):
+        return self.steps is not None and len(self.losses) >= self.steps
+
+    def step(self, loss, n_structures):
+        self.losses.append(float(loss))
+
+    def epoch(self, row):
+        self.rows.append(row)
+
+
+@pytest.fixture
+def options(tmp_path):
+    return make_options(tmp_path)
+
+
+def prepare(options, tmp_path):
+    return stage.prepare(options, None, tmp_path / "model.pt", lambda text: None)
+
+
+def tensors_after(run, observer=None):
+    loop.train(run.state, run.problem, observer or Silent())
+    return {name: one.clone() for name, one in run.state.to_checkpoint()[1].items()}
+
+
+def test_an_epoch_has_every_structure_once_in_a_new_order(options, tmp_path):
+    problem = prepare(options, tmp_path).problem
+    assert len(problem.train) == 9 and problem.steps_per_epoch == 4 and problem.num_steps == 12
+    orders = [epoch_order(problem, epoch) for epoch in range(3)]
+    assert all(len(order) == 8 and len(set(order)) == 8 for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert epoch_order(problem, 1).tolist() == orders[1].tolist()
+    other = dataclasses.replace(problem, seed=4)
+    assert epoch_order(other, 1).tolist() != orders[1].tolist()
+
+
+def test_a_batch_is_never_larger_than_the_training_set(tmp_path):
+    problem = prepare(make_options(tmp_path, {"batch_size": 50}), tmp_path).problem
+    assert problem.batch_size == 9 and problem.steps_per_epoch == 1
+
+
+def test_rotations_belong_to_structures_and_change_with_the_epoch(options, tmp_path):
+    problem = prepare(options, tmp_path).problem
+    table = random_rotations(generator(options.seed, "rotation", 5), 9, inversion=True)
+    found = epoch_rotations(problem, 5)(3, [7, 2])
+    assert np.array_equal(found, table[[7, 2]])
+    assert not np.array_equal(epoch_rotations(problem, 6)(3, [7, 2]), found)
+    signs = np.linalg.det(random_rotations(generator(0, "x"), 100, inversion=True))
+    assert 30 < (signs < 0).sum() < 70
+
+
+def test_augmentation_can_be_switched_off(tmp_path):
+    problem = prepare(make_options(tmp_path, {"rotational_augmentation": False}), tmp_path).problem
+    assert epoch_rotations(problem, 0) is None
+
+
+def test_rows_of_the_history(options, tmp_path):
+    run = prepare(options, tmp_path)
+    observer = Silent()
+    tensors_after(run, observer)
+    assert run.state.history == observer.rows
+    assert [row["epoch"] for row in observer.rows] == [1, 2, 3]
+    assert [row["step"] for row in observer.rows] == [4, 8, 12]
+    quantities = ("energy_rmse", "energy_mae", "energy_rmse_per_atom", "energy_mae_per_atom")
+    quantities += ("forces_rmse", "forces_mae", "stress_rmse", "stress_mae", "loss")
+    expected = {f"{part}_{name}" for part in ("train", "validation") for name in quantities}
+    assert set(observer.rows[0]) == {"epoch", "step", "learning_rate", *expected}
+    assert observer.rows[2]["train_loss"] < observer.rows[0]["train_loss"]
+
+
+def test_the_best_epoch_is_the_one_with_the_lowest_metric(options, tmp_path, monkeypatch):
+    values = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(loop, "selected_metric", lambda metrics, name: next(values))
+    run = prepare(options, tmp_path)
+    weights = []
+
+    class Watching(Silent):
+        def epoch(self, row):
+            weights.append({k: v.clone() for k, v in run.state.model.state_dict().items()})
+
+    tensors_after(run, Watching())
+    assert vars(run.state.best_epoch) == {"epoch": 2, "metric": "rmse_prod", "value": 1.0}
+    for name, tensor in run.state.best.items():
+        assert torch.equal(tensor, weights[1][name])
+    assert any(not torch.equal(weights[2][name], run.state.best[name]) for name in weights[2])
+
+
+def test_workers_do_not_change_a_bit(tmp_path):
+    first = tensors_after(prepare(make_options(tmp_path), tmp_path))
+    for workers in (1, 4):
+        options = make_options(tmp_path, {"num_workers": workers})
+        other = tensors_after(prepare(options, tmp_path))
+        assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_seed_changes_weights_and_order(tmp_path):
+    first = tensors_after(prepare(make_options(tmp_path), tmp_path))
+    split = {"validation_set": "0:3"}
+    other = tensors_after(prepare(make_options(tmp_path, seed=4, **split), tmp_path))
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_global_generators_are_left_alone(options, tmp_path):
+    torch.manual_seed(11)
+    np.random.seed(11)
+    before, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()
+    tensors_after(prepare(options, tmp_path))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], legacy)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_global_generators_have_no_influence(options, tmp_path):
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        results.append(tensors_after(prepare(options, tmp_path)))
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+class Dropping(torch.nn.Module):
+    """A core that draws random numbers while training."""
+
+    def __init__(self, core):
+        super().__init__()
+        self.core, self.cutoff = core, core.cutoff
+        self.interaction_range = core.interaction_range
+
+    def forward(self, graph):
+        return torch.nn.functional.dropout(self.core(graph), 0.5, self.training)
+
+
+def test_a_model_with_dropout_resumes_bitwise(options, tmp_path):
+    def with_dropout():
+        run = prepare(options, tmp_path)
+        run.state.model.core = Dropping(run.state.model.core)
+        run.state.optimizer = stage.make_optimizer(run.state.model.parameters(), run.problem.hypers)
+        return run
+
+    expected = tensors_after(with_dropout())
+    stopped = with_dropout()
+    with pytest.raises(Interrupted):
+        loop.train(stopped.state, stopped.problem, Silent(steps=6))
+    resumed = with_dropout()
+    resumed.state.from_checkpoint(*stopped.state.to_checkpoint())
+    found = tensors_after(resumed)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_validation_batches_that_do_not_fit_in_memory_are_made_again(
+    options, tmp_path, monkeypatch
+):
+    expected = tensors_after(prepare(options, tmp_path))
+    monkeypatch.setattr(loop, "_CACHE_BYTES", 0)
+    run = prepare(options, tmp_path)
+    kept = loop.ValidationBatches(run.problem)
+    assert len(list(kept)) == len(list(kept)) == 2
+    found = tensors_after(run)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_training_that_diverges_says_so(tmp_path):
+    run = prepare(make_options(tmp_path), tmp_path)
+    with torch.no_grad():
+        next(run.state.model.core.parameters()).fill_(float("nan"))
+    with pytest.raises(UserError) as caught:
+        loop.train(run.state, run.problem, Silent())
+    assert str(caught.value) == (
+        "training has diverged: train_loss is no longer a finite number\n"
+        "  where: epoch 1\n"
+        "  hint: lower architecture.training.learning_rate, or look for structures with extreme "
+        "energies or forces; checkpoints of earlier epochs are whole"
+    )
+
+
+def test_gradients_are_clipped(tmp_path, monkeypatch):
+    norms = []
+    original = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters, limit):
+        found = original(parameters, limit)
+        norms.append((limit, sum(p.grad.pow(2).sum() for p in parameters).sqrt().item()))
+        return found
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+    tensors_after(prepare(make_options(tmp_path, {"grad_clip_norm": 0.25}), tmp_path))
+    assert len(norms) == 12
+    assert all(limit == 0.25 and norm <= 0.25 * (1 + 1e-4) for limit, norm in norms)

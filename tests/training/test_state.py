@@ -1,0 +1,160 @@
+"""Everything in the state reaches the checkpoint and comes back, and nothing can hide from it."""
+
+from dataclasses import dataclass, field, fields
+
+import pytest
+import torch
+
+from mtt.architectures.potential import Potential
+from mtt.options import TrainingHypers
+from mtt.training.optimizer import make_optimizer
+from mtt.training.state import JSON, TENSORS, Best, Position, State
+
+
+class Core(torch.nn.Module):
+    cutoff = interaction_range = 3.0
+
+    def __init__(self):
+        super().__init__()
+        self.used = torch.nn.Linear(2, 3)
+        self.unused = torch.nn.Parameter(torch.ones(2))
+        self.register_buffer("counter", torch.zeros((), dtype=torch.int64))
+
+
+def new_state(seed=0):
+    torch.manual_seed(seed)
+    potential = Potential(Core(), [1, 8], "energy", "eV", "angstrom")
+    return State(potential, make_optimizer(potential.parameters(), TrainingHypers()))
+
+
+def trained_state():
+    state = new_state()
+    for _ in range(3):
+        state.optimizer.zero_grad()
+        state.model.core.used(torch.ones(2)).pow(2).sum().backward()
+        state.optimizer.step()
+    state.model.core.counter += 5
+    state.model.composition.fill_(-7.5)
+    state.best = {"scale": torch.tensor(2.5), "core.used.bias": torch.rand(3)}
+    state.train_sums += torch.rand_like(state.train_sums)
+    state.position = Position(epoch=2, step=7, batch=3)
+    state.history = [{"epoch": 1, "train_loss": 0.5}]
+    state.best_epoch = Best(epoch=1, metric="loss", value=0.25)
+    return state
+
+
+def same(first, second):
+    assert first[0] == second[0]
+    assert first[1].keys() == second[1].keys()
+    for name, tensor in first[1].items():
+        assert torch.equal(tensor, second[1][name]), name
+        assert tensor.dtype == second[1][name].dtype, name
+
+
+def test_round_trip_and_the_next_step():
+    state, other = trained_state(), new_state(seed=1)
+    saved = state.to_checkpoint()
+    saved = saved[0], {name: tensor.clone() for name, tensor in saved[1].items()}
+    other.from_checkpoint(*saved)
+    same(other.to_checkpoint(), saved)
+    for one in (state, other):
+        one.optimizer.zero_grad()
+        one.model.core.used(torch.ones(2)).pow(2).sum().backward()
+        one.optimizer.step()
+    same(other.to_checkpoint(), state.to_checkpoint())
+    assert not torch.equal(saved[1]["model/core.used.bias"], state.model.core.used.bias)
+
+
+def test_names_in_the_checkpoint():
+    header, tensors = trained_state().to_checkpoint()
+    assert header == {
+        "position": {"epoch": 2, "step": 7, "batch": 3},
+        "history": [{"epoch": 1, "train_loss": 0.5}],
+        "best": {"epoch": 1, "metric": "loss", "value": 0.25},
+    }
+    assert set(tensors) == {
+        "model/composition",
+        "model/scale",
+        "model/core.counter",
+        "model/core.unused",
+        "model/core.used.bias",
+        "model/core.used.weight",
+        "best/scale",
+        "best/core.used.bias",
+        "optimizer/step",
+        "optimizer/core.used.bias/exp_avg",
+        "optimizer/core.used.bias/exp_avg_sq",
+        "optimizer/core.used.weight/exp_avg",
+        "optimizer/core.used.weight/exp_avg_sq",
+        "train_sums",
+    }
+
+
+def test_the_restored_state_shares_nothing_with_what_it_came_from():
+    header, tensors = trained_state().to_checkpoint()
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    kept = {name: tensor.clone() for name, tensor in tensors.items()}
+    state = new_state()
+    state.from_checkpoint(header, tensors)
+    state.history.append({"epoch": 2})
+    state.position.epoch = 9
+    state.best["scale"] += 1
+    state.model.core.used(torch.ones(2)).pow(2).sum().backward()
+    state.optimizer.step()
+    assert header["history"] == [{"epoch": 1, "train_loss": 0.5}]
+    assert header["position"]["epoch"] == 2
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, kept[name]), name
+
+
+def test_an_optimizer_that_has_not_stepped_yet():
+    state, other = new_state(), trained_state()
+    other.optimizer = make_optimizer(other.model.parameters(), TrainingHypers())
+    other.from_checkpoint(*state.to_checkpoint())
+    same(other.to_checkpoint(), state.to_checkpoint())
+    assert other.best == {}
+
+
+def test_parameters_with_steps_of_their_own_keep_them():
+    state = trained_state()
+    for parameter in (state.model.core.used.bias,):
+        state.optimizer.state[parameter]["step"] += 4
+    header, tensors = state.to_checkpoint()
+    assert "optimizer/step" not in tensors
+    other = new_state(seed=1)
+    other.from_checkpoint(header, tensors)
+    same(other.to_checkpoint(), (header, tensors))
+
+
+def test_every_field_says_how_it_is_saved_and_nothing_else_can_be_set():
+    for one in fields(State):
+        assert (TENSORS in one.metadata) != (JSON in one.metadata), one.name
+    with pytest.raises(AttributeError):
+        new_state().average_weights = {}
+
+
+def test_a_new_field_is_saved_without_further_code():
+    @dataclass(slots=True)
+    class Extended(State):
+        average: dict = field(metadata={TENSORS: "ema"}, default_factory=dict)
+        sampler: dict = field(metadata={JSON: "sampler"}, default_factory=dict)
+
+    def build():
+        state = new_state()
+        return Extended(state.model, state.optimizer)
+
+    state, other = build(), build()
+    state.average, state.sampler = {"weight": torch.rand(3)}, {"kind": "by size", "seen": [1, 2]}
+    other.from_checkpoint(*state.to_checkpoint())
+    assert torch.equal(other.average["weight"], state.average["weight"])
+    assert other.sampler == {"kind": "by size", "seen": [1, 2]}
+
+
+def test_a_new_field_that_does_not_say_how_it_is_saved_fails_at_once():
+    @dataclass(slots=True)
+    class Forgetful(State):
+        average: float = 0.0
+
+    state = new_state()
+    with pytest.raises(KeyError):
+        Forgetful(state.model, state.optimizer).to_checkpoint()
