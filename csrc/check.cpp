@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "mtt/engine.hpp"
+
 namespace mtt {
 
 namespace {
@@ -56,6 +58,14 @@ Result skipped(std::string name, std::string why) {
     Result out = passed(std::move(name), std::move(why));
     out.status = Status::skip;
     return out;
+}
+
+Result guarded(const std::string& name, const std::function<Result()>& body) {
+    try {
+        return body();
+    } catch (const std::exception& error) {
+        return failed(name, "the model fails: " + explain(error));
+    }
 }
 
 Result judged(std::string name, const Comparison& comparison, const std::string& unit, const std::string& consequence) {

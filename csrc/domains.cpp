@@ -208,8 +208,7 @@ Properties evaluate_domains(Model& model, const std::vector<Domain>& domains, si
         const auto answer = model.evaluate(call);
         if (domain.n_local == 0 && answer.values.size() != 1) {
             throw EngineError(
-                "for a rank without atoms the model returned " + std::to_string(answer.values.size()) +
-                " rows instead of one row of zero: LAMMPS aborts all ranks"
+                "the model returned " + std::to_string(answer.values.size()) + " rows instead of one row of zero"
             );
         }
         total.energy += single_row(answer);

@@ -168,8 +168,9 @@ void TorchModel::read_capabilities() {
 std::vector<std::string> TorchModel::modules_in_training_mode() {
     std::vector<std::string> out;
     for (const auto& item : module_.named_modules()) {
-        if (item.value.hasattr("training") && item.value.attr("training").toBool()) {
-            out.push_back(item.name.empty() ? "(top level)" : item.name);
+        // The wrapper of metatomic itself (no name) is never switched to evaluation mode; it has nothing to switch.
+        if (!item.name.empty() && item.value.hasattr("training") && item.value.attr("training").toBool()) {
+            out.push_back(item.name);
         }
     }
     return out;
@@ -339,6 +340,8 @@ Answer TorchModel::evaluate(const Call& call) {
     const auto block = metatensor_torch::TensorMapHolder::block_by_id(map, 0);
     const auto values = block->values();
     answer.shape = values.sizes().vec();
+    answer.dtype = values.scalar_type() == torch::kFloat32
+        ? "float32" : (values.scalar_type() == torch::kFloat64 ? "float64" : c10::toString(values.scalar_type()));
     const auto flat = values.detach().to(torch::kCPU, torch::kFloat64).reshape({-1}).contiguous();
     answer.values.assign(flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel());
     answer.sample_names = block->samples()->names();

@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* usage =
     "usage: mtt-verify MODEL.pt [--extensions DIR] [--only FAMILY[,FAMILY]] [--skip FAMILY[,FAMILY]]\n"
-    "                  [--json FILE|-] [--quiet] [--threads N]\n"
+    "                  [--json FILE|-] [--quiet] [--progress] [--threads N]\n"
     "       mtt-verify --list | --version | --help\n"
     "\n"
     "Does with the model what MD engines do, and checks more than they do.\n"
@@ -21,6 +21,7 @@ constexpr const char* usage =
     "  --only, --skip    families of checks: LOAD SCHEMA PARITY NTH FD DD GEO SYM\n"
     "  --json FILE       write the report as JSON; '-' prints it instead of the table\n"
     "  --quiet           no table, no progress\n"
+    "  --progress        a line on standard error for each check that starts, for programs that read it\n"
     "  --threads N       threads for libtorch (default: all cores that this process may use)\n"
     "  --list            all checks with their tolerances\n"
     "exit code: 0 all passed, 3 a check failed, 2 unusable arguments or no such file\n";
@@ -29,6 +30,7 @@ struct Arguments {
     mtt::VerifyOptions options;
     std::string json;
     bool quiet = false;
+    bool progress = false;
 };
 
 struct UsageError : std::runtime_error {
@@ -82,6 +84,8 @@ Arguments parse(const std::vector<std::string>& words) {
             out.options.threads = number(value());
         } else if (word == "--quiet") {
             out.quiet = true;
+        } else if (word == "--progress") {
+            out.progress = true;
         } else if (word.size() > 1 && word[0] == '-') {
             throw UsageError("unknown option '" + word + "'");
         } else if (!out.options.path.empty()) {
@@ -98,8 +102,10 @@ Arguments parse(const std::vector<std::string>& words) {
 
 void list_checks() {
     for (const auto& check : mtt::catalogue()) {
-        std::cout << check.family << "  " << check.name << "\n    " << check.description << "\n    tolerance: "
-                  << check.tolerance << "\n";
+        for (const auto& result : check.results) {
+            std::cout << check.family << "/" << result << "\n";
+        }
+        std::cout << "    " << check.description << "\n    tolerance: " << check.tolerance << "\n";
     }
     std::cout << "\ntolerance table (relative to the largest force)\n";
     for (const auto& row : mtt::tolerance_table()) {
@@ -109,8 +115,12 @@ void list_checks() {
 }
 
 int run(Arguments arguments) {
-    const bool show_progress = !arguments.quiet && isatty(STDERR_FILENO) != 0;
-    if (show_progress) {
+    const bool show_progress = !arguments.progress && !arguments.quiet && isatty(STDERR_FILENO) != 0;
+    if (arguments.progress) {
+        arguments.options.progress = [](const std::string& family, const std::string& name) {
+            std::cerr << "progress: " << family << "/" << name << std::endl;
+        };
+    } else if (show_progress) {
         arguments.options.progress = [](const std::string& family, const std::string& name) {
             std::cerr << "\r\033[K" << family << " " << name << " ..." << std::flush;
         };
@@ -162,7 +172,7 @@ int main(int argc, char** argv) {
     try {
         return run(parse(words));
     } catch (const UsageError& error) {
-        std::cerr << "mtt-verify: " << error.what() << "\n" << usage;
+        std::cerr << "mtt-verify: " << error.what() << "\n\n" << usage;
     } catch (const std::exception& error) {
         std::cerr << "mtt-verify: " << error.what() << "\n";
     }

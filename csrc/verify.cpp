@@ -35,9 +35,9 @@ std::vector<Result> run_check(const Check& check, Context& context) {
     try {
         results = check.run(context);
     } catch (const std::exception& error) {
-        results = {failed(check.name, "the check could not finish: " + explain(error))};
+        results = {failed(check.results.front(), "the model fails: " + explain(error))};
     } catch (...) {
-        results = {failed(check.name, "the check could not finish: an unknown exception was thrown")};
+        results = {failed(check.results.front(), "the model throws something that is no std::exception")};
     }
     // Results of one check are found together; its time is divided among them.
     for (auto& result : results) {
@@ -96,11 +96,13 @@ Report verify(const VerifyOptions& options) {
         } else if (!problem.has_value()) {
             problem = loading_problem(context);
             if (!problem->empty() && !load_reported) {
-                report.entries.push_back({"LOAD", failed("loads", *problem)});
+                report.entries.push_back({"LOAD", failed("model", *problem)});
             }
         }
         if (check.family != "LOAD" && !problem->empty()) {
-            report.entries.push_back({check.family, skipped(check.name, "the model could not be loaded")});
+            for (const auto& name : check.results) {
+                report.entries.push_back({check.family, skipped(name, "the model could not be loaded")});
+            }
             continue;
         }
         for (auto& result : run_check(check, context)) {

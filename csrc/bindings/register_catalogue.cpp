@@ -1,3 +1,5 @@
+#include <pybind11/stl.h>
+
 #include "bindings.hpp"
 #include "mtt/check.hpp"
 
@@ -14,11 +16,13 @@ void register_catalogue(pybind11::module_& module) {
                 entry["name"] = check.name;
                 entry["description"] = check.description;
                 entry["tolerance"] = check.tolerance;
+                entry["results"] = check.results;
                 out.append(entry);
             }
             return out;
         },
-        "All checks in the order in which they run: dicts with 'family', 'name', 'description', 'tolerance'."
+        "All checks in the order in which they run: dicts with 'family', 'name', 'description', "
+        "'tolerance' and 'results', the names that appear in reports."
     );
     module.def(
         "tolerances",

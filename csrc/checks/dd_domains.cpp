@@ -55,21 +55,73 @@ System half_empty(Context& context) {
 
 struct Outcome {
     Comparison energies;
+    Comparison atoms;
     Comparison forces;
     Comparison virials;
     size_t unseen = 0;
-    size_t empty_domains = 0;
+    size_t without_atoms = 0;
+    /// What went wrong on a domain without atoms; empty if nothing.
+    std::string empty_problem;
 };
+
+/// A rank without atoms must give one row of zero, whatever its ghosts are.
+std::string empty_domain_problem(Model& model, const Domain& domain) {
+    try {
+        const auto alone = evaluate_domains(model, {domain}, domain.origin.empty() ? 1 : 1 + *std::max_element(
+            domain.origin.begin(), domain.origin.end()));
+        if (alone.energy != 0.0 || !(largest(alone.forces) == 0.0) || !(largest(alone.virial) == 0.0)) {
+            return "a rank without atoms adds energy, forces or virial of its own";
+        }
+        return "";
+    } catch (const std::exception& error) {
+        return "a rank without atoms ends the run on all ranks: " + explain(error);
+    }
+}
+
+void compare_atoms(Model& model, const std::vector<Domain>& domains, const std::vector<double>& whole,
+                   const Budget& limit, const std::string& where, Outcome& outcome) {
+    std::vector<double> parts(whole.size(), std::nan(""));
+    for (const auto& domain : domains) {
+        Call call;
+        call.systems = {domain.system};
+        call.pairs = {domain.pairs};
+        call.kind = Kind::atom;
+        call.gradients = false;
+        call.select = Select::given;
+        for (size_t i = 0; i < domain.n_local; ++i) {
+            call.selected.emplace_back(0, int32_t(i));
+        }
+        const auto answer = model.evaluate(call);
+        for (size_t row = 0; row < answer.samples.size(); ++row) {
+            const auto atom = answer.samples[row].size() == 2 ? answer.samples[row][1] : -1;
+            // LAMMPS adds a row to whatever atom its label names.
+            if (atom >= 0 && size_t(atom) < domain.n_local && row < answer.values.size()) {
+                parts[domain.origin[size_t(atom)]] = answer.values[row];
+            }
+        }
+    }
+    outcome.atoms.atomic_energies(parts, whole, limit, where);
+}
 
 void compare_grid(Context& context, const System& system, const Properties& whole, const std::array<int, 3>& grid,
                   Outcome& outcome) {
     auto& model = context.model();
-    const auto domains =
+    auto domains =
         decompose(system, grid, context.capabilities().interaction_range, model.requests(), 3 + system.size());
     for (const auto& domain : domains) {
-        outcome.unseen += domain.unseen;
-        outcome.empty_domains += domain.n_local == 0 ? 1 : 0;
+        if (grid != std::array<int, 3>{1, 1, 1}) {
+            outcome.unseen += domain.unseen;
+        }
+        if (domain.n_local == 0) {
+            ++outcome.without_atoms;
+            if (outcome.empty_problem.empty()) {
+                outcome.empty_problem = empty_domain_problem(model, domain);
+            }
+        }
     }
+    // Reported on their own, so that they do not hide the other ranks.
+    domains.erase(std::remove_if(domains.begin(), domains.end(), [](const auto& d) { return d.n_local == 0; }),
+                  domains.end());
     const auto parts = evaluate_domains(model, domains, system.size());
     const auto limit = budget(
         Agreement::repeat, context.capabilities(), system, whole,
@@ -81,76 +133,78 @@ void compare_grid(Context& context, const System& system, const Properties& whol
     outcome.energies.energies(parts.energy, whole.energy, limit, where);
     outcome.forces.forces(parts.forces, whole.forces, limit, where);
     outcome.virials.virials(parts.virial, whole.virial, limit, where);
+    if (context.capabilities().per_atom()) {
+        compare_atoms(model, domains, whole.energies, limit, where, outcome);
+    }
 }
 
-/// One line per number of domains: the worst of energy, forces and virial.
-Result summarise(const std::string& name, Outcome& outcome, const Capabilities& capabilities) {
-    const auto& worst = outcome.forces.ratio() >= std::max(outcome.energies.ratio(), outcome.virials.ratio())
-        ? outcome.forces
-        : (outcome.energies.ratio() >= outcome.virials.ratio() ? outcome.energies : outcome.virials);
-    const std::string unit = &worst == &outcome.forces
-        ? capabilities.energy_unit + "/" + capabilities.length_unit : capabilities.energy_unit;
-    return judged(
-        name, worst, unit, "the result depends on the number of MPI ranks: the interaction range is too small, "
-        "selected_atoms is ignored, or ghost atoms are treated wrongly"
-    );
+std::vector<Result> results_of(const Outcome& outcome, const Capabilities& capabilities) {
+    const std::string& energy = capabilities.energy_unit;
+    const std::string consequence = "differs between one and several MPI ranks: the interaction range is too small, "
+                                    "selected_atoms is ignored, or ghost atoms are treated wrongly";
+    std::vector<Result> out = {
+        judged("energy", outcome.energies, energy, "the energy " + consequence),
+        judged("atomic energies", outcome.atoms, energy,
+               "per-atom energies end up at other atoms, or differ between one and several MPI ranks"),
+        judged("forces", outcome.forces, energy + "/" + capabilities.length_unit, "the forces on an atom " + consequence),
+        judged("virial", outcome.virials, energy, "the virial " + consequence),
+    };
+    if (outcome.unseen == 0) {
+        for (auto& result : out) {
+            if (result.status == Status::pass) {
+                result = skipped(result.name, "every domain saw the whole system, so this proves nothing");
+            }
+        }
+    }
+    if (!outcome.empty_problem.empty()) {
+        out.push_back(failed("empty selection", outcome.empty_problem));
+    } else if (outcome.without_atoms == 0) {
+        out.push_back(skipped("empty selection", "no domain was without atoms"));
+    } else {
+        out.push_back(passed("empty selection", std::to_string(outcome.without_atoms) + " domains without atoms"));
+    }
+    return out;
 }
 
 std::vector<Result> run(Context& context) {
     const auto& capabilities = context.capabilities();
     const double range = capabilities.interaction_range;
     if (!(range >= 0) || !std::isfinite(range)) {
-        return {skipped("domains", "an interaction range of " + short_number(range) + " allows one domain only")};
+        return {skipped("energy", "an interaction range of " + short_number(range) + " allows one domain only")};
     }
     if (context.cutoff() > range) {
-        return {skipped("domains", "engines refuse a cutoff larger than the interaction range")};
+        return {skipped("energy", "engines refuse a cutoff larger than the interaction range")};
     }
     auto systems = elongated_systems(context);
     if (systems.empty()) {
-        return {skipped("domains", "the interaction range is so long that no small system shows a domain its limits")};
+        return {skipped("energy", "the interaction range is so long that no small system shows a domain its limits")};
     }
     systems.push_back(half_empty(context));
-    std::vector<Properties> wholes;
+    const std::array<int, 3> grids[] = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {2, 2, 1}, {8, 1, 1}};
+    Outcome outcome;
     std::vector<std::string> names;
     for (const auto& system : systems) {
-        wholes.push_back(evaluate(context.model(), system));
+        auto whole = evaluate(context.model(), system);
+        if (capabilities.per_atom()) {
+            whole.energies = atomic_energies(context.model(), system);
+        }
+        for (const auto& grid : grids) {
+            compare_grid(context, system, whole, grid, outcome);
+        }
         names.push_back(system.name);
     }
-    const std::pair<const char*, std::vector<std::array<int, 3>>> plans[] = {
-        {"1 domain", {{1, 1, 1}}},
-        {"2 domains", {{2, 1, 1}}},
-        {"4 domains", {{4, 1, 1}, {2, 2, 1}}},
-        {"8 domains", {{8, 1, 1}}},
-    };
-    std::vector<Result> out;
-    for (const auto& [name, grids] : plans) {
-        Outcome outcome;
-        try {
-            for (size_t k = 0; k < systems.size(); ++k) {
-                for (const auto& grid : grids) {
-                    compare_grid(context, systems[k], wholes[k], grid, outcome);
-                }
-            }
-        } catch (const std::exception& error) {
-            out.push_back(failed(name, explain(error)));
-            continue;
-        }
-        auto result = summarise(name, outcome, capabilities);
-        if (result.status == Status::pass && grids.front() != std::array<int, 3>{1, 1, 1}) {
-            result = outcome.unseen > 0
-                ? result : skipped(name, "every domain saw the whole system, so this proves nothing");
-            result.message += "; " + std::to_string(outcome.empty_domains) + " domains without atoms";
-        }
+    auto out = results_of(outcome, capabilities);
+    for (auto& result : out) {
         result.systems = names;
-        out.push_back(result);
     }
     return out;
 }
 
 const Registered check({
     "DD", "domains",
-    "Local atoms plus ghosts within the interaction range, as in LAMMPS, summed over domains, give the whole system.",
-    "'repeat' of the tolerance table, plus one rounding of the energy per domain", run,
+    "1, 2, 4 and 8 domains of local atoms plus ghosts within the interaction range, as in LAMMPS, add up to the whole.",
+    "'repeat' of the tolerance table, plus one rounding of the energy per domain",
+    {"energy", "atomic energies", "forces", "virial", "empty selection"}, run,
 });
 
 }  // namespace

@@ -208,7 +208,8 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "FD", "derivatives",
     "Sampled force components, random directions and all nine strains against central differences.",
-    "'difference' of the tolerance table, plus three standard deviations of the rounding of the energies", run,
+    "'difference' of the tolerance table, plus three standard deviations of the rounding of the energies",
+    {"forces", "virial"}, run,
 });
 
 }  // namespace

@@ -20,13 +20,12 @@ System triangle(Context& context, double distance) {
 }
 
 std::vector<Result> run(Context& context) {
-    const std::string name = "cutoff continuity";
+    const std::string name = "smoothness";
     auto& model = context.model();
     if (model.requests().empty()) {
         return {skipped(name, "the model asks for no neighbor list")};
     }
-    Comparison energies;
-    Comparison forces;
+    Comparison comparison;
     for (const auto& request : model.requests()) {
         const double delta = 1e-5 * request.cutoff;
         const auto inside = evaluate(model, triangle(context, request.cutoff - delta));
@@ -36,23 +35,19 @@ std::vector<Result> run(Context& context) {
         const double scale = std::max(largest(near.forces), largest(inside.forces));
         const auto limit = budget(Agreement::repeat, context.capabilities(), triangle(context, 1), near, 4.0);
         const std::string where = "an atom crossing the cutoff of " + short_number(request.cutoff);
-        energies.add(outside.energy - inside.energy, limit.energy + 4 * delta * scale, "energy, " + where);
+        comparison.add(outside.energy - inside.energy, limit.energy + 4 * delta * scale, "energy, " + where);
         for (size_t i = 0; i < inside.forces.size(); ++i) {
-            forces.add(norm(outside.forces[i] - inside.forces[i]), limit.force + 1e-3 * scale, "forces, " + where);
+            comparison.add(norm(outside.forces[i] - inside.forces[i]), limit.force + 1e-3 * scale, "forces, " + where);
         }
     }
-    const auto& capabilities = context.capabilities();
-    return {
-        judged("energy at cutoff", energies, capabilities.energy_unit,
-               "the energy jumps when an atom crosses the cutoff: MD does not conserve energy"),
-        judged("forces at cutoff", forces, capabilities.energy_unit + "/" + capabilities.length_unit,
-               "forces jump when an atom crosses the cutoff: MD does not conserve energy")
-    };
+    return {judged(name, comparison, "",
+                   "energy or forces jump when an atom crosses the cutoff: MD does not conserve energy")};
 }
 
 const Registered check({
     "GEO", "cutoff", "Energy and forces are continuous where an atom crosses the cutoff of a neighbor list.",
-    "what a step of 1e-5 cutoffs may change: four times force times step, 1e-3 of the largest force", run,
+    "what a step of 1e-5 cutoffs may change: four times force times step, 1e-3 of the largest force",
+    {"smoothness"}, run,
 });
 
 }  // namespace

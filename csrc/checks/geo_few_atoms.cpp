@@ -15,7 +15,7 @@ bool finite(const Properties& p) {
 }
 
 Result no_atoms(Context& context) {
-    const std::string name = "no atoms";
+    const std::string name = "empty system";
     System nothing;
     nothing.name = "0 atoms";
     try {
@@ -31,6 +31,23 @@ Result no_atoms(Context& context) {
     } catch (const std::exception& error) {
         return failed(name, "a system without atoms fails (PLUMED starts with one): " + explain(error));
     }
+}
+
+/// How far apart things must be to have nothing to do with each other.
+double separation(Context& context) {
+    const double range = context.capabilities().interaction_range;
+    return (std::isfinite(range) ? std::max(range, context.cutoff()) : 2 * context.cutoff()) +
+           5 * context.capabilities().angstrom;
+}
+
+/// The energy that one more atom adds to a molecule far away.
+double energy_far_from_others(Context& context, const System& alone) {
+    std::mt19937_64 random(25);
+    auto molecule = cluster({alone.types.front()}, {2, 1, 1}, context.spacing(), random);
+    const double without = energy(context.model(), molecule);
+    molecule.types.push_back(alone.types.front());
+    molecule.positions.push_back({-separation(context), 0, 0});
+    return energy(context.model(), molecule) - without;
 }
 
 Result isolated_atoms(Context& context) {
@@ -56,7 +73,9 @@ Result isolated_atoms(Context& context) {
             return failed(name, "energy or forces of an " + alone.name + " are not finite: one evaporated atom ends a "
                           "simulation");
         }
-        const auto limit = budget(Agreement::repeat, context.capabilities(), alone, free);
+        const auto limit = budget(Agreement::repeat, context.capabilities(), alone, free, 4.0);
+        comparison.add(energy_far_from_others(context, alone) - free.energy, 4 * limit.energy,
+                       "energy of an " + alone.name + " far from a molecule");
         comparison.energies(periodic.energy, free.energy, limit, alone.name);
         comparison.add(largest(free.forces), 1e-3 * limit.force, "force on an " + alone.name);
         comparison.add(largest(periodic.virial), 1e-3 * limit.virial, "virial of an " + alone.name);
@@ -73,10 +92,7 @@ Result lonely_last_atom(Context& context) {
     const auto part = evaluate(model, system);
     const auto rest = evaluate(model, alone);
     system.types.push_back(alone.types.front());
-    // Beyond the interaction range of models that declare a sensible one, in any case beyond every cutoff.
-    const double range = context.capabilities().interaction_range;
-    const double far = std::isfinite(range) ? std::max(range, context.cutoff()) : 1.5 * context.cutoff();
-    system.positions.push_back({-2.0 * far - 5, 0, 0});
+    system.positions.push_back({-separation(context), 0, 0});
     system.name = "molecule with a distant atom";
     const auto both = evaluate(model, system);
     Properties sum;
@@ -88,7 +104,7 @@ Result lonely_last_atom(Context& context) {
     );
     Comparison comparison;
     comparison.properties(both, sum, limit, system.name, false);
-    return judged("atom without neighbors", comparison, "", "an atom that has no neighbors changes the others or is lost");
+    return judged("atoms without neighbors", comparison, "", "an atom that has no neighbors changes the others or is lost");
 }
 
 /// MD with a bad start compresses atoms; NaN then spreads over everything.
@@ -108,12 +124,18 @@ Result compressed(Context& context) {
 }
 
 std::vector<Result> run(Context& context) {
-    return {no_atoms(context), isolated_atoms(context), lonely_last_atom(context), compressed(context)};
+    return {
+        no_atoms(context),
+        guarded("isolated atom", [&] { return isolated_atoms(context); }),
+        guarded("atoms without neighbors", [&] { return lonely_last_atom(context); }),
+        guarded("close atoms", [&] { return compressed(context); }),
+    };
 }
 
 const Registered check({
     "GEO", "few atoms", "No atom, one atom, an atom without neighbors and two very close atoms are handled.",
-    "'repeat' of the tolerance table; exact zero where nothing interacts", run,
+    "'repeat' of the tolerance table; exact zero where nothing interacts",
+    {"empty system", "isolated atom", "atoms without neighbors", "close atoms"}, run,
 });
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace mtt {
 namespace {
 
 std::vector<Result> run(Context& context) {
-    const std::string name = "periodicity masks";
+    const std::string name = "periodicity";
     auto& model = context.model();
     const double spacing = context.spacing();
     std::mt19937_64 random(23);
@@ -46,7 +46,8 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "GEO", "periodicity", "All eight periodicity masks equal the fully periodic system with vacuum.",
-    "'geometry' of the tolerance table", run,
+    "'geometry' of the tolerance table",
+    {"periodicity"}, run,
 });
 
 }  // namespace

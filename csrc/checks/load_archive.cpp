@@ -24,10 +24,10 @@ std::string advice(FileKind kind) {
 Result records_result(const Archive& archive) {
     const auto damaged = archive.damaged_records();
     if (damaged.empty()) {
-        return passed("records intact", std::to_string(archive.records().size()) + " records");
+        return passed("checksums", std::to_string(archive.records().size()) + " records");
     }
     return failed(
-        "records intact", "record '" + damaged.front() + "' does not have its checksum" +
+        "checksums", "record '" + damaged.front() + "' does not have its checksum" +
         (damaged.size() > 1 ? " (" + std::to_string(damaged.size()) + " such records)" : "") +
         ": an engine would load damaged weights or code without noticing"
     );
@@ -36,27 +36,28 @@ Result records_result(const Archive& archive) {
 Result metadata_result(const Archive& archive) {
     for (const char* record : {"extra/model-metadata", "extra/extensions", "extra/extensions-deps"}) {
         if (!archive.has(record) || nlohmann::json::parse(archive.read(record), nullptr, false).is_discarded()) {
-            return failed("metadata readable", std::string("record '") + record + "' is missing or not JSON");
+            return failed("metadata", std::string("record '") + record + "' is missing or not JSON");
         }
     }
-    return passed("metadata readable", "exported with metatomic " + archive.read("extra/metatomic-version"));
+    return passed("metadata", "exported with metatomic " + archive.read("extra/metatomic-version"));
 }
 
 std::vector<Result> run(Context& context) {
     const auto* archive = context.archive();
     if (archive == nullptr) {
-        return {skipped("file kind", "the model does not come from a file")};
+        return {skipped("file", "the model does not come from a file")};
     }
     if (archive->kind() != FileKind::metatomic) {
-        return {failed("file kind", "this is " + describe(archive->kind()) + "; " + advice(archive->kind()))};
+        return {failed("file", "this is " + describe(archive->kind()) + "; " + advice(archive->kind()))};
     }
-    return {passed("file kind", describe(archive->kind())), records_result(*archive), metadata_result(*archive)};
+    return {passed("file", describe(archive->kind())), records_result(*archive), metadata_result(*archive)};
 }
 
 const Registered check({
     "LOAD", "archive",
     "The file is a metatomic TorchScript archive, complete and undamaged, with readable metadata.",
-    "exact", run,
+    "exact",
+    {"file", "checksums", "metadata"}, run,
 });
 
 }  // namespace

@@ -20,14 +20,14 @@ Result device_result(const Archive& archive) {
             const size_t at = code.find(text);
             if (at != std::string::npos) {
                 return failed(
-                    "no fixed device", "the code of the model names a device (" +
+                    "devices in code", "the code of the model names a device (" +
                     code.substr(at, code.find('\n', at) - at).substr(0, 40) +
                     "): it fails on CPUs and on every other GPU of a node"
                 );
             }
         }
     }
-    return passed("no fixed device");
+    return passed("devices in code");
 }
 
 Result extensions_result(const Archive& archive, const std::optional<std::string>& folder) {
@@ -61,7 +61,8 @@ std::vector<Result> run(Context& context) {
 }
 
 const Registered check({
-    "LOAD", "code", "The code names no device and every TorchScript extension that it declares is there.", "exact", run,
+    "LOAD", "code", "The code names no device and every TorchScript extension that it declares is there.", "exact",
+    {"devices in code", "extensions"}, run,
 });
 
 }  // namespace

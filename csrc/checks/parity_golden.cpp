@@ -1,4 +1,6 @@
 // PARITY: the numbers that the eager float64 model gave at export, against what this process gets from the file.
+#include <cmath>
+
 #include "mtt/check.hpp"
 #include "mtt/context.hpp"
 #include "mtt/engine.hpp"
@@ -27,10 +29,24 @@ Properties in_pack_units(Model& model, const GoldenPack& pack, const System& sys
     return out;
 }
 
+/// The pack is written in the units in which the model was trained, so the declared ones must be the same.
+Result units_result(const Capabilities& capabilities, const GoldenPack& pack) {
+    const std::pair<std::string, std::string> both[] = {
+        {capabilities.length_unit, pack.length_unit}, {capabilities.energy_unit, pack.energy_unit}
+    };
+    for (const auto& [declared, trained] : both) {
+        if (!declared.empty() && std::abs(unit_factor(declared, trained) - 1.0) > 1e-12) {
+            return failed("units", "the model declares '" + declared + "', but its numbers are in '" + trained +
+                          "': engines convert them to something wrong");
+        }
+    }
+    return passed("units");
+}
+
 std::vector<Result> run(Context& context) {
     const auto* pack = context.golden();
     if (pack == nullptr) {
-        return {skipped("golden pack", context.golden_error().empty()
+        return {skipped("energy", context.golden_error().empty()
             ? "the file carries no golden pack, so there is nothing to compare with"
             : context.golden_error())};
     }
@@ -39,6 +55,10 @@ std::vector<Result> run(Context& context) {
     // Budgets are in the units of the pack, in which the comparison happens.
     capabilities.angstrom = unit_factor("angstrom", pack->length_unit);
     capabilities.electronvolt = unit_factor("eV", pack->energy_unit);
+    const auto units = units_result(context.capabilities(), *pack);
+    if (units.status == Status::fail) {
+        return {units};
+    }
     Comparison energies;
     Comparison atoms;
     Comparison forces;
@@ -60,9 +80,10 @@ std::vector<Result> run(Context& context) {
     const std::string unit = pack->energy_unit;
     const std::string consequence = "the exported file does not compute what the trained model computed";
     std::vector<Result> out = {
+        units,
         judged("energy", energies, unit, consequence),
-        capabilities.per_atom() ? judged("per-atom energies", atoms, unit, consequence)
-                                : skipped("per-atom energies", "the model declares its energy per system only"),
+        capabilities.per_atom() ? judged("atomic energies", atoms, unit, consequence)
+                                : skipped("atomic energies", "the model declares its energy per system only"),
         judged("forces", forces, unit + "/" + pack->length_unit, consequence),
         judged("virial", virials, unit, consequence),
     };
@@ -75,7 +96,8 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "PARITY", "golden pack",
     "Energy, per-atom energies, forces and virial equal those of the eager float64 model stored in the file.",
-    "'parity' of the tolerance table, plus the rounding of the energy to the dtype", run,
+    "'parity' of the tolerance table, plus the rounding of the energy to the dtype",
+    {"energy", "units", "atomic energies", "forces", "virial"}, run,
 });
 
 }  // namespace

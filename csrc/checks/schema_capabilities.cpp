@@ -5,6 +5,7 @@
 #include "mtt/check.hpp"
 #include "mtt/context.hpp"
 #include "mtt/engine.hpp"
+#include "mtt/generate.hpp"
 
 namespace mtt {
 
@@ -17,7 +18,8 @@ Result range_result(const Capabilities& capabilities, double cutoff) {
                       ": engines refuse the model");
     }
     if (std::isinf(range)) {
-        return passed("interaction range", "infinite: engines run this model on one domain only");
+        return failed("interaction range", "the declared interaction range is infinite: no engine can run this model "
+                      "on more than one MPI rank");
     }
     if (cutoff > range) {
         return failed("interaction range", "a requested neighbor list has a cutoff of " + short_number(cutoff) +
@@ -51,16 +53,30 @@ Result units_result(const Capabilities& capabilities) {
     return passed("units", capabilities.length_unit + ", " + capabilities.energy_unit);
 }
 
-Result types_result(const Capabilities& capabilities) {
+/// Every declared type must work. Engines find out only when the first such atom appears.
+Result types_result(Context& context) {
+    const std::string name = "atomic types";
+    const auto& capabilities = context.capabilities();
     auto sorted = capabilities.atomic_types;
     std::sort(sorted.begin(), sorted.end());
     if (sorted.empty()) {
-        return failed("atomic types", "the model declares no atomic types: engines reject every atom");
+        return failed(name, "the model declares no atomic types: engines reject every atom");
     }
     if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-        return failed("atomic types", "an atomic type is declared twice");
+        return failed(name, "an atomic type is declared twice");
     }
-    return passed("atomic types", std::to_string(sorted.size()) + " types");
+    for (const auto type : sorted) {
+        const std::string which = "type " + std::to_string(type) + " is declared, but the model ";
+        try {
+            const auto got = evaluate(context.model(), single_atom(int32_t(type)));
+            if (!std::isfinite(got.energy)) {
+                return failed(name, which + "gives no finite energy for it");
+            }
+        } catch (const std::exception& error) {
+            return failed(name, which + "fails for an atom of it, in the middle of a run: " + explain(error));
+        }
+    }
+    return passed(name, std::to_string(sorted.size()) + " types, each evaluated");
 }
 
 Result devices_result(const Capabilities& capabilities) {
@@ -73,26 +89,44 @@ Result devices_result(const Capabilities& capabilities) {
 
 Result energy_result(const Capabilities& capabilities) {
     if (capabilities.energy_kind != "atom" && capabilities.energy_kind != "system") {
-        return failed("energy output", "sample kind '" + capabilities.energy_kind + "' is neither 'atom' nor 'system'");
+        return failed("energy", "sample kind '" + capabilities.energy_kind + "' is neither 'atom' nor 'system'");
     }
-    if (!capabilities.requested_inputs.empty()) {
-        return failed("energy output", "the model asks engines for the extra input '" +
-                      capabilities.requested_inputs.front() + "', which this program does not know how to give");
+    return passed("energy", "'" + capabilities.energy_output + "' per " + capabilities.energy_kind);
+}
+
+Result inputs_result(const Capabilities& capabilities) {
+    if (capabilities.requested_inputs.empty()) {
+        return passed("inputs", "types, positions, cell and neighbor lists only");
     }
-    return passed("energy output", "'" + capabilities.energy_output + "' per " + capabilities.energy_kind);
+    return failed("inputs", "the model asks engines for '" + capabilities.requested_inputs.front() +
+                  "': most of them stop, and this program can not give it either");
+}
+
+Result mode_result(Model& model) {
+    const auto training = model.modules_in_training_mode();
+    if (training.empty()) {
+        return passed("evaluation mode");
+    }
+    return failed(
+        "evaluation mode", "module '" + training.front() + "' was exported in training mode (" +
+        std::to_string(training.size()) + " in all): dropout and batch statistics would be active in simulations"
+    );
 }
 
 std::vector<Result> run(Context& context) {
     const auto& capabilities = context.capabilities();
     return {
-        energy_result(capabilities), types_result(capabilities), devices_result(capabilities),
-        units_result(capabilities), range_result(capabilities, context.cutoff())
+        energy_result(capabilities),  inputs_result(capabilities), types_result(context),
+        devices_result(capabilities), units_result(capabilities),  range_result(capabilities, context.cutoff()),
+        mode_result(context.model())
     };
 }
 
 const Registered check({
     "SCHEMA", "capabilities",
-    "Energy output, atomic types, devices, units and interaction range are declared and consistent.", "exact", run,
+    "Energy output, inputs, atomic types, devices, units and interaction range are declared and consistent; no module "
+    "is in training mode.", "exact",
+    {"energy", "inputs", "atomic types", "devices", "units", "interaction range", "evaluation mode"}, run,
 });
 
 }  // namespace

@@ -55,7 +55,8 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "SCHEMA", "empty selection",
-    "No selected atoms gives one row of zero that keeps the gradient path, with and without ghosts.", "exact", run,
+    "No selected atoms gives one row of zero that keeps the gradient path, with and without ghosts.", "exact",
+    {"rank without atoms", "rank without atoms, per-atom energies", "rank without atoms and ghosts"}, run,
 });
 
 }  // namespace

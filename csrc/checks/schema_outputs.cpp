@@ -12,11 +12,14 @@ namespace mtt {
 namespace {
 
 /// Empty if the layout is what metatomic documents for an energy.
-std::string layout_problem(const Answer& answer, Kind kind) {
+std::string layout_problem(const Answer& answer, Kind kind, const std::string& dtype) {
     const std::vector<std::string> names =
         kind == Kind::atom ? std::vector<std::string>{"system", "atom"} : std::vector<std::string>{"system"};
     if (answer.blocks != 1 || answer.key_names != std::vector<std::string>{"_"}) {
         return "the energy has " + std::to_string(answer.blocks) + " blocks; engines read exactly one, with key '_'";
+    }
+    if (answer.dtype != dtype) {
+        return "the energy is " + answer.dtype + ", but the model declares " + dtype;
     }
     if (answer.sample_names != names) {
         return "the samples of the energy do not have the right names";
@@ -34,14 +37,14 @@ std::string layout_problem(const Answer& answer, Kind kind) {
 }
 
 Result layout_result(Context& context, Kind kind) {
-    const std::string name = kind == Kind::atom ? "per-atom layout" : "per-system layout";
+    const std::string name = kind == Kind::atom ? "per-atom output" : "output";
     for (const auto& system : context.systems()) {
         Call call;
         call.systems = {system};
         call.kind = kind;
         call.gradients = false;
         const auto answer = context.model().evaluate(call);
-        const auto problem = layout_problem(answer, kind);
+        const auto problem = layout_problem(answer, kind, context.capabilities().dtype);
         if (!problem.empty()) {
             return failed(name, problem + " (" + system.name + ")");
         }
@@ -125,15 +128,15 @@ Result selection_result(Context& context) {
 }
 
 std::vector<Result> run(Context& context) {
-    std::vector<Result> out = {layout_result(context, Kind::system)};
+    std::vector<Result> out = {guarded("output", [&] { return layout_result(context, Kind::system); })};
     if (!context.capabilities().per_atom()) {
-        out.push_back(skipped("per-atom layout", "the model declares its energy per system only"));
+        out.push_back(skipped("per-atom output", "the model declares its energy per system only"));
         return out;
     }
-    out.push_back(layout_result(context, Kind::atom));
+    out.push_back(guarded("per-atom output", [&] { return layout_result(context, Kind::atom); }));
     if (out.back().status == Status::pass) {
-        out.push_back(selection_result(context));
-        out.push_back(labels_result(context));
+        out.push_back(guarded("selected atoms", [&] { return selection_result(context); }));
+        out.push_back(guarded("rows belong to atoms", [&] { return labels_result(context); }));
     }
     return out;
 }
@@ -141,7 +144,8 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "SCHEMA", "outputs",
     "One block with the right labels, per system and per atom; rows belong to the selected atoms.",
-    "row for row: 'repeat' of the tolerance table", run,
+    "row for row: 'repeat' of the tolerance table",
+    {"output", "per-atom output", "selected atoms", "rows belong to atoms"}, run,
 });
 
 }  // namespace

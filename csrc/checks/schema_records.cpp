@@ -37,7 +37,8 @@ std::vector<Result> run(Context& context) {
 }
 
 const Registered check({
-    "SCHEMA", "records", "Provenance and golden pack are there and can be read.", "exact", run,
+    "SCHEMA", "records", "Provenance and golden pack are there and can be read.", "exact",
+    {"provenance", "golden pack"}, run,
 });
 
 }  // namespace

@@ -90,13 +90,18 @@ Result call_styles(Context& context) {
 }
 
 std::vector<Result> run(Context& context) {
-    return {call_styles(context), other_units(context), unknown_type(context)};
+    return {
+        guarded("call styles", [&] { return call_styles(context); }),
+        guarded("engine units", [&] { return other_units(context); }),
+        unknown_type(context),
+    };
 }
 
 const Registered check({
     "SCHEMA", "requests",
     "Every way in which engines call gives the same; undeclared atomic types are refused.",
-    "'repeat' and 'geometry' of the tolerance table", run,
+    "'repeat' and 'geometry' of the tolerance table",
+    {"call styles", "engine units", "unknown atomic type"}, run,
 });
 
 }  // namespace

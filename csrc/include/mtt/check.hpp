@@ -32,6 +32,8 @@ struct Check {
     std::string description;
     /// Where the tolerance comes from, in words.
     std::string tolerance;
+    /// Names of the results, in order. An exception that escapes `run` becomes a failure of the first.
+    std::vector<std::string> results;
     std::function<std::vector<Result>(Context&)> run;
 };
 
@@ -48,6 +50,8 @@ const std::vector<std::string>& families();
 Result passed(std::string name, std::string message = "");
 Result failed(std::string name, std::string message);
 Result skipped(std::string name, std::string why);
+/// The result of `body`; an exception is a failure with its message.
+Result guarded(const std::string& name, const std::function<Result()>& body);
 /// Passes or fails by the worst case of `comparison`; `consequence` is said when it fails.
 Result judged(std::string name, const Comparison& comparison, const std::string& unit, const std::string& consequence);
 

@@ -74,6 +74,8 @@ struct Call {
 struct Answer {
     std::vector<double> values;
     std::vector<int64_t> shape;
+    /// "float32", "float64" or another name of libtorch's.
+    std::string dtype;
     size_t blocks = 0;
     std::vector<std::string> sample_names;
     std::vector<std::vector<int32_t>> samples;
