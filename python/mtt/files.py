@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or a power cut leaves the old one or the new one, whole."""
+"""Writing files so that a crash or a full disk leaves the old one or the new one, whole."""
 
 import os
 from pathlib import Path

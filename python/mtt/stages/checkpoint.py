@@ -1,8 +1,8 @@
-"""Checkpoints: one safetensors file with tensors, and everything else as canonical JSON in its header.
+"""Checkpoints: one safetensors file, with everything but tensors as canonical JSON in its header.
 
 Layout: 8 bytes with the length of the header (little endian), the header (JSON: dtype, shape and
-place of every tensor, and under ``__metadata__`` the text ``mtt``), the bytes of the tensors. Nothing
-is ever unpickled; the header is read, within limits, without torch.
+place of every tensor, and under ``__metadata__`` the text ``mtt``), the bytes of the tensors.
+Nothing is ever unpickled; the header is read, within limits, without torch.
 """
 
 import hashlib
@@ -117,7 +117,7 @@ def write(path: Path, header: Header, tensors: "dict[str, torch.Tensor]") -> Non
 def read_header(path: Path) -> Header:
     """The JSON of a checkpoint, without torch and without reading its tensors.
 
-    :raises UserError: if the file is missing, is something else, is damaged, or is of a newer format
+    :raises UserError: if the file is missing, something else, damaged, or of a newer format
     """
     try:
         with path.open("rb") as file:
@@ -261,7 +261,7 @@ def _parse(path: Path, file: BinaryIO) -> tuple[Header, int]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get("mtt"), str):
         raise _not_a_checkpoint(path, "it is a safetensors file of another program")
     _check_tensors(path, table, size - 8 - length)
-    header = _json_object(path, metadata["mtt"].encode())
+    header = _json_object(path, metadata["mtt"])
     _check_header(path, header)
     return header, size
 
@@ -290,10 +290,10 @@ def _names_in_zip(path: Path) -> list[str]:
         return []
 
 
-def _json_object(path: Path, text: bytes) -> dict[str, Any]:
+def _json_object(path: Path, text: bytes | str) -> dict[str, Any]:
     try:
         found = json.loads(
-            text.decode("utf-8"),
+            text,
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
             parse_float=_finite,
@@ -348,9 +348,9 @@ def _extent(entry: Any) -> tuple[int, int] | None:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         return None
     shape, offsets = entry["shape"], entry["data_offsets"]
-    if entry["dtype"] not in _DTYPE_BYTES or not _naturals(shape) or not _naturals(offsets):
+    if not isinstance(entry["dtype"], str) or entry["dtype"] not in _DTYPE_BYTES:
         return None
-    if len(offsets) != 2 or len(shape) > 16:
+    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 16:
         return None
     if offsets[1] - offsets[0] != math.prod(shape) * _DTYPE_BYTES[entry["dtype"]]:
         return None

@@ -63,15 +63,15 @@ def run(
     """Train, or go on with training, and export the best model.
 
     Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good.
-    At the end the checkpoint is written beside ``output``, and ``output`` itself once it is verified.
+    At the end the checkpoint is written beside ``output``, which itself appears once it is verified.
 
     :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
     :param output: the model file to write, ending in ``.pt``
     :raises UserError: unusable data, device, checkpoint or output; options that have changed;
         training that has diverged
     :raises VerificationFailed: the exported model failed a check
-    :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, once the state is saved; the
-        text says how to go on
+    :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, once the state is saved;
+        the text says how to go on
     """
     check_writable(output)
     hypers = options.architecture.training

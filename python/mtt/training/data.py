@@ -24,8 +24,8 @@ class RunData:
     """Structures of the three sets, in the units of the data.
 
     - ``split``: indices into the structures of ``training_set``, as in the checkpoint;
-    - ``data_hash``: SHA-256 of what was read, and ``sizes``: its number of structures, by the option
-      that names it.
+    - ``data_hash``: SHA-256 of what was read, and ``sizes``: its number of structures, by the
+      option that names it.
     """
 
     train: list[Structure]

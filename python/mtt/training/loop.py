@@ -1,8 +1,8 @@
 """The training loop of all architectures.
 
 Batches and rotations are functions of (seed, epoch), so that going on from a checkpoint, in the
-middle of an epoch too, needs nothing but the state. Each epoch goes through the training structures in
-a new order; the last batch is left out if it would be smaller than the others.
+middle of an epoch too, needs nothing but the state. Each epoch goes through the training structures
+in a new order; the last batch is left out if it would be smaller than the others.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Everything that changes while a model is trained, and the only thing a resume restores.
 
 All randomness is a function of (seed, purpose, epoch, sample) and the learning rate of the step, so
-there is no generator and no scheduler here. Every field says how it is saved, and nothing but a field
-can be set on a :class:`State`: a new kind of state cannot be forgotten in checkpoints.
+there is no generator and no scheduler here. Every field says how it is saved, and nothing but a
+field can be set on a :class:`State`: a new kind of state cannot be forgotten in checkpoints.
 """
 
 import copy
@@ -16,8 +16,8 @@ from .loss import TABLE_SHAPE
 
 Tensors = dict[str, torch.Tensor]
 
-# How a field is saved: as tensors NAME/..., if it is a module, an optimizer, a tensor or a dictionary
-# of tensors; or as JSON under NAME in the header, if it is a dataclass or plain values.
+# How a field is saved: as tensors NAME/..., if it is a module, an optimizer, a tensor or a
+# dictionary of tensors; or as JSON under NAME in the header, if it is a dataclass or plain values.
 TENSORS, JSON = "tensors", "json"
 
 
