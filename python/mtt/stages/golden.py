@@ -57,22 +57,22 @@ def check_systems(samples: Sequence[Structure], atomic_types: Sequence[int]) -> 
 
 
 def typical_spacing(samples: Sequence[Structure]) -> float:
-    """A distance at which the model has seen neighbors: the 80th percentile of the samples' nearest ones.
+    """Lattice constant of a simple cubic lattice about as dense as the samples, in their length unit.
 
-    1.5 length units when no sample has two atoms.
+    The cube root of the volume per atom for crystals; 1.4 times the largest distance of an atom to its
+    nearest neighbor for molecules, whose bonds are much shorter than a liquid's lattice. The median
+    over the samples, and 2.0 when none has two atoms.
     """
-    nearest: list[float] = []
+    spacings: list[float] = []
     for sample in samples:
-        if len(sample) < 2:
-            continue
-        delta = sample.positions[:, None] - sample.positions[None, :]
         if sample.pbc.all():
-            inverse = np.linalg.inv(sample.cell)
-            delta -= np.round(delta @ inverse) @ sample.cell
-        distance = np.sqrt((delta**2).sum(axis=-1))
-        np.fill_diagonal(distance, np.inf)
-        nearest.extend(distance.min(axis=1))
-    return float(np.percentile(nearest, 80)) * 1.15 if nearest else 1.5
+            spacings.append(float(np.cbrt(sample.volume / len(sample))))
+        elif len(sample) > 1:
+            delta = sample.positions[:, None] - sample.positions[None, :]
+            distance = np.sqrt((delta**2).sum(axis=-1))
+            np.fill_diagonal(distance, np.inf)
+            spacings.append(1.4 * float(distance.min(axis=1).max()))
+    return float(np.median(spacings)) if spacings else 2.0
 
 
 def _structure(
