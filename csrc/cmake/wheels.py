@@ -1,8 +1,9 @@
 """Tells CMake where the wheels are that mtt is compiled against, and writes ``_build_info.json``.
 
-Called as ``wheels.py SOURCE_DIR BUILD_INFO``. Nothing is imported: importing torch takes seconds, and a package can be
-found without. Prints, one per line: mtt version, torch minor version, folders of torch, metatensor, metatensor_torch,
-metatomic/torch, vesin, nlohmann_json, and the CMake folder of pybind11.
+Called as ``wheels.py SOURCE_DIR BUILD_INFO``. Nothing is imported: importing torch takes seconds,
+and a package can be found without. Prints, one per line: mtt version, torch minor version, folders
+of torch, metatensor, metatensor_torch, metatomic/torch, vesin, nlohmann_json, and the CMake folder
+of pybind11.
 """
 
 import importlib.metadata
@@ -18,8 +19,8 @@ def folder(package: str) -> pathlib.Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         sys.exit(
-            f"mtt is compiled against the Python package '{package}', which {sys.executable} does not have.\n"
-            "Install the build requirements of pyproject.toml first, or build with isolation."
+            f"mtt is compiled against the Python package '{package}', which {sys.executable} does\n"
+            "not have. Install the build requirements of pyproject.toml first, or build with isolation."
         )
     return pathlib.Path(next(iter(spec.submodule_search_locations)))
 
@@ -40,7 +41,8 @@ def main() -> None:
     versions = {name: importlib.metadata.version(name).split("+")[0] for name in packages}
     torch_minor = ".".join(versions["torch"].split(".")[:2])
     if not (metatomic / f"torch-{torch_minor}").is_dir():
-        sys.exit(f"metatomic-torch {versions['metatomic-torch']} has no build for torch {torch_minor}")
+        version = versions["metatomic-torch"]
+        sys.exit(f"metatomic-torch {version} has no build for torch {torch_minor}")
     build_info.parent.mkdir(parents=True, exist_ok=True)
     build_info.write_text(json.dumps(versions, indent=2, sort_keys=True) + "\n")
     print(match.group(1), torch_minor, *folders, sep="\n")
