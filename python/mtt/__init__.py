@@ -1,3 +1,3 @@
-"""mtt: train interatomic potentials, keep every checkpoint loadable, export and verify them for MD engines."""
+"""Trains interatomic potentials, keeps checkpoints loadable, verifies exports for MD engines."""
 
 __version__ = "0.1.0"

@@ -76,7 +76,7 @@ class ArchitectureContract:
         return potential
 
     def graph(self, structures: list[Structure], dtype: torch.dtype = torch.float64) -> Graph:
-        cutoff = float(self.potential().core.cutoff)
+        cutoff = self.potential().cutoff
         dataset = Dataset(structures, TYPES, cutoff, "energy")
         return collate(dataset, range(len(structures)), dtype).graph
 
@@ -152,11 +152,11 @@ class ArchitectureContract:
         )
 
     def test_nothing_matters_beyond_the_interaction_range(self) -> None:
-        core = self.potential().core
-        reach = float(core.interaction_range)
-        assert np.isfinite(reach) and reach >= float(core.cutoff)
+        potential = self.potential()
+        core, reach = potential.core, potential.interaction_range
+        assert np.isfinite(reach) and reach >= potential.cutoff
         # Three neighbors to each side, the third nearly at the cutoff, so that every hop is a long one.
-        spacing = float(core.cutoff) / 3.1
+        spacing = potential.cutoff / 3.1
         count = int(2 * reach / spacing) + 6
         positions = np.zeros((count, 3))
         positions[:, 0] = spacing * np.arange(count)
@@ -169,20 +169,20 @@ class ArchitectureContract:
         (gradient,) = torch.autograd.grad(first, vectors)
         felt = gradient.abs().sum(dim=1) > 0
         ends = torch.maximum(graph.centers, graph.neighbors)[felt]
-        assert float(ends.max()) * spacing <= reach, "raise interaction_range: an engine would miss atoms"
+        assert float(ends.max()) * spacing <= reach, (
+            "raise interaction_range: an engine would miss atoms"
+        )
 
     def test_smooth_at_the_cutoff(self) -> None:
         """A third atom leaves a dimer's neighborhood in small steps; no step may show."""
-        core = self.potential().core
-        cutoff = float(core.cutoff)
+        potential = self.potential()
+        core, cutoff = potential.core, potential.cutoff
         distances = np.arange(cutoff - 0.03, cutoff + 0.01, 5e-5)
         leaving = []
         for distance in distances:
             positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.1], [distance, 0.0, 0.0]])
             types = np.array([1, 6, 8], np.int32)
-            leaving.append(
-                dataclasses.replace(molecule(0, 3), types=types, positions=positions)
-            )
+            leaving.append(dataclasses.replace(molecule(0, 3), types=types, positions=positions))
         energy, forces, _ = energy_forces_strain(core, self.graph(leaving), False)
         for values in (energy.detach().reshape(-1, 1), forces.reshape(-1, 9)):
             largest = float((values[1:] - values[:-1]).abs().max())
@@ -240,9 +240,7 @@ class ArchitectureContract:
         row.sum().backward()
         assert system.positions.grad is not None
 
-    def evaluate(
-        self, potential: Potential, system: System, kind: str, selection: Labels
-    ) -> Any:
+    def evaluate(self, potential: Potential, system: System, kind: str, selection: Labels) -> Any:
         outputs = {"energy": ModelOutput(unit="eV", sample_kind=kind)}
         return potential([system], outputs, selection)["energy"].block()
 

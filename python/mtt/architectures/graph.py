@@ -1,4 +1,4 @@
-"""The neighbor graph that every architecture's core receives, in training and in an MD engine alike."""
+"""The neighbor graph, and what an architecture supplies: a core that maps it to atomic energies."""
 
 from typing import NamedTuple
 
@@ -25,3 +25,18 @@ class Graph(NamedTuple):
     neighbors: torch.Tensor
     vectors: torch.Tensor
     reverse: torch.Tensor
+
+
+class Core(torch.nn.Module):
+    """Base of every architecture's network, TorchScript-able.
+
+    ``forward(graph: Graph) -> Tensor`` gives the raw energy of each atom [N] in the dtype of
+    ``graph.vectors``: without composition baseline and scale, which :class:`Potential` adds. It must
+    see positions and cells through ``graph.vectors`` only.
+
+    - ``cutoff``: radius of the neighbor list it needs, in the model's length unit;
+    - ``interaction_range``: beyond this distance nothing may influence an atom's energy.
+    """
+
+    cutoff: float
+    interaction_range: float

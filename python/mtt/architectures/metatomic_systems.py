@@ -12,9 +12,7 @@ from .potential import Potential
 PAIR_NAMES = ["first_atom", "second_atom", "cell_shift_a", "cell_shift_b", "cell_shift_c"]
 
 
-def system_with_neighbors(
-    structure: Structure, potential: Potential, dtype: torch.dtype
-) -> System:
+def system_with_neighbors(structure: Structure, potential: Potential, dtype: torch.dtype) -> System:
     """A system whose positions require gradients, with every neighbor list ``potential`` requests."""
     system = System(
         types=torch.tensor(structure.types, dtype=torch.int32),

@@ -4,13 +4,13 @@ Written once for all architectures, because what MD engines demand (selected ato
 atoms, per-atom and per-system energies, exact offsets) has nothing to do with the network.
 """
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional
 
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatomic.torch import ModelOutput, NeighborListOptions, System
 
-from mtt.architectures.graph import Graph
+from mtt.architectures.graph import Core, Graph
 
 
 def reverse_indices(
@@ -41,14 +41,18 @@ class Potential(torch.nn.Module):
     The energy of atom i is ``scale * core_i + composition[species_i]``, summed in float64 and rounded
     once to the model's dtype: offsets of -1e5 eV cost no more than that one rounding.
 
-    :param core: maps a :class:`Graph` to raw per-atom energies; has ``cutoff`` and ``interaction_range``
+    :param core: the architecture's network
     :param atomic_types: sorted atomic types the core was built for
     :param target_name: metatomic output name, ``energy`` or ``energy/VARIANT``
     """
 
+    composition: torch.Tensor
+    scale: torch.Tensor
+    species_of_type: torch.Tensor
+
     def __init__(
         self,
-        core: torch.nn.Module,
+        core: Core,
         atomic_types: List[int],
         target_name: str,
         energy_unit: str,
@@ -60,8 +64,8 @@ class Potential(torch.nn.Module):
         self.target_name = target_name
         self.energy_unit = energy_unit
         self.length_unit = length_unit
-        self.cutoff = float(core.cutoff)
-        self.interaction_range = float(core.interaction_range)
+        self.cutoff = core.cutoff
+        self.interaction_range = core.interaction_range
         n_types = len(atomic_types)
         self.register_buffer("composition", torch.zeros(n_types, dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))

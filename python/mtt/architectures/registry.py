@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mtt.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
+    from mtt.architectures.graph import Core
 
     from mtt.options.base import OptionsModel
     from mtt.options.training import TrainingHypers
@@ -33,7 +33,7 @@ class Architecture:
     """What the trainer, the checkpoint and the exporter need to know about one architecture.
 
     ``version`` is increased whenever a state dict of an older version would no longer load or
-    would give other numbers. ``build_core(hypers, atomic_types)`` makes the module that maps a
+    would give other numbers. ``build_core(hypers, atomic_types)`` makes the core that maps a
     :class:`mtt.architectures.graph.Graph` to raw per-atom energies; it imports torch itself.
     ``references`` has the lists "model", "architecture" and "implementation".
     """
@@ -42,7 +42,7 @@ class Architecture:
     version: int
     ModelHypers: "type[OptionsModel]"
     TrainingHypers: "type[TrainingHypers]"
-    build_core: "Callable[[Any, Sequence[int]], torch.nn.Module]"
+    build_core: "Callable[[Any, Sequence[int]], Core]"
     references: dict[str, list[str]] = field(default_factory=dict)
 
 

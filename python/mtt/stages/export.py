@@ -18,9 +18,11 @@ from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, Mo
 from .. import __version__
 from ..architectures import registry
 from ..architectures.potential import Potential
+from ..data.structure import Structure
 from ..report.files import replacing
 from . import checkpoint as checkpoints
-from . import golden, verify as verification
+from . import golden
+from . import verify as verification
 
 QUICK_FAMILIES = ["LOAD", "SCHEMA", "PARITY"]
 Verify = Literal["quick", "full", "none"]
@@ -69,7 +71,7 @@ def export_bytes(
     verify: Verify,
 ) -> bytes:
     """The content of the ``.pt`` file: scripted model, metatomic's records, provenance, golden pack."""
-    samples = []
+    samples: list[Structure] = []
     while f"check/{len(samples)}/types" in tensors:
         samples.append(golden.structure_from_tensors(f"check/{len(samples)}", tensors))
     systems = golden.check_systems(samples, potential.atomic_types)

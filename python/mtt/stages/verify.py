@@ -190,7 +190,7 @@ def _crashed(path: Path, result: "subprocess.CompletedProcess[bytes]") -> Report
     else:
         what = f"the program ended with exit code {code} and no report"
     detail = _last_line(result.stderr)
-    check = {
+    check: dict[str, Any] = {
         "family": "LOAD",
         "name": "survives",
         "status": "fail",

@@ -8,10 +8,10 @@ from mtt.architectures.pet.hypers import ModelHypers, TrainingHypers
 from mtt.architectures.registry import Architecture
 
 if TYPE_CHECKING:
-    import torch
+    from mtt.architectures.graph import Core
 
 
-def _build_core(hypers: ModelHypers, atomic_types: Sequence[int]) -> "torch.nn.Module":
+def _build_core(hypers: ModelHypers, atomic_types: Sequence[int]) -> "Core":
     from mtt.architectures.pet.model import build_core
 
     return build_core(hypers, list(atomic_types))

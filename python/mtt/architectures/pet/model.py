@@ -14,7 +14,7 @@ from typing import List, NamedTuple, Tuple
 
 import torch
 
-from mtt.architectures.graph import Graph
+from mtt.architectures.graph import Core, Graph
 from mtt.architectures.pet.hypers import ModelHypers
 
 # One constant for both precisions, so that evaluating float32 weights in float64 is the same function.
@@ -31,7 +31,7 @@ class Grid(NamedTuple):
     n_atoms: int
     max_neighbors: int
     dense: bool
-    flat_to_grid: torch.Tensor  # [N * (M + 1)] index into the flat list; unused slots repeat the atom
+    flat_to_grid: torch.Tensor  # [N * (M + 1)] into the flat list; unused slots: the atom
     edge_slot: torch.Tensor  # [E] index into the flattened [N * (M + 1)] grid
     weights: torch.Tensor  # [N, M + 1] cutoff factor of each token as a key; 0 in unused slots
 
@@ -255,15 +255,12 @@ def make_head(d_in: int, d_head: int) -> torch.nn.Sequential:
     )
 
 
-class PET(torch.nn.Module):
+class PET(Core):
     """Base of both featurizers; a core maps a :class:`Graph` to raw per-atom energies [N].
 
     ``interaction_range`` is ``num_gnn_layers * cutoff``: each layer sees one cutoff further, and the
     last one hands no messages on, so nothing beyond that distance can matter.
     """
-
-    cutoff: float
-    interaction_range: float
 
     def __init__(self, hypers: ModelHypers) -> None:
         super().__init__()
@@ -307,7 +304,7 @@ class FeedforwardPET(PET):
         nodes = self.node_types(graph.species)
         messages = self.first_layer.neighbor_type(inputs.neighbor_species)
         nodes, edges = self.first_layer(nodes, messages, inputs)
-        for combine, layer in zip(self.combine, self.later_layers):
+        for combine, layer in zip(self.combine, self.later_layers, strict=True):
             messages = messages + edges + combine(edges, reverse_edges(edges, graph.reverse))
             nodes, edges = layer(nodes, messages, inputs)
         edge_energies = self.edge_head(messages + edges).squeeze(1) * inputs.factors
@@ -338,7 +335,7 @@ class ResidualPET(PET):
         energies = torch.zeros_like(graph.species, dtype=graph.vectors.dtype)
         messages = self.edge_types(inputs.neighbor_species)
         for node_types, layer, node_head, edge_head in zip(
-            self.node_types, self.layers, self.node_heads, self.edge_heads
+            self.node_types, self.layers, self.node_heads, self.edge_heads, strict=True
         ):
             nodes, edges = layer(node_types(graph.species), messages, inputs)
             edge_energies = edge_head(edges).squeeze(1) * inputs.factors
