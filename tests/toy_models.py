@@ -134,6 +134,8 @@ class ToyModel(torch.nn.Module):
     :param strict: whether a list without pairs beyond the cutoff is requested
     """
 
+    length_unit = "angstrom"
+    energy_unit = "eV"
     species_of_type: torch.Tensor
     strength: torch.Tensor
     baseline: torch.Tensor
@@ -268,6 +270,29 @@ class Embedded(ToyModel):
         return embedded_energies(species, centers, neighbors, vectors, self.strength, self.cutoff)
 
 
+class OtherUnits(ToyModel):
+    """:class:`Pair` in nanometers and kJ/mol."""
+
+    length_unit = "nm"
+    energy_unit = "kJ/mol"
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        energy = metatomic.torch.unit_conversion_factor("eV", "kJ/mol")
+        super().__init__(dtype, cutoff=0.1 * CUTOFF, baseline=[energy * e for e in BASELINE])
+        self.strength *= energy
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        return pair_energies(
+            species, centers, neighbors, 10.0 * vectors, self.strength, 10.0 * self.cutoff
+        )
+
+
 MODELS: Dict[str, type] = {"pair": Pair, "embedded": Embedded}
 
 
@@ -324,11 +349,17 @@ def examples() -> List[Example]:
     ]
 
 
+def in_unit(example: Example, length_unit: str) -> Example:
+    factor = metatomic.torch.unit_conversion_factor("angstrom", length_unit)
+    return Example(example.name, example.types, factor * example.positions, factor * example.cell)
+
+
 def reference(model: ToyModel, example: Example) -> Dict[str, torch.Tensor]:
     """Energies [N], energy [1], forces [N, 3], virial [3, 3] of the eager model, float64.
 
     Neighbor lists and vectors are made here, without metatomic, so that a mistake in either shows.
     """
+    example = in_unit(example, model.length_unit)
     finder = vesin.NeighborList(cutoff=model.cutoff, full_list=True)
     i, j, shifts = finder.compute(example.positions, example.cell, example.pbc, "ijS")
     positions = torch.tensor(example.positions, requires_grad=True)
@@ -354,18 +385,19 @@ def reference(model: ToyModel, example: Example) -> Dict[str, torch.Tensor]:
 def golden_pack(model: ToyModel) -> bytes:
     """Safetensors bytes of :func:`examples` with the references of the float64 ``model``."""
     tensors: Dict[str, torch.Tensor] = {}
-    for k, example in enumerate(examples()):
+    for k, unscaled in enumerate(examples()):
+        example = in_unit(unscaled, model.length_unit)
         tensors[f"{k}/types"] = torch.tensor(example.types)
         tensors[f"{k}/positions"] = torch.tensor(example.positions)
         tensors[f"{k}/cell"] = torch.tensor(example.cell)
         tensors[f"{k}/pbc"] = torch.tensor(example.pbc.astype(np.uint8))
-        for key, value in reference(model, example).items():
+        for key, value in reference(model, unscaled).items():
             tensors[f"{k}/{key}"] = value.contiguous()
     header = {
         "format": 1,
         "dtype": "float64",
-        "energy_unit": "eV",
-        "length_unit": "angstrom",
+        "energy_unit": model.energy_unit,
+        "length_unit": model.length_unit,
         "output": "energy",
         "systems": [example.name for example in examples()],
     }
@@ -391,9 +423,10 @@ def capabilities(module: ToyModel, dtype: str = "float64", **changes: Any) -> Mo
     return ModelCapabilities(**{**fields, **changes})
 
 
-def save(path: Path, model: AtomisticModel, golden: Optional[bytes], **records: Any) -> None:
+def save(path: Path, model: torch.nn.Module, golden: Optional[bytes], **records: Any) -> None:
     """Write ``model`` with the records of metatomic's ``save``, provenance and golden pack.
 
+    :param golden: without one the file looks like an export of another program
     :param records: further extra records; ``None`` drops one, ``__`` in a name stands for ``-``
     """
     extra: Dict[str, Any] = {
@@ -405,7 +438,9 @@ def save(path: Path, model: AtomisticModel, golden: Optional[bytes], **records: 
         "model-metadata": model.metadata().__getstate__()[0],
         "mtt/provenance.json": json.dumps({"format": 1, "architecture": {"name": "toy"}}),
     }
-    if golden is not None:
+    if golden is None:
+        del extra["mtt/provenance.json"]
+    else:
         extra["mtt/golden.safetensors"] = golden
     extra.update({key.replace("__", "-"): value for key, value in records.items()})
     kept = {key: value for key, value in extra.items() if value is not None}
@@ -438,5 +473,5 @@ def export_toy(
     module = kind(dtype=getattr(torch, dtype), **options).eval()
     declared = capabilities(module, dtype, **changes)
     atomistic = AtomisticModel(module, ModelMetadata(name=f"toy {kind.__name__}"), declared)
-    save(path, atomistic, pack, **(records or {}))
+    save(path, atomistic.eval(), pack, **(records or {}))
     return path

@@ -1,6 +1,7 @@
 """Makes the toy models importable and exports each of them once."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from toy_models import MODELS, export_toy  # noqa: E402
+# torch announces the end of TorchScript wherever it is used, also while metatensor is imported.
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message=".torch.jit", category=DeprecationWarning)
+    from toy_models import MODELS, export_toy
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from toy_models import MODELS, Example, examples, reference
 
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 TOLERANCE = 1e-10
 SYSTEMS = examples()
 

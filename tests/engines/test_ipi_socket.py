@@ -14,6 +14,7 @@ import pytest
 import torch
 from toy_models import Embedded, examples, reference
 
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 STEPS = 20
 INPUT = f"""<simulation verbosity='low' threading='false'>
   <output prefix='run'>

@@ -19,28 +19,33 @@ class Fault:
 
     - ``number``: of the failure mode, for example ``D06``;
     - ``name``: unique;
-    - ``family``, ``check``: what ``mtt-verify`` calls the check that must fail;
+    - ``checks``: what ``mtt-verify`` calls those that must fail, as ``FAMILY/name``;
     - ``description``: one line on what is wrong;
     - ``build``: writes the export to the path given.
     """
 
     number: str
     name: str
-    family: str
-    check: str
+    checks: tuple[str, ...]
     description: str
     build: Callable[[Path], object]
+
+    @property
+    def families(self) -> list[str]:
+        """Families of checks to run."""
+        return sorted({check.split("/")[0] for check in self.checks})
 
 
 CORPUS: dict[str, Fault] = {}
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-def fault(number: str, check: str, truth: Any = "pair", **export: Any) -> Callable[[T], T]:
+def fault(number: str, *checks: str, truth: Any = "pair", **export: Any) -> Callable[[T], T]:
     """Register the decorated model class or builder function; its docstring is the description.
 
-    :param check: ``FAMILY/name`` as ``mtt-verify --list`` prints it
-    :param truth: sound model that makes the golden pack of a faulty class
+    :param checks: ``FAMILY/name`` of each check that must fail, as the report names them
+    :param truth: sound model that makes the golden pack of a faulty class; None: the class itself,
+        for models that were wrong from the start
     :param export: further arguments of :func:`toy_models.export_toy`
     """
 
@@ -50,10 +55,9 @@ def fault(number: str, check: str, truth: Any = "pair", **export: Any) -> Callab
             name = "".join("_" + c.lower() if c.isupper() else c for c in name).strip("_")
         if name in CORPUS:
             raise ValueError(f"two faults are called {name}")
-        family, _, check_name = check.partition("/")
         description = " ".join((target.__doc__ or "").split())
         build = _exporter(target, truth, export) if isinstance(target, type) else target
-        CORPUS[name] = Fault(number, name, family, check_name, description, build)
+        CORPUS[name] = Fault(number, name, checks, description, build)
         return target
 
     return register
@@ -69,5 +73,6 @@ def load_corpus() -> dict[str, Fault]:
     import faults_geometry  # noqa: F401
     import faults_loading  # noqa: F401
     import faults_numerics  # noqa: F401
+    import faults_wrapper  # noqa: F401
 
     return CORPUS

@@ -11,6 +11,7 @@ from toy_models import (
     CUTOFF,
     Embedded,
     Pair,
+    embedded_energies,
     export_toy,
     neighbor_edges,
     pair_terms,
@@ -32,7 +33,22 @@ def range_one_percent_short(path: Path) -> None:
     export_toy(path, "embedded", interaction_range=2 * CUTOFF * 0.99)
 
 
-@fault("D03", "DD/forces")
+@fault("D02", "DD/energy", "DD/receptive field", truth=None)
+class LongRange(Embedded):
+    """Every atom feels the mean density of all atoms, but a finite range is declared."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        raw = embedded_energies(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        return raw + 1e-3 * torch.tanh(raw.sum() / max(1, species.shape[0]))
+
+
+@fault("D03", "DD/energy", "DD/forces", "DD/virial")
 class ShiftsIgnored(Pair):
     """Vectors rebuilt from positions without the cell shifts."""
 
@@ -113,7 +129,7 @@ class StopsWhenEmpty(Pair):
         return energies[: last + 1].index_select(0, kept).sum().reshape(1)
 
 
-@fault("D08", "DD/empty selection")
+@fault("D08", "SCHEMA/rank without atoms")
 class NoGraphWhenEmpty(Pair):
     """The zero for an empty selection has no gradient path: backward stops."""
 
@@ -124,6 +140,14 @@ class NoGraphWhenEmpty(Pair):
 
     def anchor(self, system: System) -> torch.Tensor:
         return torch.zeros(1, dtype=torch.float64)
+
+
+@fault("D08", "SCHEMA/rank without atoms, per-atom energies")
+class LabelsStopWhenEmpty(Pair):
+    """The rows of no atoms at all cannot be labelled."""
+
+    def labels(self, kept: torch.Tensor) -> torch.Tensor:
+        return torch.clamp(kept, max=kept.max())
 
 
 @fault("D10", "DD/pairs beyond the cutoff", module_options={"strict": False})
@@ -144,8 +168,8 @@ class PairsBeyondCutoff(Pair):
         return sum_to_atoms(depth * shape * inside * inside * inside, centers, species.shape[0])
 
 
-@fault("D10", "SYM/pair order")
-class SortedPairsAssumed(Pair):
+@fault("D10", "SYM/pair order", truth="embedded")
+class SortedPairsAssumed(Embedded):
     """Sums runs of pairs as if the list were sorted by center, which LAMMPS does not promise."""
 
     def interactions(
@@ -155,11 +179,10 @@ class SortedPairsAssumed(Pair):
         neighbors: torch.Tensor,
         vectors: torch.Tensor,
     ) -> torch.Tensor:
-        terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
         order = torch.arange(species.shape[0], device=centers.device)
         counts = (centers[None, :] == order[:, None]).sum(dim=1)
-        sorted_centers = torch.repeat_interleave(order, counts)
-        return sum_to_atoms(terms, sorted_centers, species.shape[0])
+        runs = torch.repeat_interleave(order, counts)
+        return embedded_energies(species, runs, neighbors, vectors, self.strength, self.cutoff)
 
 
 @fault("D11", "PARITY/energy", module_options={"full_list": False})
@@ -183,7 +206,7 @@ class FullListDoubled(Pair):
         return both + sum_to_atoms(terms, neighbors, species.shape[0])
 
 
-@fault("D13", "DD/atomic energies")
+@fault("D13", "SCHEMA/rows belong to atoms")
 class RowsReversed(Pair):
     """Per-atom energies come in another order than their labels say."""
 
@@ -191,9 +214,23 @@ class RowsReversed(Pair):
         return kept.flip(0)
 
 
-@fault("D13", "DD/atomic energies")
+@fault("D13", "SCHEMA/selected atoms")
 class RowsRenumbered(Pair):
     """The rows of selected atoms are numbered from zero instead of by atom."""
 
     def labels(self, kept: torch.Tensor) -> torch.Tensor:
         return torch.arange(kept.shape[0], device=kept.device)
+
+
+@fault("D13", "PARITY/atomic energies", "DD/atomic energies")
+class EnergySpread(Pair):
+    """Every atom is given the mean energy: the total is right, the parts are not."""
+
+    def atomic_energies(self, system: System, kept: torch.Tensor) -> torch.Tensor:
+        species = self.species_of_type.index_select(0, system.types.to(torch.int64))
+        centers, neighbors, vectors = self.edges(system)
+        raw = self.interactions(species, centers, neighbors, vectors).to(torch.float64)
+        energies = raw + self.baseline.index_select(0, species)
+        if len(system) == 0 or kept.shape[0] != len(system):
+            return energies
+        return energies.mean().expand(len(system))

@@ -16,7 +16,7 @@ from toy_models import (
 # ruff: noqa: UP006, UP045
 
 
-@fault("P01", "GEO/isolated atom")
+@fault("P01", "GEO/atoms without neighbors")
 class LoneAtomSkipped(Pair):
     """Returns zero for systems without pairs, not the energies of the free atoms."""
 
@@ -55,7 +55,7 @@ class CountFromLargestIndex(Pair):
         return sum_to_atoms(terms, centers, count)
 
 
-@fault("P03", "GEO/empty system")
+@fault("P03", "GEO/empty system", "SCHEMA/rank without atoms and ghosts")
 class EmptySystemStops(Pair):
     """Stops at zero atoms, with which PLUMED starts."""
 
@@ -139,7 +139,20 @@ class WrappedAssumed(Pair):
         return 1e-6 * (system.positions * system.positions).sum().to(torch.float64)
 
 
-@fault("P11", "GEO/smoothness")
+@fault("P08", "SYM/wrapping")
+class PositionsWrapped(Pair):
+    """Wraps the atoms into the cell but keeps the shifts that belong to the unwrapped ones."""
+
+    def edges(self, system: System) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        centers, neighbors, vectors = neighbor_edges(system, self.cutoff, True, True)
+        if not bool(system.pbc.all()):
+            return centers, neighbors, vectors
+        steps = torch.floor(system.positions @ torch.linalg.inv(system.cell) + 0.5).detach()
+        moved = -(steps @ system.cell)
+        return centers, neighbors, vectors + moved[neighbors] - moved[centers]
+
+
+@fault("P11", "GEO/smoothness", truth=None)
 class JumpAtCutoff(Pair):
     """No cutoff function: the energy jumps when a pair crosses the cutoff."""
 
@@ -156,7 +169,7 @@ class JumpAtCutoff(Pair):
         return sum_to_atoms(depth * shape, centers, species.shape[0])
 
 
-@fault("P11", "GEO/smoothness")
+@fault("P11", "GEO/smoothness", truth=None)
 class KinkAtCutoff(Pair):
     """Linear cutoff function: forces jump when a pair crosses the cutoff."""
 
@@ -219,7 +232,7 @@ class MeanInsteadOfSum(Pair):
         return (mean + offsets.index_select(0, kept).sum()).reshape(1)
 
 
-@fault("P13", "SYM/permutation")
+@fault("P13", "SYM/permutation", truth=None)
 class OrderMatters(Pair):
     """Interactions depend on the number of the atom in the file."""
 

@@ -3,13 +3,22 @@
 import json
 import zipfile
 from pathlib import Path
-from typing import Dict  # noqa: UP035  (for TorchScript)
+from typing import Dict, List, Optional  # noqa: UP035  (for TorchScript)
 
 import safetensors.torch
 import torch
 from corpus import fault
+from metatensor.torch import Labels, TensorMap
 from metatomic.torch import ModelOutput, System
-from toy_models import ATOMIC_TYPES, BASELINE, CUTOFF, Pair, export_toy
+from toy_models import (
+    ATOMIC_TYPES,
+    BASELINE,
+    CUTOFF,
+    Pair,
+    energy_map,
+    export_toy,
+    golden_pack,
+)
 
 # ruff: noqa: UP006, UP045
 
@@ -30,6 +39,12 @@ def own_checkpoint_renamed(path: Path) -> None:
 def not_metatomic(path: Path) -> None:
     """TorchScript without the metatomic records: no engine knows how to call it."""
     export_toy(path, "pair", records={"metatomic__version": None})
+
+
+@fault("L02", "LOAD/metadata")
+def metadata_damaged(path: Path) -> None:
+    """The record with name, authors and references is not JSON."""
+    export_toy(path, "pair", records={"model__metadata": "{name: pair"})
 
 
 @fault("L03", "LOAD/extensions")
@@ -60,6 +75,23 @@ def bit_flipped(path: Path) -> None:
     start = content.index(data, record.header_offset)
     content[start + 5] ^= 0x10
     path.write_bytes(bytes(content))
+
+
+@fault("L10", "LOAD/devices in code")
+class DeviceWritten(Pair):
+    """One rare branch names the GPU on which the model was trained."""
+
+    def anchor(self, system: System) -> torch.Tensor:
+        zero = 0.0 * system.positions.sum().to(torch.float64)
+        if len(system) > 1000000:
+            zero = zero + torch.zeros(1, device=torch.device("cuda:0")).sum()
+        return zero
+
+
+@fault("L09", "LOAD/model")
+def only_cuda(path: Path) -> None:
+    """Declares no CPU support: the model cannot run, or be checked, on CPU nodes."""
+    export_toy(path, "pair", supported_devices=["cuda"])
 
 
 @fault("L14", "PARITY/energy")
@@ -103,19 +135,13 @@ def range_below_cutoff(path: Path) -> None:
     export_toy(path, "pair", interaction_range=0.9 * CUTOFF)
 
 
-@fault("D02", "SCHEMA/interaction range")
-def range_infinite(path: Path) -> None:
-    """An infinite range: no engine can decompose it over ranks."""
-    export_toy(path, "pair", interaction_range=float("inf"))
-
-
 @fault("L20", "SCHEMA/atomic types")
 def type_without_weights(path: Path) -> None:
     """Declares gold, for which there are no weights: the run stops at the first gold atom."""
     export_toy(path, "pair", atomic_types=[*ATOMIC_TYPES, 79])
 
 
-@fault("L20", "SCHEMA/output", dtype="float32")
+@fault("L20", "SCHEMA/output", "SCHEMA/call styles", dtype="float32")
 class OtherDtype(Pair):
     """Declared float32, but the energies come back as float64."""
 
@@ -147,9 +173,71 @@ def energy_only_as_variant(path: Path) -> None:
     export_toy(path, "pair", golden=False, output="energy/pbe")
 
 
+@fault("L20", "SCHEMA/energy")
+def energy_of_pairs(path: Path) -> None:
+    """Declares its energy per pair of atoms, which no engine sums up."""
+    export_toy(path, "pair", sample_kind="atom_pair")
+
+
 @fault("P17", "SCHEMA/inputs")
 class NeedsCharge(Pair):
     """Asks for the total charge, which LAMMPS does not hand out."""
 
     def requested_inputs(self) -> Dict[str, ModelOutput]:
         return {"charge": ModelOutput(unit="e", sample_kind="system")}
+
+
+@fault("L20", "SCHEMA/per-atom output")
+class NoAtomicEnergies(Pair):
+    """Declares energies per atom, but returns one row per system whatever is asked."""
+
+    def forward(
+        self,
+        systems: List[System],
+        outputs: Dict[str, ModelOutput],
+        selected_atoms: Optional[Labels],
+    ) -> Dict[str, TensorMap]:
+        results: Dict[str, TensorMap] = {}
+        values: List[torch.Tensor] = []
+        for index, system in enumerate(systems):
+            kept = self.selection(index, system, selected_atoms)
+            energies = self.atomic_energies(system, kept)
+            values.append(self.total(system, energies, kept) + self.anchor(system))
+        samples = torch.arange(len(systems)).reshape(-1, 1)
+        rounded = self.rounded(torch.cat(values), systems[0])
+        results["energy"] = energy_map(rounded, samples, ["system"])
+        return results
+
+
+@fault("L20", "SCHEMA/output")
+class SystemsMisnamed(Pair):
+    """The samples of the energy are called structures."""
+
+    def forward(
+        self,
+        systems: List[System],
+        outputs: Dict[str, ModelOutput],
+        selected_atoms: Optional[Labels],
+    ) -> Dict[str, TensorMap]:
+        results: Dict[str, TensorMap] = {}
+        values: List[torch.Tensor] = []
+        for index, system in enumerate(systems):
+            kept = self.selection(index, system, selected_atoms)
+            energies = self.atomic_energies(system, kept)
+            values.append(self.total(system, energies, kept) + self.anchor(system))
+        samples = torch.arange(len(systems)).reshape(-1, 1)
+        rounded = self.rounded(torch.cat(values), systems[0])
+        results["energy"] = energy_map(rounded, samples, ["structure"])
+        return results
+
+
+@fault("L21", "SCHEMA/golden pack")
+def golden_pack_damaged(path: Path) -> None:
+    """The golden pack cannot be read: nobody can verify the file again."""
+    export_toy(path, "pair", records={"mtt/golden.safetensors": golden_pack(Pair())[:-100]})
+
+
+@fault("L21", "SCHEMA/provenance")
+def provenance_missing(path: Path) -> None:
+    """The file does not say which checkpoint it was made from."""
+    export_toy(path, "pair", records={"mtt/provenance.json": None})

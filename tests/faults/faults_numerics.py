@@ -42,24 +42,26 @@ class CountsCalls(Pair):
 
 @fault("N22", "NTH/varying systems")
 class StalePairs(Pair):
-    """The pair indices of an earlier system with as many atoms and pairs are used again."""
+    """The pairs of the system before, if it had as many atoms and pairs, are used again."""
 
     def __init__(self, dtype: torch.dtype = torch.float64) -> None:
         super().__init__(dtype)
         self.centers = torch.zeros(0, dtype=torch.int64)
+        self.neighbors = torch.zeros(0, dtype=torch.int64)
         self.atoms = -1
 
     def edges(self, system: System) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         centers, neighbors, vectors = neighbor_edges(system, self.cutoff, True, True)
         if self.atoms != len(system) or self.centers.shape[0] != centers.shape[0]:
             self.centers = centers
+            self.neighbors = neighbors
             self.atoms = len(system)
-        return self.centers, neighbors, vectors
+        return self.centers, self.neighbors, vectors
 
 
 @fault("P22", "NTH/varying systems")
 class StaleCell(Pair):
-    """Keeps the first cell it sees for a number of atoms: no pressure in NPT."""
+    """Keeps the cell while the number of atoms stays the same: wrong in NPT."""
 
     def __init__(self, dtype: torch.dtype = torch.float64) -> None:
         super().__init__(dtype)
@@ -181,7 +183,7 @@ class NoGraph(Pair):
         return values.detach().to(system.positions.dtype)
 
 
-@fault("N17", "FD/virial")
+@fault("N17", "FD/virial", "PARITY/virial", "DD/virial")
 class StrainMissing(Pair):
     """The strain of the cell does not reach the vectors: forces right, pressure wrong."""
 
@@ -194,7 +196,7 @@ class StrainMissing(Pair):
         return centers, neighbors, difference + shifts @ system.cell.detach()
 
 
-@fault("P09", "FD/virial")
+@fault("P09", "FD/virial", "PARITY/virial")
 class VirialSwapped(Pair):
     """Two off-diagonal elements of the virial are exchanged."""
 
@@ -207,7 +209,7 @@ class VirialSwapped(Pair):
         return centers, neighbors, vectors + shifts @ (swapped - change)
 
 
-@fault("P09", "FD/virial")
+@fault("P09", "FD/virial", "PARITY/virial")
 class VirialSign(Pair):
     """The cell's part of the virial has the wrong sign."""
 
@@ -226,7 +228,7 @@ class LargeBaseline(Pair):
         super().__init__(dtype, baseline=LARGE)
 
 
-@fault("N05", "PARITY/energy", truth=LargeBaseline, dtype="float32")
+@fault("N05", "PARITY/energy", "PARITY/atomic energies", truth=LargeBaseline, dtype="float32")
 class BaselineSwallows(Pair):
     """Pair terms added one by one to -1e5 eV in float32: the digits below 0.01 eV are lost."""
 
@@ -290,8 +292,8 @@ class RareBranch(Pair):
         return pair_energies(species, centers, neighbors, vectors, self.strength, self.cutoff)
 
 
-class Dipole(Pair):
-    """Sound twin of :class:`NormAtZero`: a term that grows with the length of the local dipole."""
+class OffCenter(Pair):
+    """Sound twin of :class:`NormAtZero`."""
 
     def interactions(
         self,
@@ -300,16 +302,31 @@ class Dipole(Pair):
         neighbors: torch.Tensor,
         vectors: torch.Tensor,
     ) -> torch.Tensor:
-        terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        raw = pair_energies(species, centers, neighbors, vectors, self.strength, self.cutoff)
         zeros = torch.zeros((species.shape[0], 3), dtype=vectors.dtype)
-        dipole = zeros.index_add(0, centers, terms[:, None] * vectors)
-        length = torch.sqrt((dipole * dipole).sum(dim=1) + 1e-12) - 1e-6
-        return sum_to_atoms(terms, centers, species.shape[0]) + 0.1 * length
+        sums = zeros.index_add(0, centers, vectors)
+        squared = (sums * sums).sum(dim=1)
+        return raw + 0.001 * squared * torch.sqrt(squared + 1e-30)
 
 
-@fault("N12", "GEO/isolated atom", truth=Dipole)
+@fault("N12", "GEO/isolated atom", truth=OffCenter)
 class NormAtZero(Pair):
-    """The gradient of a norm at zero is NaN: a lone atom gets NaN forces."""
+    """Distance to the center of the neighborhood by a square root: a lone atom gets NaN forces."""
+
+    def atomic_energies(self, system: System, kept: torch.Tensor) -> torch.Tensor:
+        species = self.species_of_type.index_select(0, system.types.to(torch.int64))
+        centers, neighbors, vectors = self.edges(system)
+        raw = self.interactions(species, centers, neighbors, vectors)
+        sums = torch.zeros_like(system.positions).index_add(0, centers, vectors)
+        offset = (system.positions + sums) - system.positions
+        length = torch.sqrt((offset * offset).sum(dim=1))
+        energies = raw + 0.001 * length * length * length
+        return energies.to(torch.float64) + self.baseline.index_select(0, species)
+
+
+@fault("N12", "GEO/close atoms", golden=False)
+class AngleOfParallels(Pair):
+    """The arc cosine of 1 has no derivative: an atom with a single neighbor gets NaN forces."""
 
     def interactions(
         self,
@@ -320,25 +337,54 @@ class NormAtZero(Pair):
     ) -> torch.Tensor:
         terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
         zeros = torch.zeros((species.shape[0], 3), dtype=vectors.dtype)
-        dipole = zeros.index_add(0, centers, terms[:, None] * vectors)
-        length = torch.sqrt((dipole * dipole).sum(dim=1))
-        return sum_to_atoms(terms, centers, species.shape[0]) + 0.1 * length
+        mean = zeros.index_add(0, centers, vectors).index_select(0, centers)
+        squares = (vectors * vectors).sum(dim=1) * (mean * mean).sum(dim=1)
+        cosine = (vectors * mean).sum(dim=1) / torch.sqrt(squares + 1e-20)
+        angle = torch.acos(torch.clamp(1.0000001 * cosine, -1.0, 1.0))
+        return sum_to_atoms(terms * (1.0 + 0.1 * angle), centers, species.shape[0])
 
 
-@fault("N19", "NTH/inputs unchanged")
-class PositionsMutated(Pair):
-    """Centers the positions in place: an engine that shares the memory moves its atoms."""
+@fault("N13", "GEO/close atoms", dtype="float32", golden=False)
+class OverflowsWhenClose(Pair):
+    """The repulsion of two atoms pressed together overflows float32, and its derivative is NaN."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        squared = (vectors * vectors).sum(dim=1)
+        wall = 1e-3 * torch.exp(8.0 / (squared * squared)) * torch.exp(-squared)
+        return sum_to_atoms(terms + wall * terms * terms, centers, species.shape[0])
+
+
+@fault("N10", "NTH/random numbers")
+class Reseeds(Pair):
+    """Seeds torch's generator in every call: the engine's own random numbers repeat."""
 
     def anchor(self, system: System) -> torch.Tensor:
-        zero = 0.0 * system.positions.sum().to(torch.float64)
-        if len(system) > 0:
-            system.positions.data.sub_(system.positions.data.mean(dim=0))
-        return zero
+        torch.manual_seed(0)
+        return 0.0 * system.positions.sum().to(torch.float64)
 
 
 @fault("N19", "NTH/inputs unchanged")
+class TypesMutated(Pair):
+    """Makes the atomic types count from zero, in the engine's own array."""
+
+    def atomic_energies(self, system: System, kept: torch.Tensor) -> torch.Tensor:
+        system.types.sub_(1)
+        species = self.species_of_type.index_select(0, system.types.to(torch.int64) + 1)
+        centers, neighbors, vectors = self.edges(system)
+        raw = self.interactions(species, centers, neighbors, vectors)
+        return raw.to(torch.float64) + self.baseline.index_select(0, species)
+
+
+@fault("N19", "FD/forces")
 class VectorsMutated(Pair):
-    """Normalises the neighbor vectors in place."""
+    """Scales the neighbor vectors in place behind autograd's back, after using them."""
 
     def anchor(self, system: System) -> torch.Tensor:
         block = system.get_neighbor_list(NeighborListOptions(self.cutoff, True, True))

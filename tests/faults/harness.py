@@ -1,0 +1,40 @@
+"""Finds ``mtt-verify``, runs it, and says which models it must accept."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from toy_models import MODELS, OtherUnits
+
+Verdict = Callable[[str], dict[str, Any]]
+SOUND: dict[str, dict[str, Any]] = {
+    **{f"{m} {d}": {"model": m, "dtype": d} for m in MODELS for d in ("float32", "float64")},
+    "embedded with farther pairs": {"model": "embedded", "module_options": {"strict": False}},
+    "pair in other units": {"model": OtherUnits, "length_unit": "nm", "unit": "kJ/mol"},
+    "embedded without golden pack": {"model": "embedded", "golden": False},
+}
+
+
+def find_program() -> Path:
+    """``MTT_VERIFY``, or the program that is installed with the package."""
+    if "MTT_VERIFY" in os.environ:
+        return Path(os.environ["MTT_VERIFY"])
+    from mtt.stages import verify
+
+    return verify.program()
+
+
+def run_verify(program: Path, path: Path, families: list[str]) -> dict[str, Any]:
+    """The report of ``mtt-verify`` on ``path``, with its exit code added."""
+    command = [str(program), str(path), "--json", "-", "--threads", "1"]
+    if families:
+        command += ["--only", ",".join(families)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    try:
+        report = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        raise AssertionError(f"no report: {done.stdout[-500:]}\n{done.stderr[-2000:]}") from None
+    return {**report, "exit code": done.returncode}
