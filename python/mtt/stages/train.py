@@ -63,7 +63,7 @@ def run(
     """Train, or go on with training, and export the best model.
 
     Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good.
-    At the end the checkpoint is written beside ``output``, which itself appears once it is verified.
+    At the end the checkpoint is written beside ``output``, which itself appears once verified.
 
     :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
     :param output: the model file to write, ending in ``.pt``
@@ -283,19 +283,34 @@ class _Observer:
     def __init__(self, work: Run, folder: Path, reporter: Reporter, signals: StopSignals) -> None:
         self.work, self.folder, self.reporter, self.signals = work, folder, reporter, signals
         self.interval = work.problem.hypers.checkpoint_interval
-        self.metrics = MetricsCsv(folder / "metrics.csv", work.state.history)
+        history = [in_order(row) for row in work.state.history]
+        self.metrics = MetricsCsv(folder / "metrics.csv", history)
         self.step = reporter.step
 
     def stop_requested(self) -> bool:
         return self.signals.received is not None
 
     def epoch(self, row: dict[str, float]) -> None:
-        tolerate("the metrics", lambda: self.metrics.write(row), self.reporter)
+        tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
         tolerate("the log", lambda: self.reporter.epoch(row), self.reporter)
         epoch = self.work.state.position.epoch
         if epoch % self.interval == 0 or self.work.finished:
             path = self.folder / f"model_{epoch}.ckpt"
             tolerate("the checkpoint", lambda: self.work.save(path), self.reporter)
+
+
+def in_order(row: dict[str, float]) -> dict[str, float]:
+    """A row of the history as people read it; in a checkpoint its keys are sorted by the alphabet."""
+
+    def place(name: str) -> tuple[int, bool, str]:
+        prefix, _, rest = name.partition("_")
+        return (
+            ("epoch", "step", "learning", "train", "validation").index(prefix),
+            rest != "loss",
+            rest,
+        )
+
+    return {name: row[name] for name in sorted(row, key=place)}
 
 
 def tolerate(what: str, write: Callable[[], None], reporter: Reporter) -> bool:
@@ -339,7 +354,7 @@ def _save_interrupted(work: Run, folder: Path, reporter: Reporter) -> str:
     when = f"after {position.epoch} epochs and {position.step} steps"
     if not tolerate("the checkpoint", lambda: work.save(path), reporter):
         return f"interrupted {when}; the state could not be saved"
-    tolerate("the learning curve", lambda: _learning_curve(work, folder), reporter)
+    # No pictures: whoever sent the signal may not wait long.
     command = command_to_continue(folder, path, work.output)
     return f"interrupted {when}; saved {path}\ngo on with: {command}"
 

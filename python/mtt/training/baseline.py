@@ -2,8 +2,8 @@
 
 With n_it atoms of type t among the n_i of structure i, the composition c solves the least-squares
 problem ``min sum_i (E_i - sum_t n_it c_t)^2`` and, where the data leave it open (one molecule
-only), is the shortest such vector. The scale is the root mean square over the training structures of
-``(E_i - sum_t n_it c_t) / n_i``. A model is trained on the *training units*
+only), is the shortest such vector. The scale is the root mean square over the training structures
+of ``(E_i - sum_t n_it c_t) / n_i``. A model is trained on the *training units*
 
     energy per atom  e_i = (E_i - sum_t n_it c_t) / (n_i scale)
     forces           f_i = F_i / scale

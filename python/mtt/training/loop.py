@@ -92,7 +92,7 @@ def train(state: State, problem: Problem, observer: Observer) -> None:
             table = _validate(state, loss, validation, observer)
             row = _finish_epoch(state, problem, loss, table)
             observer.epoch(row)
-            if observer.stop_requested() and state.position.epoch < problem.hypers.num_epochs:
+            if observer.stop_requested():
                 raise Interrupted
 
 
