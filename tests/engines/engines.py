@@ -31,9 +31,13 @@ def run_ase(path: Path, systems: list[ase.Atoms]) -> list[Answer]:
         atoms = atoms.copy()
         atoms.calc = calculator
         virial = None
+        with warnings.catch_warnings():
+            # The calculator divides by the volume, also where there is none.
+            warnings.filterwarnings("ignore", message="invalid value encountered")
+            energy, forces = atoms.get_potential_energy(), atoms.get_forces()
         if atoms.pbc.all():
             virial = -atoms.get_volume() * atoms.get_stress(voigt=False)
-        answers.append(Answer(atoms.get_potential_energy(), atoms.get_forces(), virial))
+        answers.append(Answer(energy, forces, virial))
     return answers
 
 
@@ -77,11 +81,11 @@ def run_torch_sim(path: Path, systems: list[ase.Atoms]) -> list[Answer]:
         results = model(state)
     counts = np.cumsum([len(atoms) for atoms in systems])[:-1]
     forces = np.split(results["forces"].numpy(), counts)
+    # Unlike the others, torch-sim leaves the antisymmetric part of models that break rotations.
+    stresses = 0.5 * (results["stress"] + results["stress"].mT).detach().numpy()
     return [
-        Answer(float(results["energy"][k]), forces[k], -atoms.get_volume() * stress)
-        for k, (atoms, stress) in enumerate(
-            zip(systems, results["stress"].detach().numpy(), strict=True)
-        )
+        Answer(float(results["energy"][k]), forces[k], -atoms.get_volume() * stresses[k])
+        for k, atoms in enumerate(systems)
     ]
 
 

@@ -11,6 +11,9 @@ import pytest
 import torch
 from toy_models import MODELS, Example, examples, reference
 
+from mtt.data.structure import Structure
+from mtt.stages import evaluate, predict
+
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 TOLERANCE = 1e-10
 SYSTEMS = examples()
@@ -20,11 +23,20 @@ def atoms_of(example: Example) -> ase.Atoms:
     return ase.Atoms(example.types, example.positions, cell=example.cell, pbc=example.pbc)
 
 
-def truth(model: str, example: Example) -> engines.Answer:
+def truth(model: str, example: Example, checkpoint: Path) -> engines.Answer:
     """Energy, forces and virial of the eager model that never went through metatomic."""
+    if model == "pet":
+        return truth_of_pet(checkpoint, example)
     values = reference(MODELS[model](dtype=torch.float64), example)
     forces, virial = values["forces"].numpy(), values["virial"].numpy()
     return engines.Answer(values["energy"].item(), forces, virial)
+
+
+def truth_of_pet(checkpoint: Path, example: Example) -> engines.Answer:
+    structure = Structure(example.types, example.positions, example.cell, example.pbc)
+    (prediction,) = predict.open_model(checkpoint, "cpu").predict([structure], "energy")
+    virial = None if prediction.stress is None else -structure.volume * prediction.stress
+    return engines.Answer(prediction.energy, prediction.forces, virial)
 
 
 def assert_same(found: engines.Answer, expected: engines.Answer, name: str) -> None:
@@ -38,25 +50,25 @@ def assert_same(found: engines.Answer, expected: engines.Answer, name: str) -> N
         assert np.abs(found.virial - expected.virial).max() <= TOLERANCE * size, name
 
 
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", [*MODELS, "pet"])
 @pytest.mark.parametrize("engine", ["ase", "ipi", "torch_sim"])
 def test_engine_gives_the_energy_forces_and_virial_of_the_model(
-    engine: str, model: str, exported: Callable[[str], Path]
+    engine: str, model: str, exported: Callable[[str], Path], pet_checkpoint: Path
 ) -> None:
     chosen = [s for s in SYSTEMS if engine != "torch_sim" or s.pbc.all()]
     run = getattr(engines, f"run_{engine}")
     answers = run(exported(model), [atoms_of(s) for s in chosen])
     assert len(answers) == len(chosen) >= 3
     for system, answer in zip(chosen, answers, strict=True):
-        assert_same(answer, truth(model, system), f"{engine}, {model}, {system.name}")
+        assert_same(
+            answer, truth(model, system, pet_checkpoint), f"{engine}, {model}, {system.name}"
+        )
 
 
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", [*MODELS, "pet"])
 def test_mtt_eval_writes_what_the_engines_compute(
     model: str, exported: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from mtt.stages import evaluate
-
     systems = [atoms_of(s) for s in SYSTEMS]
     for atoms in systems:
         atoms.info["energy"] = -1.0

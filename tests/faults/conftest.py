@@ -15,8 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".torch.jit", category=DeprecationWarning)
     from corpus import load_corpus
-    from harness import SOUND, find_program, run_verify
-    from toy_models import export_toy
+    from harness import SOUND, export_sound, find_program, run_verify
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +41,7 @@ def verdict(
     for name in needed:
         path = folder / f"{name.replace(' ', '-')}.pt"
         if name in SOUND:
-            export_toy(path, **SOUND[name])
+            export_sound(name, path)
             families = []
         else:
             corpus[name].build(path)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toy_models import MODELS, OtherUnits
+from small_pet import checkpoint_of_pet, export_pet
+from toy_models import MODELS, OtherUnits, export_toy
 
 Verdict = Callable[[str], dict[str, Any]]
 SOUND: dict[str, dict[str, Any]] = {
@@ -15,7 +16,19 @@ SOUND: dict[str, dict[str, Any]] = {
     "embedded with farther pairs": {"model": "embedded", "module_options": {"strict": False}},
     "pair in other units": {"model": OtherUnits, "length_unit": "nm", "unit": "kJ/mol"},
     "embedded without golden pack": {"model": "embedded", "golden": False},
+    "PET float32": {"precision": 32},
+    "PET float64": {"precision": 64},
 }
+
+
+def export_sound(name: str, path: Path) -> None:
+    """Write the model of that name in ``SOUND``."""
+    if name.startswith("PET"):
+        folder = path.with_suffix("")
+        folder.mkdir()
+        export_pet(checkpoint_of_pet(folder, **SOUND[name]), path)
+    else:
+        export_toy(path, **SOUND[name])
 
 
 def find_program() -> Path:
