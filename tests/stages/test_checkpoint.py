@@ -16,7 +16,8 @@ from small_runs import make_options
 
 from mtt import __version__
 from mtt.errors import UserError
-from mtt.stages import checkpoint, train as stage
+from mtt.stages import checkpoint
+from mtt.stages import train as stage
 from mtt.training import loop
 
 COPY = "\n  hint: copy it again, or use another checkpoint of the run"

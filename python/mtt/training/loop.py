@@ -147,7 +147,7 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
         start=position.batch,
     )
     for batch in prepared:
-        seed_step(problem.seed, position.step)
+        seed_step(problem, position.step)
         errors = loss.errors(core, batch, training=True)
         total = loss(errors, batch)
         optimizer.zero_grad(set_to_none=True)
@@ -164,9 +164,13 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
             raise Interrupted
 
 
-def seed_step(seed: int, step: int) -> None:
+def seed_step(problem: Problem, step: int) -> None:
     """Seed torch for one step, in case an architecture draws numbers in it (dropout)."""
-    torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step) % 2**63)
+    seed = (problem.seed * 0x9E3779B97F4A7C15 + step) % 2**63
+    # torch.manual_seed takes a millisecond, for devices that are not there.
+    torch.default_generator.manual_seed(seed)
+    if problem.device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 class ValidationBatches:
