@@ -16,9 +16,9 @@ from small_runs import make_options
 
 from mtt import __version__
 from mtt.errors import UserError
-from mtt.stages import checkpoint
-from mtt.stages import train as stage
+from mtt.stages import checkpoint, checkpoint_file
 from mtt.training import loop
+from mtt.training.prepare import prepare
 
 COPY = "\n  hint: copy it again, or use another checkpoint of the run"
 GIVE = "\n  hint: give a .ckpt file that 'mtt train' wrote"
@@ -28,7 +28,7 @@ GIVE = "\n  hint: give a .ckpt file that 'mtt train' wrote"
 def small(tmp_path_factory):
     """Header and tensors of a trained run, without the entries that writing adds."""
     folder = tmp_path_factory.mktemp("small")
-    run = stage.prepare(make_options(folder), None, folder / "model.pt", lambda text: None)
+    run = prepare(make_options(folder), None, folder / "model.pt", lambda text: None)
 
     class Silent:
         def stop_requested(self):
@@ -115,6 +115,36 @@ def test_what_the_header_says(small, path):
 
 def test_same_content_same_bytes(small, path):
     assert checkpoint.to_bytes(*small) == path.read_bytes()
+
+
+def test_the_history_takes_little_room_and_comes_back(small, tmp_path):
+    header, tensors = small
+    rows = [{"epoch": 1, "train_loss": 0.1}, {"epoch": 2, "validation_loss": 1 / 3}, {}]
+    path = tmp_path / "history.ckpt"
+    checkpoint.write(path, {**header, "history": rows}, tensors)
+    assert checkpoint.read(path)[0]["history"] == checkpoint.read_header(path)["history"] == rows
+    many = [dict.fromkeys(header["history"][0], 0.1)] * 100
+    checkpoint.write(path, {**header, "history": many}, tensors)
+    before = path.stat().st_size
+    checkpoint.write(path, {**header, "history": 2 * many}, tensors)
+    assert path.stat().st_size - before < 100 * len(many[0]) * 6
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {},
+        {"columns": ["epoch"], "rows": 1},
+        {"columns": [1], "rows": []},
+        {"columns": ["epoch"], "rows": [[1, 2]]},
+        {"columns": ["epoch"], "rows": [1]},
+    ],
+)
+def test_histories_that_are_wrong(path, history):
+    rewrite(path, header={**stored_header(path), "history": history})
+    assert message(checkpoint.read_header, path) == (
+        f"the checkpoint is damaged: its header lacks a proper 'history'\n  where: {path}{COPY}"
+    )
 
 
 def test_tensors_that_share_memory(small, tmp_path):
@@ -344,7 +374,7 @@ def test_headers_that_parsers_trip_over(path, text):
     assert found.startswith("the checkpoint is damaged: its header is not the JSON")
 
 
-@pytest.mark.parametrize("key", list(checkpoint._REQUIRED))
+@pytest.mark.parametrize("key", list(checkpoint_file._REQUIRED))
 def test_every_entry_of_the_header_is_needed(path, key):
     header = stored_header(path)
     rewrite(path, header={name: value for name, value in header.items() if name != key})

@@ -21,6 +21,8 @@ from mtt.report.metrics import read_rows
 from mtt.stages import checkpoint
 from mtt.stages import train as stage
 from mtt.stages.golden import structure_from_tensors
+from mtt.training.data import read_run_data
+from mtt.training.prepare import choose_device
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +118,7 @@ def test_output_elsewhere(folder, no_pictures, exports):
 def test_check_structures_come_from_the_training_set(folder, no_pictures):
     stage.run(make_options(folder, {"num_epochs": 1}))
     header, tensors = checkpoint.read(Path("model.ckpt"))
-    structures = stage.read_run_data(make_options(folder)).train
+    structures = read_run_data(make_options(folder)).train
     positions = [structure.positions.tolist() for structure in structures]
     for index in range(4):
         found = structure_from_tensors(f"check/{index}", tensors)
@@ -504,10 +506,10 @@ def test_a_given_baseline_is_in_the_checkpoint(folder, no_pictures):
 
 
 def test_devices():
-    assert stage.choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert "float64" in message(stage.choose_device, "mps")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert "float64" in message(choose_device, "mps")
     if not torch.cuda.is_available():
-        assert message(stage.choose_device, "cuda:1") == (
+        assert message(choose_device, "cuda:1") == (
             "the device 'cuda:1' was asked for, but torch sees no CUDA device here\n"
             "  hint: use device: auto or device: cpu"
         )

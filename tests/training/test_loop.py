@@ -9,9 +9,10 @@ from small_runs import make_options
 
 from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError
-from mtt.stages import train as stage
 from mtt.training import loop
 from mtt.training.loop import Interrupted, epoch_order, epoch_rotations
+from mtt.training.optimizer import make_optimizer
+from mtt.training.prepare import prepare as prepare_run
 
 
 class Silent:
@@ -36,7 +37,7 @@ def options(tmp_path):
 
 
 def prepare(options, tmp_path):
-    return stage.prepare(options, None, tmp_path / "model.pt", lambda text: None)
+    return prepare_run(options, None, tmp_path / "model.pt", lambda text: None)
 
 
 def tensors_after(run, observer=None):
@@ -156,7 +157,7 @@ def test_a_model_with_dropout_resumes_bitwise(options, tmp_path):
     def with_dropout():
         run = prepare(options, tmp_path)
         run.state.model.core = Dropping(run.state.model.core)
-        run.state.optimizer = stage.make_optimizer(run.state.model.parameters(), run.problem.hypers)
+        run.state.optimizer = make_optimizer(run.state.model.parameters(), run.problem.hypers)
         return run
 
     expected = tensors_after(with_dropout())

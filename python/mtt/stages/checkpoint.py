@@ -1,65 +1,27 @@
 """Checkpoints: one safetensors file, with everything but tensors as canonical JSON in its header.
 
-Layout: 8 bytes with the length of the header (little endian), the header (JSON: dtype, shape and
-place of every tensor, and under ``__metadata__`` the text ``mtt``), the bytes of the tensors.
-Nothing is ever unpickled; the header is read, within limits, without torch.
+Nothing is ever unpickled; :mod:`mtt.stages.checkpoint_file` has the layout and its checks.
 """
 
 import hashlib
 import importlib.metadata
 import json
-import math
 import platform
-import struct
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .. import __version__
 from ..architectures import registry
 from ..errors import UserError
 from ..files import write_atomic
+from .checkpoint_file import FORMAT_VERSION, Header, damaged, pack_history, parse, unreadable
 
 if TYPE_CHECKING:
     import torch
 
     from ..architectures.potential import Potential
 
-FORMAT_VERSION: Final = 1
-MAX_HEADER_BYTES: Final = 100 * 2**20
-Header = dict[str, Any]
 
-_DTYPE_BYTES: Final = {
-    "BOOL": 1,
-    "U8": 1,
-    "I8": 1,
-    "I16": 2,
-    "I32": 4,
-    "I64": 8,
-    "F16": 2,
-    "BF16": 2,
-    "F32": 4,
-    "F64": 8,
-}
-_REQUIRED: Final[dict[str, type | tuple[type, ...]]] = {
-    "format_version": int,
-    "architecture": dict,
-    "atomic_types": list,
-    "length_unit": str,
-    "targets": dict,
-    "options": dict,
-    "options_hash": str,
-    "precision": int,
-    "split": dict,
-    "data_hash": dict,
-    "position": dict,
-    "num_steps": int,
-    "history": list,
-    "best": dict,
-    "packages": dict,
-    "image_digest": (str, type(None)),
-    "content_hash": str,
-}
 _PACKAGES: Final = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "numpy", "ase")
 
 
@@ -103,7 +65,8 @@ def to_bytes(header: Header, tensors: "dict[str, torch.Tensor]") -> bytes:
     separate = {
         name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
     }
-    return safetensors.torch.save(separate, metadata={"mtt": canonical_json(header)})
+    packed = {**header, "history": pack_history(header["history"])}
+    return safetensors.torch.save(separate, metadata={"mtt": canonical_json(packed)})
 
 
 def write(path: Path, header: Header, tensors: "dict[str, torch.Tensor]") -> None:
@@ -119,12 +82,7 @@ def read_header(path: Path) -> Header:
 
     :raises UserError: if the file is missing, something else, damaged, or of a newer format
     """
-    try:
-        with path.open("rb") as file:
-            header, _ = _parse(path, file)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return header
+    return parse(path)
 
 
 def read(path: Path) -> "tuple[Header, dict[str, torch.Tensor]]":
@@ -141,11 +99,11 @@ def read(path: Path) -> "tuple[Header, dict[str, torch.Tensor]]":
     try:
         tensors = safetensors.torch.load(path.read_bytes())
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except SafetensorError as error:
-        raise _damaged(path, f"its tensors cannot be read: {error}") from error
+        raise damaged(path, f"its tensors cannot be read: {error}") from error
     if content_hash(header, tensors) != header["content_hash"]:
-        raise _damaged(path, "its content does not fit its content hash")
+        raise damaged(path, "its content does not fit its content hash")
     return header, tensors
 
 
@@ -241,183 +199,3 @@ def _bytes_of(tensor: "torch.Tensor") -> bytes:
 
     flat = tensor.reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-
-
-def _parse(path: Path, file: BinaryIO) -> tuple[Header, int]:
-    """Header of an open file, after checking that its tensors fill the rest of it exactly."""
-    size = path.stat().st_size
-    start = file.read(8)
-    _refuse_other_formats(path, start)
-    if len(start) < 8:
-        raise _not_a_checkpoint(path, "it is empty" if size == 0 else f"it has {size} bytes only")
-    (length,) = struct.unpack("<Q", start)
-    first = file.read(1)
-    if length < 2 or length > MAX_HEADER_BYTES or first not in (b"{", b""):
-        raise _not_a_checkpoint(path, "its first bytes are not those of one")
-    if 8 + length > size:
-        raise _truncated(path, 8 + length - size)
-    table = _json_object(path, first + file.read(length - 1))
-    metadata = table.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("mtt"), str):
-        raise _not_a_checkpoint(path, "it is a safetensors file of another program")
-    _check_tensors(path, table, size - 8 - length)
-    header = _json_object(path, metadata["mtt"])
-    _check_header(path, header)
-    return header, size
-
-
-def _refuse_other_formats(path: Path, start: bytes) -> None:
-    if start.startswith(b"PK\x03\x04"):
-        names = _names_in_zip(path)
-        if any("/code/" in name for name in names):
-            raise UserError(
-                "this is an exported model (.pt), not a checkpoint",
-                where=str(path),
-                hint="give the model.ckpt that it was exported from",
-            )
-        if any(name.endswith("data.pkl") for name in names):
-            raise _pickled(path)
-        raise _not_a_checkpoint(path, "it is a zip archive")
-    if len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5:
-        raise _pickled(path)
-
-
-def _names_in_zip(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return []
-
-
-def _json_object(path: Path, text: bytes | str) -> dict[str, Any]:
-    try:
-        found = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-    # Deep nesting ends in a RecursionError, very long integers in a ValueError.
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"its header is not the JSON that it should be: {error}") from error
-    if not isinstance(found, dict):
-        raise _damaged(path, "its header is not a JSON object")
-    return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
-
-
-def _check_tensors(path: Path, table: dict[str, Any], available: int) -> None:
-    """Tensors must have known types and lie one behind the other without gaps or overlaps."""
-    places: list[tuple[int, int]] = []
-    for name, entry in table.items():
-        described = _extent(entry)
-        if described is None:
-            raise _damaged(path, f"its header describes the tensor '{name}' wrongly")
-        places.append(described)
-    end = 0
-    for begin, stop in sorted(places):
-        if begin != end:
-            raise _damaged(path, "its tensors overlap or have gaps between them")
-        end = stop
-    if end > available:
-        raise _truncated(path, end - available)
-    if end < available:
-        raise _damaged(path, f"there are {available - end} bytes behind its last tensor")
-
-
-def _extent(entry: Any) -> tuple[int, int] | None:
-    """First and last offset of a tensor, or None if its description makes no sense."""
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        return None
-    shape, offsets = entry["shape"], entry["data_offsets"]
-    if not isinstance(entry["dtype"], str) or entry["dtype"] not in _DTYPE_BYTES:
-        return None
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 16:
-        return None
-    if offsets[1] - offsets[0] != math.prod(shape) * _DTYPE_BYTES[entry["dtype"]]:
-        return None
-    return offsets[0], offsets[1]
-
-
-def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
-
-
-def _check_header(path: Path, header: Header) -> None:
-    version = header.get("format_version")
-    if type(version) is int and version > FORMAT_VERSION:
-        packages = header.get("packages")
-        writer = packages.get("mtt") if isinstance(packages, dict) else None
-        raise UserError(
-            f"the checkpoint has format version {version}, and this mtt ({__version__}) reads "
-            f"versions up to {FORMAT_VERSION}",
-            where=str(path),
-            hint=f"update mtt; the checkpoint was written by mtt {writer or 'of a later version'}",
-        )
-    for key, kind in _REQUIRED.items():
-        if key not in header or not isinstance(header[key], kind):
-            raise _damaged(path, f"its header lacks a proper '{key}'")
-    architecture = header["architecture"]
-    if not isinstance(architecture.get("name"), str) or not _naturals(
-        [architecture.get("version")]
-    ):
-        raise _damaged(path, "its header lacks a proper 'architecture'")
-    if not _naturals([header["position"].get(key) for key in ("epoch", "step", "batch")]):
-        raise _damaged(path, "its header lacks a proper 'position'")
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    if isinstance(error, FileNotFoundError):
-        return UserError("there is no such checkpoint", where=str(path))
-    return UserError(f"the checkpoint cannot be read: {error.strerror}", where=str(path))
-
-
-def _not_a_checkpoint(path: Path, why: str) -> UserError:
-    return UserError(
-        f"this is not a checkpoint of mtt: {why}",
-        where=str(path),
-        hint="give a .ckpt file that 'mtt train' wrote",
-    )
-
-
-def _pickled(path: Path) -> UserError:
-    return UserError(
-        "this is a pickled checkpoint of another program; it is not loaded, because loading a "
-        "pickle runs whatever code is in it",
-        where=str(path),
-        hint="train anew from the data, or export it with the program that wrote it",
-    )
-
-
-def _truncated(path: Path, missing: int) -> UserError:
-    return UserError(
-        f"the checkpoint is truncated: {missing} bytes are missing at its end",
-        where=str(path),
-        hint="copy it again, or use another checkpoint of the run",
-    )
-
-
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(
-        f"the checkpoint is damaged: {why}",
-        where=str(path),
-        hint="copy it again, or use another checkpoint of the run",
-    )

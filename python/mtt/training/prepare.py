@@ -1,0 +1,224 @@
+"""From options and data, or from a checkpoint, to all that the loop needs. Writes nothing."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..architectures import registry
+from ..architectures.potential import Potential
+from ..data.dataset import Dataset, types_of
+from ..data.random import generator
+from ..data.structure import Structure
+from ..errors import UserError
+from ..options import Options, options_hash
+from ..stages import checkpoint as checkpoints
+from .baseline import Baseline, fit_baseline, in_training_units
+from .data import RunData, check_structures, read_run_data
+from .loop import Problem
+from .optimizer import make_optimizer
+from .resume import check_options
+from .state import State
+
+
+@dataclass
+class Run:
+    """One call of the stage: what is trained, on what, and what every checkpoint says about it."""
+
+    options: Options
+    data: RunData
+    problem: Problem
+    state: State
+    header: dict[str, Any]
+    check_tensors: dict[str, torch.Tensor]
+    output: Path
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint of the present state; raises UserError if that fails."""
+        header, tensors = self.state.to_checkpoint()
+        checkpoints.write(path, {**self.header, **header}, {**tensors, **self.check_tensors})
+
+    @property
+    def finished(self) -> bool:
+        return self.state.position.epoch >= self.problem.hypers.num_epochs
+
+
+def prepare(
+    options: Options,
+    source: Path | None,
+    output: Path,
+    say: Callable[[str], None],
+) -> Run:
+    """Read the data, and build the model and the state or take them from a checkpoint."""
+    device = choose_device(options.device)
+    header, tensors = (None, {}) if source is None else checkpoints.read(source)
+    if header is not None and source is not None:
+        position = header["position"]
+        say(f"going on from {source}: epoch {position['epoch']}, step {position['step']}")
+        schedule = check_options(header, options, source)
+        if schedule is not None:
+            say(schedule)
+    data = read_run_data(options, header)
+    target = next(iter(options.training_set[0].targets))
+    atomic_types = types_of(data.train)
+    if header is None:
+        potential = _new_potential(options, data, target, atomic_types, say)
+    else:
+        potential = checkpoints.build_potential(header)
+        for name in ("composition", "scale"):
+            potential.get_buffer(name).copy_(tensors[f"model/{name}"])
+    problem = _problem(options, data, target, potential, device)
+    potential.to(device)
+    optimizer = make_optimizer(potential.parameters(), problem.hypers)
+    state = State(potential, optimizer)
+    state.train_sums = state.train_sums.to(device)
+    if header is not None:
+        try:
+            state.from_checkpoint(header, tensors)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"the checkpoint does not fit its architecture: {error}", where=str(source)
+            ) from error
+    weights = sum(parameter.numel() for parameter in potential.parameters())
+    say(
+        f"{options.architecture.name} with {weights} weights in {options.base_precision} bits on "
+        f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
+    )
+    return Run(
+        options,
+        data,
+        problem,
+        state,
+        _fixed_header(options, data, target, atomic_types, problem),
+        _check_tensors(data.train),
+        output,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is cuda where there is one, otherwise the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"the device '{name}' was asked for, but torch sees no CUDA device here",
+            hint="use device: auto or device: cpu",
+        )
+    if name == "mps":
+        raise UserError(
+            "the device 'mps' cannot be used: it has no float64, which energies are summed in",
+            hint="use device: cpu",
+        )
+    return torch.device(name)
+
+
+def _new_potential(
+    options: Options,
+    data: RunData,
+    target: str,
+    atomic_types: list[int],
+    say: Callable[[str], None],
+) -> Potential:
+    """A model with weights from the seed of the run, and the fitted baseline."""
+    hypers = options.architecture.training
+    unknown = [name for name in hypers.atomic_baseline if name != target]
+    if unknown:
+        raise UserError(
+            f"there is a baseline for '{unknown[0]}', but the target is called '{target}'",
+            where="architecture.training.atomic_baseline",
+            hint=f"name the baseline '{target}'",
+        )
+    baseline = fit_baseline(
+        data.train,
+        target,
+        atomic_types,
+        hypers.atomic_baseline.get(target),
+        hypers.scale_targets,
+    )
+    architecture = registry.get(options.architecture.name)
+    first = options.training_set[0]
+    unit = first.targets[target].unit
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator(options.seed, "weights").bit_generator.random_raw()) >> 1)
+        core = architecture.build_core(options.architecture.model, atomic_types)
+    potential = Potential(core, atomic_types, target, unit, first.systems.length_unit)
+    potential.set_precision(checkpoints.precision_dtype(options.base_precision))
+    potential.get_buffer("composition").copy_(torch.from_numpy(baseline.composition))
+    potential.get_buffer("scale").fill_(baseline.scale)
+    energies = zip(atomic_types, baseline.composition, strict=True)
+    listed = ", ".join(f"{kind}: {energy:.6g}" for kind, energy in energies)
+    say(f"baseline in {unit} per atom: {listed}; scale {baseline.scale:.6g} {unit}")
+    return potential
+
+
+def _problem(
+    options: Options, data: RunData, target: str, potential: Potential, device: torch.device
+) -> Problem:
+    """Neighbor lists and targets in training units, made once."""
+    composition, scale = potential.get_buffer("composition"), potential.get_buffer("scale")
+    baseline = Baseline(composition.cpu().numpy(), float(scale))
+
+    def dataset(structures: Sequence[Structure]) -> Dataset:
+        types = potential.atomic_types
+        converted = in_training_units(structures, target, types, baseline)
+        return Dataset(converted, types, potential.cutoff, target)
+
+    return Problem(
+        train=dataset(data.train),
+        validation=dataset(data.validation),
+        hypers=options.architecture.training,
+        seed=options.seed,
+        dtype=checkpoints.precision_dtype(options.base_precision),
+        device=device,
+    )
+
+
+def _fixed_header(
+    options: Options,
+    data: RunData,
+    target: str,
+    atomic_types: list[int],
+    problem: Problem,
+) -> dict[str, Any]:
+    """What a checkpoint says that does not change while training."""
+    architecture = registry.get(options.architecture.name)
+    first = options.training_set[0]
+    return {
+        "architecture": {
+            "name": architecture.name,
+            "version": architecture.version,
+            "hypers": options.architecture.model.model_dump(mode="json"),
+        },
+        "atomic_types": atomic_types,
+        "length_unit": first.systems.length_unit,
+        "targets": {
+            target: {
+                "quantity": "energy",
+                "unit": first.targets[target].unit,
+                "forces": problem.train.has_forces,
+                "stress": problem.train.has_stress,
+                "description": first.targets[target].description,
+            }
+        },
+        "options": options.to_dict(),
+        "options_hash": options_hash(options),
+        "precision": options.base_precision,
+        "split": data.split,
+        "data_hash": data.data_hash,
+        "data_size": data.sizes,
+        "num_steps": problem.num_steps,
+        "packages": checkpoints.package_versions(),
+        "image_digest": os.environ.get("MTT_IMAGE_DIGEST"),
+    }
+
+
+def _check_tensors(train_set: Sequence[Structure]) -> dict[str, torch.Tensor]:
+    from ..stages.golden import structure_tensors
+
+    tensors: dict[str, torch.Tensor] = {}
+    for index, structure in enumerate(check_structures(train_set)):
+        tensors |= structure_tensors(f"check/{index}", structure)
+    return tensors
