@@ -13,7 +13,8 @@ STAMPS := $(VENV)/stamps
 QUICKSTART := quickstart
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-CXX_SOURCES := $(shell find csrc -type f 2>/dev/null) CMakeLists.txt pyproject.toml
+CXX_TESTS := $(shell find csrc/tests -type f)
+CXX_SOURCES := $(filter-out $(CXX_TESTS),$(shell find csrc -type f)) CMakeLists.txt pyproject.toml
 EXAMPLE := $(addprefix docs/examples/ethanol/,ethanol.xyz options.yaml eval.yaml)
 
 .PHONY: setup quickstart test lint ctest pytest clean
@@ -40,7 +41,14 @@ $(STAMPS)/locked: requirements/locked.txt $(STAMPS)/torch-$(TORCH)
 # Editable: Python files are used where they are, so only C++ sources make this run again.
 # The compiled parts link the libtorch of this environment, hence no build isolation.
 $(STAMPS)/mtt: $(STAMPS)/locked $(CXX_SOURCES)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-deps --no-build-isolation --editable .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-deps --no-build-isolation \
+	  --config-settings=cmake.define.MTT_BUILD_TESTS=OFF --editable .
+	@touch $@
+
+# The C++ tests are built in the same folder, from the same objects, by those who run them.
+$(STAMPS)/mtt-tests: $(STAMPS)/mtt $(CXX_TESTS)
+	$(BIN)/cmake -DMTT_BUILD_TESTS=ON build > /dev/null
+	$(BIN)/cmake --build build --target mtt-tests
 	@touch $@
 
 # One thread: so small a model gains nothing from more, and two threads that wait for each other on a
@@ -61,8 +69,8 @@ lint: $(STAMPS)/mtt
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-ctest: $(STAMPS)/mtt
-	$(BIN)/ctest --test-dir build --output-on-failure
+ctest: $(STAMPS)/mtt-tests
+	$(BIN)/ctest --test-dir build/tests --output-on-failure
 
 pytest: $(STAMPS)/mtt
 	$(BIN)/python -m pytest --durations=15
