@@ -324,6 +324,7 @@ Answer TorchModel::evaluate(const Call& call) {
         add_neighbors(call, index, length, prepared.back(), guard);
         systems.push_back(prepared.back().system);
     }
+    torch::rand({1});  // away from the state that any fixed seed gives
     const auto random_before = generator_state();
     const auto result = module_.forward({systems, options_for(call), call.check_consistency}).toGenericDict();
     Answer answer;

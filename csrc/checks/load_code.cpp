@@ -55,7 +55,7 @@ Result extensions_result(const Archive& archive, const std::optional<std::string
 std::vector<Result> run(Context& context) {
     const auto* archive = context.archive();
     if (archive == nullptr || archive->kind() != FileKind::metatomic) {
-        return {skipped("code", "there is no model code to read")};
+        return {skipped("devices in code", "there is no model code to read")};
     }
     return {device_result(*archive), extensions_result(*archive, context.extensions())};
 }

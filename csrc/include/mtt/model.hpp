@@ -87,6 +87,7 @@ struct Answer {
     std::vector<Mat3> virials;
     /// Inputs (for example "positions of system 0") that the call changed.
     std::vector<std::string> changed_inputs;
+    /// The call drew from libtorch's random number generator, or set its seed.
     bool random_numbers_used = false;
 };
 

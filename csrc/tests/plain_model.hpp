@@ -1,0 +1,64 @@
+// A model in plain C++ for tests of the checks: one or two layers of smooth pair functions with exact gradients, and
+// switches that break it in one way each.
+#pragma once
+
+#include <memory>
+
+#include "mtt/context.hpp"
+#include "mtt/model.hpp"
+
+namespace testing {
+
+struct Breakage {
+    bool ignore_selection = false;
+    bool no_row_without_atoms = false;
+    bool sharp_cutoff = false;
+    double force_factor = 1.0;
+    /// Declared range in units of the true one.
+    double range_factor = 1.0;
+    /// Added to the energy from the given call on.
+    int drift_after = -1;
+    bool swap_virial = false;
+    bool order_matters = false;
+};
+
+class PlainModel final : public mtt::Model {
+public:
+    static constexpr double cutoff = 3.0;
+
+    PlainModel(int layers, const Breakage& breakage, bool full = true): layers_(layers), breakage_(breakage) {
+        capabilities_.name = "plain";
+        capabilities_.atomic_types = {1, 6};
+        capabilities_.interaction_range = cutoff * layers * breakage.range_factor;
+        capabilities_.length_unit = "angstrom";
+        capabilities_.energy_unit = "eV";
+        capabilities_.energy_kind = "atom";
+        capabilities_.energy_output = "energy";
+        capabilities_.dtype = "float64";
+        capabilities_.devices = {"cpu"};
+        requests_ = {{cutoff, full, true}};
+    }
+
+    [[nodiscard]] const mtt::Capabilities& capabilities() const override { return capabilities_; }
+    [[nodiscard]] const std::vector<mtt::NeighborRequest>& requests() const override { return requests_; }
+    mtt::Answer evaluate(const mtt::Call& call) override;
+
+private:
+    struct Rows;
+    void evaluate_system(const mtt::Call& call, size_t index, mtt::Answer& answer);
+
+    int layers_;
+    Breakage breakage_;
+    mtt::Capabilities capabilities_;
+    std::vector<mtt::NeighborRequest> requests_;
+    int calls_ = 0;
+};
+
+/// A context around such a model, without a file.
+inline mtt::Context plain_context(int layers, const Breakage& breakage = {}) {
+    return mtt::Context(
+        [layers, breakage] { return std::make_unique<PlainModel>(layers, breakage); }, nullptr
+    );
+}
+
+}  // namespace testing

@@ -1,0 +1,119 @@
+// The checks themselves, run on a model in plain C++: no alarm on the sound one, the right alarm on each broken one.
+#include <algorithm>
+#include <set>
+
+#include "mtt/check.hpp"
+#include "plain_model.hpp"
+#include "testing.hpp"
+
+using namespace mtt;
+using testing::Breakage;
+using testing::plain_context;
+
+namespace {
+
+/// "FAMILY/name" of the results that failed.
+std::set<std::string> failures(int layers, const Breakage& breakage) {
+    std::set<std::string> out;
+    auto context = plain_context(layers, breakage);
+    for (const auto& check : catalogue()) {
+        // "engine units" needs a model that converts units, which metatomic's wrapper does.
+        if (check.name == "requests") {
+            continue;
+        }
+        for (const auto& result : check.run(context)) {
+            CHECK(std::find(check.results.begin(), check.results.end(), result.name) != check.results.end());
+            if (result.status == Status::fail) {
+                CHECK(!result.message.empty());
+                out.insert(check.family + "/" + result.name);
+            }
+        }
+    }
+    return out;
+}
+
+bool fails(const Breakage& breakage, const std::string& name, int layers = 1) {
+    return failures(layers, breakage).count(name) == 1;
+}
+
+}  // namespace
+
+TEST("the catalogue is complete and in order") {
+    std::set<std::string> found;
+    std::set<std::string> names;
+    for (const auto& check : catalogue()) {
+        found.insert(check.family);
+        CHECK(!check.description.empty() && !check.tolerance.empty() && !check.results.empty());
+        for (const auto& result : check.results) {
+            CHECK(names.insert(check.family + "/" + result).second);
+        }
+    }
+    CHECK(found == std::set<std::string>(families().begin(), families().end()));
+    CHECK(catalogue().front().family == "LOAD");
+}
+
+TEST("sound models raise no alarm") {
+    for (const int layers : {1, 2}) {
+        CHECK(failures(layers, {}) == std::set<std::string>{});
+    }
+}
+
+TEST("forces too large by 1e-5 fail FD") {
+    Breakage breakage;
+    breakage.force_factor = 1.00001;
+    CHECK(failures(1, breakage) == (std::set<std::string>{"FD/forces", "FD/virial"}));
+}
+
+TEST("exchanged virial elements fail FD") {
+    Breakage breakage;
+    breakage.swap_virial = true;
+    CHECK(fails(breakage, "FD/virial"));
+    CHECK(!fails(breakage, "FD/forces"));
+}
+
+TEST("a range that is too small fails DD") {
+    Breakage breakage;
+    breakage.range_factor = 0.5;
+    CHECK(fails(breakage, "DD/receptive field", 2));
+    CHECK(fails(breakage, "DD/energy", 2));
+    CHECK(fails(breakage, "DD/forces", 2));
+    breakage.range_factor = 0.99;
+    CHECK(fails(breakage, "DD/receptive field", 2));
+}
+
+TEST("a range that is longer than needed is no fault") {
+    Breakage breakage;
+    breakage.range_factor = 1.3;
+    CHECK(failures(2, breakage).empty());
+}
+
+TEST("an ignored selection fails SCHEMA and DD") {
+    Breakage breakage;
+    breakage.ignore_selection = true;
+    CHECK(fails(breakage, "SCHEMA/selected atoms"));
+    CHECK(fails(breakage, "SCHEMA/rank without atoms"));
+    CHECK(fails(breakage, "DD/energy"));
+}
+
+TEST("no row for a rank without atoms fails SCHEMA and DD") {
+    Breakage breakage;
+    breakage.no_row_without_atoms = true;
+    CHECK(fails(breakage, "SCHEMA/rank without atoms"));
+    CHECK(fails(breakage, "DD/empty selection"));
+}
+
+TEST("a drift of 1e-6 eV after two calls fails NTH") {
+    Breakage breakage;
+    breakage.drift_after = 2;
+    CHECK(fails(breakage, "NTH/repeated calls"));
+    CHECK(fails(breakage, "NTH/varying systems"));
+}
+
+TEST("a sharp cutoff fails GEO, dependence on the order of atoms fails SYM") {
+    Breakage sharp;
+    sharp.sharp_cutoff = true;
+    CHECK(fails(sharp, "GEO/smoothness"));
+    Breakage order;
+    order.order_matters = true;
+    CHECK(fails(order, "SYM/permutation"));
+}

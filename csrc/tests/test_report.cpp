@@ -1,0 +1,83 @@
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "mtt/report.hpp"
+#include "testing.hpp"
+
+using namespace mtt;
+using nlohmann::json;
+
+namespace {
+
+Report example() {
+    Report report;
+    report.program_version = "1.2.3";
+    report.path = "folder/model.pt";
+    report.sha256 = "abc";
+    report.bytes = 12;
+    report.model = Capabilities{};
+    report.model->name = "m";
+    report.model->interaction_range = std::numeric_limits<double>::infinity();
+    Result result = passed("energy");
+    result.measured = 0.5;
+    result.tolerance = 2.0;
+    result.unit = "eV";
+    report.entries.push_back({"PARITY", result});
+    report.entries.push_back({"DD", skipped("forces", "because")});
+    return report;
+}
+
+}  // namespace
+
+TEST("JSON holds what the schema promises") {
+    const auto out = json::parse(to_json(example()));
+    CHECK(out["schema"] == 1);
+    CHECK(out["program"]["name"] == "mtt-verify");
+    CHECK(out["file"]["sha256"] == "abc");
+    CHECK(out["model"]["interaction_range"].is_null());
+    CHECK(out["checks"][0]["margin"] == 4.0);
+    CHECK(out["checks"][0]["status"] == "pass");
+    CHECK(out["checks"][1]["measured"].is_null());
+    CHECK(out["checks"][1]["message"] == "because");
+    CHECK(out["verdict"] == "pass");
+}
+
+TEST("one failure fails the verdict, and skipping everything is no pass") {
+    auto report = example();
+    report.entries.push_back({"FD", failed("virial", "wrong")});
+    CHECK(!report.passed());
+    CHECK(json::parse(to_json(report))["verdict"] == "fail");
+    Report nothing;
+    nothing.entries.push_back({"DD", skipped("forces", "because")});
+    CHECK(!nothing.passed());
+    CHECK(!Report{}.passed());
+}
+
+TEST("NaN and broken text do not break the JSON") {
+    auto report = example();
+    report.entries[0].result.measured = std::nan("");
+    report.entries[0].result.message = "bytes \xff\xfe that are no text";
+    report.model.reset();
+    const auto out = json::parse(to_json(report));
+    CHECK(out["checks"][0]["measured"].is_null());
+    CHECK(out["checks"][0]["margin"].is_null());
+    CHECK(out["model"].is_null());
+}
+
+TEST("the table fits into 100 columns and says every reason") {
+    auto report = example();
+    report.path = std::string(300, 'x');
+    report.entries.push_back({"FD", failed("virial", std::string(250, 'w') + " and " + std::string(180, 'y'))});
+    std::ostringstream out;
+    print(report, out);
+    std::istringstream lines(out.str());
+    for (std::string line; std::getline(lines, line);) {
+        CHECK(line.size() <= 100);
+    }
+    CHECK(out.str().find("because") != std::string::npos);
+    CHECK(out.str().find("do not use this file") != std::string::npos);
+    CHECK(out.str().find("1 passed, 1 failed, 1 skipped") != std::string::npos);
+}
