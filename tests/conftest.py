@@ -1,10 +1,14 @@
 """Fixtures that need the real thing: a file system that is full."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Models in tests are small: a second thread only waits for the first, and for other programs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
