@@ -1,127 +1,281 @@
-"""The Python side of verification: it spawns the program, reads its report, and survives its death."""
+"""Running ``mtt-verify`` from Python: what each way of ending means, and a real run if it is there."""
 
-import importlib.metadata
 import json
+import os
+import signal
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from small_pet import checkpoint_of_pet
-from toy_models import export_toy
 
 from mtt.errors import UserError, VerificationFailed
-from mtt.stages import verify
+from mtt.stages import verify as stage
 
-REBUILD = (
-    "\n  hint: install the versions named first, or build again: "
-    "pip install --no-build-isolation --no-deps --force-reinstall . in the source folder"
-)
+BUILT = {"torch": "2.13.0", "metatensor-torch": "0.10.8", "metatomic-torch": "0.1.19"}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return export_toy(tmp_path_factory.mktemp("toy") / "toy.pt", "pair")
+def check(name: str = "energy", status: str = "pass", **changes: Any) -> dict[str, Any]:
+    """One entry of a report."""
+    return {
+        "family": "PARITY",
+        "name": name,
+        "status": status,
+        "measured": 0.5,
+        "tolerance": 1.0,
+        "unit": "eV",
+        "margin": 2.0,
+        "message": "largest difference: energy of water",
+        "systems": ["water"],
+        "seconds": 0.25,
+        **changes,
+    }
 
 
-def program_that(path: Path, script: str) -> str:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return str(path)
+def report(*checks: dict[str, Any]) -> dict[str, Any]:
+    """A report with these entries."""
+    failed = any(c["status"] == "fail" for c in checks)
+    return {
+        "schema": 1,
+        "file": {"path": "hidden/.model.pt"},
+        "checks": list(checks),
+        "verdict": "fail" if failed else "pass",
+        "seconds": 1.5,
+    }
 
 
-def test_report_of_a_sound_model(model, tmp_path, capsys):
-    report = verify.run(model, only=["LOAD", "PARITY"], json_path=tmp_path / "report.json")
-    assert report["verdict"] == "pass"
-    assert {check["family"] for check in report["checks"]} == {"LOAD", "PARITY"}
-    assert json.loads((tmp_path / "report.json").read_text()) == report
-    shown = capsys.readouterr().out
-    assert "pass: an MD engine can use it" in shown
-    assert max(len(line) for line in shown.splitlines()) <= 100
-    keys = {"family", "name", "status", "measured", "tolerance", "unit", "margin", "message"}
-    for check in report["checks"]:
-        assert set(check) == keys | {"systems", "seconds"}
-    assert len(report["file"]["sha256"]) == 64
-    assert report["program"]["torch"].startswith("2.13")
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``program(script)`` puts a shell script in the place of ``mtt-verify``."""
+    path = tmp_path / "mtt-verify"
+
+    def write(script: str) -> Path:
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("MTT_VERIFY", str(path))
+        return path
+
+    return write
 
 
-def test_json_on_standard_output_is_only_json(model, capsys):
-    verify.run(model, only=["LOAD"], json_path=Path("-"))
+def answer(program: Any, tmp_path: Path, content: dict[str, Any]) -> None:
+    """Makes the program print this report and end as the real one would."""
+    (tmp_path / "answer.json").write_text(json.dumps(content))
+    code = 0 if content["verdict"] == "pass" else 3
+    program(f"cat {tmp_path / 'answer.json'}; exit {code}")
+
+
+def test_passed_report_is_returned_shown_and_written(
+    program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(program, tmp_path, report(check()))
+    written = tmp_path / "report.json"
+    got = stage.run(Path("x.pt"), json_path=written, display="model.pt")
+    assert got["verdict"] == "pass"
+    assert json.loads(written.read_text()) == got
+    out = capsys.readouterr().out
+    assert "model.pt" in out and "PARITY" in out and "an MD engine can use it" in out
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+
+
+def test_report_as_json_on_the_terminal_is_nothing_but_json(
+    program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(program, tmp_path, report(check()))
+    stage.run(Path("x.pt"), json_path=Path("-"))
     assert json.loads(capsys.readouterr().out)["verdict"] == "pass"
 
 
-def test_a_checkpoint_is_not_a_model(tmp_path, capsys):
-    ckpt = checkpoint_of_pet(tmp_path)
-    with pytest.raises(VerificationFailed) as caught:
-        verify.run(ckpt)
-    assert str(caught.value).startswith(f"{ckpt} failed 1 check: LOAD/")
-    assert "do not use this file" in capsys.readouterr().out
+def test_failed_checks_are_listed(program: Any, tmp_path: Path) -> None:
+    bad = check("forces", "fail", message="forces are wrong")
+    answer(program, tmp_path, report(check(), bad, check("virial", "skip", measured=None)))
+    with pytest.raises(VerificationFailed) as failure:
+        stage.run(Path("x.pt"), display="model.pt")
+    assert str(failure.value) == "model.pt failed 1 check: PARITY/forces"
+    assert failure.value.exit_code == 3
 
 
-def test_unknown_family(model):
-    with pytest.raises(UserError) as caught:
-        verify.run(model, only=["LOAD", "FDD"])
-    assert str(caught.value) == (
-        "there is no family of checks called 'FDD'\n"
-        "  hint: choose among LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM"
+def test_arguments_reach_the_program(program: Any, tmp_path: Path) -> None:
+    program(f'echo "$@" > {tmp_path / "arguments"}; exit 3')
+    stage.verify(Path("m.pt"), only=["LOAD", "FD"], skip=["DD"], extensions=Path("ext"))
+    assert (tmp_path / "arguments").read_text().split() == [
+        *["m.pt", "--json", "-", "--quiet", "--progress", "--threads", "1"],
+        *["--only", "LOAD,FD", "--skip", "DD", "--extensions", "ext"],
+    ]
+
+
+def test_crash_is_a_failed_check_that_names_signal_and_place(program: Any) -> None:
+    program('echo "progress: LOAD/archive" >&2; echo "progress: FD/derivatives" >&2; kill -SEGV $$')
+    seen: list[str] = []
+    got = stage.verify(Path("m.pt"), on_check=seen.append)
+    assert seen == ["LOAD/archive", "FD/derivatives"]
+    assert got["verdict"] == "fail"
+    (entry,) = got["checks"]
+    assert (entry["family"], entry["name"], entry["status"]) == ("FD", "derivatives", "fail")
+    assert entry["message"] == (
+        "the process died of SIGSEGV while it ran the model, as an MD engine would"
+    )
+    with pytest.raises(VerificationFailed, match=r"m\.pt failed 1 check: FD/derivatives"):
+        stage.run(Path("m.pt"))
+
+
+@pytest.mark.parametrize("script", ["echo '{'; exit 0", "exit 3", "echo bad >&2; exit 1"])
+def test_program_that_ends_without_a_report_is_a_failure(program: Any, script: str) -> None:
+    program(script)
+    (entry,) = stage.verify(Path("m.pt"))["checks"]
+    assert entry["status"] == "fail"
+    assert "no report" in entry["message"]
+
+
+def test_mistakes_in_the_request_are_user_errors(program: Any) -> None:
+    program("echo \"mtt-verify: can not open 'm.pt'\" >&2; exit 2")
+    with pytest.raises(UserError) as error:
+        stage.verify(Path("m.pt"))
+    assert str(error.value) == (
+        "mtt-verify could not start: can not open 'm.pt'\n"
+        "  where: m.pt\n"
+        "  hint: run 'mtt-verify --help' for its arguments"
+    )
+    with pytest.raises(UserError, match="no family of checks called 'PARTY'"):
+        stage.verify(Path("m.pt"), only=["PARTY"])
+
+
+def test_missing_library_says_how_to_build_again(program: Any) -> None:
+    program("echo 'mtt-verify: error while loading shared libraries: libtorch.so' >&2; exit 127")
+    with pytest.raises(UserError) as error:
+        stage.verify(Path("m.pt"))
+    assert "libtorch.so" in str(error.value)
+    assert "pip install --no-build-isolation" in str(error.value)
+
+
+def test_interrupting_ends_the_program(program: Any, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program(f'echo $$ > {pid}; echo "progress: LOAD/archive" >&2; exec sleep 60')
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage.verify(Path("m.pt"), on_check=interrupt)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_much_output_does_not_block(program: Any, tmp_path: Path) -> None:
+    answer(program, tmp_path, report(*[check(f"check {k}") for k in range(2000)]))
+    timer = threading.Timer(60, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        assert len(stage.verify(Path("m.pt"))["checks"]) == 2000
+    finally:
+        timer.cancel()
+
+
+def test_search_path_of_the_shell_is_not_handed_on(
+    program: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere/else")
+    program(f'echo "[$LD_LIBRARY_PATH]" > {tmp_path / "path"}; exit 3')
+    stage.verify(Path("m.pt"))
+    assert (tmp_path / "path").read_text() == "[]\n"
+
+
+def test_versions_that_do_not_fit_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"torch": "2.12.1+cpu", "metatensor-torch": "0.10.9", "metatomic-torch": "0.2.0"}
+    monkeypatch.setattr(stage.importlib.metadata, "version", installed.__getitem__)
+    with pytest.raises(UserError) as error:
+        stage.check_versions(BUILT)
+    assert str(error.value) == (
+        "the compiled parts of mtt were built against torch 2.13.0, but 2.12.1+cpu is installed;"
+        " metatomic-torch 0.1.19, but 0.2.0 is installed\n"
+        "  hint: install the versions named first, or build again: pip install"
+        " --no-build-isolation --no-deps --force-reinstall . in the source folder"
     )
 
 
-def test_families_are_those_of_the_program():
-    listed = subprocess.run(
-        [verify.program(), "--list"], capture_output=True, text=True, check=True
+def test_versions_that_fit_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"torch": "2.13.4+cu130", "metatensor-torch": "0.10.9", "metatomic-torch": "0.1.20"}
+    monkeypatch.setattr(stage.importlib.metadata, "version", installed.__getitem__)
+    stage.check_versions(BUILT)
+
+
+def test_package_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise stage.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(stage.importlib.metadata, "version", missing)
+    with pytest.raises(UserError, match=r"torch 2\.13\.0 is not installed any more"):
+        stage.check_versions(BUILT)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys, mtt.stages.verify; print([m for m in ('torch', 'numpy') if m in sys.modules])"
     )
-    found = {line.split("/")[0] for line in listed.stdout.splitlines() if "/" in line.split(" ")[0]}
-    assert found == set(verify._FAMILIES)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
-def test_a_crash_of_the_model_is_a_verdict(model, tmp_path, monkeypatch, capsys):
-    script = "echo 'mtt-verify: running' >&2; kill -SEGV $$"
-    monkeypatch.setenv("MTT_VERIFY", program_that(tmp_path / "program", script))
-    report = verify.verify(model)
-    assert report["verdict"] == "fail"
-    assert report["checks"][0]["message"] == (
-        "the process died of SIGSEGV while it ran the model, as an MD engine would: running"
-    )
-    with pytest.raises(VerificationFailed, match="failed 1 check: LOAD/survives"):
-        verify.run(model)
+@pytest.fixture(scope="module")
+def real_program() -> Path:
+    try:
+        return stage.program()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
-def test_a_program_without_its_libraries(model, tmp_path, monkeypatch):
-    script = "echo 'mtt-verify: error while loading shared libraries: libtorch.so' >&2; exit 127"
-    monkeypatch.setenv("MTT_VERIFY", program_that(tmp_path / "program", script))
-    with pytest.raises(UserError) as caught:
-        verify.verify(model)
-    assert str(caught.value) == (
-        "mtt-verify could not start: error while loading shared libraries: libtorch.so" + REBUILD
-    )
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from toy_models import export_toy
+
+    path: Path = export_toy(tmp_path_factory.mktemp("model") / "pair.pt", "pair")
+    return path
 
 
-def test_clashing_versions_are_named():
-    installed = importlib.metadata.version("torch")
-    built = {
-        name: importlib.metadata.version(name) for name in ("metatensor-torch", "metatomic-torch")
-    }
-    verify.check_versions({**built, "torch": "2.13.99"})
-    with pytest.raises(UserError) as caught:
-        verify.check_versions({**built, "torch": "2.12.0"})
-    assert str(caught.value) == (
-        f"the compiled parts of mtt were built against torch 2.12.0, but {installed} is installed"
-        + REBUILD
-    )
+def test_sound_model_passes(real_program: Path, model: Path) -> None:
+    got = stage.verify(model, only=["LOAD", "SCHEMA", "PARITY"])
+    assert got["verdict"] == "pass"
+    assert got["golden_pack"] is True
+    assert got["model"]["dtype"] == "float64"
+    assert {c["family"] for c in got["checks"]} == {"LOAD", "SCHEMA", "PARITY"}
+    assert all(c["message"] for c in got["checks"] if c["status"] != "pass")
 
 
-def test_the_program_links_no_python():
-    linked = subprocess.run(["ldd", verify.program()], capture_output=True, text=True, check=True)
-    assert "libtorch_cpu.so" in linked.stdout
-    assert "not found" not in linked.stdout
-    assert "libpython" not in linked.stdout
+def test_quick_families_take_seconds(real_program: Path, model: Path) -> None:
+    start = time.perf_counter()
+    stage.verify(model, only=["LOAD", "SCHEMA", "PARITY"])
+    assert time.perf_counter() - start < 20  # about two on an idle machine
 
 
-def test_module_and_program_agree(model):
-    """The pybind11 module runs the same checks in this process."""
-    from mtt import _core
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [
+        (b"", "not a TorchScript archive"),
+        (b"\x80\x02}q\x00.", "pickled training checkpoint"),
+        (b"PK\x03\x04 and then nothing", "whose end is missing"),
+    ],
+)
+def test_other_files_are_told_apart(
+    real_program: Path, tmp_path: Path, content: bytes, phrase: str
+) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    got = stage.verify(path)
+    failed = [c for c in got["checks"] if c["status"] == "fail"]
+    assert [(c["family"], c["name"]) for c in failed] == [("LOAD", "file")]
+    assert phrase in failed[0]["message"]
+    assert got["model"] is None
 
-    report = json.loads(_core.verify(str(model), only=["PARITY"]))
-    other = verify.verify(model, only=["PARITY"])
-    names = [(check["name"], check["status"]) for check in other["checks"]]
-    assert [(check["name"], check["status"]) for check in report["checks"]] == names
+
+def test_program_holds_no_python(real_program: Path) -> None:
+    libraries = subprocess.run(["ldd", real_program], capture_output=True, text=True, check=True)
+    assert "libpython" not in libraries.stdout
+    assert "not found" not in libraries.stdout
+    needed = subprocess.run(
+        [real_program, "--list"], capture_output=True, text=True, check=True
+    ).stdout
+    for family in ("LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM"):
+        assert f"{family}/" in needed

@@ -1,11 +1,40 @@
 """The report of ``mtt-verify`` for people: a table that fits a screen, and the failures in words."""
 
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 _STYLE = {"pass": "green", "fail": "bold red", "skip": "yellow"}
+
+
+class Progress:
+    """A line on standard error that names the running check, on terminals only."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._status: Status | None = console.status("verifying") if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, check: str) -> None:
+        """Name the check that has started."""
+        if self._status is not None:
+            self._status.update(f"verifying: {check}")
 
 
 def print_report(report: dict[str, Any], shown: str, console: Console | None = None) -> None:

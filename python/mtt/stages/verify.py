@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ..errors import UserError, VerificationFailed
 Report = dict[str, Any]
 
 PROGRAM = "MTT_VERIFY"
+_PROGRESS = "progress: "
 _FAMILIES = ("LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM")
 # Patch releases of torch keep their interface; those of metatensor and metatomic add to it.
 _CLASHES = {"torch": 2, "metatensor-torch": 2, "metatomic-torch": 2}
@@ -41,7 +44,8 @@ def run(
     """
     from ..report import verification as text
 
-    report = verify(path, only, skip, extensions)
+    with text.Progress() as progress:
+        report = verify(path, only, skip, extensions, progress.show)
     shown = display or str(path)
     if json_path == Path("-"):
         print(json.dumps(report, indent=2))
@@ -61,10 +65,14 @@ def verify(
     only: Sequence[str] | None = None,
     skip: Sequence[str] | None = None,
     extensions: Path | None = None,
+    on_check: Callable[[str], None] | None = None,
 ) -> Report:
     """The report of ``mtt-verify``; its layout is in docs/pipeline/verify.md.
 
     A program that dies, because the model crashed it, is a report with one failed check.
+
+    :param on_check: called with ``FAMILY/name`` when a check starts
+    :raises UserError: the program cannot run, or a family does not exist
     """
     for family in [*(only or []), *(skip or [])]:
         if family not in _FAMILIES:
@@ -73,31 +81,27 @@ def verify(
                 hint=f"choose among {', '.join(_FAMILIES)}",
             )
     # One thread, as an MPI rank has: check systems are small, and the sums repeat to the bit.
-    command = [str(program()), str(path), "--json", "-", "--quiet", "--threads", "1"]
+    command = [str(program()), str(path), "--json", "-", "--quiet", "--progress", "--threads", "1"]
     for flag, families in (("--only", only), ("--skip", skip)):
         if families:
             command += [flag, ",".join(families)]
     if extensions is not None:
         command += ["--extensions", str(extensions)]
-    result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, env=_environment(), check=False
-    )
-    if result.returncode in (0, 3):
+    result = _spawn(command, on_check)
+    if result.code in (0, 3):
         try:
-            report: Report = json.loads(result.stdout)
+            report: Report = json.loads(result.output)
             return report
         except ValueError:
             return _crashed(path, result)
-    if result.returncode == 2:
+    if result.code == 2:
         raise UserError(
-            f"mtt-verify could not start: {_last_line(result.stderr)}",
+            f"mtt-verify could not start: {result.reason}",
             where=str(path),
             hint="run 'mtt-verify --help' for its arguments",
         )
-    if result.returncode == 127 and b"shared libraries" in result.stderr:
-        raise UserError(
-            f"mtt-verify could not start: {_last_line(result.stderr)}", hint=_rebuild_hint()
-        )
+    if result.code == 127 and "shared libraries" in result.reason:
+        raise UserError(f"mtt-verify could not start: {result.reason}", hint=_rebuild_hint())
     return _crashed(path, result)
 
 
@@ -182,35 +186,79 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
 
 
-def _crashed(path: Path, result: "subprocess.CompletedProcess[bytes]") -> Report:
-    code = result.returncode
+@dataclass(frozen=True)
+class _Ended:
+    """A process that has ended: what it wrote, and the last check that it had begun."""
+
+    code: int
+    output: str
+    messages: list[str]
+    last_check: str
+
+    @property
+    def reason(self) -> str:
+        """The first of its messages, which is the one about the cause."""
+        return self.messages[0].removeprefix("mtt-verify: ") if self.messages else ""
+
+
+def _spawn(command: list[str], on_check: Callable[[str], None] | None) -> _Ended:
+    last_check, messages = "", []
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith(_PROGRESS):
+                    last_check = line.removeprefix(_PROGRESS).strip()
+                    if on_check is not None:
+                        on_check(last_check)
+                elif line.strip():
+                    messages.append(line.strip())
+        except BaseException:
+            process.kill()  # Ctrl-C and SIGTERM must not leave the program running
+            raise
+        process.wait()
+        output.seek(0)
+        return _Ended(process.returncode, output.read(), messages, last_check)
+
+
+def _crashed(path: Path, result: _Ended) -> Report:
+    code = result.code
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         what = f"the process died of {name} while it ran the model, as an MD engine would"
     else:
         what = f"the program ended with exit code {code} and no report"
-    detail = _last_line(result.stderr)
+    family, _, check_name = result.last_check.partition("/")
     check: dict[str, Any] = {
-        "family": "LOAD",
-        "name": "survives",
+        "family": family or "LOAD",
+        "name": check_name or "start",
         "status": "fail",
         "measured": None,
         "tolerance": None,
         "unit": "",
         "margin": None,
-        "message": f"{what}: {detail}" if detail else what,
+        "message": f"{what}: {result.reason}" if result.reason else what,
         "systems": [],
         "seconds": 0.0,
     }
     return {
         "schema": 1,
+        "program": {"name": "mtt-verify"},
         "file": {"path": str(path)},
+        "model": None,
+        "golden_pack": False,
         "checks": [check],
         "verdict": "fail",
         "seconds": 0.0,
     }
-
-
-def _last_line(output: bytes) -> str:
-    lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("mtt-verify: ") if lines else ""
