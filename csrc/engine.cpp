@@ -92,13 +92,14 @@ struct Prepared {
 
 class TorchModel final : public Model {
 public:
-    TorchModel(const std::string& path, const std::optional<std::string>& extensions);
+    TorchModel(std::string path, std::optional<std::string> extensions);
 
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
     [[nodiscard]] const std::vector<NeighborRequest>& requests() const override { return requests_; }
     Answer evaluate(const Call& call) override;
     std::vector<std::string> modules_in_training_mode() override;
     std::vector<std::string> warnings() override { return collector().messages(); }
+    std::unique_ptr<Model> widened() override;
 
 private:
     void read_capabilities();
@@ -109,6 +110,8 @@ private:
         const torch::Tensor& values, const std::vector<Prepared>& prepared, bool strain, Answer& answer
     );
 
+    std::string path_;
+    std::optional<std::string> extensions_;
     metatensor_torch::Module module_;
     metatomic_torch::ModelCapabilities declared_;
     std::vector<metatomic_torch::NeighborListOptions> lists_;
@@ -118,8 +121,10 @@ private:
     torch::Device device_ = torch::kCPU;
 };
 
-TorchModel::TorchModel(const std::string& path, const std::optional<std::string>& extensions):
-    module_(metatomic_torch::load_atomistic_model(path, extensions)) {
+TorchModel::TorchModel(std::string path, std::optional<std::string> extensions):
+    path_(std::move(path)),
+    extensions_(std::move(extensions)),
+    module_(metatomic_torch::load_atomistic_model(path_, extensions_)) {
     read_capabilities();
     device_ = metatomic_torch::pick_device(declared_->supported_devices, "cpu");
     module_.to(device_);
@@ -174,6 +179,28 @@ std::vector<std::string> TorchModel::modules_in_training_mode() {
         }
     }
     return out;
+}
+
+std::unique_ptr<Model> TorchModel::widened() {
+    if (dtype_ != torch::kFloat32) {
+        return nullptr;
+    }
+    auto wide = std::make_unique<TorchModel>(path_, extensions_);
+    // Module::to would turn integers into floating-point numbers as well.
+    const auto widen = [](torch::Tensor tensor) {
+        if (tensor.scalar_type() == torch::kFloat32) {
+            tensor.set_data(tensor.to(torch::kFloat64));
+        }
+    };
+    for (const auto& parameter : wide->module_.parameters()) {
+        widen(parameter);
+    }
+    for (const auto& buffer : wide->module_.buffers()) {
+        widen(buffer);
+    }
+    wide->dtype_ = torch::kFloat64;
+    wide->capabilities_.dtype = "float64";
+    return wide;
 }
 
 Prepared TorchModel::prepare(const Call& call, size_t index, double length, InputGuard& guard) const {

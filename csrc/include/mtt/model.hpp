@@ -101,6 +101,9 @@ public:
     /// Facts about the loaded code that only the implementation knows; empty means nothing is wrong.
     virtual std::vector<std::string> modules_in_training_mode() { return {}; }
     virtual std::vector<std::string> warnings() { return {}; }
+    /// A float32 model with all its numbers widened to float64, which shows errors that rounding hides. Null if it is
+    /// no float32 model or its code does not run in float64.
+    virtual std::unique_ptr<Model> widened() { return nullptr; }
 };
 
 /// Energy, per-atom energies, forces and virial of one system.
