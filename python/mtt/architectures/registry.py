@@ -19,7 +19,6 @@ from mtt.errors import UserError
 
 if TYPE_CHECKING:
     from mtt.architectures.graph import Core
-
     from mtt.options.base import OptionsModel
     from mtt.options.training import TrainingHypers
 

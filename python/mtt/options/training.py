@@ -90,7 +90,7 @@ class LossOptions(OptionsModel):
     forces: NonNegativeFloat = 1.0
     """Weight of the forces."""
     stress: NonNegativeFloat = 1.0
-    """Weight of the stress (or virial)."""
+    """Weight of the stress (or virial), which enters as the strain derivative per atom, an energy."""
 
 
 class TrainingHypers(OptionsModel):

@@ -136,10 +136,15 @@ def build_potential(header: Header) -> "Potential":
     import torch
 
     from ..architectures.potential import Potential
-    from ..options import Options
 
     architecture = check_architecture(header)
-    hypers = Options.from_dict(header["options"]).architecture.model
+    # Not from the options: those may be of a version that this mtt no longer reads.
+    try:
+        hypers = architecture.ModelHypers.model_validate(header["architecture"]["hypers"])
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"the checkpoint's model hypers are not those of {architecture.name}: {error}"
+        ) from error
     ((target, described),) = header["targets"].items()
     with torch.random.fork_rng(devices=[]):
         core = architecture.build_core(hypers, header["atomic_types"])
