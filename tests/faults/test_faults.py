@@ -13,8 +13,12 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit:DeprecationWarning", "ignore:output 'energy' has an empty unit"
 )
 CORPUS = load_corpus()
-# Reported for information: models like PET are not exactly invariant, so no number is wrong.
-WITHOUT_FAULT = {"SYM/rotation"}
+WITHOUT_FAULT = {
+    # Reported for information: models like PET are not exactly invariant, so no number is wrong.
+    "SYM/rotation",
+    # Fails only together with LOAD/model, after which the program does not get that far.
+    "SCHEMA/devices",
+}
 # A strict list holds no pairs beyond the cutoff; without a golden pack there is nothing to equal.
 MAY_SKIP = {
     "embedded with farther pairs": set(),
