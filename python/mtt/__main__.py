@@ -21,16 +21,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = parse(given)
             options.run(options)
-        finally:  # also after the help, where argparse exits
-            sys.stdout.flush()
+        except BaseException:  # also after the help, where argparse exits
+            _flush_quietly()
+            raise
+        sys.stdout.flush()
     except MttError as error:
         return _fail(error.report(), error.exit_code)
     except KeyboardInterrupt as error:
         text, code = interrupted(error)
         return _fail(text, code)
     except BrokenPipeError:
-        # whoever read our output has seen enough; Python must not complain at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return EXIT_OK
     except Exception as error:  # noqa: BLE001 - any other exception is a bug to be logged
         translated = operating_system(error) or library(error)
@@ -43,6 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(text: str, code: int) -> int:
     print(text, file=sys.stderr)
     return code
+
+
+def _flush_quietly() -> None:
+    """Output that cannot be written must not replace the error that the program ends with."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence()
+
+
+def _silence() -> None:
+    """Whoever read our output has seen enough; Python must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

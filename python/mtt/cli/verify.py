@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mtt.cli.arguments import check_input, check_output
+from mtt.report.files import check_keeps
 
 HELP = "check that an MD engine can use a model file"
 DESCRIPTION = """\
@@ -47,6 +48,7 @@ def run(arguments: Namespace) -> None:
     """Check the files, then verify."""
     check_input(arguments.model, "model file")
     if arguments.json not in (None, Path("-")):
+        check_keeps([arguments.model], arguments.json)
         check_output(arguments.json)
 
     from mtt.stages import verify

@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,6 +51,17 @@ def check_writable(path: Path) -> None:
         raise unwritable(path, error) from error
     os.close(handle)
     Path(name).unlink()
+
+
+def check_keeps(inputs: Iterable[Path], output: Path) -> None:
+    """Raise UserError if writing ``output`` would replace one of the files that are read."""
+    for path in inputs:
+        if path.exists() and output.exists() and path.samefile(output):
+            raise UserError(
+                f"the output would replace {path}, which is read",
+                where=str(output),
+                hint="give the output another name",
+            )
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .console import SteadyConsole
 from .files import unwritable
 from .metrics import readable, unit_of
 
@@ -39,7 +40,7 @@ class Reporter:
     """
 
     def __init__(self, console: Console | None = None, log_interval: int = 1) -> None:
-        self.console = console if console is not None else Console()
+        self.console = console if console is not None else SteadyConsole()
         self.log_interval = log_interval
         self._log: IO[str] | None = None
         self._early: list[str] = []

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from .console import SteadyConsole
+
 _STYLE = {"pass": "green", "fail": "bold red", "skip": "yellow"}
 
 
@@ -39,7 +41,7 @@ class Progress:
 
 def print_report(report: dict[str, Any], shown: str, console: Console | None = None) -> None:
     """One line per family when all is well; every failed or skipped check with its message."""
-    console = console or Console()
+    console = console or SteadyConsole()
     table = Table(title=f"verification of {shown}", title_justify="left")
     for heading in ("family", "passed", "failed", "skipped", "tightest check", "used", "s"):
         numeric = heading in ("passed", "failed", "skipped", "used", "s")

@@ -14,7 +14,7 @@ from ..data.structure import Structure
 from ..data.units import canonical
 from ..errors import UserError
 from ..options import DatasetOptions, load_eval_options
-from ..report.files import check_writable, replacing
+from ..report.files import check_keeps, check_writable, replacing
 from ..report.plots import parity
 from ..report.predictions import Errors, error_table, errors, parity_panels, write_xyz
 from ..report.progress import Reporter
@@ -48,6 +48,8 @@ def run(
         )
     datasets = load_eval_options(eval_options, list(overrides))
     check_same_units({str(eval_options): datasets})
+    for written_file in (output, output.with_suffix(".json"), output.with_suffix(".png")):
+        check_keeps([model, eval_options, *_files(datasets)], written_file)
     check_writable(output)
     predictor = open_model(model, device)
     target = _target(predictor, datasets[0], model, eval_options)
@@ -112,6 +114,15 @@ def _predict(
             disable=not console.is_terminal,
         )
     )
+
+
+def _files(datasets: list[DatasetOptions]) -> list[Path]:
+    """Every data file that the options name."""
+    files: list[Path | None] = [entry.systems.read_from for entry in datasets]
+    for target in (target for entry in datasets for target in entry.targets.values()):
+        for part in (target, target.forces, target.stress, target.virial):
+            files.append(getattr(part, "read_from", None))
+    return [path for path in files if path is not None]
 
 
 def _names(datasets: list[DatasetOptions]) -> str:

@@ -19,7 +19,7 @@ from .. import __version__
 from ..architectures import registry
 from ..architectures.potential import Potential
 from ..data.structure import Structure
-from ..report.files import replacing
+from ..report.files import check_keeps, replacing
 from . import checkpoint as checkpoints
 from . import golden
 from . import verify as verification
@@ -46,6 +46,7 @@ def run(
     :raises VerificationFailed: a check failed; nothing was written
     """
     output = Path(checkpoint.stem + ".pt") if output is None else output
+    check_keeps([checkpoint, *([metadata] if metadata else [])], output)
     header, tensors = checkpoints.read(checkpoint)
     potential = checkpoints.load_potential(header, tensors, weights)
     content = export_bytes(potential, header, tensors, weights, metadata, verify)

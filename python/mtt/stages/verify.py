@@ -4,6 +4,7 @@ The C++ program runs as its own process with nothing of this one: libraries that
 loaded would hide that a model file needs one it does not bring.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -48,7 +49,8 @@ def run(
         report = verify(path, only, skip, extensions, progress.show)
     shown = display or str(path)
     if json_path == Path("-"):
-        print(json.dumps(report, indent=2))
+        with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not
+            print(json.dumps(report, indent=2))
     else:
         text.print_report(report, shown)
         if json_path is not None:
