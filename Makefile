@@ -12,6 +12,10 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 QUICKSTART := quickstart
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --no-compile
+
+# Bytecode is written for what is imported, at its first import: quicker than compiling it all.
+unexport PYTHONDONTWRITEBYTECODE
 
 CXX_TESTS := $(shell find csrc/tests -type f)
 CXX_SOURCES := $(filter-out $(CXX_TESTS),$(shell find csrc -type f)) CMakeLists.txt pyproject.toml
@@ -31,17 +35,17 @@ $(STAMPS)/venv:
 
 # torch by name: pip takes the build (CPU or CUDA) that this machine is set up for.
 $(STAMPS)/torch-$(TORCH): $(STAMPS)/venv
-	$(PIP) install torch==$(TORCH)
+	$(INSTALL) torch==$(TORCH)
 	@touch $@
 
 $(STAMPS)/locked: requirements/locked.txt $(STAMPS)/torch-$(TORCH)
-	$(PIP) install --no-deps --require-hashes -r requirements/locked.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements/locked.txt
 	@touch $@
 
 # Editable: Python files are used where they are, so only C++ sources make this run again.
 # The compiled parts link the libtorch of this environment, hence no build isolation.
 $(STAMPS)/mtt: $(STAMPS)/locked $(CXX_SOURCES)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-deps --no-build-isolation \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(INSTALL) --no-deps --no-build-isolation \
 	  --config-settings=cmake.define.MTT_BUILD_TESTS=OFF --editable .
 	@touch $@
 
