@@ -286,6 +286,16 @@ def test_a_checkpoint_of_another_model(fails: Fails) -> None:
     )
 
 
+def test_a_verifier_that_is_not_there(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gone/mtt-verify", "data.xyz"):
+        monkeypatch.setenv("MTT_VERIFY", name)
+        assert fails("verify", "model.pt") == (
+            "error: the environment variable MTT_VERIFY does not name a program\n"
+            f"  where: {name}\n"
+            "  hint: unset it to use the mtt-verify that is installed\n"
+        )
+
+
 # ---- outputs ----
 
 

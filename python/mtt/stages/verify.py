@@ -112,8 +112,15 @@ def program() -> Path:
 
     :raises UserError: it was not built, or it was built against other versions
     """
-    if PROGRAM in os.environ:
-        return Path(os.environ[PROGRAM])
+    if os.environ.get(PROGRAM):
+        named = Path(os.environ[PROGRAM])
+        if not (named.is_file() and os.access(named, os.X_OK)):
+            raise UserError(
+                f"the environment variable {PROGRAM} does not name a program",
+                where=str(named),
+                hint="unset it to use the mtt-verify that is installed",
+            )
+        return named
     root = _installed_files()
     found = root / "bin" / "mtt-verify"
     if not found.is_file():
