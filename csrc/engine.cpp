@@ -388,13 +388,18 @@ Answer TorchModel::evaluate(const Call& call) {
 
 }  // namespace
 
-void prepare_torch(int threads) {
-    c10::WarningUtils::set_warning_handler(&collector());
+std::shared_ptr<void> prepare_torch(int threads) {
     if (threads > 0) {
         at::set_num_threads(threads);
     }
     torch::jit::FusionStrategy strategy = {{torch::jit::FusionBehavior::DYNAMIC, 10}};
-    torch::jit::setFusionStrategy(strategy);
+    auto old_strategy = torch::jit::setFusionStrategy(strategy);
+    auto* old_handler = c10::WarningUtils::get_warning_handler();
+    c10::WarningUtils::set_warning_handler(&collector());
+    return {nullptr, [old_strategy, old_handler](void*) mutable {
+        c10::WarningUtils::set_warning_handler(old_handler);
+        torch::jit::setFusionStrategy(old_strategy);
+    }};
 }
 
 std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions) {

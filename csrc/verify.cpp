@@ -67,7 +67,7 @@ Report verify(const VerifyOptions& options) {
     require_known(options.only);
     require_known(options.skip);
     const auto start = Clock::now();
-    prepare_torch(options.threads);
+    const auto session = prepare_torch(options.threads);
     const auto archive = std::make_shared<const Archive>(options.path);
     Context context(
         [&options] { return load_model(options.path, options.extensions); }, archive, options.extensions

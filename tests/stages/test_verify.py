@@ -270,6 +270,26 @@ def test_other_files_are_told_apart(
     assert got["model"] is None
 
 
+def test_python_module_knows_what_the_program_knows(real_program: Path, model: Path) -> None:
+    core = pytest.importorskip("mtt._core")
+    listed = subprocess.run(
+        [real_program, "--list"], capture_output=True, text=True, check=True
+    ).stdout
+    names = [f"{c['family']}/{name}" for c in core.catalogue() for name in c["results"]]
+    assert len(names) > 40
+    assert [line for line in listed.splitlines() if line in names] == names
+    assert {row["name"] for row in core.tolerances()} >= {"repeat", "parity"}
+    assert set(core.build_info()) == {"mtt", "torch", "metatensor_torch", "metatomic_torch"}
+    inside = json.loads(core.verify(str(model), only=["SCHEMA", "PARITY"]))
+    outside = stage.verify(model, only=["SCHEMA", "PARITY"])
+    assert [c["name"] for c in inside["checks"]] == [c["name"] for c in outside["checks"]]
+    assert inside["verdict"] == "pass"
+    with pytest.raises(ValueError, match="there is no family 'PARTY'"):
+        core.verify(str(model), only=["PARTY"])
+    with pytest.raises(RuntimeError, match="can not open"):
+        core.verify("no-such-file.pt")
+
+
 def test_program_holds_no_python(real_program: Path) -> None:
     libraries = subprocess.run(["ldd", real_program], capture_output=True, text=True, check=True)
     assert "libpython" not in libraries.stdout

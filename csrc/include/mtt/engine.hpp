@@ -9,8 +9,9 @@
 
 namespace mtt {
 
-/// Process-wide state, set once: number of threads and LAMMPS' fusion strategy (DYNAMIC, 10).
-void prepare_torch(int threads);
+/// Process-wide state: number of threads (0: as it is) and, until the returned object goes away, LAMMPS' fusion
+/// strategy (DYNAMIC, 10) and silence instead of warnings on the terminal; Model::warnings() has them.
+[[nodiscard]] std::shared_ptr<void> prepare_torch(int threads);
 
 /// load_atomistic_model, then capabilities, pick_output, pick_device, Module::to, requested_neighbor_lists.
 /// The returned model is an instance of its own: nothing is shared with other loads of the same file.
