@@ -49,8 +49,11 @@ def report(*checks: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``program(script)`` puts a shell script in the place of ``mtt-verify``."""
+    """``program(script)`` puts a shell script in the place of ``mtt-verify``; there are model files."""
     path = tmp_path / "mtt-verify"
+    for name in ("m.pt", "x.pt"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04")
+    monkeypatch.chdir(tmp_path)
 
     def write(script: str) -> Path:
         path.write_text(f"#!/bin/sh\n{script}\n")
@@ -141,6 +144,18 @@ def test_mistakes_in_the_request_are_user_errors(program: Any) -> None:
     )
     with pytest.raises(UserError, match="no family of checks called 'PARTY'"):
         stage.verify(Path("m.pt"), only=["PARTY"])
+
+
+def test_checkpoint_is_a_slip_not_a_finding(program: Any, tmp_path: Path) -> None:
+    program("exit 1")
+    (tmp_path / "model.ckpt").write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(UserError) as error:
+        stage.run(Path("model.ckpt"))
+    assert str(error.value) == (
+        "this is a checkpoint, not an exported model\n"
+        "  where: model.ckpt\n"
+        "  hint: export it first: mtt export model.ckpt"
+    )
 
 
 def test_missing_library_says_how_to_build_again(program: Any) -> None:
