@@ -232,6 +232,21 @@ def test_a_model_where_a_checkpoint_is_needed(fails: Fails) -> None:
     assert fails("train", "options.yaml", "-c", "model.pt") == expected
 
 
+def test_a_checkpoint_where_a_model_is_needed(fails: Fails) -> None:
+    assert fails("verify", "model.ckpt") == (
+        "error: this is a checkpoint, not an exported model\n"
+        "  where: model.ckpt\n"
+        "  hint: export it first: mtt export model.ckpt\n"
+    )
+
+
+def test_training_asks_for_the_verifier_first(
+    fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MTT_VERIFY", "nowhere")
+    assert "nowhere" in fails("train", "options.yaml", "-o", "other.pt")
+
+
 def test_a_truncated_checkpoint(fails: Fails) -> None:
     path = Path("model.ckpt")
     path.write_bytes(path.read_bytes()[:-100])

@@ -56,11 +56,9 @@ def print_report(report: dict[str, Any], shown: str, console: Console | None = N
         cells = [family, *(str(count[status] or "") for status in _STYLE), name, used]
         table.add_row(*cells, f"{sum(c['seconds'] for c in checks):.1f}", style=style)
     console.print(table)
-    for check in report["checks"]:
-        if check["status"] != "pass":
-            style = _STYLE[check["status"]]
-            console.print(f"{check['status']} ", style=style, end="")
-            console.print(_sentence(check), markup=False, highlight=False)
+    for status, sentence in _sentences(report["checks"]):
+        console.print(f"{status} ", style=_STYLE[status], end="")
+        console.print(sentence, markup=False, highlight=False)
     verdict = "an MD engine can use it" if report["verdict"] == "pass" else "do not use this file"
     style = _STYLE[report["verdict"]]
     console.print(f"{report['verdict']}: {verdict} ({report['seconds']:.1f} s)", style=style)
@@ -84,6 +82,19 @@ def _tightest(checks: list[dict[str, Any]]) -> tuple[str, str]:
         return "", ""
     ratio, name = max(ratios)
     return name, f"{100 * ratio:.2g} %"
+
+
+def _sentences(checks: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Status and text of all that did not pass; checks skipped for one reason share a line."""
+    sentences = [("fail", _sentence(check)) for check in checks if check["status"] == "fail"]
+    reasons: dict[str, list[str]] = {}
+    for check in checks:
+        if check["status"] == "skip":
+            reasons.setdefault(check["message"], []).append(f"{check['family']}/{check['name']}")
+    for reason, names in reasons.items():
+        shown = names[0] if len(names) == 1 else f"{len(names)} checks"
+        sentences.append(("skip", f"{shown}: {reason}"))
+    return sentences
 
 
 def _sentence(check: dict[str, Any]) -> str:

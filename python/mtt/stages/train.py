@@ -18,6 +18,7 @@ from ..training.prepare import Run, prepare
 from ..training.resume import newest_checkpoint
 from ..training.signals import StopSignals
 from . import checkpoint as checkpoints
+from . import verify
 
 
 def run(
@@ -39,6 +40,7 @@ def run(
         the text says how to go on
     """
     check_writable(output)
+    verify.program()  # a model that cannot be verified would be refused after the last epoch
     hypers = options.architecture.training
     with Reporter(log_interval=hypers.log_interval) as reporter:
         source = None

@@ -40,11 +40,12 @@ def run(
 
     :param json_path: write the report there as JSON as well; ``-`` prints it instead of the table
     :param display: name to show instead of ``path``, which may be a temporary file
-    :raises UserError: the program cannot run, or a family does not exist
+    :raises UserError: the program cannot run, a family does not exist, or the file is a checkpoint
     :raises VerificationFailed: a check failed; the message names all that did
     """
     from ..report import verification as text
 
+    _refuse_checkpoint(path)
     with text.Progress() as progress:
         report = verify(path, only, skip, extensions, progress.show)
     shown = display or str(path)
@@ -152,6 +153,20 @@ def check_versions(built: dict[str, str]) -> None:
         raise UserError(
             "the compiled parts of mtt were built against " + "; ".join(clashes),
             hint=_rebuild_hint(),
+        )
+
+
+def _refuse_checkpoint(path: Path) -> None:
+    """A checkpoint in the place of a model is a slip, not a finding about a model."""
+    if not path.is_file():
+        return  # the program says so
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and not start.startswith(b"PK"):
+        raise UserError(
+            "this is a checkpoint, not an exported model",
+            where=str(path),
+            hint=f"export it first: mtt export {path}",
         )
 
 
