@@ -57,6 +57,9 @@ void PlainModel::evaluate_system(const mtt::Call& call, size_t index, mtt::Answe
             weight(pair) * radial(dot(pair.vector, pair.vector), cutoff, breakage_.sharp_cutoff).value;
     }
     std::vector<double> energies(n, offset);
+    for (const auto& pair : pairs) {
+        energies[size_t(pair.first)] += breakage_.step_at_cutoff;
+    }
     std::vector<double> pull(n, 0.0);  // derivative of the selected energies by the density of an atom
     for (size_t i = 0; i < n; ++i) {
         energies[i] += density[i];

@@ -20,6 +20,8 @@ struct Breakage {
     int drift_after = -1;
     bool swap_virial = false;
     bool order_matters = false;
+    /// Energy of each pair within the cutoff, a step that no derivative shows.
+    double step_at_cutoff = 0.0;
 };
 
 class PlainModel final : public mtt::Model {

@@ -113,6 +113,9 @@ TEST("a sharp cutoff fails GEO, dependence on the order of atoms fails SYM") {
     Breakage sharp;
     sharp.sharp_cutoff = true;
     CHECK(fails(sharp, "GEO/smoothness"));
+    Breakage step;
+    step.step_at_cutoff = 1e-5;
+    CHECK(fails(step, "GEO/smoothness"));
     Breakage order;
     order.order_matters = true;
     CHECK(fails(order, "SYM/permutation"));

@@ -96,6 +96,8 @@ TEST("what is wrong is named") {
     refused([](Pack& p) { p.header["0/forces"]["shape"] = {3, 3}; }, "'0/forces' has the wrong shape");
     refused([](Pack& p) { p.header["0/forces"]["shape"] = {-1, 3}; }, "impossible shape");
     refused([](Pack& p) { p.header["0/types"]["shape"] = {1ULL << 62, 4}; }, "impossible shape");
+    // 1024^7 is 0 in 64 bits.
+    refused([](Pack& p) { p.header["0/types"]["shape"] = std::vector<int>(7, 1024); }, "impossible shape");
     refused([](Pack& p) { p.header["0/energy"]["data_offsets"] = {0, 1ULL << 60}; }, "outside of the record");
     refused([](Pack& p) { p.header["0/energy"]["data_offsets"] = {8, 0}; }, "outside of the record");
     refused([](Pack& p) { p.header["0/energy"]["data_offsets"] = {0, 16}; }, "wrong number of bytes");
