@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <stdexcept>
+#include <tuple>
 
 namespace mtt {
 
@@ -92,29 +94,36 @@ std::vector<Image> images_near(const System& whole, const Box& box, const Brick&
     return out;
 }
 
-/// Pairs of every kept atom with every visible image, as a full list.
+/// All pairs that any visible images show, named by the kept copies of their atoms; a full list.
 PairList pairs_between(const std::vector<Image>& kept, const std::vector<Image>& images,
                        const std::vector<int32_t>& index_of, double cutoff) {
-    PairList out;
-    for (size_t a = 0; a < kept.size(); ++a) {
-        for (const auto& image : images) {
-            const int32_t b = index_of[image.atom];
-            const Vec3 vector = image.position - kept[a].position;
-            if (dot(vector, vector) > cutoff * cutoff) {
-                continue;
-            }
-            Pair pair;
-            pair.first = int32_t(a);
-            pair.second = b;
-            for (int k = 0; k < 3; ++k) {
-                pair.shift[k] = image.shift[k] - kept[size_t(b)].shift[k];
-            }
-            if (size_t(b) == a && pair.shift == std::array<int32_t, 3>{0, 0, 0}) {
-                continue;
-            }
-            pair.vector = vector;
-            out.push_back(pair);
+    using Key = std::tuple<int32_t, int32_t, std::array<int32_t, 3>>;
+    std::map<Key, Pair> found;
+    const auto shift_of = [&](const Image& image) {
+        auto out = image.shift;
+        const auto& home = kept[size_t(index_of[image.atom])].shift;
+        for (int k = 0; k < 3; ++k) {
+            out[k] -= home[k];
         }
+        return out;
+    };
+    for (const auto& first : images) {
+        for (const auto& second : images) {
+            const Vec3 vector = second.position - first.position;
+            if (&first == &second || dot(vector, vector) > cutoff * cutoff) {
+                continue;
+            }
+            Pair pair{index_of[first.atom], index_of[second.atom], shift_of(second), vector};
+            const auto from = shift_of(first);
+            for (int k = 0; k < 3; ++k) {
+                pair.shift[k] -= from[k];
+            }
+            found.emplace(Key{pair.first, pair.second, pair.shift}, pair);
+        }
+    }
+    PairList out;
+    for (const auto& [key, pair] : found) {
+        out.push_back(pair);
     }
     return out;
 }

@@ -1,6 +1,6 @@
 // Domain decomposition as LAMMPS does it: every rank gets its own atoms, then one copy of every other atom that has
-// an image within the interaction range of its brick: the one closest to the middle. In cells that lean by more than
-// half a box length that copy may miss neighbors which another one has; LAMMPS does not run such cells.
+// an image within the interaction range of its brick, the one closest to the middle. Pairs are those of all visible
+// images. LAMMPS looks around the kept copies only and may lose pairs in narrow tilted cells; a model can not help that.
 #pragma once
 
 #include <array>
