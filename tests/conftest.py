@@ -1,6 +1,7 @@
 """Fixtures that need the real thing: a file system that is full."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 # Models in tests are small: a second thread only waits for the first, and for other programs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Shells start background jobs with Ctrl-C ignored, which their children inherit: tests send it for real.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ def verdict(
         value
         for item in request.session.items
         for value in getattr(getattr(item, "callspec", None), "params", {}).values()
+        if isinstance(value, str)
     ]
     needed = [name for name in dict.fromkeys(needed) if name in SOUND or name in corpus]
     pool = ThreadPoolExecutor(max_workers=2)
