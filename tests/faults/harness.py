@@ -1,5 +1,6 @@
 """Finds ``mtt-verify``, runs it, and says which models it must accept."""
 
+import errno
 import json
 import os
 import subprocess
@@ -45,7 +46,13 @@ def run_verify(program: Path, path: Path, families: list[str]) -> dict[str, Any]
     command = [str(program), str(path), "--json", "-", "--threads", "1"]
     if families:
         command += ["--only", ",".join(families)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    except OSError as error:
+        # Seen once in some hundred starts from two threads while a third one compiles.
+        if error.errno != errno.EFAULT:
+            raise
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     try:
         report = json.loads(done.stdout)
     except json.JSONDecodeError:
