@@ -20,7 +20,7 @@ from .baseline import Baseline, fit_baseline, in_training_units
 from .data import RunData, check_structures, read_run_data
 from .loop import Problem
 from .optimizer import make_optimizer
-from .resume import check_options
+from .same_run import check_options
 from .state import State
 
 
