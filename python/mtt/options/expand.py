@@ -48,6 +48,17 @@ def _expand_architecture(root: Node) -> None:
     loss = training.get("loss") if training is not None else None
     if loss is not None and isinstance(loss.value, str):
         loss.value = {"type": loss.replaced(loss.value)}
+    fine_tune = training.get("fine_tune") if training is not None else None
+    if training is not None and fine_tune is not None:
+        training.value["fine_tune"] = _expand_fine_tune(fine_tune)
+
+
+def _expand_fine_tune(node: Node) -> Node:
+    if isinstance(node.value, str):
+        return _path(node)
+    if isinstance(node.value, bool):
+        return node.replaced({} if node.value else None)
+    return node
 
 
 def _expand_dataset(node: Node) -> Node:

@@ -79,8 +79,14 @@ class _File:
         return result
 
     def check_files(self, root: Node) -> None:
-        """Every ``read_from`` must be a file that exists."""
+        """Every ``read_from`` must be a file that exists.
+
+        The base of a fine-tuning is needed only when it begins, so it is looked for then.
+        """
+        later = _fine_tune(root)
         for node in root.walk():
+            if node is later:
+                continue
             for key in ("read_from",) if isinstance(node.value, dict) else ():
                 named = node.get(key)
                 if named is not None and isinstance(named.value, str):
@@ -91,6 +97,13 @@ class _File:
     def raise_problems(self) -> None:
         if self.problems:
             raise OptionsError(self.name, self.lines, self.problems)
+
+
+def _fine_tune(root: Node) -> Node | None:
+    node: Node | None = root
+    for key in ("architecture", "training", "fine_tune"):
+        node = None if node is None else node.get(key)
+    return node
 
 
 def _unusable(path: Path) -> str | None:

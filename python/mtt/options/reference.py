@@ -62,6 +62,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "ArchitectureOptions": "architecture",
         "ModelHypers": f"architecture.model of {architecture}",
         "TrainingHypers": "architecture.training",
+        "FineTuneOptions": "architecture.training.fine_tune",
         "LossOptions": "architecture.training.loss",
         "DatasetOptions": "Dataset",
         "SystemsOptions": "Dataset: systems",
@@ -162,6 +163,7 @@ def _for_editors(schema: Schema, architecture: str) -> Schema:
         _widen(models["ArchitectureOptions"], name, {"type": "null"})
     loss_types = models["LossOptions"]["properties"]["type"]["enum"]
     _widen(models["TrainingHypers"], "loss", {"enum": loss_types})
+    _widen(models["TrainingHypers"], "fine_tune", {"type": ["boolean", "string"]})
     _widen(models["DatasetOptions"], "systems", text)
     targets = models["DatasetOptions"]["properties"]["targets"]
     targets["additionalProperties"] = _any(targets["additionalProperties"], text, {"type": "null"})

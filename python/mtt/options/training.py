@@ -1,6 +1,6 @@
 """Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -11,9 +11,10 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     WithJsonSchema,
+    model_validator,
 )
 
-from mtt.options.base import OptionsModel, invalid
+from mtt.options.base import Conflict, FilePath, OptionsModel, inconsistent, invalid
 
 Baseline = float | dict[int, float]
 
@@ -93,6 +94,20 @@ class LossOptions(OptionsModel):
     """Weight of the stress (or virial), which enters as the strain derivative per atom, an energy."""
 
 
+class FineTuneOptions(OptionsModel):
+    """Begin a new run with the weights of another one, the base. `on` is short for `{}`, a path
+    alone for `{read_from: PATH}`."""
+
+    read_from: FilePath | None = None
+    """Checkpoint of the base; null takes the one that `--continue` names. A run that goes on needs
+    it no more."""
+    weights: Literal["best", "last"] = "best"
+    """Which weights of the base to begin with: those of its best epoch, or the last ones."""
+    baseline: Literal["refit", "keep"] = "refit"
+    """Energies per atom: fitted again to what the base leaves of the new training data (refit), as
+    data of another level of theory need it, or those of the base (keep)."""
+
+
 class TrainingHypers(OptionsModel):
     """How a model is trained; the same for all architectures, which may set other defaults."""
 
@@ -114,13 +129,18 @@ class TrainingHypers(OptionsModel):
     checkpoint_interval: PositiveInt = 100
     """Epochs between checkpoints in the run's folder."""
     scale_targets: bool = True
-    """Train on targets divided by one common scale, fitted to the training set."""
+    """Train on targets divided by one common scale, fitted to the training set; that of the base
+    with fine_tune."""
     atomic_baseline: Baselines = Field(default_factory=dict)
     """Energies per atom to subtract before training, for targets whose baseline is not to be
-    fitted: one number for all atomic types, or a mapping from atomic number to number."""
+    fitted: one number for all atomic types, or a mapping from atomic number to number. Not with
+    fine_tune."""
     num_workers: NonNegativeInt = 0
     """Processes that prepare batches; 0 prepares them in the training process. The result does
     not depend on it."""
+    fine_tune: FineTuneOptions | None = None
+    """Begin with the weights of another run, on other data or with other options, instead of
+    random ones. Model, target, units and scale are those of the base."""
     rotational_augmentation: bool = True
     """Rotate every structure at random each time it is trained on."""
     best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "rmse_prod"
@@ -128,3 +148,14 @@ class TrainingHypers(OptionsModel):
     MAEs of all quantities, or the loss."""
     loss: LossOptions = LossOptions()
     """The loss; a name alone, as in `loss: huber`, is short for `{type: huber}`."""
+
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> Self:
+        if self.fine_tune is not None and self.atomic_baseline:
+            message = (
+                "cannot be given with fine_tune: the energies per atom are those of the base, or "
+                "fitted to what it leaves (fine_tune.baseline)"
+            )
+            involved = (("atomic_baseline",), ("fine_tune",))
+            raise inconsistent([Conflict(("atomic_baseline",), message, involved)])
+        return self
