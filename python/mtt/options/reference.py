@@ -42,6 +42,7 @@ Editors that know JSON schemas complete and check options files with this first 
 # yaml-language-server: $schema=PATH/options-pet.schema.json
 ```
 """
+_FORMATS = {"path": "path", "mtt-duration": "duration", "mtt-interval": "steps or duration"}
 _INTEGERS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 
 
@@ -121,9 +122,7 @@ def _type(field: Schema, titles: dict[str, str]) -> str:
         value = _type(field["additionalProperties"], titles)
         return f"mapping to ({value})" if " or " in value else f"mapping to {value}"
     if kind == "string":
-        return {"path": "path"}.get(
-            field.get("format", ""), "slice" if "pattern" in field else "text"
-        )
+        return _FORMATS.get(field.get("format", ""), "slice" if "pattern" in field else "text")
     names = {"boolean": "on/off", "null": "null", "integer": "integer", "number": "number"}
     return names[str(kind)] + "".join(_limits(field))
 

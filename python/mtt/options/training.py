@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from mtt.options.base import Conflict, FilePath, OptionsModel, inconsistent, invalid
+from mtt.options.durations import Duration, SaveInterval
 
 Baseline = float | dict[int, float]
 
@@ -128,6 +129,19 @@ class TrainingHypers(OptionsModel):
     """Epochs between reports."""
     checkpoint_interval: PositiveInt = 100
     """Epochs between checkpoints in the run's folder."""
+    checkpoint_every: SaveInterval | None = "10 min"
+    """Steps or time after which a checkpoint is written in the middle of an epoch as well, counted
+    from the last one: `500 steps`, `90 s`, `1h30m`; null for none."""
+    max_time: Duration | None = None
+    """Time after which training stops as after SIGTERM: it saves, and says how to go on. Counted
+    from the start of the program, reading of the data included: `45 min`, `11h30m`, `1d 2h`."""
+    keep_last: PositiveInt = 2
+    """How many of the newest checkpoints stay in the run's folder."""
+    keep_best: bool = True
+    """Keep the checkpoint with the lowest `best_model_metric` of those written after an epoch."""
+    keep_every: PositiveInt | None = 1
+    """Keep checkpoints written after epochs that are multiples of this: 1 keeps those of all
+    epochs, null of none. What nothing keeps is deleted once a newer one is on the disk."""
     scale_targets: bool = True
     """Train on targets divided by one common scale, fitted to the training set; that of the base
     with fine_tune."""

@@ -15,6 +15,11 @@ _FREE = {
     "architecture.training.num_workers",
     "architecture.training.log_interval",
     "architecture.training.checkpoint_interval",
+    "architecture.training.checkpoint_every",
+    "architecture.training.max_time",
+    "architecture.training.keep_last",
+    "architecture.training.keep_best",
+    "architecture.training.keep_every",
 }
 _NUM_EPOCHS = "architecture.training.num_epochs"
 _ABSENT = "nothing"
