@@ -16,11 +16,13 @@ from small_runs import make_options
 
 from mtt import __version__
 from mtt.errors import UserError
-from mtt.stages import checkpoint, checkpoint_file
+from mtt.stages import checkpoint, checkpoint_formats
 from mtt.training import loop
 from mtt.training.prepare import prepare
 
 COPY = "\n  hint: copy it again, or use another checkpoint of the run"
+# Entries of the header in memory that are tensors in the file.
+PLACES = {"content_hash": "content_hash", "history": "history", "split": "split/train"}
 GIVE = "\n  hint: give a .ckpt file that 'mtt train' wrote"
 
 
@@ -71,18 +73,23 @@ def rewrite(path: Path, header=None, table=None, tail: bytes | None = None) -> N
     path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
 
 
-def stored_header(path):
+def table_of(path):
     raw = path.read_bytes()
     (length,) = struct.unpack("<Q", raw[:8])
-    return json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["mtt"])
+    return json.loads(raw[8 : 8 + length])
+
+
+def stored_header(path):
+    return json.loads(table_of(path)["__metadata__"]["mtt"])
 
 
 def test_round_trip(small, path):
     header, tensors = checkpoint.read(path)
     assert header == checkpoint.read_header(path)
-    added = {"format_version", "content_hash"}
+    added = {"format_version", "content_hash", "origin", "upgraded_from"}
     assert {key: value for key, value in header.items() if key not in added} == small[0]
-    assert header["format_version"] == 1
+    assert header["format_version"] == 2
+    assert header["origin"] is None and header["upgraded_from"] is None
     assert tensors.keys() == small[1].keys()
     for name, tensor in small[1].items():
         assert torch.equal(tensor, tensors[name]) and tensor.dtype == tensors[name].dtype
@@ -127,33 +134,55 @@ def test_the_history_takes_little_room_and_comes_back(small, tmp_path):
     checkpoint.write(path, {**header, "history": many}, tensors)
     before = path.stat().st_size
     checkpoint.write(path, {**header, "history": 2 * many}, tensors)
-    assert path.stat().st_size - before < 100 * len(many[0]) * 6
+    assert path.stat().st_size - before == 100 * len(many[0]) * 8
+
+
+@pytest.mark.parametrize("columns", [None, 1, ["epoch"], [1] * 22])
+def test_histories_that_are_wrong(path, columns):
+    header = stored_header(path)
+    assert len(header["history_columns"]) == 21
+    rewrite(path, header={**header, "history_columns": columns})
+    assert message(checkpoint.read_header, path) == (
+        f"the checkpoint is damaged: its header lacks a proper 'history'\n  where: {path}{COPY}"
+    )
 
 
 @pytest.mark.parametrize(
-    "history",
+    ("name", "shape", "dtype", "why"),
     [
-        {},
-        {"columns": ["epoch"], "rows": 1},
-        {"columns": [1], "rows": []},
-        {"columns": ["epoch"], "rows": [[1, 2]]},
-        {"columns": ["epoch"], "rows": [1]},
+        ("history", [63], "F64", "its header lacks a proper 'history'"),
+        ("history", [3, 21], "I64", "its header lacks a proper 'history'"),
+        ("split/test", [0], "I64", "its header lacks a proper 'split'"),
+        ("split/train", [3, 3], "I32", "its header lacks a proper 'split'"),
+        ("content_hash", [4, 8], "U8", "it has no proper content hash"),
+        ("content_hash", [32], "I8", "it has no proper content hash"),
     ],
 )
-def test_histories_that_are_wrong(path, history):
-    rewrite(path, header={**stored_header(path), "history": history})
+def test_parts_of_the_header_that_are_not_the_tensors_they_must_be(path, name, shape, dtype, why):
+    entry = {**table_of(path)[name], "shape": shape, "dtype": dtype}
+    rewrite(path, table={name: entry})
+    assert message(checkpoint.read, path) == (
+        f"the checkpoint is damaged: {why}\n  where: {path}{COPY}"
+    )
+
+
+@pytest.mark.parametrize("indices", [[0, 1, 1], [0, 12], [-1]])
+def test_a_split_that_is_none(small, path, indices):
+    header, tensors = small
+    split = {"train": indices, "validation": [], "test": []}
+    checkpoint.write(path, {**header, "split": split}, tensors)
     assert message(checkpoint.read_header, path) == (
-        f"the checkpoint is damaged: its header lacks a proper 'history'\n  where: {path}{COPY}"
+        f"the checkpoint is damaged: its header lacks a proper 'split'\n  where: {path}{COPY}"
     )
 
 
 def test_tensors_that_share_memory(small, tmp_path):
     header, tensors = small
     tied = dict(tensors)
-    tied["model/tied"] = tied["model/composition"]
+    tied["optimizer/tied"] = tied["model/composition"]
     checkpoint.write(tmp_path / "tied.ckpt", header, tied)
     assert torch.equal(
-        checkpoint.read(tmp_path / "tied.ckpt")[1]["model/tied"], tensors["model/composition"]
+        checkpoint.read(tmp_path / "tied.ckpt")[1]["optimizer/tied"], tensors["model/composition"]
     )
 
 
@@ -374,7 +403,7 @@ def test_headers_that_parsers_trip_over(path, text):
     assert found.startswith("the checkpoint is damaged: its header is not the JSON")
 
 
-@pytest.mark.parametrize("key", list(checkpoint_file._REQUIRED))
+@pytest.mark.parametrize("key", [key for key in checkpoint_formats.REQUIRED if key not in PLACES])
 def test_every_entry_of_the_header_is_needed(path, key):
     header = stored_header(path)
     rewrite(path, header={name: value for name, value in header.items() if name != key})
@@ -385,17 +414,19 @@ def test_every_entry_of_the_header_is_needed(path, key):
 
 
 def test_a_newer_format(path):
-    packages = {"mtt": "9.1"}
-    rewrite(path, header={**stored_header(path), "format_version": 2, "packages": packages})
-    assert message(checkpoint.read, path) == (
-        f"the checkpoint has format version 2, and this mtt ({__version__}) reads versions up to 1"
-        f"\n  where: {path}\n  hint: update mtt; the checkpoint was written by mtt 9.1"
+    header = {**stored_header(path), "format_version": 3, "packages": {"mtt": "9.1"}}
+    header["architecture"]["version"] = 4
+    expected = (
+        f"the checkpoint has format version 3, and this mtt ({__version__}) reads versions up to 2"
+        f"\n  where: {path}\n  hint: use "
     )
+    rewrite(path, header=header)
+    wrote = "mtt 9.1, which wrote it, or the image of pet@4"
+    assert message(checkpoint.read, path) == expected + wrote
+    rewrite(path, header={**header, "image_digest": "sha256:ab"})
+    assert message(checkpoint.read, path) == f"{expected}{wrote} (sha256:ab)"
     rewrite(path, header='{"format_version":3,"what":"ever"}')
-    assert message(checkpoint.read, path) == (
-        f"the checkpoint has format version 3, and this mtt ({__version__}) reads versions up to 1"
-        f"\n  where: {path}\n  hint: update mtt; the checkpoint was written by mtt of a later version"
-    )
+    assert message(checkpoint.read, path) == f"{expected}a later mtt"
 
 
 def changed_architecture(small, path, **changes):
@@ -420,7 +451,7 @@ def test_another_version_of_the_architecture(small, path):
     assert message(checkpoint.read, path) == (
         "the checkpoint needs version 7 of the architecture 'pet', but version 1 is installed\n"
         f"  where: {path}\n"
-        f"  hint: use the version of mtt that wrote it ({__version__})"
+        f"  hint: update mtt: use mtt {__version__}, which wrote it, or the image of pet@7"
     )
 
 

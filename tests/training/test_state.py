@@ -158,3 +158,37 @@ def test_a_new_field_that_does_not_say_how_it_is_saved_fails_at_once():
     state = new_state()
     with pytest.raises(KeyError):
         Forgetful(state.model, state.optimizer).to_checkpoint()
+
+
+def refused(change):
+    """What is said of a checkpoint whose tensors were changed."""
+    header, tensors = trained_state().to_checkpoint()
+    tensors = dict(tensors)
+    change(tensors)
+    with pytest.raises((KeyError, RuntimeError)) as caught:
+        new_state().from_checkpoint(header, tensors)
+    return str(caught.value)
+
+
+def test_state_that_nobody_knows_is_refused():
+    def add(name):
+        return lambda tensors: tensors.update({name: torch.ones(2)})
+
+    assert refused(add("ema/weight")) == "\"nothing here knows the tensor 'ema/weight'\""
+    name = "core.used.bias/momentum_buffer"
+    expected = f"\"no weight has the optimizer state '{name}'\""
+    assert refused(add(f"optimizer/{name}")) == expected
+    assert "Unexpected key" in refused(add("model/core.more"))
+    header, tensors = trained_state().to_checkpoint()
+    fixed = {"check/0/types": torch.ones(1), "data/training_set": torch.ones(1)}
+    new_state().from_checkpoint(header, {**tensors, **fixed})
+
+
+def test_state_of_other_shapes_is_refused():
+    def cut(name):
+        return lambda tensors: tensors.update({name: tensors[name][..., :1]})
+
+    name = "core.used.bias/exp_avg"
+    assert refused(cut(f"optimizer/{name}")) == f"'{name}' has the shape [1]"
+    assert refused(cut("train_sums")).startswith("'train_sums' has the shape [")
+    assert "size mismatch" in refused(cut("model/core.used.weight"))

@@ -10,7 +10,7 @@ Nothing here imports torch, so options are validated before any heavy import.
 
 import difflib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from mtt.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from mtt.architectures.graph import Core
     from mtt.options.base import OptionsModel
     from mtt.options.training import TrainingHypers
@@ -28,13 +30,28 @@ _BUILT_IN = {"pet": "mtt.architectures.pet"}
 
 
 @dataclass(frozen=True)
+class Upgrade:
+    """One step from a version of an architecture to the next, after which a model predicts the same.
+
+    ``hypers`` gets the stored hypers and returns those of the next version. ``weights`` does so with
+    tensors by name, in the core's state dict: it is called for the weights of the model and of the
+    best epoch, and for each kind of moment that the optimizer keeps, where names may be missing.
+    """
+
+    hypers: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    weights: "Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]" = dict
+
+
+@dataclass(frozen=True)
 class Architecture:
     """What the trainer, the checkpoint and the exporter need to know about one architecture.
 
     ``version`` is increased whenever a state dict of an older version would no longer load or
     would give other numbers. ``build_core(hypers, atomic_types)`` makes the core that maps a
     :class:`mtt.architectures.graph.Graph` to raw per-atom energies; it imports torch itself.
-    ``references`` has the lists "model", "architecture" and "implementation".
+    ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
+    exact step from each older version to the next one; a version that is not in it needs the image
+    that has it, because predictions would change.
     """
 
     name: str
@@ -43,6 +60,7 @@ class Architecture:
     TrainingHypers: "type[TrainingHypers]"
     build_core: "Callable[[Any, Sequence[int]], Core]"
     references: dict[str, list[str]] = field(default_factory=dict)
+    upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
 
 
 def names() -> list[str]:

@@ -111,7 +111,12 @@ class Options(OptionsModel):
 
 def options_hash(options: Options) -> str:
     """SHA-256, in hex, of the canonical JSON (sorted keys, no spaces) of the resolved options."""
-    text = json.dumps(options.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hash_of_options(options.to_dict())
+
+
+def hash_of_options(plain: Mapping[str, Any]) -> str:
+    """:func:`options_hash` of options as :meth:`Options.to_dict` gave them."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

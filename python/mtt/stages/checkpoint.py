@@ -1,33 +1,34 @@
 """Checkpoints: one safetensors file, with everything but tensors as canonical JSON in its header.
 
-Nothing is ever unpickled; :mod:`mtt.stages.checkpoint_file` has the layout and its checks.
+Nothing is ever unpickled. :mod:`mtt.stages.checkpoint_file` has the bytes and their checks,
+:mod:`mtt.stages.checkpoint_formats` the versions of what they mean, and :mod:`mtt.stages.upgrade`
+the way from an old file to the installed architecture.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import platform
+import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from .. import __version__
 from ..architectures import registry
 from ..errors import UserError
 from ..files import write_atomic
-from .checkpoint_file import FORMAT_VERSION, Header, damaged, pack_history, parse, unreadable
+from . import checkpoint_formats as formats
+from .checkpoint_file import Header, damaged, open_file
+from .checkpoint_formats import canonical_json
 
 if TYPE_CHECKING:
     import torch
 
     from ..architectures.potential import Potential
 
+    Tensors = dict[str, torch.Tensor]
+
 
 _PACKAGES: Final = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "numpy", "ase")
-
-
-def canonical_json(value: Any) -> str:
-    """Sorted keys, no spaces, ASCII; raises ValueError for NaN and infinities."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def package_versions() -> dict[str, str]:
@@ -41,35 +42,41 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def content_hash(header: Header, tensors: "dict[str, torch.Tensor]") -> str:
-    """SHA-256, in hex, of the header without its hash and of name, dtype, shape and bytes of all
-    tensors."""
-    digest = hashlib.sha256(b"mtt checkpoint 1\0")
-    bare = {key: value for key, value in header.items() if key != "content_hash"}
-    _add(digest, canonical_json(bare).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        described = [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
-        _add(digest, canonical_json(described).encode())
-        _add(digest, _bytes_of(tensor))
-    return digest.hexdigest()
+# ---- writing ----
 
 
-def to_bytes(header: Header, tensors: "dict[str, torch.Tensor]") -> bytes:
-    """The whole file. ``header`` gets its ``format_version`` and ``content_hash`` here."""
+def to_bytes(header: Header, tensors: "Tensors") -> bytes:
+    """The whole file, in the newest format; the same content gives the same bytes."""
     import safetensors.torch
+    import torch
 
-    header = {**header, "format_version": FORMAT_VERSION}
-    header["content_hash"] = content_hash(header, tensors)
+    columns, rows = formats.columns_and_rows(header["history"])
+    stored = {"origin": None, "upgraded_from": None, **header}
+    for key in (formats.HASH, "history", "split"):
+        stored.pop(key, None)
+    stored |= {"format_version": formats.FORMAT_VERSION, "history_columns": columns}
     # A copy for each name: safetensors refuses tensors that share memory, as tied weights do.
-    separate = {
-        name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
-    }
-    packed = {**header, "history": pack_history(header["history"])}
-    return safetensors.torch.save(separate, metadata={"mtt": canonical_json(packed)})
+    written = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
+    written[formats.HASH] = torch.zeros(32, dtype=torch.uint8)
+    table = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(columns))
+    written[formats.HISTORY] = table
+    for name in formats.SPLIT:
+        indices = header["split"][name.partition("/")[2]]
+        written[name] = torch.tensor(indices, dtype=torch.int32)
+    metadata = {"mtt": canonical_json(stored)}
+    return _with_hash(bytearray(safetensors.torch.save(written, metadata=metadata)))
 
 
-def write(path: Path, header: Header, tensors: "dict[str, torch.Tensor]") -> None:
+def _with_hash(raw: bytearray) -> bytes:
+    """The file with its content hash, which covers all of it but the zeros in its own place."""
+    (length,) = struct.unpack("<Q", raw[:8])
+    begin, end = json.loads(raw[8 : 8 + length])[formats.HASH]["data_offsets"]
+    digest = formats.digest_without(raw, 8 + length + begin, 8 + length + end)
+    raw[8 + length + begin : 8 + length + end] = digest
+    return bytes(raw)
+
+
+def write(path: Path, header: Header, tensors: "Tensors") -> None:
     """Write a checkpoint so that a crash leaves the old file or the new one, whole.
 
     :raises UserError: if the folder is missing or cannot be written to, or the disk is full
@@ -77,40 +84,62 @@ def write(path: Path, header: Header, tensors: "dict[str, torch.Tensor]") -> Non
     write_atomic(path, to_bytes(header, tensors))
 
 
+# ---- reading ----
+
+
 def read_header(path: Path) -> Header:
     """The JSON of a checkpoint, without torch and without reading its tensors.
 
     :raises UserError: if the file is missing, something else, damaged, or of a newer format
     """
-    return parse(path)
+    return formats.header_of(open_file(path))
 
 
-def read(path: Path) -> "tuple[Header, dict[str, torch.Tensor]]":
-    """Header and tensors, once the content hash fits and the architecture is installed.
+def content_fits(path: Path) -> bool:
+    """Whether the content of a checkpoint still has its hash, without torch; reads all of it.
 
-    :raises UserError: as :func:`read_header`; also if a single bit of the content has changed, or
-        if the checkpoint needs another architecture or another version of it
+    :raises UserError: as :func:`read_header`
+    """
+    file = open_file(path)
+    return formats.content_fits(file, formats.header_of(file))
+
+
+def read(path: Path) -> "tuple[Header, Tensors]":
+    """Header and tensors, in the shapes of this mtt and the installed architecture.
+
+    Old formats and old versions of the architecture are upgraded in memory; the header's
+    ``format_version`` and ``content_hash`` stay those of the file.
+
+    :raises UserError: as :func:`read_header`; also if a single bit of the content has changed, if
+        the checkpoint needs an architecture that is not installed, or a version of it that no exact
+        upgrade leads to, or if its tensors are not those of the model that it describes
     """
     import safetensors.torch
     from safetensors import SafetensorError
 
-    header = read_header(path)
+    from . import upgrade
+
+    file = open_file(path)
+    header = formats.header_of(file)
     check_architecture(header, path)
+    raw = file.content()
+    if formats.stored_hash(file, header, raw) != header[formats.HASH]:
+        raise damaged(path, "its content does not fit its content hash")
     try:
-        tensors = safetensors.torch.load(path.read_bytes())
-    except OSError as error:
-        raise unreadable(path, error) from error
+        tensors = safetensors.torch.load(raw)
     except SafetensorError as error:
         raise damaged(path, f"its tensors cannot be read: {error}") from error
-    if content_hash(header, tensors) != header["content_hash"]:
-        raise damaged(path, "its content does not fit its content hash")
+    tensors = {name: one for name, one in tensors.items() if name not in formats.PACKED}
+    header, tensors = upgrade.to_installed(header, tensors)
+    _check_weights(path, header, tensors)
+    _check_samples(path, header, tensors)
     return header, tensors
 
 
 def check_architecture(header: Header, path: Path | None = None) -> registry.Architecture:
-    """The installed architecture that a checkpoint needs.
+    """The installed architecture that can take up a checkpoint.
 
-    :raises UserError: if it is unknown, or installed in another version
+    :raises UserError: if it is unknown, or there is no exact upgrade from the checkpoint's version
     """
     name, version = header["architecture"]["name"], header["architecture"]["version"]
     where = None if path is None else str(path)
@@ -121,14 +150,79 @@ def check_architecture(header: Header, path: Path | None = None) -> registry.Arc
             hint=f"install the package that provides it; known here: {', '.join(registry.names())}",
         )
     architecture = registry.get(name)
-    if architecture.version != version:
-        raise UserError(
-            f"the checkpoint needs version {version} of the architecture '{name}', but version "
-            f"{architecture.version} is installed",
-            where=where,
-            hint=f"use the version of mtt that wrote it ({header['packages'].get('mtt')})",
+    newer = version > architecture.version
+    if not newer and all(
+        one in architecture.upgrades for one in range(version, architecture.version)
+    ):
+        return architecture
+    why = "update mtt" if newer else "its predictions would change in an upgrade"
+    raise UserError(
+        f"the checkpoint needs version {version} of the architecture '{name}', but version "
+        f"{architecture.version} is installed",
+        where=where,
+        hint=f"{why}: use {formats.who_can_read(header)}",
+    )
+
+
+def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
+    """Names, shapes and types, before any memory is taken for the model that the header describes."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            expected = build_potential(header).state_dict()
+    except (NotImplementedError, RuntimeError):
+        return  # a core that computes while it is built; loading the weights will tell
+    for prefix in ("model/", "best/"):
+        found = {name for name in tensors if name.startswith(prefix)}
+        if prefix == "best/" and not found:
+            continue
+        for name in sorted(found ^ {prefix + one for one in expected}):
+            why = "is not of its architecture" if name in found else "is missing"
+            raise damaged(path, f"its tensor '{name}' {why}")
+        for name, one in expected.items():
+            stored = tensors[prefix + name]
+            if stored.shape != one.shape or stored.dtype != one.dtype:
+                raise damaged(
+                    path,
+                    f"its tensor '{prefix}{name}' is {_kind(stored)}, and its architecture needs "
+                    f"{_kind(one)}",
+                )
+
+
+def _kind(tensor: "torch.Tensor") -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _check_samples(path: Path, header: Header, tensors: "Tensors") -> None:
+    """The structures that exports are tested with must be structures, of known atomic types."""
+    import torch
+
+    known = torch.tensor(header["atomic_types"], dtype=torch.int32)
+    for prefix in sorted(
+        {name.rpartition("/")[0] for name in tensors if name.startswith("check/")}
+    ):
+        parts = [tensors.get(f"{prefix}/{key}") for key in ("types", "positions", "cell", "pbc")]
+        n = 0 if parts[0] is None else parts[0].numel()
+        wanted = (
+            ((n,), torch.int32),
+            ((n, 3), torch.float64),
+            ((3, 3), torch.float64),
+            ((3,), torch.uint8),
         )
-    return architecture
+        good = n > 0 and all(
+            one is not None and (tuple(one.shape), one.dtype) == kind
+            for one, kind in zip(parts, wanted, strict=True)
+        )
+        if good:
+            types, positions, cell, _ = (one for one in parts if one is not None)
+            finite = positions.isfinite().all() and cell.isfinite().all()
+            good = bool(finite and torch.isin(types, known).all())
+        if not good:
+            raise damaged(path, f"'{prefix}' is not a structure of its atomic types")
+
+
+# ---- the model ----
 
 
 def build_potential(header: Header) -> "Potential":
@@ -156,7 +250,7 @@ def build_potential(header: Header) -> "Potential":
 
 def load_potential(
     header: Header,
-    tensors: "dict[str, torch.Tensor]",
+    tensors: "Tensors",
     weights: Literal["best", "last"] = "best",
 ) -> "Potential":
     """The model of a checkpoint, on the CPU, in the checkpoint's precision, ready to evaluate.
@@ -191,16 +285,3 @@ def precision_dtype(precision: int) -> "torch.dtype":
     import torch
 
     return torch.float64 if precision == 64 else torch.float32
-
-
-def _add(digest: "hashlib._Hash", content: bytes | memoryview) -> None:
-    # The length comes first, so that no two different contents give the same stream.
-    digest.update(len(content).to_bytes(8, "little"))
-    digest.update(content)
-
-
-def _bytes_of(tensor: "torch.Tensor") -> bytes:
-    import torch
-
-    flat = tensor.reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

@@ -1,25 +1,25 @@
-"""The bytes of a checkpoint file: what is accepted as one, and every reason why not.
+"""The bytes of a checkpoint file: a safetensors file, and every reason why it is not one.
 
 Layout: 8 bytes with the length of the header (little endian), the header (JSON: dtype, shape and
 place of every tensor, and under ``__metadata__`` the text ``mtt``), the bytes of the tensors.
-Everything is checked before it is used, within limits; torch is not needed.
+Everything is checked before it is used, within limits; torch is not needed. What the entries mean
+is the business of :mod:`mtt.stages.checkpoint_formats`.
 """
 
 import json
 import math
 import struct
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
-from .. import __version__
 from ..errors import UserError
 
-FORMAT_VERSION: Final = 1
-MAX_HEADER_BYTES: Final = 100 * 2**20
+MAX_HEADER_BYTES: Final = 32 * 2**20
 Header = dict[str, Any]
 
-_DTYPE_BYTES: Final = {
+DTYPE_BYTES: Final = {
     "BOOL": 1,
     "U8": 1,
     "I8": 1,
@@ -31,61 +31,62 @@ _DTYPE_BYTES: Final = {
     "F32": 4,
     "F64": 8,
 }
-_REQUIRED: Final[dict[str, type | tuple[type, ...]]] = {
-    "format_version": int,
-    "architecture": dict,
-    "atomic_types": list,
-    "length_unit": str,
-    "targets": dict,
-    "options": dict,
-    "options_hash": str,
-    "precision": int,
-    "split": dict,
-    "data_hash": dict,
-    "position": dict,
-    "num_steps": int,
-    "history": dict,
-    "best": dict,
-    "packages": dict,
-    "image_digest": (str, type(None)),
-    "content_hash": str,
-}
 
 
-def parse(path: Path) -> Header:
-    """The header of a checkpoint, after checking that its tensors fill the rest of the file exactly.
+class Entry(NamedTuple):
+    """One tensor of the file: its place is counted from the beginning of the file."""
 
-    :raises UserError: if the file is missing, something else, damaged, or of a newer format
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A file whose layout has been found good: its JSON text, parsed, and its tensors' places."""
+
+    path: Path
+    stored: Header
+    table: dict[str, Entry]
+    size: int
+
+    def tensor(self, name: str) -> bytes:
+        """The bytes of one tensor; raises UserError if the file has become unreadable."""
+        entry = self.table[name]
+        try:
+            with self.path.open("rb") as file:
+                file.seek(entry.begin)
+                return file.read(entry.end - entry.begin)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
+    def content(self) -> bytes:
+        """The whole file; raises UserError if it has become unreadable or has changed its size."""
+        try:
+            raw = self.path.read_bytes()
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if len(raw) != self.size:
+            raise damaged(self.path, "it changed while it was read")
+        return raw
+
+
+def open_file(path: Path) -> CheckpointFile:
+    """Check that ``path`` is laid out as a checkpoint, its tensors filling the file exactly.
+
+    :raises UserError: if the file is missing, something else, or damaged
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise _not_a_checkpoint(path, "it is not a regular file")
         with path.open("rb") as file:
-            return _parse(path, file)
+            return _open(path, file)
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def pack_history(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The history as columns and rows: names repeated every epoch would be most of the header."""
-    columns = sorted({name for row in rows for name in row})
-    return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in rows]}
-
-
-def _unpack(path: Path, packed: Header) -> list[dict[str, Any]]:
-    """Inverse of :func:`pack_history`; None stands for what a row does not have."""
-    columns, rows = packed.get("columns"), packed.get("rows")
-    if not isinstance(columns, list) or not isinstance(rows, list):
-        raise damaged(path, "its header lacks a proper 'history'")
-    if not all(isinstance(name, str) for name in columns):
-        raise damaged(path, "its header lacks a proper 'history'")
-    if not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
-        raise damaged(path, "its header lacks a proper 'history'")
-    return [
-        {name: one for name, one in zip(columns, row, strict=True) if one is not None}
-        for row in rows
-    ]
-
-
-def _parse(path: Path, file: BinaryIO) -> Header:
+def _open(path: Path, file: BinaryIO) -> CheckpointFile:
     size = path.stat().st_size
     start = file.read(8)
     _refuse_other_formats(path, start)
@@ -101,11 +102,8 @@ def _parse(path: Path, file: BinaryIO) -> Header:
     metadata = table.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("mtt"), str):
         raise _not_a_checkpoint(path, "it is a safetensors file of another program")
-    _check_tensors(path, table, size - 8 - length)
-    header = _json_object(path, metadata["mtt"])
-    _check_header(path, header)
-    header["history"] = _unpack(path, header["history"])
-    return header
+    entries = _entries(path, table, 8 + length, size)
+    return CheckpointFile(path, _json_object(path, metadata["mtt"]), entries, size)
 
 
 def _refuse_other_formats(path: Path, start: bytes) -> None:
@@ -166,64 +164,43 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check_tensors(path: Path, table: dict[str, Any], available: int) -> None:
+def _entries(path: Path, table: dict[str, Any], start: int, size: int) -> dict[str, Entry]:
     """Tensors must have known types and lie one behind the other without gaps or overlaps."""
-    places: list[tuple[int, int]] = []
-    for name, entry in table.items():
-        described = _extent(entry)
-        if described is None:
+    entries: dict[str, Entry] = {}
+    for name, described in table.items():
+        entry = _entry(described, start)
+        if entry is None:
             raise damaged(path, f"its header describes the tensor '{name}' wrongly")
-        places.append(described)
-    end = 0
-    for begin, stop in sorted(places):
-        if begin != end:
+        entries[name] = entry
+    end = start
+    for entry in sorted(entries.values(), key=lambda one: (one.begin, one.end)):
+        if entry.begin != end:
             raise damaged(path, "its tensors overlap or have gaps between them")
-        end = stop
-    if end > available:
-        raise _truncated(path, end - available)
-    if end < available:
-        raise damaged(path, f"there are {available - end} bytes behind its last tensor")
+        end = entry.end
+    if end > size:
+        raise _truncated(path, end - size)
+    if end < size:
+        raise damaged(path, f"there are {size - end} bytes behind its last tensor")
+    return entries
 
 
-def _extent(entry: Any) -> tuple[int, int] | None:
-    """First and last offset of a tensor, or None if its description makes no sense."""
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+def _entry(described: Any, start: int) -> Entry | None:
+    """Where a tensor is, or None if its description makes no sense."""
+    if not isinstance(described, dict) or set(described) != {"dtype", "shape", "data_offsets"}:
         return None
-    shape, offsets = entry["shape"], entry["data_offsets"]
-    if not isinstance(entry["dtype"], str) or entry["dtype"] not in _DTYPE_BYTES:
+    dtype, shape, offsets = described["dtype"], described["shape"], described["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         return None
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 16:
+    if not naturals(shape) or not naturals(offsets) or len(offsets) != 2 or len(shape) > 16:
         return None
-    if offsets[1] - offsets[0] != math.prod(shape) * _DTYPE_BYTES[entry["dtype"]]:
+    if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
         return None
-    return offsets[0], offsets[1]
+    return Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
 
 
-def _naturals(value: Any) -> bool:
+def naturals(value: Any) -> bool:
+    """Whether ``value`` is a list of integers that fit 63 bits and are not negative."""
     return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
-
-
-def _check_header(path: Path, header: Header) -> None:
-    version = header.get("format_version")
-    if type(version) is int and version > FORMAT_VERSION:
-        packages = header.get("packages")
-        writer = packages.get("mtt") if isinstance(packages, dict) else None
-        raise UserError(
-            f"the checkpoint has format version {version}, and this mtt ({__version__}) reads "
-            f"versions up to {FORMAT_VERSION}",
-            where=str(path),
-            hint=f"update mtt; the checkpoint was written by mtt {writer or 'of a later version'}",
-        )
-    for key, kind in _REQUIRED.items():
-        if key not in header or not isinstance(header[key], kind):
-            raise damaged(path, f"its header lacks a proper '{key}'")
-    architecture = header["architecture"]
-    if not isinstance(architecture.get("name"), str) or not _naturals(
-        [architecture.get("version")]
-    ):
-        raise damaged(path, "its header lacks a proper 'architecture'")
-    if not _naturals([header["position"].get(key) for key in ("epoch", "step", "batch")]):
-        raise damaged(path, "its header lacks a proper 'position'")
 
 
 def unreadable(path: Path, error: OSError) -> UserError:

@@ -19,6 +19,10 @@ Tensors = dict[str, torch.Tensor]
 # How a field is saved: as tensors NAME/..., if it is a module, an optimizer, a tensor or a
 # dictionary of tensors; or as JSON under NAME in the header, if it is a dataclass or plain values.
 TENSORS, JSON = "tensors", "json"
+# Tensors of a checkpoint that do not change while a model is trained.
+_FIXED = ("check", "data")
+# What Adam and AdamW keep for each weight.
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass
@@ -80,8 +84,10 @@ class State:
         """Restore, in place, what :meth:`to_checkpoint` gave.
 
         The model and optimizer must have been built from the same hypers; raises KeyError or
-        RuntimeError if the checkpoint lacks something or has other shapes.
+        RuntimeError if the checkpoint lacks something, has other shapes, or has a kind of state
+        that is not known here.
         """
+        left = {name for name in tensors if name.partition("/")[0] not in _FIXED}
         for one in fields(self):
             current = getattr(self, one.name)
             if JSON in one.metadata:
@@ -96,7 +102,10 @@ class State:
                 for key, tensor in tensors.items()
                 if key == prefix or key.startswith(f"{prefix}/")
             }
+            left -= {f"{prefix}/{key}" if key else prefix for key in found}
             _restore(self, one.name, current, found)
+        if left:
+            raise KeyError(f"nothing here knows the tensor '{min(left)}'")
 
 
 def _tensors_of(value: Any, model: torch.nn.Module) -> Tensors:
@@ -116,6 +125,8 @@ def _restore(state: State, name: str, current: Any, found: Tensors) -> None:
     elif isinstance(current, torch.optim.Optimizer):
         _load_optimizer(current, state.model, found)
     elif isinstance(current, torch.Tensor):
+        if found[""].shape != current.shape:
+            raise RuntimeError(f"'{name}' has the shape {list(found[''].shape)}")
         current.copy_(found[""])
     else:
         setattr(state, name, {key: tensor.clone().to(device) for key, tensor in found.items()})
@@ -137,6 +148,11 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module)
 def _load_optimizer(
     optimizer: torch.optim.Optimizer, model: torch.nn.Module, found: Tensors
 ) -> None:
+    shared = {"step"} & found.keys()
+    known = {f"{name}/{kind}" for name, _ in model.named_parameters() for kind in _MOMENTS} | shared
+    unknown = found.keys() - known
+    if unknown:
+        raise KeyError(f"no weight has the optimizer state '{min(unknown)}'")
     for name, parameter in model.named_parameters():
         own = {
             key.rpartition("/")[2]: tensor.clone()
@@ -146,6 +162,8 @@ def _load_optimizer(
         if own and "step" in found:
             own["step"] = found["step"].clone()
         for key, tensor in own.items():
+            if tensor.shape != (() if key == "step" else parameter.shape):
+                raise RuntimeError(f"'{name}/{key}' has the shape {list(tensor.shape)}")
             # Adam wants its step where its kernels are, and everything else beside the weights.
             if key != "step" or optimizer.defaults.get("fused"):
                 own[key] = tensor.to(parameter.device)

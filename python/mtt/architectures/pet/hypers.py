@@ -1,13 +1,18 @@
 """Options of the Point Edge Transformer, version 1."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from mtt.options.base import Conflict, OptionsModel, inconsistent
 from mtt.options.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
+
+
+# Far more than is useful, and little enough that a mistake, or a file made to harm, ends at once.
+Size = Annotated[int, Field(gt=0, le=65536)]
+Layers = Annotated[int, Field(gt=0, le=100)]
 
 
 class ModelHypers(OptionsModel):
@@ -20,19 +25,19 @@ class ModelHypers(OptionsModel):
     """Function that takes the weight of a neighbor smoothly to zero at the cutoff."""
     cutoff_width: PositiveFloat = 0.5
     """Width of the shell below the cutoff in which that function falls from one to zero."""
-    d_pet: PositiveInt = 128
+    d_pet: Size = 128
     """Size of the feature vector of each edge; a multiple of num_heads."""
-    d_head: PositiveInt = 128
+    d_head: Size = 128
     """Width of the output networks that turn features into energies."""
-    d_node: PositiveInt = 256
+    d_node: Size = 256
     """Size of the feature vector of each atom."""
-    d_feedforward: PositiveInt = 256
+    d_feedforward: Size = 256
     """Width of the hidden layer of the feed-forward network in each transformer block."""
-    num_heads: PositiveInt = 8
+    num_heads: Size = 8
     """Attention heads per attention layer."""
-    num_attention_layers: PositiveInt = 2
+    num_attention_layers: Layers = 2
     """Attention layers within each message-passing layer."""
-    num_gnn_layers: PositiveInt = 2
+    num_gnn_layers: Layers = 2
     """Message-passing layers. The interaction range is this number times the cutoff."""
     normalization: Literal["RMSNorm", "LayerNorm"] = "RMSNorm"
     """Normalization within the transformer blocks."""
