@@ -1,0 +1,80 @@
+"""Zip archives that may be hostile: neither their directory nor what they unpack to is trusted."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+# The directory of a model with ten thousand tensors is a quarter of this.
+MAX_DIRECTORY: Final = 4 * 2**20
+_CHUNK: Final = 2**16
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class ZipProblem(Exception):
+    """The archive cannot be read; the text says why, to go on a sentence about it."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, once its directory has been read within limits.
+
+    :raises ZipProblem: there is no directory, it is damaged, or it is too large
+    """
+    with path.open("rb") as file:
+        try:
+            archive = zipfile.ZipFile(_Careful(file))
+        # RecursionError and the like cannot come: the directory is a flat table.
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+            raise ZipProblem(str(error).lower() or "its directory is damaged") from error
+        with archive:
+            yield archive
+
+
+def read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """The first ``limit`` bytes of a record, or all of it if it is shorter.
+
+    :raises ZipProblem: it is not there, damaged, encrypted, or packed in a way that has no bound
+    """
+    return b"".join(chunks(archive, name, limit))
+
+
+def chunks(archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
+    """Like :func:`read`, in pieces."""
+    try:
+        info = archive.getinfo(name)
+        # The other methods unpack a whole block at once, however large it gets.
+        if info.compress_type not in _METHODS:
+            raise ZipProblem(f"its record {name} is packed in an unusual way")
+        with archive.open(info) as record:
+            while limit > 0 and (piece := record.read(min(_CHUNK, limit))):
+                limit -= len(piece)
+                yield piece
+    except KeyError as error:
+        raise ZipProblem(f"it has no record {name}") from error
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        zlib.error,
+    ) as error:
+        raise ZipProblem(f"its record {name} is damaged") from error
+
+
+class _Careful:
+    """A file that is never read in a piece larger than the largest directory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(min(size, MAX_DIRECTORY + 1) if size >= 0 else MAX_DIRECTORY + 1)
+        if len(content) > MAX_DIRECTORY or size > MAX_DIRECTORY:
+            raise zipfile.BadZipFile("its directory is too large to be looked at")
+        return content
