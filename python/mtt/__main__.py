@@ -11,12 +11,15 @@ from mtt.cli import parse
 from mtt.cli.failures import bug, interrupted, library, operating_system
 from mtt.errors import EXIT_OK, EXIT_USER, MttError, Terminated
 
+# The second one is sent by queueing systems some time before they kill, if asked to.
+_TERMINATING = (signal.SIGTERM, signal.SIGUSR1)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; ``arguments`` default to those of the program."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
-    signal.signal(signal.SIGTERM, _terminate)
+    before = {one: signal.signal(one, _terminate) for one in _TERMINATING}
     try:
         try:
             options = parse(given)
@@ -24,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BaseException:  # also after the help, where argparse exits
             _flush_quietly()
             raise
+        finally:
+            # How the program ends is decided; somebody else's program gets its own handlers back.
+            for one, handler in before.items():
+                signal.signal(one, _ignore if arguments is None else handler)
         sys.stdout.flush()
     except MttError as error:
         return _fail(error.report(), error.exit_code)
@@ -61,6 +68,10 @@ def _silence() -> None:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     raise Terminated
+
+
+def _ignore(signum: int, frame: FrameType | None) -> None:
+    pass
 
 
 def _show_warning(

@@ -57,4 +57,5 @@ class VerificationFailed(MttError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The program was asked to stop by SIGTERM, as a queueing system does before it kills."""
+    """The program was asked to stop by SIGTERM or SIGUSR1, as queueing systems do before they kill,
+    or its time is over."""

@@ -214,8 +214,9 @@ def test_interrupted_again_and_again(folder, no_pictures, monkeypatch):
         except KeyboardInterrupt:
             source = "auto"
             parts += 1
-    # Twice in training, once at the first step of an epoch, twice in validation.
-    assert parts == 5
+    # Twice in training, once at the first step of an epoch, twice in validation, and once when only
+    # the results were missing.
+    assert parts == 6
     assert_same_run(Path("whole.ckpt"), Path("part.ckpt"))
 
 
@@ -262,7 +263,8 @@ def test_signals_save_and_exit_with_their_codes(folder, number, code):
         process.kill()
     assert process.returncode == code
     (run,) = run_folders()
-    (saved,) = run.glob("*.ckpt")
+    first, saved = sorted(run.glob("*.ckpt"))
+    assert first.name == "model_0.ckpt"
     position = checkpoint.read(saved)[0]["position"]
     assert said == (
         f"interrupted after {position['epoch']} epochs and {position['step']} steps; saved {saved}"
@@ -568,11 +570,15 @@ def test_a_full_disk_at_the_end_names_what_is_left(folder, no_pictures, monkeypa
     assert checkpoint.read(run / "model_3.ckpt")[0]["position"]["epoch"] == 3
 
 
-def test_an_interrupt_on_a_full_disk_says_that_nothing_was_saved(folder, monkeypatch):
-    full_disk(monkeypatch, lambda name: name.startswith(".model_"))
+def test_an_interrupt_on_a_full_disk_names_the_last_checkpoint(folder, monkeypatch):
+    full_disk(monkeypatch, lambda name: name.startswith(".model_0_"))
     monkeypatch.setattr(StopAfter, "looks", 2)
     monkeypatch.setattr(stage, "StopSignals", StopAfter)
     with pytest.raises(KeyboardInterrupt) as caught:
         stage.run(make_options(folder))
-    said = "interrupted after 0 epochs and 2 steps; the state could not be saved"
-    assert str(caught.value) == said
+    (run,) = run_folders()
+    assert str(caught.value) == (
+        "interrupted after 0 epochs and 2 steps; the state could not be saved; "
+        f"{run}/model_0.ckpt is the last that is whole\n"
+        f"go on with: mtt train {run}/options.yaml --continue {run}/model_0.ckpt"
+    )

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mtt.cli.arguments import add_overrides, check_input, check_output
-from mtt.errors import UserError
+from mtt.errors import Terminated, UserError
 
 HELP = "train a model, then export and verify it"
 DESCRIPTION = """\
@@ -43,6 +43,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Check what can be checked without torch, then train."""
+    try:
+        _run(arguments)
+    except KeyboardInterrupt as error:
+        if str(error):  # the stage says what is saved, and how to go on
+            raise
+        what = "terminated" if isinstance(error, Terminated) else "interrupted"
+        raise type(error)(f"{what} before training began: nothing has been changed") from None
+
+
+def _run(arguments: Namespace) -> None:
     from mtt.options import load_options
 
     options = load_options(arguments.options, arguments.overrides)

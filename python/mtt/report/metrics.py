@@ -116,6 +116,8 @@ class MetricsCsv:
         self.path = path
         self._rows: list[Row] = [dict(row) for row in history]
         self._columns: list[str] = []
+        # Rows are missing, or half of one is there: as after a full disk.
+        self._broken = False
         for row in self._rows:
             self._extend(row)
         self._rewrite()
@@ -123,7 +125,8 @@ class MetricsCsv:
     def write(self, row: Row) -> None:
         """Add a row; what it says that no earlier row did becomes a new column."""
         self._rows.append(dict(row))
-        if self._extend(row):
+        rewrite, self._broken = self._extend(row) or self._broken, True
+        if rewrite:
             self._rewrite()
             return
         try:
@@ -133,6 +136,7 @@ class MetricsCsv:
                 os.fsync(file.fileno())
         except OSError as error:
             raise unwritable(self.path, error) from error
+        self._broken = False
 
     def _extend(self, row: Row) -> bool:
         new = [name for name in row if name not in self._columns]
@@ -148,6 +152,7 @@ class MetricsCsv:
             header = _csv(self._columns) if self._columns else ""
             text = header + "".join(self._line(row) for row in self._rows)
             temporary.write_text(text, encoding="ascii")
+        self._broken = False
 
 
 def _csv(cells: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -42,7 +42,8 @@ class Reporter:
     def __init__(self, console: Console | None = None, log_interval: int = 1) -> None:
         self.console = console if console is not None else SteadyConsole()
         self.log_interval = log_interval
-        self._log: IO[str] | None = None
+        self._log: Path | None = None
+        self._log_fails = False
         self._early: list[str] = []
         self._handler = _Handler(self)
         self._progress: Progress | None = None
@@ -70,20 +71,19 @@ class Reporter:
     ) -> None:
         self.finish()
         logging.getLogger("mtt").removeHandler(self._handler)
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._log = None
 
     def log_to(self, path: Path) -> None:
-        """Write everything to ``path`` from now on, and what was said before as well."""
+        """Write everything to ``path`` from now on, and what was said before as well.
+
+        :raises UserError: if that is not possible now; later, no line is worth the run
+        """
         try:
-            self._log = path.open("a", encoding="utf-8")
+            _append(path, "".join(self._early))
         except OSError as error:
             raise unwritable(path, error) from error
-        for line in self._early:
-            self._log.write(line)
         self._early.clear()
-        self._log.flush()
+        self._log = path
 
     def start(
         self,
@@ -213,10 +213,21 @@ class Reporter:
             self._early.append(stamped)
             return
         try:
-            self._log.write(stamped)
-            self._log.flush()
+            # Half a line may be what the disk still took.
+            _append(self._log, f"\n{stamped}" if self._log_fails else stamped)
         except OSError as error:
-            raise unwritable(Path(self._log.name), error) from error
+            if not self._log_fails:
+                self._log_fails = True
+                failure = unwritable(self._log, error)
+                self._print(f"warning: the log could not be written: {failure.what} ({self._log})")
+            return
+        self._log_fails = False
+
+
+def _append(path: Path, text: str) -> None:
+    # Opened for each line: a file that is open for writing keeps a disk from becoming read-only.
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 class _Handler(logging.Handler):

@@ -1,24 +1,34 @@
 """Options and data in, checkpoint and verified model out: ``options.yaml`` -> ``model.ckpt``."""
 
+import contextlib
 import functools
 import json
-import sys
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import UserError
+from ..errors import Terminated, UserError
 from ..files import write_atomic
-from ..options import Options
-from ..report.files import check_writable
+from ..options import Options, durations
+from ..report.files import check_writable, clear_leftovers
 from ..report.metrics import MetricsCsv
 from ..report.progress import Reporter
-from ..training.folder import OUTPUTS, command_to_continue, new_run_folder, write_options
+from ..training.folder import LOG, OPTIONS, command_to_continue, new_run_folder, write_options
+from ..training.lock import FolderLock
 from ..training.loop import Interrupted, train
 from ..training.prepare import Run, prepare
-from ..training.resume import newest_checkpoint
-from ..training.signals import StopSignals
+from ..training.resume import starting_point
+from ..training.saving import Saver, tolerate
+from ..training.signals import StopSignals, program_age
 from . import checkpoint as checkpoints
 from . import verify
+
+if TYPE_CHECKING:
+    import torch
+
+ERRORS = "errors.json"
+_REST = "the rest is made"
 
 
 def run(
@@ -28,61 +38,98 @@ def run(
 ) -> None:
     """Train, or go on with training, and export the best model.
 
-    Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good.
-    At the end the checkpoint is written beside ``output``, which itself appears once verified.
+    Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good;
+    a run that goes on from the newest checkpoint there stays in its folder. At the end the
+    checkpoint is written beside ``output``, which itself appears once verified.
 
     :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
     :param output: the model file to write, ending in ``.pt``
     :raises UserError: unusable data, device, checkpoint or output; options that have changed;
-        training that has diverged
+        training that has diverged; another process that trains in the same folder
     :raises VerificationFailed: the exported model failed a check
-    :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, once the state is saved;
-        the text says how to go on
+    :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, SIGUSR1 and ``max_time``,
+        once the state is saved; the text says how to go on. Without text before training began.
     """
     check_writable(output)
     verify.program()  # a model that cannot be verified would be refused after the last epoch
     hypers = options.architecture.training
-    with Reporter(log_interval=hypers.log_interval) as reporter:
-        source = None
-        if continue_from is not None:
-            automatic = str(continue_from) == "auto"
-            source = newest_checkpoint(OUTPUTS, options) if automatic else Path(continue_from)
+    with Reporter(log_interval=hypers.log_interval) as reporter, FolderLock() as lock:
+        source, folder = starting_point(options, continue_from, lock)
         work = prepare(options, source, output, reporter.message)
         if work.finished:
             assert source is not None
-            _already_finished(work, source, reporter)
+            _already_finished(work, source, folder, reporter)
             return
-        folder = new_run_folder()
-        reporter.log_to(folder / "train.log")
-        write_options(options, folder / "options.yaml")
-        reporter.message(f"results go to {folder}")
-        _train(work, folder, reporter)
-        _finish(work, folder, reporter)
+        with StopSignals() as signals:
+            if folder is None:
+                folder, whole = new_run_folder(), None
+                lock.take(folder)
+            else:
+                whole = source
+            saver = _open_folder(work, folder, whole, reporter)
+            _train(work, saver, reporter, signals)
+        again = f"make them with: {command_to_continue(folder, 'auto', output)}"
+        with _can_be_finished_later(again):
+            if signals.received is not None:  # while the last epoch was written down
+                raise signals.exception("")
+            _finish(work, saver, reporter)
+
+
+def _open_folder(work: Run, folder: Path, whole: Path | None, reporter: Reporter) -> Saver:
+    """Begin the files of a run, or go on with them from the checkpoint ``whole``.
+
+    What cannot be written now is an error: nothing is lost yet.
+    """
+    clear_leftovers(folder)
+    reporter.log_to(folder / LOG)
+    reporter.message(f"results go to {folder}")
+    saver = Saver(work, folder, reporter, whole)
+    if whole is not None:
+        saver.clean(whole)
+    write_options(work.options, folder / OPTIONS)
+    if whole is None:
+        # Now there is one to go on from, with this split, whatever happens.
+        work.save(saver.path)
+        saver.whole = saver.path
+    return saver
 
 
 class _Observer:
-    """Shows and records what the loop does, and saves at the end of epochs.
+    """Shows and records what the loop does, and saves.
 
     What cannot be written is reported, and training goes on: a full disk must not cost the run.
     """
 
-    def __init__(self, work: Run, folder: Path, reporter: Reporter, signals: StopSignals) -> None:
-        self.work, self.folder, self.reporter, self.signals = work, folder, reporter, signals
-        self.interval = work.problem.hypers.checkpoint_interval
+    def __init__(self, work: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
+        self.work, self.saver, self.reporter, self.signals = work, saver, reporter, signals
+        hypers = work.problem.hypers
+        self.interval = hypers.checkpoint_interval
+        self.deadline: float | None = None
+        if hypers.max_time is not None:
+            left = durations.seconds(hypers.max_time) - program_age()
+            self.deadline = time.monotonic() + left
         history = [in_order(row) for row in work.state.history]
-        self.metrics = MetricsCsv(folder / "metrics.csv", history)
-        self.step = reporter.step
+        self.metrics = MetricsCsv(saver.folder / "metrics.csv", history)
 
     def stop_requested(self) -> bool:
-        return self.signals.received is not None
+        return self.signals.received is not None or self.out_of_time()
+
+    def out_of_time(self) -> bool:
+        """Whether ``max_time`` has passed; of no importance once all epochs are done."""
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return late and not self.work.finished
+
+    def step(self, loss: "torch.Tensor", n_structures: int) -> None:
+        self.reporter.step(loss, n_structures)
+        if self.saver.due():
+            self.saver.save()
 
     def epoch(self, row: dict[str, float]) -> None:
         tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
-        tolerate("the log", lambda: self.reporter.epoch(row), self.reporter)
-        epoch = self.work.state.position.epoch
-        if epoch % self.interval == 0 or self.work.finished:
-            path = self.folder / f"model_{epoch}.ckpt"
-            tolerate("the checkpoint", lambda: self.work.save(path), self.reporter)
+        self.reporter.epoch(row)
+        at_interval = self.work.state.position.epoch % self.interval == 0
+        if at_interval or self.work.finished or self.saver.due():
+            self.saver.save()
 
 
 def in_order(row: dict[str, float]) -> dict[str, float]:
@@ -99,65 +146,64 @@ def in_order(row: dict[str, float]) -> dict[str, float]:
     return {name: row[name] for name in sorted(row, key=place)}
 
 
-def tolerate(what: str, write: Callable[[], None], reporter: Reporter) -> bool:
-    """Whether ``write`` succeeded; if it did not, say so and go on."""
-    try:
-        write()
-    except (UserError, OSError) as error:
-        reason = error.what if isinstance(error, UserError) else str(error)
-        where = f" ({error.where})" if isinstance(error, UserError) and error.where else ""
-        text = f"warning: {what} could not be written: {reason}{where}; training goes on"
-        try:
-            reporter.message(text)
-        except UserError:  # the log is on the same full disk
-            print(text, file=sys.stderr)
-        return False
-    return True
-
-
-def _train(work: Run, folder: Path, reporter: Reporter) -> None:
+def _train(work: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
     problem, position = work.problem, work.state.position
     target = next(iter(work.header["targets"].values()))
     units = {"energy": str(target["unit"]), "length": str(work.header["length_unit"])}
+    observer = _Observer(work, saver, reporter, signals)
     reporter.start(
         problem.hypers.num_epochs, problem.steps_per_epoch, units, position.epoch, position.batch
     )
-    with StopSignals() as signals:
-        observer = _Observer(work, folder, reporter, signals)
-        try:
-            train(work.state, problem, observer)
-        except Interrupted:
-            reporter.finish()
-            raise signals.exception(_save_interrupted(work, folder, reporter)) from None
+    try:
+        train(work.state, problem, observer)
+    except Interrupted:
+        reporter.finish()
+        why = "interrupted" if signals.received else f"max_time, {problem.hypers.max_time}, is over"
+        raise signals.exception(_save_interrupted(work, saver, why)) from None
     reporter.finish()
 
 
-def _save_interrupted(work: Run, folder: Path, reporter: Reporter) -> str:
+def _save_interrupted(work: Run, saver: Saver, why: str) -> str:
     """Save in the middle of an epoch; what to tell the user."""
     position = work.state.position
-    step = f"_{position.step}" if position.batch else ""
-    path = folder / f"model_{position.epoch}{step}.ckpt"
-    when = f"after {position.epoch} epochs and {position.step} steps"
-    if not tolerate("the checkpoint", lambda: work.save(path), reporter):
-        return f"interrupted {when}; the state could not be saved"
     # No pictures: whoever sent the signal may not wait long.
-    command = command_to_continue(folder, path, work.output)
-    return f"interrupted {when}; saved {path}\ngo on with: {command}"
+    if saver.save(then="training ends"):
+        saved = f"saved {saver.whole}"
+    else:
+        saved = f"the state could not be saved; {saver.whole} is the last that is whole"
+    assert saver.whole is not None
+    command = command_to_continue(saver.folder, saver.whole, work.output)
+    when = f"after {position.epoch} epochs and {position.step} steps"
+    return f"{why} {when}; {saved}\ngo on with: {command}"
 
 
-def _already_finished(work: Run, source: Path, reporter: Reporter) -> None:
+@contextlib.contextmanager
+def _can_be_finished_later(how: str) -> Iterator[None]:
+    """Tell someone who interrupts the block, in which all epochs are done, how to get its results."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        what = "terminated" if isinstance(error, Terminated) else "interrupted"
+        text = f"{what} when all epochs were done, before all results were made\n{how}"
+        raise type(error)(text) from None
+
+
+def _already_finished(work: Run, source: Path, folder: Path | None, reporter: Reporter) -> None:
     """Going on with a finished run changes nothing, but results that are missing are made."""
     reporter.message(
         f"training is finished: all {work.problem.hypers.num_epochs} epochs are done, "
         "there is nothing to go on with"
     )
     ckpt = work.output.with_suffix(".ckpt")
-    same = ckpt.exists() and _content(ckpt) == checkpoints.read_header(source)["content_hash"]
-    if not same:
-        write_atomic(ckpt, source.read_bytes())
-        reporter.message(f"wrote {ckpt}")
-    if not (same and work.output.exists()):
-        _export(ckpt, work.output, reporter)
+    with _can_be_finished_later("the same command makes them"):
+        same = ckpt.exists() and _content(ckpt) == _content(source)
+        if not same:
+            write_atomic(ckpt, source.read_bytes())
+            reporter.message(f"wrote {ckpt}")
+        if folder is not None and not (folder / ERRORS).exists():
+            _pictures(work, ckpt, folder, reporter)
+        if not (same and work.output.exists()):
+            _export(ckpt, work.output, reporter)
 
 
 def _content(path: Path) -> str | None:
@@ -167,7 +213,7 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def _finish(work: Run, folder: Path, reporter: Reporter) -> None:
+def _finish(work: Run, saver: Saver, reporter: Reporter) -> None:
     """Checkpoint, pictures, final errors, and the exported model."""
     best = work.state.best_epoch
     value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
@@ -176,15 +222,25 @@ def _finish(work: Run, folder: Path, reporter: Reporter) -> None:
     try:
         work.save(ckpt)
     except UserError as error:
-        kept = folder / f"model_{work.state.position.epoch}.ckpt"
-        hint = error.hint
-        if kept.exists():
-            hint = f"{kept} has the finished run: 'mtt export {kept}' makes the model file"
-        raise UserError(error.what, error.where, hint) from error
+        raise UserError(error.what, error.where, _what_is_left(work, saver)) from error
     reporter.message(f"wrote {ckpt}")
-    tolerate("the learning curve", lambda: _learning_curve(work, folder), reporter)
-    _final_errors(work, ckpt, folder, reporter)
+    _pictures(work, ckpt, saver.folder, reporter)
     _export(ckpt, work.output, reporter)
+
+
+def _what_is_left(work: Run, saver: Saver) -> str:
+    kept = saver.whole
+    assert kept is not None
+    if kept == saver.path:
+        return f"{kept} has the finished run: 'mtt export {kept}' makes the model file"
+    command = command_to_continue(saver.folder, kept, work.output)
+    return f"{kept} is the last that is whole; once there is space, go on with: {command}"
+
+
+def _pictures(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
+    """What a finished run has in its folder besides its last checkpoint."""
+    tolerate("the learning curve", lambda: _learning_curve(work, folder), reporter, _REST)
+    _final_errors(work, ckpt, folder, reporter)
 
 
 def _learning_curve(work: Run, folder: Path) -> None:
@@ -220,9 +276,10 @@ def _final_errors(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> No
         reporter.console.print(error_table(found[name], title))
         shown = [panel for key, panel in panels.items() if key != "energy"]
         draw = functools.partial(parity, shown, folder / f"parity_{name}.png", title)
-        tolerate("a picture", draw, reporter)
+        tolerate("a picture", draw, reporter, _REST)
     text = json.dumps(found, indent=2, allow_nan=False) + "\n"
-    tolerate("the errors", lambda: write_atomic(folder / "errors.json", text.encode()), reporter)
+    write = functools.partial(write_atomic, folder / ERRORS, text.encode())
+    tolerate("the errors", write, reporter, _REST)
 
 
 def _export(ckpt: Path, output: Path, reporter: Reporter) -> None:

@@ -37,10 +37,11 @@ class Observer(Protocol):
 
     def stop_requested(self) -> bool: ...
 
-    def step(self, loss: torch.Tensor, n_structures: int) -> None: ...
+    def step(self, loss: torch.Tensor, n_structures: int) -> None:
+        """A step is done and in the state: it can be saved."""
 
     def epoch(self, row: dict[str, float]) -> None:
-        """An epoch is done and in the state: the time to save."""
+        """An epoch is done and in the state, with its row of the history."""
 
 
 @dataclass
@@ -166,7 +167,7 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
 
 def seed_step(problem: Problem, step: int) -> None:
     """Seed torch for one step, in case an architecture draws numbers in it (dropout)."""
-    seed = (problem.seed * 0x9E3779B97F4A7C15 + step) % 2**63
+    seed = int(generator(problem.seed, "step", step).bit_generator.random_raw()) >> 1
     # torch.manual_seed takes a millisecond, for devices that are not there.
     torch.default_generator.manual_seed(seed)
     if problem.device.type == "cuda":

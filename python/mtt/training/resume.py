@@ -1,6 +1,8 @@
-"""Which checkpoint to go on from."""
+"""Which checkpoint to go on from, and in which folder."""
 
 import logging
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,52 @@ from typing import Any
 from ..errors import UserError
 from ..options import Options
 from ..stages import checkpoint as checkpoints
+from .folder import OUTPUTS, Point, points_in, run_folder_of
+from .lock import FolderLock
 from .same_run import refused
 
 _log = logging.getLogger(__name__)
 Header = dict[str, Any]
+
+
+def starting_point(
+    options: Options, given: Path | str | None, lock: FolderLock
+) -> tuple[Path | None, Path | None]:
+    """The checkpoint to go on from, and the folder of its run, locked, if the run goes on in there.
+
+    It does so from the newest checkpoint of a folder under ``outputs``, to as many epochs as before.
+    What goes on from elsewhere gets a folder of its own, so that no later checkpoint is overwritten.
+
+    :param given: a checkpoint, ``"auto"`` for the newest one of this run, or None for a new run
+    :raises UserError: there is no such checkpoint, or another process trains in the folder
+    """
+    if given is None:
+        return None, None
+    while True:
+        source = newest_checkpoint(OUTPUTS, options) if str(given) == "auto" else Path(given)
+        folder = _goes_on_in(source, options)
+        if folder is None:
+            return source, None
+        lock.take(folder)
+        # Until then another process may have gone on with it, and ended.
+        if _goes_on_in(source, options) == folder:
+            return source, folder
+        lock.release()
+
+
+def _goes_on_in(source: Path, options: Options) -> Path | None:
+    """The folder in which a run goes on from ``source``, or None if it needs a new one."""
+    folder = run_folder_of(source)
+    if folder is None or not source.exists():
+        return None
+    header = checkpoints.read_header(source)
+    position, before = header["position"], header["options"]["architecture"]["training"]
+    point = Point.of(position["epoch"], position["step"], position["batch"])
+    same_end = before["num_epochs"] == options.architecture.training.num_epochs
+    if source.name != point.name or not same_end or refused(header, options):
+        return None
+    # A later one may be damaged: whatever can still be saved of it must not be overwritten.
+    return folder if points_in(folder)[-1] == point else None
 
 
 def newest_checkpoint(outputs: Path, options: Options) -> Path:
@@ -23,7 +67,8 @@ def newest_checkpoint(outputs: Path, options: Options) -> Path:
     :raises UserError: if there is none
     """
     others = damaged = 0
-    for path, header in _candidates(outputs):
+    for path in _candidates(outputs):
+        header = _header(path)
         if header is None:
             damaged += 1
         elif refused(header, options):
@@ -45,21 +90,63 @@ def newest_checkpoint(outputs: Path, options: Options) -> Path:
     )
 
 
-def _candidates(outputs: Path) -> Iterator[tuple[Path, Header | None]]:
-    """Checkpoints in the folders of all runs, newest first; None for the header of damaged ones."""
-    for folder in sorted(outputs.glob("*/*/"), reverse=True):
-        readable: list[tuple[int, Path, Header]] = []
-        # A name with a dot in front is that of a file whose writing was cut off.
-        for path in sorted(folder.glob("[!.]*.ckpt")):
-            try:
-                header = checkpoints.read_header(path)
-            except UserError as error:
-                _log.warning("left out %s: %s", path, error.what)
-                yield path, None
-            else:
-                readable.append((header["position"]["step"], path, header))
-        for _, path, header in sorted(readable, key=lambda one: one[:2], reverse=True):
-            yield path, header
+def _candidates(outputs: Path) -> Iterator[Path]:
+    """Checkpoints in the folders of all runs, newest first, as far as names tell."""
+    for day in _entries(outputs):
+        for folder in _entries(day) if day.is_dir() else ():
+            # A name with a dot in front is that of a file whose writing was cut off.
+            found = [
+                path
+                for path in (_entries(folder) if folder.is_dir() else ())
+                if path.suffix == ".ckpt" and not path.name.startswith(".")
+            ]
+            yield from sorted(found, key=_progress, reverse=True)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, last names first; nothing, with a message, if it cannot be read."""
+    try:
+        return sorted(folder.iterdir(), reverse=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        _log.warning("left out %s: it cannot be read: %s", folder, error.strerror)
+        return []
+
+
+def _progress(path: Path) -> tuple[Point, str]:
+    """What to sort by: the name as we give it, or what a file of another name says of itself."""
+    point = Point.read(path.name)
+    if point is None:
+        try:
+            position = checkpoints.read_header(path)["position"] if _is_file(path) else None
+        except UserError:
+            position = None  # told when its turn comes
+        point = (
+            Point(0, 0)
+            if position is None
+            else Point.of(position["epoch"], position["step"], position["batch"])
+        )
+    return point, path.name
+
+
+def _header(path: Path) -> Header | None:
+    if not _is_file(path):
+        _log.warning("left out %s: it is not a file", path)
+        return None
+    try:
+        return checkpoints.read_header(path)
+    except UserError as error:
+        _log.warning("left out %s: %s", path, error.what)
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file may be opened: a pipe would wait for somebody to write into it."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True  # opening it says what is wrong
 
 
 def _is_whole(path: Path) -> bool:
