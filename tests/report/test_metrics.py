@@ -101,3 +101,30 @@ def test_csv_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"the folder '{path.parent}' does not exist\n  where: {path}\n  hint: create it first"
     )
+
+
+@pytest.mark.parametrize("grows", [False, True], ids=["row", "column"])
+def test_csv_is_whole_again_once_the_disk_has_space(small_disk: Path, grows: bool) -> None:
+    path, filler = small_disk / "metrics.csv", small_disk / "filler"
+    table = MetricsCsv(path)
+    rows: list[dict[str, float]] = [
+        {"epoch": epoch, "train_loss": epoch / 3} for epoch in range(1, 400)
+    ]
+    table.write(rows[0])
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(1024))
+    if grows:
+        rows[1]["validation_loss"] = 0.5
+    refused = 0
+    for row in rows[1:-1]:
+        try:
+            table.write(row)
+        except UserError as error:
+            assert error.what == "the disk is full"
+            refused += 1
+    # The page of the first row had space for more; then not even half a line is taken for a row.
+    assert refused > 100 and len(read_rows(path)) + refused == len(rows) - 1
+    filler.unlink()
+    table.write(rows[-1])
+    assert read_rows(path) == rows

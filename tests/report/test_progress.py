@@ -100,3 +100,36 @@ def test_durations() -> None:
         "1 h 02 min",
         "2 d 7 h",
     ]
+
+
+def test_a_full_disk_costs_lines_of_the_log_only(small_disk: Path) -> None:
+    console = plain()
+    log = small_disk / "train.log"
+    filler = small_disk / "filler"
+    with Reporter(console) as reporter:
+        reporter.message("before")
+        reporter.log_to(log)
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(1024))
+        # The rest of the log's last page is still there to be used.
+        for number in range(100):
+            reporter.message(f"{number} {'x' * 100}")
+        filler.unlink()
+        reporter.message("after")
+    said = text(console).splitlines()
+    warning = f"warning: the log could not be written: the disk is full ({log})"
+    assert said.count(warning) == 1
+    assert len(said) == 1 + 100 + 1 + 1
+    lines = log.read_text().splitlines()
+    assert lines[0].endswith(" before") and lines[-1].endswith(" after")
+    assert len(lines) < 60
+
+
+def test_a_log_of_before_is_gone_on_with(tmp_path: Path) -> None:
+    for word in ("one", "two"):
+        with Reporter(plain()) as reporter:
+            reporter.log_to(tmp_path / "train.log")
+            reporter.message(word)
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert [line.split()[-1] for line in lines] == ["one", "two"]

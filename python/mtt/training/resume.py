@@ -49,10 +49,12 @@ def _goes_on_in(source: Path, options: Options) -> Path | None:
     if folder is None or not source.exists():
         return None
     header = checkpoints.read_header(source)
+    if refused(header, options):
+        return None
     position, before = header["position"], header["options"]["architecture"]["training"]
     point = Point.of(position["epoch"], position["step"], position["batch"])
-    same_end = before["num_epochs"] == options.architecture.training.num_epochs
-    if source.name != point.name or not same_end or refused(header, options):
+    longer = before["num_epochs"] != options.architecture.training.num_epochs
+    if longer or source.name != point.name:
         return None
     # A later one may be damaged: whatever can still be saved of it must not be overwritten.
     return folder if points_in(folder)[-1] == point else None
