@@ -138,7 +138,7 @@ def test_verify(stage: Stage) -> None:
             "publish",
             (
                 "error: there is no command 'publish'\n"
-                "  hint: the commands are train, export, eval, verify; see mtt --help\n"
+                "  hint: the commands are train, export, eval, verify, show; see mtt --help\n"
             ),
         ),
         (
@@ -239,7 +239,7 @@ def test_a_folder_that_is_read_only(
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse words its help differently")
-@pytest.mark.parametrize("command", ["", "train", "export", "eval", "verify"])
+@pytest.mark.parametrize("command", ["", "train", "export", "eval", "verify", "show"])
 def test_help(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, train, verify
+from mtt.cli import export, show, train, verify
 from mtt.errors import UserError
 
-_COMMANDS = {"train": train, "export": export, "eval": eval_command, "verify": verify}
+_COMMANDS = {
+    "train": train,
+    "export": export,
+    "eval": eval_command,
+    "verify": verify,
+    "show": show,
+}
 
 _EPILOG = """\
 examples:
@@ -17,6 +23,7 @@ examples:
   mtt export model.ckpt -o model.pt       checkpoint to model file
   mtt eval model.pt eval.yaml             errors and predictions on other data
   mtt verify model.pt                     would an MD engine get it right?
+  mtt show model.ckpt                     what is in it: epoch, metrics, versions
 
 exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed, 130 interrupted
 """

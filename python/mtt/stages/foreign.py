@@ -95,15 +95,17 @@ def _signature(start: bytes) -> Foreign | None:
 
 
 def _safetensors(file: BinaryIO, start: bytes, size: int) -> Foreign | None:
+    own = Foreign("checkpoint", "a checkpoint of mtt")
+    if start.startswith(b'{"__metadata__":{"mtt":"', 8):
+        return own  # whole or truncated
     if len(start) < 10 or start[8:9] != b"{":
         return None
     (length,) = struct.unpack("<Q", start[:8])
     if not 2 <= length <= size - 8:
         return None
     file.seek(8)
-    text = file.read(min(length, _MAX_HEADER))
-    if text.startswith(b'{"__metadata__":{"mtt":"') or _has_metadata_of_mtt(text):
-        return Foreign("checkpoint", "a checkpoint of mtt")
+    if _has_metadata_of_mtt(file.read(min(length, _MAX_HEADER))):
+        return own
     return Foreign("safetensors", "a safetensors file of another program")
 
 

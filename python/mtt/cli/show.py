@@ -1,0 +1,84 @@
+"""`mtt show`: checkpoints and model files in, what they are out; torch is not needed."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from mtt.errors import UserError
+
+HELP = "say what a checkpoint or a model file is"
+DESCRIPTION = """\
+Describe checkpoints and model files: architecture, epoch, metrics, units, elements, data, versions,
+sizes. Nothing in them is run or loaded. Files of other programs are named, and refused."""
+EPILOG = """\
+examples:
+  mtt show model.ckpt
+  mtt show model.pt --json
+  mtt show --diff outputs/model_100.ckpt model.ckpt
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument(
+        "files", type=Path, metavar="FILE", nargs="+", help="checkpoint or model file"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object, or a list for several files"
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="print only what differs between two files"
+    )
+
+
+def run(arguments: Namespace) -> None:
+    """Describe the files, or compare two."""
+    from mtt.report import show
+    from mtt.stages import inspect
+
+    files: list[Path] = arguments.files
+    if arguments.diff and len(files) != 2:
+        raise UserError(f"--diff compares two files, not {len(files)}")
+    _check(files)
+    try:
+        if arguments.diff:
+            compared = inspect.compare(*files)
+            _print(_json(compared) if arguments.json else show.difference(compared))
+            return
+        found = [inspect.describe(path) for path in files]
+    except UserError as error:
+        raise _harmless(error) from error
+    if arguments.json:
+        _print(_json(found[0] if len(found) == 1 else found))
+    else:
+        _print("\n\n".join(show.text(one) for one in found))
+
+
+def _check(files: list[Path]) -> None:
+    """The check for typing mistakes imports much: only for a file that is not there."""
+    for path in files:
+        if not path.is_file():
+            from mtt.cli.arguments import check_input
+
+            check_input(path, "file")
+
+
+def _json(value: Any) -> str:
+    # ASCII; the one control character that JSON does not escape is that of the delete key.
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def _print(text: str) -> None:
+    """Print, with escapes for what the terminal has no characters for."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _harmless(error: UserError) -> UserError:
+    """The error without what a hostile file has put into it to steer the terminal."""
+    from mtt.report.harmless import harmless
+
+    parts = [part if part is None else harmless(part) for part in (error.where, error.hint)]
+    return UserError(harmless(error.what), *parts)

@@ -1,0 +1,17 @@
+"""Symbols of the elements, where importing a whole library for them would take too long."""
+
+from collections.abc import Sequence
+from typing import Final
+
+_SYMBOLS: Final = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br "
+    "Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho "
+    "Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es "
+    "Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+)
+
+
+def symbols(atomic_types: Sequence[int]) -> list[str | None]:
+    """The symbol of each atomic type, or None where it is no atomic number, as in some models."""
+    known = _SYMBOLS.split()
+    return [known[one - 1] if 0 < one <= len(known) else None for one in atomic_types]
