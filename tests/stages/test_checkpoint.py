@@ -86,7 +86,7 @@ def stored_header(path):
 def test_round_trip(small, path):
     header, tensors = checkpoint.read(path)
     assert header == checkpoint.read_header(path)
-    added = {"format_version", "content_hash", "origin", "upgraded_from"}
+    added = {"format_version", "content_hash", "upgraded_from"}
     assert {key: value for key, value in header.items() if key not in added} == small[0]
     assert header["format_version"] == 2
     assert header["origin"] is None and header["upgraded_from"] is None

@@ -356,14 +356,15 @@ def test_changed_options_are_refused_by_name(folder, no_pictures):
     before = run_folders()
     assert message(stage.run, changed, Path("model.ckpt")) == (
         "the options differ from those that the checkpoint was trained with:\n"
+        "    seed: 3 in the checkpoint, now 4\n"
         "    architecture.training.batch_size: 2 in the checkpoint, now 3\n"
         "    architecture.training.learning_rate: 0.01 in the checkpoint, now 0.5\n"
-        "    seed: 3 in the checkpoint, now 4\n"
         "    validation_set.fraction: 0.25 in the checkpoint, now None\n"
         "    validation_set.indices: None in the checkpoint, now '0:2'\n"
         "  where: model.ckpt\n"
-        "  hint: undo these changes to go on (num_epochs may be made larger), or train anew "
-        "without --continue"
+        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "--continue, or fine-tune the checkpoint on purpose by naming it in "
+        "architecture.training.fine_tune.read_from"
     )
     assert run_folders() == before
 
@@ -393,19 +394,13 @@ def test_changed_data_are_refused(folder, no_pictures):
     options = make_options(folder)
     stage.run(options)
     text = Path("data.xyz").read_text()
-    write_data(folder / "data.xyz", n=13)
-    hint = (
-        f"  where: {folder}/data.xyz\n"
-        "  hint: bring the data back to go on, or train anew without --continue"
-    )
-    assert message(stage.run, options, Path("model.ckpt")) == (
-        "the data of training_set have changed since the checkpoint was written: it had 12 "
-        f"structures and now has 13\n{hint}"
-    )
     write_data(folder / "data.xyz", seed=1)
     assert message(stage.run, options, Path("model.ckpt")) == (
-        "the data of training_set have changed since the checkpoint was written: of its 12 "
-        f"structures, some have other positions, cells or targets\n{hint}"
+        "the data of training_set have changed since the checkpoint was written: all 12 "
+        f"structures have other positions, cells or types, first {folder}/data.xyz#0\n"
+        f"  where: {folder}/data.xyz\n"
+        "  hint: bring the data back to go on, train anew without --continue, or fine-tune the "
+        "checkpoint on purpose by naming it in architecture.training.fine_tune.read_from"
     )
     Path("data.xyz").write_text(text)
     stage.run(options, Path("model.ckpt"))

@@ -117,14 +117,15 @@ def _species(structure: Structure, atomic_types: NDArray[np.int32]) -> NDArray[n
 def unknown_type(structure: Structure, atom: int, atomic_types: Sequence[int]) -> UserError:
     """The error for an atom whose type the model does not know."""
     return UserError(
-        f"atom {atom} has the atomic type {_named(int(structure.types[atom]))},"
+        f"atom {atom} has the atomic type {named(int(structure.types[atom]))},"
         " which the model does not know",
         where=structure.source or None,
-        hint=f"the model knows {', '.join(_named(atomic_type) for atomic_type in atomic_types)}",
+        hint=f"the model knows {', '.join(named(atomic_type) for atomic_type in atomic_types)}",
     )
 
 
-def _named(atomic_type: int) -> str:
+def named(atomic_type: int) -> str:
+    """An atomic type with its symbol, if it has one: ``29 (Cu)``."""
     if 0 < atomic_type < len(chemical_symbols):
         return f"{atomic_type} ({chemical_symbols[atomic_type]})"
     return str(atomic_type)

@@ -58,29 +58,44 @@ def content_hash(structures: Sequence[Structure]) -> str:
     Covers the order of the structures, types, positions, cells, periodicity and all targets bit by
     bit; leaves out ``source``, so that moving or renaming a file changes nothing.
     """
+    return fingerprints(structures)[0]
+
+
+def fingerprints(structures: Sequence[Structure]) -> tuple[str, NDArray[np.int64]]:
+    """:func:`content_hash`, and (n, 2) int64 to say later which of the structures have changed.
+
+    A row is, for one structure, the first 8 bytes of the SHA-256 of its types, positions, cell and
+    periodicity, and the same for its targets.
+    """
     digest = hashlib.sha256(b"mtt structures 1\0")
     digest.update(len(structures).to_bytes(8, "little"))
+    first_bytes = bytearray()
     for structure in structures:
-        _update(digest, structure.types, "<i4")
-        _update(digest, structure.positions, "<f8")
-        _update(digest, structure.cell, "<f8")
-        _update(digest, structure.pbc, "u1")
-        digest.update(len(structure.targets).to_bytes(8, "little"))
-        for name in sorted(structure.targets):
-            target = structure.targets[name]
-            encoded = name.encode()
-            digest.update(len(encoded).to_bytes(8, "little") + encoded)
-            _update(digest, np.float64(target.value), "<f8")
-            _update(digest, target.forces, "<f8")
-            _update(digest, target.stress, "<f8")
-    return digest.hexdigest()
+        for packed in (_geometry(structure), _targets(structure)):
+            digest.update(packed)
+            first_bytes += hashlib.sha256(packed).digest()[:8]
+    rows = np.frombuffer(bytes(first_bytes), dtype="<i8").astype(np.int64).reshape(-1, 2)
+    return digest.hexdigest(), rows
 
 
-def _update(digest: "hashlib._Hash", array: object, dtype: str) -> None:
+def _geometry(structure: Structure) -> bytes:
+    arrays = ((structure.types, "<i4"), (structure.positions, "<f8"), (structure.cell, "<f8"))
+    return b"".join(_packed(*one) for one in arrays) + _packed(structure.pbc, "u1")
+
+
+def _targets(structure: Structure) -> bytes:
+    parts = [len(structure.targets).to_bytes(8, "little")]
+    for name in sorted(structure.targets):
+        target, encoded = structure.targets[name], name.encode()
+        parts += [len(encoded).to_bytes(8, "little"), encoded]
+        parts += [_packed(np.float64(target.value), "<f8")]
+        parts += [_packed(target.forces, "<f8"), _packed(target.stress, "<f8")]
+    return b"".join(parts)
+
+
+def _packed(array: object, dtype: str) -> bytes:
     # The length comes first so that no two different lists of arrays give the same bytes.
     if array is None:
-        digest.update(b"\xff" * 8)
-        return
+        return b"\xff" * 8
     raw = np.ascontiguousarray(np.asarray(array), dtype=dtype).tobytes()
-    digest.update(len(raw).to_bytes(8, "little"))
-    digest.update(raw)
+    return len(raw).to_bytes(8, "little") + raw

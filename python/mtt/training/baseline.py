@@ -59,6 +59,29 @@ def fit_baseline(
     return Baseline(composition, scale)
 
 
+def refit_baseline(
+    baseline: Baseline,
+    structures: Sequence[Structure],
+    target: str,
+    atomic_types: Sequence[int],
+    predicted: NDArray[np.float64],
+) -> Baseline:
+    """The baseline with its composition fitted again to what a model with it leaves.
+
+    The correction of the composition solves the same problem as in :func:`fit_baseline`, with the
+    residuals for energies; types that do not occur keep their energy, and the scale stays.
+
+    :param predicted: (n_structures,) energies that the model with ``baseline`` gives
+    """
+    counts = _counts(structures, atomic_types)
+    energies = np.array([structure.targets[target].value for structure in structures])
+    occur = np.flatnonzero(counts.sum(axis=0))
+    types = [atomic_types[index] for index in occur.tolist()]
+    composition = baseline.composition.copy()
+    composition[occur] += _fit_composition(counts[:, occur], energies - predicted, types, None)
+    return replace(baseline, composition=composition)
+
+
 def in_training_units(
     structures: Sequence[Structure],
     target: str,

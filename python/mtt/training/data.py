@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..data.changes import Rows, describe, to_keep
 from ..data.readers import read_datasets
 from ..data.splits import split
-from ..data.structure import Structure, content_hash
+from ..data.structure import Structure, fingerprints
 from ..errors import UserError
 from ..options import DatasetOptions, Options
+from .same_run import ON_PURPOSE
 
 _log = logging.getLogger(__name__)
 _SETS = ("validation_set", "test_set")
@@ -24,8 +26,8 @@ class RunData:
     """Structures of the three sets, in the units of the data.
 
     - ``split``: indices into the structures of ``training_set``, as in the checkpoint;
-    - ``data_hash``: SHA-256 of what was read, and ``sizes``: its number of structures, by the
-      option that names it.
+    - by the option that names what was read, ``data_hash``: its SHA-256, ``sizes``: its number of
+      structures, ``fingerprints``: from which to tell later what has changed in it.
     """
 
     train: list[Structure]
@@ -34,13 +36,19 @@ class RunData:
     split: dict[str, list[int]]
     data_hash: dict[str, str]
     sizes: dict[str, int]
+    fingerprints: dict[str, Rows]
 
 
-def read_run_data(options: Options, checkpoint: Mapping[str, Any] | None = None) -> RunData:
+def read_run_data(
+    options: Options,
+    checkpoint: Mapping[str, Any] | None = None,
+    kept: Mapping[str, Rows] | None = None,
+) -> RunData:
     """Read all data of a run.
 
     :param checkpoint: header of the checkpoint to go on from: its split is kept, and the data must
         be what they were
+    :param kept: the fingerprints in that checkpoint; old ones have none
     :raises UserError: unusable data, or data that have changed since the checkpoint
     """
     sources = {"training_set": read_datasets(options.training_set)}
@@ -48,13 +56,13 @@ def read_run_data(options: Options, checkpoint: Mapping[str, Any] | None = None)
         datasets: Sequence[DatasetOptions] | None = getattr(options, name).datasets
         if datasets is not None:
             sources[name] = read_datasets(datasets)
-    hashes = {name: content_hash(structures) for name, structures in sources.items()}
-    sizes = {name: len(structures) for name, structures in sources.items()}
+    found = {name: fingerprints(structures) for name, structures in sources.items()}
+    hashes = {name: content_hash for name, (content_hash, _) in found.items()}
     if checkpoint is None:
         indices = _new_split(options, sources)
     else:
-        _check_unchanged(options, checkpoint, hashes, sizes)
-        indices = {name: list(found) for name, found in checkpoint["split"].items()}
+        _check_unchanged(options, checkpoint, kept or {}, sources, found)
+        indices = {name: list(part) for name, part in checkpoint["split"].items()}
 
     def chosen(part: str, name: str) -> list[Structure]:
         if name in sources and part != "train":
@@ -67,7 +75,8 @@ def read_run_data(options: Options, checkpoint: Mapping[str, Any] | None = None)
         test=chosen("test", "test_set"),
         split=indices,
         data_hash=hashes,
-        sizes=sizes,
+        sizes={name: len(structures) for name, structures in sources.items()},
+        fingerprints={name: to_keep(rows) for name, (_, rows) in found.items()},
     )
     if not data.validation:
         raise UserError(
@@ -109,23 +118,41 @@ def _new_split(
 def _check_unchanged(
     options: Options,
     checkpoint: Mapping[str, Any],
-    hashes: Mapping[str, str],
-    sizes: Mapping[str, int],
+    kept: Mapping[str, Rows],
+    sources: Mapping[str, Sequence[Structure]],
+    found: Mapping[str, tuple[str, Rows]],
 ) -> None:
-    before = checkpoint["data_hash"]
-    for name in sorted({*before, *hashes}):
-        if before.get(name) == hashes.get(name):
+    """Refuse data that are no longer those of the checkpoint, and say what has changed in them."""
+    changes: list[str] = []
+    files: list[str] = []
+    for name, structures in sources.items():
+        content_hash, rows = found[name]
+        if checkpoint["data_hash"].get(name) == content_hash:
             continue
+        size = checkpoint.get("data_size", {}).get(name)
+        change = _change(size, kept.get(name), structures, rows)
+        since = "" if changes else " have changed since the checkpoint was written"
+        changes.append(f"{'those' if changes else 'the data'} of {name}{since}: {change}")
         datasets = options.training_set
         if name != "training_set":
-            datasets = getattr(options, name).datasets or []
-        old, new = checkpoint.get("data_size", {}).get(name), sizes.get(name)
-        if old != new:
-            change = f"it had {old} structures and now has {new}"
-        else:
-            change = f"of its {new} structures, some have other positions, cells or targets"
+            datasets = getattr(options, name).datasets
+        files += [str(one.systems.read_from) for one in datasets]
+    if changes:
         raise UserError(
-            f"the data of {name} have changed since the checkpoint was written: {change}",
-            where=", ".join(str(one.systems.read_from) for one in datasets) or name,
-            hint="bring the data back to go on, or train anew without --continue",
+            "; ".join(changes),
+            where=", ".join(dict.fromkeys(files)),
+            hint=f"bring the data back to go on, train anew without --continue, {ON_PURPOSE}",
         )
+
+
+def _change(
+    size: int | None, kept: Rows | None, structures: Sequence[Structure], rows: Rows
+) -> str:
+    """What has changed, as exactly as the checkpoint lets us tell."""
+    if size is not None and kept is not None:
+        change = describe(kept, size, structures, rows)
+        if change is not None:
+            return change
+    if size is not None and size != len(structures):
+        return f"it had {size} structures and now has {len(structures)}"
+    return f"of its {len(structures)} structures, some have other positions, cells or targets"

@@ -1,7 +1,8 @@
 """From options and data, or from a checkpoint, to all that the loop needs. Writes nothing."""
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,18 @@ from ..data.structure import Structure
 from ..errors import UserError
 from ..options import Options, options_hash
 from ..stages import checkpoint as checkpoints
+from . import fine_tune
+from .base import find_base, protect
 from .baseline import Baseline, fit_baseline, in_training_units
 from .data import RunData, check_structures, read_run_data
+from .fine_tune import Begun
 from .loop import Problem
 from .optimizer import make_optimizer
-from .same_run import check_options
+from .same_run import Header, check_options
 from .state import State
+
+# Fingerprints of the data in a checkpoint: DATA/training_set and so on.
+_DATA = "data/"
 
 
 @dataclass
@@ -39,7 +46,16 @@ class Run:
     def save(self, path: Path) -> None:
         """Write a checkpoint of the present state; raises UserError if that fails."""
         header, tensors = self.state.to_checkpoint()
-        checkpoints.write(path, {**self.header, **header}, {**tensors, **self.check_tensors})
+        checkpoints.write(path, {**self.header, **header}, {**tensors, **self.fixed_tensors})
+
+    @property
+    def fixed_tensors(self) -> dict[str, torch.Tensor]:
+        """Tensors of a checkpoint that do not change while training."""
+        kept = {
+            f"{_DATA}{name}": torch.from_numpy(rows)
+            for name, rows in self.data.fingerprints.items()
+        }
+        return {**self.check_tensors, **kept}
 
     @property
     def finished(self) -> bool:
@@ -52,50 +68,36 @@ def prepare(
     output: Path,
     say: Callable[[str], None],
 ) -> Run:
-    """Read the data, and build the model and the state or take them from a checkpoint."""
+    """Read the data, and build the model and the state or take them from a checkpoint.
+
+    :param source: checkpoint to go on from, or to fine-tune if the options say so
+    """
     device = choose_device(options.device)
-    header, tensors = (None, {}) if source is None else checkpoints.read(source)
-    if header is not None and source is not None:
-        position = header["position"]
-        say(f"going on from {source}: epoch {position['epoch']}, step {position['step']}")
-        schedule = check_options(header, options, source)
-        if schedule is not None:
-            say(schedule)
-    data = read_run_data(options, header)
-    target = next(iter(options.training_set[0].targets))
-    atomic_types = types_of(data.train)
-    if header is None:
-        potential = _new_potential(options, data, target, atomic_types, say)
+    base = find_base(options, source)
+    header: Header | None = None
+    tensors: dict[str, torch.Tensor] = {}
+    if base is not None:
+        data, potential, origin = fine_tune.begin(options, base, output, device, say)
+    elif source is not None:
+        header, tensors = checkpoints.read(source)
+        data, potential, origin = _go_on(options, header, tensors, source, output, say)
     else:
-        potential = checkpoints.build_potential(header)
-        for name in ("composition", "scale"):
-            potential.get_buffer(name).copy_(tensors[f"model/{name}"])
-    problem = _problem(options, data, target, potential, device)
+        data = read_run_data(options)
+        potential, origin = _new_potential(options, data, say), None
+    problem = _problem(options, data, potential, device)
     potential.to(device)
-    optimizer = make_optimizer(potential.parameters(), problem.hypers)
-    state = State(potential, optimizer)
+    state = State(potential, make_optimizer(potential.parameters(), problem.hypers))
     state.train_sums = state.train_sums.to(device)
-    if header is not None:
-        try:
+    if source is not None and header is not None:
+        with _fitting(source):
             state.from_checkpoint(header, tensors)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise UserError(
-                f"the checkpoint does not fit its architecture: {error}", where=str(source)
-            ) from error
     weights = sum(parameter.numel() for parameter in potential.parameters())
     say(
         f"{options.architecture.name} with {weights} weights in {options.base_precision} bits on "
         f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
     )
-    return Run(
-        options,
-        data,
-        problem,
-        state,
-        _fixed_header(options, data, target, atomic_types, problem),
-        _check_tensors(data.train),
-        output,
-    )
+    fixed = _fixed_header(options, data, potential, problem, origin)
+    return Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
 
 
 def choose_device(name: str) -> torch.device:
@@ -115,15 +117,51 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _new_potential(
+def _go_on(
     options: Options,
-    data: RunData,
-    target: str,
-    atomic_types: list[int],
+    header: Header,
+    tensors: dict[str, torch.Tensor],
+    source: Path,
+    output: Path,
     say: Callable[[str], None],
-) -> Potential:
+) -> Begun:
+    """The data of the run again, and its model with weights still to be restored."""
+    position, origin = header["position"], header.get("origin")
+    say(f"going on from {source}: epoch {position['epoch']}, step {position['step']}")
+    schedule = check_options(header, options, source)
+    if schedule is not None:
+        say(schedule)
+    if origin is not None:
+        protect(origin, output)
+    kept = {
+        name.removeprefix(_DATA): tensor.numpy()
+        for name, tensor in tensors.items()
+        if name.startswith(_DATA) and tensor.dtype == torch.int64
+    }
+    data = read_run_data(options, header, kept)
+    potential = checkpoints.build_potential(header)
+    with _fitting(source):
+        for name in ("composition", "scale"):  # what targets are converted with
+            potential.get_buffer(name).copy_(tensors[f"model/{name}"])
+    return Begun(data, potential, origin)
+
+
+@contextlib.contextmanager
+def _fitting(source: Path) -> Iterator[None]:
+    """What a checkpoint lacks, or has in other shapes, is a fault of the checkpoint."""
+    try:
+        yield
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"the checkpoint does not fit its architecture: {error}", where=str(source)
+        ) from error
+
+
+def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) -> Potential:
     """A model with weights from the seed of the run, and the fitted baseline."""
     hypers = options.architecture.training
+    target = next(iter(options.training_set[0].targets))
+    atomic_types = types_of(data.train)
     unknown = [name for name in hypers.atomic_baseline if name != target]
     if unknown:
         raise UserError(
@@ -155,9 +193,10 @@ def _new_potential(
 
 
 def _problem(
-    options: Options, data: RunData, target: str, potential: Potential, device: torch.device
+    options: Options, data: RunData, potential: Potential, device: torch.device
 ) -> Problem:
     """Neighbor lists and targets in training units, made once."""
+    target = potential.target_name
     composition, scale = potential.get_buffer("composition"), potential.get_buffer("scale")
     baseline = Baseline(composition.cpu().numpy(), float(scale))
 
@@ -179,11 +218,12 @@ def _problem(
 def _fixed_header(
     options: Options,
     data: RunData,
-    target: str,
-    atomic_types: list[int],
+    potential: Potential,
     problem: Problem,
+    origin: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """What a checkpoint says that does not change while training."""
+    target = potential.target_name
     architecture = registry.get(options.architecture.name)
     first = options.training_set[0]
     return {
@@ -192,7 +232,7 @@ def _fixed_header(
             "version": architecture.version,
             "hypers": options.architecture.model.model_dump(mode="json"),
         },
-        "atomic_types": atomic_types,
+        "atomic_types": potential.atomic_types,
         "length_unit": first.systems.length_unit,
         "targets": {
             target: {
@@ -203,6 +243,7 @@ def _fixed_header(
                 "description": first.targets[target].description,
             }
         },
+        "origin": origin,
         "options": options.to_dict(),
         "options_hash": options_hash(options),
         "precision": options.base_precision,

@@ -1,13 +1,16 @@
 """Whether options still describe the run that a checkpoint is of, and what differs if not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..options import Options
+from ..options.upgrades import upgrade_options
+from ..stages import checkpoint as checkpoints
 
 Header = dict[str, Any]
+Difference = tuple[str, str, str]
 
 # May change between two parts of a run: they decide where and how fast it runs, and what is told.
 _FREE = {
@@ -22,7 +25,10 @@ _FREE = {
     "architecture.training.keep_every",
 }
 _NUM_EPOCHS = "architecture.training.num_epochs"
-_ABSENT = "nothing"
+BASE = "architecture.training.fine_tune.read_from"
+_ABSENT = object()
+
+ON_PURPOSE = f"or fine-tune the checkpoint on purpose by naming it in {BASE}"
 
 
 def check_options(header: Header, options: Options, path: Path) -> str | None:
@@ -39,11 +45,10 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
         raise UserError(
             f"the options differ from those that the checkpoint was trained with:{lines}",
             where=str(path),
-            hint="undo these changes to go on (num_epochs may be made larger), or train anew "
-            "without --continue",
+            hint="undo these changes to go on (num_epochs may be made larger), train anew without "
+            f"--continue, {ON_PURPOSE}",
         )
-    before = header["options"]["architecture"]["training"]["num_epochs"]
-    after = options.architecture.training.num_epochs
+    before, after = _num_epochs(header["options"]), options.architecture.training.num_epochs
     if after == before:
         return None
     return (
@@ -52,26 +57,10 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
     )
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Options that differ, as (dotted key, old, new), whatever they mean."""
-    before, after = dict(_flat(old)), dict(_flat(new))
-    keys = [*before, *(key for key in after if key not in before)]
-    return [
-        (key, repr(before[key]) if key in before else _ABSENT, _shown(after, key))
-        for key in keys
-        if key not in before or key not in after or before[key] != after[key]
-    ]
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return repr(values[key]) if key in values else _ABSENT
-
-
-def refused(header: Header, options: Options) -> list[tuple[str, str, str]]:
-    new = options.to_dict()
-    found = differences(header["options"], new)
-    before = header["options"].get("architecture", {}).get("training", {}).get("num_epochs", 0)
-    extended = options.architecture.training.num_epochs > before
+def refused(header: Header, options: Options) -> list[Difference]:
+    """Options that make this another run than that of the checkpoint."""
+    found = differences(_by_meaning(header["options"]), options.to_dict())
+    extended = options.architecture.training.num_epochs > _num_epochs(header["options"])
     return [
         one
         for one in found
@@ -79,15 +68,73 @@ def refused(header: Header, options: Options) -> list[tuple[str, str, str]]:
         # Where the data lie does not matter: they are compared by their content.
         and one[0].rpartition(".")[2] != "read_from"
         and not (one[0] == _NUM_EPOCHS and extended)
+    ] + _other_base(header, options)
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[Difference]:
+    """What differs between plain values, as (dotted key, old, new), whatever it means."""
+    before, after = _parts(old, name), _parts(new, name)
+    if before is None or after is None:
+        return [] if old == new else [(name, _shown(old), _shown(new))]
+    return [
+        one
+        for key in {**before, **after}
+        for one in differences(before.get(key, _ABSENT), after.get(key, _ABSENT), key)
     ]
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, one in value.items():
-            yield from _flat(one, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-        for index, one in enumerate(value):
-            yield from _flat(one, f"{prefix}[{index}]")
-    else:
-        yield prefix, value
+def _parts(value: Any, name: str) -> dict[str, Any] | None:
+    """The entries of a mapping, or of a list of mappings, by their full names."""
+    if isinstance(value, Mapping):
+        return {f"{name}.{key}" if name else str(key): one for key, one in value.items()}
+    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+        return {f"{name}[{index}]": one for index, one in enumerate(value)}
+    return None
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _ABSENT else repr(value)
+
+
+def _by_meaning(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Stored options in today's version, with the defaults of those that did not exist then."""
+    try:
+        return Options.from_dict(upgrade_options(dict(stored))).to_dict()
+    except (UserError, KeyError):  # this version cannot read them: then every difference counts
+        return stored
+
+
+def _num_epochs(stored: Mapping[str, Any]) -> int:
+    value = _stored(stored, _NUM_EPOCHS)
+    return value if isinstance(value, int) else 0
+
+
+def _stored(options: Any, name: str) -> Any:
+    for key in name.split("."):
+        options = options.get(key) if isinstance(options, Mapping) else None
+    return options
+
+
+def is_base(header: Header, origin: Header) -> bool:
+    """Whether a checkpoint is the one that a run began with, perhaps upgraded since."""
+    before = header.get("upgraded_from") or {}
+    return origin.get("content_hash") in (header["content_hash"], before.get("content_hash"))
+
+
+def _other_base(header: Header, options: Options) -> list[Difference]:
+    """The base of a fine-tuning, if it is not the one that the run began with.
+
+    A base that is no longer there is known by its path, any other by its content.
+    """
+    chosen, origin = options.architecture.training.fine_tune, header.get("origin")
+    if chosen is None or chosen.read_from is None or origin is None:
+        return []
+    before, now = repr(_stored(header["options"], BASE)), repr(str(chosen.read_from))
+    try:
+        found = checkpoints.read_header(chosen.read_from)
+    except UserError:
+        return [] if before == now else [(BASE, before, now)]
+    if is_base(found, origin):
+        return []
+    before += f" with the content hash {str(origin.get('content_hash'))[:12]}"
+    return [(BASE, before, f"{now} with {found['content_hash'][:12]}")]
