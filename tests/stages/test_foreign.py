@@ -354,7 +354,7 @@ def ending(entries: int, size: int) -> bytes:
 
 def test_archives_that_claim_too_much() -> None:
     """Directories and records that would take the memory are not read."""
-    start = time.monotonic()
+    start = time.process_time()
     too_large = "a zip archive that cannot be read (its directory is too large to be looked at)"
     hint = "copy it again: the archive is not whole"
     content = b"PK\x03\x04" + b"\0" * 2**23 + ending(65535, 2**23)
@@ -372,7 +372,7 @@ def test_archives_that_claim_too_much() -> None:
     assert describe(bomb.getvalue())[0] == "pickle-metatrain"
     with bounded_zip.opened(Path("file")) as opened:
         assert len(bounded_zip.read(opened, "a/data.pkl", 10**6)) == 10**6
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -385,6 +385,24 @@ def test_records_that_unpack_without_a_bound_are_left_alone(method) -> None:
     assert what == (
         "a zip archive that cannot be read (its record a/data.pkl is packed in an unusual way)"
     )
+
+
+def test_a_record_that_is_nowhere() -> None:
+    """Its place is a number of 64 bits that no file system can seek to; its name is for a terminal."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("\x1b[2J/data.pkl", "x")
+    raw = stream.getvalue()
+    begin, end = raw.find(b"PK\x01\x02"), raw.find(b"PK\x05\x06")
+    extra = struct.pack("<HHQ", 1, 8, 2**64 - 5)
+    entry = bytearray(raw[begin:end])
+    struct.pack_into("<H", entry, 30, len(extra))
+    struct.pack_into("<L", entry, 42, 0xFFFFFFFF)
+    content = raw[:begin] + entry + extra + ending(1, end - begin + len(extra))[:16]
+    content += struct.pack("<LH", begin, 0)
+    kind, what, _ = describe(content)
+    assert kind == "zip-damaged"
+    assert what == ("a zip archive that cannot be read (its record \\x1b[2J/data.pkl is damaged)")
 
 
 HOSTILE = [
@@ -411,9 +429,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("content", HOSTILE)
 def test_hostile_pickles_end_soon_and_run_nothing(content) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     kind, what, hint = describe(content)
-    assert time.monotonic() - start < 3
+    assert time.process_time() - start < 3
     assert kind.startswith("pickle") and len(what) < 120 and hint == ANEW
 
 
@@ -426,7 +444,7 @@ def test_random_damage_is_always_described() -> None:
         with_header(b'{"__metadata__":{"mtt":"{}"}}'),
         b"seed: 1\narchitecture:\n  name: pet\n",
     ]
-    start = time.monotonic()
+    start = time.process_time()
     for _ in range(600):
         content = bytearray(dice.choice(originals))
         for _ in range(dice.randrange(1, 4)):
@@ -440,7 +458,7 @@ def test_random_damage_is_always_described() -> None:
                 content[place:place] = content[place : place + dice.randrange(1, 30)]
         kind, what, hint = describe(bytes(content))
         assert kind and what.isprintable() and len(what) < 200 and hint
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_what_a_pickle_would_build_is_data() -> None:

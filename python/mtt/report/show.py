@@ -106,7 +106,7 @@ def _checkpoint(found: Description) -> Iterable[Fact]:
         yield "origin", _hypers(found["origin"])
     if found["upgraded_from"] is not None:
         yield "upgraded from", _hypers(found["upgraded_from"])
-    yield "written by", _hypers(found["packages"], " ")
+    yield "written by", _packages(found["packages"])
     yield "image", _short(found["image_digest"]) if found["image_digest"] else "none"
     yield "format", f"version {found['format_version']}"
     yield "tensors", _tensors(tensors)
@@ -262,7 +262,7 @@ def _provenance(found: Any) -> Iterable[Fact]:
     yield "checkpoint", f"content hash {_short(content)}"
     yield "weights", f"{_value(found.get('weights'))}, of epoch {_value(found.get('epoch'))}"
     yield "verification", _value(found.get("verification"))
-    yield "exported by", _hypers(found.get("packages", "unknown"), " ")
+    yield "exported by", _packages(found.get("packages"))
     yield "image", _short(found["image_digest"]) if found.get("image_digest") else "none"
 
 
@@ -291,17 +291,25 @@ def _broken(fact: str, first: str, others: str) -> list[str]:
     return [line.replace(_KEPT, " ").rstrip() for line in lines]
 
 
-def _hypers(values: Any, between: str = "=") -> str:
+def _hypers(values: Any) -> str:
     """Nested options in one line, each in one piece."""
     if not isinstance(values, dict):
         return _value(values)
     found = []
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            found += [f"{key}.{inner}{between}{_value(one)}" for inner, one in value.items()]
+            found += [f"{key}.{inner}={_value(one)}" for inner, one in value.items()]
         else:
-            found.append(f"{key}{between}{_value(value)}")
+            found.append(f"{key}={_value(value)}")
     return _listed(found, len(found))
+
+
+def _packages(versions: Any) -> str:
+    """Packages with their versions, mtt first."""
+    if not isinstance(versions, dict):
+        return "unknown"
+    names = sorted(versions, key=lambda name: (name != "mtt", name))
+    return _listed((f"{name} {_value(versions[name])}" for name in names), len(names))
 
 
 def _value(value: Any) -> str:
@@ -309,7 +317,7 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return _listed(map(_value, value)) or "[]"
     if isinstance(value, str):
-        return _short(value) if len(value) >= 64 and value.isalnum() else value
+        return _short(value) if len(value) >= 64 and value.isalnum() else value or '""'
     return json.dumps(value)
 
 

@@ -1,5 +1,6 @@
 """Zip archives that may be hostile: neither their directory nor what they unpack to is trusted."""
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,18 @@ from typing import BinaryIO, Final
 MAX_DIRECTORY: Final = 4 * 2**20
 _CHUNK: Final = 2**16
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What the library lets through when bytes are wrong, by and large.
+_WRONG: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+)
 
 
 class ZipProblem(Exception):
@@ -26,9 +39,10 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     with path.open("rb") as file:
         try:
             archive = zipfile.ZipFile(_Careful(file))
-        # RecursionError and the like cannot come: the directory is a flat table.
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-            raise ZipProblem(str(error).lower() or "its directory is damaged") from error
+        except zipfile.BadZipFile as error:
+            raise ZipProblem(str(error).lower()) from error
+        except _WRONG as error:
+            raise ZipProblem("its directory is damaged") from error
         with archive:
             yield archive
 
@@ -54,15 +68,7 @@ def chunks(archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
                 yield piece
     except KeyError as error:
         raise ZipProblem(f"it has no record {name}") from error
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        zlib.error,
-    ) as error:
+    except _WRONG as error:
         raise ZipProblem(f"its record {name} is damaged") from error
 
 

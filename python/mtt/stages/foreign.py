@@ -123,7 +123,8 @@ def _zip(path: Path) -> Foreign:
             return _zip_of(archive)
     except bounded_zip.ZipProblem as error:
         hint = "copy it again: the archive is not whole"
-        return Foreign("zip-damaged", f"a zip archive that cannot be read ({error})", hint)
+        why = harmless(str(error), 100)
+        return Foreign("zip-damaged", f"a zip archive that cannot be read ({why})", hint)
 
 
 def _zip_of(archive: zipfile.ZipFile) -> Foreign:
