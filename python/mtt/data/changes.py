@@ -82,20 +82,21 @@ def _by_block(
     now = _in_blocks(rows, block)
     both = min(len(now), len(kept))
     differing = np.flatnonzero((now[:both] != kept[:both]).any(axis=1))
-    where = ""
+    between = ""
     if len(differing):
         begin = int(differing[0]) * block
         end = min(begin + block, len(structures)) - 1
-        where = f", first between {structures[begin].source} and {structures[end].source}"
+        between = f"between {structures[begin].source} and {structures[end].source}"
     if len(rows) != size:
+        where = f"; the first difference is {between}" if between else ""
         return f"it had {size} structures and now has {len(rows)}{where}"
-    if not where:
+    if not between:
         return None
     geometry = (now[differing, 0] != kept[differing, 0]).any()
     what = "positions, cells, types or targets" if geometry else "targets"
-    return (
-        f"{len(differing)} of the {len(kept)} blocks of {block} structures have other {what}{where}"
-    )
+    verb, first = ("has", "") if len(differing) == 1 else ("have", "first ")
+    blocks = f"{len(differing)} of the {len(kept)} blocks of {block} structures"
+    return f"{blocks} {verb} other {what}, {first}{between}"
 
 
 def _in_blocks(rows: Rows, size: int) -> Rows:
