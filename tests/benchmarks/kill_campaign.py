@@ -16,6 +16,7 @@ later: ``outputs/`` alone, and the whole folder, in turn.
 
 import argparse
 import contextlib
+import itertools
 import random
 import signal
 import sys
@@ -86,13 +87,13 @@ class Tally:
         return not (self.differing or self.damaged or self.wrong) and self.compared > 0
 
 
-def quickstart_like(folder: Path, epochs: int = 120, structures: int = 100) -> Recipe:
+def quickstart_like(folder: Path, epochs: int = 80, structures: int = 100) -> Recipe:
     """The example's model and options on its first structures, saved as often as makes sense."""
     frames = ase.io.read(EXAMPLE / "ethanol.xyz", f":{structures}")
     ase.io.write(folder / "ethanol.xyz", frames, format="extxyz")
     options: dict[str, Any] = yaml.safe_load((EXAMPLE / "options.yaml").read_text())
     saving = {"checkpoint_interval": 5, "checkpoint_every": "3 steps", "log_interval": 1}
-    keeping = {"keep_last": 2, "keep_best": True, "keep_every": 40}
+    keeping = {"keep_last": 2, "keep_best": True, "keep_every": 20}
     options["architecture"]["training"] |= {"num_epochs": epochs, **saving, **keeping}
     options["training_set"]["systems"] = str(folder / "ethanol.xyz")
     test = structures * 24 // 25
@@ -100,7 +101,7 @@ def quickstart_like(folder: Path, epochs: int = 120, structures: int = 100) -> R
     options["validation_set"] = f"{validation}:{test}"
     options["test_set"] = f"{test}:{structures}"
     # One more than is kept: the new one is written before the old one is deleted.
-    return Recipe(options, 2 + 1 + epochs // 40 + 1)
+    return Recipe(options, 2 + 1 + epochs // 20 + 1)
 
 
 class Campaign:
@@ -140,10 +141,6 @@ class Campaign:
         """The next life, from the newest checkpoint if there is any."""
         return self.begin(folder, *(["-c", "auto"] if self.check(folder).step >= 0 else []))
 
-    def before(self, life: Life) -> float:
-        """Seconds that a life may still need until it trains."""
-        return self.startup if life.stage == "before training" else 0.0
-
     def check(self, folder: Path) -> Found:
         found, tally = examine(folder, self.recipe.allowed), self.tally
         tally.damaged += found.damaged
@@ -159,8 +156,11 @@ class Campaign:
         self.say(f"{folder.name} finished: " + (", ".join(different) or "the same bits"))
 
 
-def plan(campaign: Campaign, training: int = 20) -> Iterator[Aim]:
-    """When to strike the lives of one run, whose end is left to those aimed at it."""
+Strike = tuple[Aim, signal.Signals]
+
+
+def plan(campaign: Campaign, training: int = 16) -> Iterator[Aim]:
+    """When to strike the lives of one run: mostly while it trains, at last at its end."""
     chance, startup = campaign.chance, campaign.startup
     for _ in range(training):
         if chance.random() < 0.6:
@@ -173,29 +173,37 @@ def plan(campaign: Campaign, training: int = 20) -> Iterator[Aim]:
         yield at_end(chance.uniform(0, campaign.final))
 
 
-def struck_run(
-    campaign: Campaign, folder: Path, aims: Iterator[Aim], number: signal.Signals
-) -> None:
-    """One run to its end, struck once in each life while there are aims, and compared."""
+class Progress:
+    """Steps that are safe on the disk: never fewer than before, and more after some lives."""
+
+    def __init__(self) -> None:
+        self._step, self._barren = -1, 0
+
+    def made(self, step: int, life: Life) -> None:
+        if step < self._step:
+            raise Failure(f"checkpoints went back from step {self._step} to {step}")
+        self._barren = 0 if step > self._step else self._barren + 1
+        self._step = step
+        if self._barren > PATIENCE:
+            raise Failure(f"no progress in {self._barren} lives:\n" + "\n".join(life.said))
+
+
+def struck_run(campaign: Campaign, folder: Path, strikes: Iterator[Strike]) -> None:
+    """One run to its end, struck once in each life while there are strikes, and compared."""
     prepare(folder, campaign.recipe.options)
-    barren, step = 0, -1
+    progress = Progress()
     while True:
         life = campaign.go_on(folder)
-        aim = next(aims, None)
-        if aim is None or not aim(life):
+        strike = next(strikes, None)
+        if strike is None or not strike[0](life):
             _finish(campaign, life)
             return campaign.compare(folder)
-        moment = time.time()
+        number, moment = strike[1], time.time()
         stage = life.stage
         code = life.strike(number)
         found = campaign.check(folder)
         _record(campaign, life, found, stage, moment, code, number)
-        if found.step < step:
-            raise Failure(f"checkpoints went back from step {step} to {found.step}")
-        barren = 0 if found.step > step else barren + 1
-        step = found.step
-        if barren > PATIENCE:
-            raise Failure(f"no progress in {barren} lives\n" + "\n".join(life.said))
+        progress.made(found.step, life)
 
 
 def _finish(campaign: Campaign, life: Life) -> None:
@@ -220,8 +228,8 @@ def _record(
     where = "a write" if life.writes() else stage
     tally.hits[where] += 1
     if life.trains is not None:
-        # The first life of all may have been slow, with files that nobody had read before.
-        campaign.startup = min(campaign.startup, life.trains - life.begun)
+        # As fast as the machine is now: others may use it too.
+        campaign.startup = life.trains - life.begun
     if life.trains is not None and life.ends is None:
         tally.lost.append(max(0.0, moment - max(life.trains, found.written)))
     tally.wrong += [line for line in life.said if "left out" in line]
@@ -235,15 +243,26 @@ def _record(
     )
 
 
-def filled_run(campaign: Campaign, folder: Path, disk: SmallDisk, fills: int) -> None:
+def at_next(campaign: Campaign) -> Aim:
+    """Some seconds from now, a part of them while a process trains."""
+
+    def aim(life: Life) -> bool:
+        before = campaign.startup if life.stage == "before training" else 0.0
+        return life.wait(campaign.chance.uniform(0, before + WORK))
+
+    return aim
+
+
+def filled_run(campaign: Campaign, folder: Path, disk: SmallDisk, aims: Iterator[Aim]) -> None:
     """One run to its end on a disk that fills up now and then, and compared."""
     chance, tally = campaign.chance, campaign.tally
     prepare(folder, campaign.recipe.options)
-    barren, step = 0, -1
+    progress = Progress()
     while True:
         life = campaign.go_on(folder)
-        while fills and life.wait(chance.uniform(0, WORK + campaign.before(life))):
-            fills -= 1
+        for aim in aims:
+            if not aim(life):
+                break
             tally.strikes += 1
             tally.hits[life.stage] += 1
             disk.fill(chance)
@@ -255,13 +274,10 @@ def filled_run(campaign: Campaign, folder: Path, disk: SmallDisk, fills: int) ->
         found = campaign.check(folder)
         if code == 0:
             return campaign.compare(folder)
-        if code != 2 or found.step < step:
-            raise Failure(f"code {code}, step {found.step} after {step}\n" + "\n".join(life.said))
-        campaign.say(f"stopped: {life.said[-3:]}")
-        barren = 0 if found.step > step else barren + 1
-        step = found.step
-        if barren > PATIENCE:
-            raise Failure(f"no progress in {barren} lives\n" + "\n".join(life.said))
+        if code != 2:
+            raise Failure(f"ended with code {code}:\n" + "\n".join(life.said))
+        campaign.say(f"stopped: {' '.join(life.said[-3:])}")
+        progress.made(found.step, life)
 
 
 def kills(campaign: Campaign, number: signal.Signals, total: int) -> None:
@@ -270,8 +286,8 @@ def kills(campaign: Campaign, number: signal.Signals, total: int) -> None:
     while campaign.tally.strikes < total:
         run += 1
         left = total - campaign.tally.strikes
-        aims = (aim for aim, _ in zip(plan(campaign), range(left), strict=False))
-        struck_run(campaign, campaign.folder / f"run_{run}", aims, number)
+        strikes = ((aim, number) for aim in itertools.islice(plan(campaign), left))
+        struck_run(campaign, campaign.folder / f"run_{run}", strikes)
 
 
 def fills(campaign: Campaign, total: int, each: int = 7, mebibytes: int = 40) -> None:
@@ -282,7 +298,8 @@ def fills(campaign: Campaign, total: int, each: int = 7, mebibytes: int = 40) ->
         folder = campaign.folder / f"disk_{run}"
         count = min(each, total - campaign.tally.strikes)
         with small_disk(folder if run % 2 == 0 else folder / "outputs", mebibytes) as disk:
-            filled_run(campaign, folder, disk, count)
+            aims = (at_next(campaign) for _ in range(count))
+            filled_run(campaign, folder, disk, aims)
 
 
 def table(campaign: Campaign, title: str) -> Table:
@@ -317,6 +334,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="kept; default: a temporary one")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    # Shells start background jobs with Ctrl-C ignored, which their children would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console(width=110)
     with contextlib.ExitStack() as stack:
         if args.folder is None:

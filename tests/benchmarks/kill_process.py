@@ -47,12 +47,13 @@ class Life:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.said.append(line.rstrip())
-            if line.startswith(TRAINS):
-                self.trains = time.time()
-            elif line.startswith(ENDS):
-                self.ends = time.time()
+        with self._process.stdout as lines:
+            for line in lines:
+                self.said.append(line.rstrip())
+                if line.startswith(TRAINS):
+                    self.trains = time.time()
+                elif line.startswith(ENDS):
+                    self.ends = time.time()
 
     @property
     def stage(self) -> str:
