@@ -23,7 +23,7 @@ from mtt.training.prepare import prepare
 COPY = "\n  hint: copy it again, or use another checkpoint of the run"
 # Entries of the header in memory that are tensors in the file.
 PLACES = {"content_hash": "content_hash", "history": "history", "split": "split/train"}
-GIVE = "\n  hint: give a .ckpt file that 'mtt train' wrote"
+GIVE = "\n  hint: give a checkpoint (.ckpt) that 'mtt train' wrote, or a model file (.pt)"
 
 
 @pytest.fixture(scope="module")
@@ -242,29 +242,42 @@ def test_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "it is empty"),
-        (b"abc", "it has 3 bytes only"),
-        (b"architecture:\n  name: pet\n", "its first bytes are not those of one"),
-        (b'{"a": {"b": 1}, "c": 2}', "its first bytes are not those of one"),
-        (struct.pack("<Q", 10) + b"0123456789", "its first bytes are not those of one"),
-        (struct.pack("<Q", 200 * 2**20) + b"{", "its first bytes are not those of one"),
-        (struct.pack("<Q", 2) + b"{}", "it is a safetensors file of another program"),
+        (b"", "an empty file"),
+        (b"abc", "a file of an unknown kind (3 bytes)"),
+        (b'{"a": {"b": 1}, "c": 2}', "a JSON file"),
+        (struct.pack("<Q", 10) + b"0123456789", "a file of an unknown kind (18 bytes)"),
+        (struct.pack("<Q", 200 * 2**20) + b"{", "a file of an unknown kind (9 bytes)"),
+        (struct.pack("<Q", 2) + b"{}", "a safetensors file of another program"),
     ],
 )
 def test_something_else(tmp_path, content, why):
     path = tmp_path / "model.ckpt"
     path.write_bytes(content)
-    expected = f"this is not a checkpoint of mtt: {why}\n  where: {path}{GIVE}"
+    expected = f"this is {why}, not a checkpoint of mtt\n  where: {path}{GIVE}"
     assert message(checkpoint.read, path) == expected
     assert message(checkpoint.read_header, path) == expected
 
 
-def test_an_exported_model(tmp_path):
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    path = tmp_path / "model.ckpt"
+    os.mkfifo(path)
+    assert message(checkpoint.read, path) == f"this is not a regular file\n  where: {path}"
+
+
+def test_a_header_of_a_length_that_cannot_be(path):
+    path.write_bytes(struct.pack("<Q", 2**40) + path.read_bytes()[8:])
+    assert message(checkpoint.read, path) == (
+        "the checkpoint is damaged: its header cannot have the length that it says\n"
+        f"  where: {path}{COPY}"
+    )
+
+
+def test_another_torchscript_model(tmp_path):
     path = tmp_path / "model.pt"
     torch.jit.save(torch.jit.trace(torch.nn.Linear(1, 1), torch.ones(1)), str(path))
     assert message(checkpoint.read, path) == (
-        f"this is an exported model (.pt), not a checkpoint\n  where: {path}\n"
-        "  hint: give the model.ckpt that it was exported from"
+        "this is a TorchScript model without the metatomic interface, not a checkpoint of mtt\n"
+        f"  where: {path}\n  hint: train anew from the data, or export it for metatomic"
     )
 
 
@@ -293,9 +306,7 @@ def test_another_zip_archive(tmp_path):
     path = tmp_path / "model.ckpt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    expected = f"this is not a checkpoint of mtt: it is a zip archive\n  where: {path}{GIVE}"
-    assert message(checkpoint.read, path) == expected
-    path.write_bytes(b"PK\x03\x04 and no archive at all")
+    expected = f"this is a zip archive, not a checkpoint of mtt\n  where: {path}{GIVE}"
     assert message(checkpoint.read, path) == expected
 
 
@@ -309,7 +320,7 @@ def test_truncated(path):
             f"the checkpoint is truncated: {missing} bytes are missing at its end\n"
             f"  where: {path}{COPY}"
         )
-    for size in (8 + length - 1, 100, 9, 8):
+    for size in (8 + length - 1, 100, 9):
         path.write_bytes(whole[:size])
         assert message(checkpoint.read, path) == (
             f"the checkpoint is truncated: {8 + length - size} bytes are missing at its end\n"

@@ -253,3 +253,31 @@ class ArchitectureContract:
         core.load_state_dict(self.potential().core.state_dict(), strict=True)
         graph = self.graph([molecule()])
         assert torch.equal(core.eval()(graph), self.potential().core(graph))
+
+    def test_all_that_training_changes_is_in_the_state_dict(self) -> None:
+        """A core that counts, averages or remembers elsewhere would resume as another model."""
+        architecture = registry.get(self.architecture)
+        hypers = architecture.ModelHypers(**self.hypers)
+        trained, resumed = (architecture.build_core(hypers, TYPES) for _ in range(2))
+        graphs = [self.graph([molecule(seed)], torch.float32) for seed in range(4)]
+
+        def step(core: Any, number: int) -> torch.Tensor:
+            torch.manual_seed(number)
+            core.train().zero_grad()
+            energies: torch.Tensor = core(graphs[number])
+            energies.pow(2).sum().backward()
+            with torch.no_grad():
+                for weight in core.parameters():
+                    weight -= 1e-3 * (0.0 if weight.grad is None else weight.grad)
+            return energies.detach()
+
+        with torch.random.fork_rng(devices=[]):
+            for number in range(2):
+                step(trained, number)
+            state = {name: one.clone() for name, one in trained.state_dict().items()}
+            resumed.load_state_dict(state)
+            for number in (2, 3):
+                assert torch.equal(step(trained, number), step(resumed, number)), (
+                    "after a resume the core gives other numbers: something that training changed "
+                    "is not in its state dict"
+                )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, show, train, verify
+from mtt.cli import export, show, train, upgrade, verify
 from mtt.errors import UserError
 
 _COMMANDS = {
@@ -14,6 +14,7 @@ _COMMANDS = {
     "eval": eval_command,
     "verify": verify,
     "show": show,
+    "upgrade": upgrade,
 }
 
 _EPILOG = """\
@@ -24,8 +25,10 @@ examples:
   mtt eval model.pt eval.yaml             errors and predictions on other data
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
+  mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
 
-exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed, 130 interrupted
+exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
+130 interrupted, 143 ended by a signal or by max_time
 """
 
 

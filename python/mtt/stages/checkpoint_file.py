@@ -8,8 +8,6 @@ is the business of :mod:`mtt.stages.checkpoint_formats`.
 
 import json
 import math
-import struct
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -79,7 +77,7 @@ def open_file(path: Path) -> CheckpointFile:
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise _not_a_checkpoint(path, "it is not a regular file")
+            raise UserError("this is not a regular file", where=str(path))
         with path.open("rb") as file:
             return _open(path, file)
     except OSError as error:
@@ -88,46 +86,27 @@ def open_file(path: Path) -> CheckpointFile:
 
 def _open(path: Path, file: BinaryIO) -> CheckpointFile:
     size = path.stat().st_size
-    start = file.read(8)
-    _refuse_other_formats(path, start)
-    if len(start) < 8:
-        raise _not_a_checkpoint(path, "it is empty" if size == 0 else f"it has {size} bytes only")
-    (length,) = struct.unpack("<Q", start)
-    first = file.read(1)
-    if length < 2 or length > MAX_HEADER_BYTES or first not in (b"{", b""):
-        raise _not_a_checkpoint(path, "its first bytes are not those of one")
+    start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    if start[8:] != b"{" or not 2 <= length <= MAX_HEADER_BYTES:
+        raise _something_else(path)
     if 8 + length > size:
         raise _truncated(path, 8 + length - size)
-    table = _json_object(path, first + file.read(length - 1))
+    table = _json_object(path, b"{" + file.read(length - 1))
     metadata = table.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("mtt"), str):
-        raise _not_a_checkpoint(path, "it is a safetensors file of another program")
+        raise _something_else(path)
     entries = _entries(path, table, 8 + length, size)
     return CheckpointFile(path, _json_object(path, metadata["mtt"]), entries, size)
 
 
-def _refuse_other_formats(path: Path, start: bytes) -> None:
-    if start.startswith(b"PK\x03\x04"):
-        names = _names_in_zip(path)
-        if any("/code/" in name for name in names):
-            raise UserError(
-                "this is an exported model (.pt), not a checkpoint",
-                where=str(path),
-                hint="give the model.ckpt that it was exported from",
-            )
-        if any(name.endswith("data.pkl") for name in names):
-            raise _pickled(path)
-        raise _not_a_checkpoint(path, "it is a zip archive")
-    if len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5:
-        raise _pickled(path)
+def _something_else(path: Path) -> UserError:
+    from . import foreign
 
-
-def _names_in_zip(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return []
+    found = foreign.describe(path)
+    if found.kind == "checkpoint":
+        return damaged(path, "its header cannot have the length that it says")
+    return found.refusal(path)
 
 
 def _json_object(path: Path, text: bytes | str) -> dict[str, Any]:
@@ -208,23 +187,6 @@ def unreadable(path: Path, error: OSError) -> UserError:
     if isinstance(error, FileNotFoundError):
         return UserError("there is no such checkpoint", where=str(path))
     return UserError(f"the checkpoint cannot be read: {error.strerror}", where=str(path))
-
-
-def _not_a_checkpoint(path: Path, why: str) -> UserError:
-    return UserError(
-        f"this is not a checkpoint of mtt: {why}",
-        where=str(path),
-        hint="give a .ckpt file that 'mtt train' wrote",
-    )
-
-
-def _pickled(path: Path) -> UserError:
-    return UserError(
-        "this is a pickled checkpoint of another program; it is not loaded, because loading a "
-        "pickle runs whatever code is in it",
-        where=str(path),
-        hint="train anew from the data, or export it with the program that wrote it",
-    )
 
 
 def _truncated(path: Path, missing: int) -> UserError:

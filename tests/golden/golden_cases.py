@@ -1,0 +1,114 @@
+"""Which checkpoints are kept as golden files: small runs that switch every option on somewhere.
+
+Every two values of two model options (and of precision and optimizer) meet in some case, because
+upgrades go wrong where options meet. New options must be given values here; a test says which.
+"""
+
+import itertools
+import random
+from collections.abc import Mapping
+from typing import Any
+
+# Every value that an option of the model is tried with; defaults need not be among the numbers.
+MODEL: dict[str, list[Any]] = {
+    "cutoff": [3.0, 3.4],
+    "cutoff_function": ["Bump", "Cosine"],
+    "cutoff_width": [0.5, 0.9],
+    "d_pet": [2, 4],
+    "d_head": [2, 3],
+    "d_node": [2, 3],
+    "d_feedforward": [2, 3],
+    "num_heads": [1, 2],
+    "num_attention_layers": [1, 2],
+    "num_gnn_layers": [2, 1, 3],
+    "normalization": ["RMSNorm", "LayerNorm"],
+    "activation": ["SwiGLU", "SiLU"],
+    "attention_temperature": [1.0, 1.7],
+    "transformer_type": ["PreLN", "PostLN"],
+    "featurizer_type": ["feedforward", "residual"],
+}
+# What decides which tensors there are, and of which type.
+SHAPE: dict[str, list[Any]] = {"base_precision": [64, 32], "weight_decay": [None, 0.1]}
+
+# Options of the trainer, turned through case by case: each value occurs, pairs do not matter.
+TRAINING: dict[str, list[Any]] = {
+    "batch_size": [2, 3],
+    "num_epochs": [2, 3],
+    "learning_rate": [1e-2, 3e-3],
+    "warmup_fraction": [0.01, 0.4],
+    "grad_clip_norm": [1.0, 0.2],
+    "log_interval": [1, 2],
+    "checkpoint_interval": [1, 7],
+    "checkpoint_every": ["10 min", "3 steps", None],
+    "keep_last": [2, 1],
+    "keep_best": [True, False],
+    "keep_every": [1, 3, None],
+    "max_time": [None, "11h 30min"],
+    "scale_targets": [True, False],
+    "atomic_baseline": [{}, {"energy": -1.5}, {"energy": {1: -0.5, 29: 2.0}}],
+    "num_workers": [0, 1],
+    "rotational_augmentation": [True, False],
+    "best_model_metric": ["rmse_prod", "mae_prod", "loss"],
+    "loss": [
+        {"type": "mse"},
+        {"type": "mae", "energy": 2.0, "forces": 0.5},
+        {"type": "huber", "delta": 0.3, "stress": 0.1},
+    ],
+}
+# A case of its own, which begins with the weights of the first one.
+FINE_TUNE: list[dict[str, Any]] = [
+    {"weights": "best", "baseline": "refit"},
+    {"weights": "last", "baseline": "keep"},
+]
+Case = dict[str, Any]
+
+
+def covering(factors: Mapping[str, list[Any]]) -> list[Case]:
+    """Few rows in which every two values of any two factors meet, the first values in the first."""
+    tries = (_greedy(factors, random.Random(seed)) for seed in range(40))
+    rows = min(tries, key=len)
+    return [{name: factors[name][row[name]] for name in factors} for row in rows]
+
+
+def _greedy(factors: Mapping[str, list[Any]], dice: random.Random) -> list[dict[str, int]]:
+    rows: list[dict[str, int]] = [dict.fromkeys(factors, 0)]
+    missing = {
+        frozenset(pair)
+        for one, other in itertools.combinations(factors, 2)
+        for pair in itertools.product(
+            [(one, x) for x in range(len(factors[one]))],
+            [(other, y) for y in range(len(factors[other]))],
+        )
+    } - _pairs(rows[0])
+    while missing:
+        row = dict(dice.choice(sorted(sorted(pair) for pair in missing)))
+        names = [name for name in factors if name not in row]
+        dice.shuffle(names)
+        for name in names:
+            values = dice.sample(range(len(factors[name])), len(factors[name]))
+            row[name] = max(
+                values,
+                key=lambda value: sum(
+                    frozenset(((name, value), other)) in missing for other in row.items()
+                ),
+            )
+        missing -= _pairs(row)
+        rows.append(row)
+    return rows
+
+
+def _pairs(row: Mapping[str, int]) -> set[frozenset[tuple[str, int]]]:
+    return {frozenset(pair) for pair in itertools.combinations(row.items(), 2)}
+
+
+def cases() -> list[Case]:
+    """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run."""
+    found: list[Case] = []
+    for number, row in enumerate(covering({**MODEL, **SHAPE})):
+        training = {name: values[number % len(values)] for name, values in TRAINING.items()}
+        training["weight_decay"] = row["weight_decay"]
+        model = {name: row[name] for name in MODEL}
+        found.append(
+            {"model": model, "training": training, "base_precision": row["base_precision"]}
+        )
+    return found

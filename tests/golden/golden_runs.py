@@ -1,0 +1,123 @@
+"""Making golden checkpoints, and asking them what they predict.
+
+A folder ``checkpoints/format-F_NAME-V_options-O`` holds what was written by those versions: one
+``CASE.ckpt`` for each case, and ``predictions.json`` with systems and what each file's best and last
+weights gave for them, in float64. The numbers in it are never made again: later versions must agree.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from small_runs import make_options, write_data
+
+from mtt.architectures.gradients import energy_forces_strain
+from mtt.data.batch import collate
+from mtt.data.dataset import Dataset
+from mtt.data.readers import read_datasets
+from mtt.data.structure import Structure
+from mtt.stages import checkpoint
+from mtt.training import loop
+from mtt.training.prepare import prepare
+
+FOLDER = Path(__file__).parent / "checkpoints"
+
+
+class Silent:
+    """An observer that wants nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: False
+
+
+def make(folder: Path, number: int, case: dict[str, Any], scratch: Path) -> Path:
+    """Train one case to its end and write its checkpoint into ``folder``."""
+    options = make_options(scratch, case["training"], base_precision=case["base_precision"])
+    path = scratch / "options.yaml"
+    # JSON is YAML, and small_runs has a small model of its own.
+    plain = {**options.to_dict(), "version": options.version}
+    plain["architecture"]["model"] = case["model"]
+    path.write_text(json.dumps(plain))
+    from mtt.options import load_options
+
+    run = prepare(load_options(path), case.get("base"), scratch / "model.pt", lambda _: None)
+    loop.train(run.state, run.problem, Silent())
+    run.save(folder / f"{number}.ckpt")
+    return folder / f"{number}.ckpt"
+
+
+def systems(scratch: Path) -> list[Structure]:
+    """Water, methanol and copper, displaced otherwise than in the training data."""
+    write_data(scratch / "systems.xyz", n=3, seed=99)
+    options = make_options(scratch, training_set=str(scratch / "systems.xyz"))
+    return read_datasets(options.training_set)
+
+
+def to_json(structures: list[Structure]) -> list[dict[str, Any]]:
+    """Structures as plain lists."""
+    parts = ("types", "positions", "cell", "pbc")
+    return [{part: getattr(one, part).tolist() for part in parts} for one in structures]
+
+
+def from_json(plain: list[dict[str, Any]]) -> list[Structure]:
+    """Inverse of :func:`to_json`."""
+    kinds = {"types": np.int32, "positions": np.float64, "cell": np.float64, "pbc": bool}
+    return [
+        Structure(**{part: np.array(one[part], dtype=kind) for part, kind in kinds.items()})
+        for one in plain
+    ]
+
+
+def predict(path: Path, structures: list[Structure]) -> dict[str, list[dict[str, Any]]]:
+    """Energy, forces and virial by the best and the last weights of a checkpoint, in float64."""
+    header, tensors = checkpoint.read(path)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for weights in ("best", "last"):
+        potential = checkpoint.load_potential(header, tensors, weights)
+        potential = potential.set_precision(torch.float64).eval()
+        dataset = Dataset(structures, potential.atomic_types, potential.cutoff, "energy")
+        found[weights] = []
+        for index in range(len(structures)):
+            graph = collate(dataset, [index], torch.float64).graph
+            _, forces, strain = energy_forces_strain(potential.core, graph, create_graph=False)
+            with torch.no_grad():
+                energy = potential.atomic_energies(graph).sum()
+            found[weights].append(
+                {
+                    "energy": float(energy),
+                    "forces": (forces * potential.scale).tolist(),
+                    "virial": (-strain[0] * potential.scale).tolist(),
+                }
+            )
+    return found
+
+
+def write_predictions(folder: Path, structures: list[Structure]) -> None:
+    """``predictions.json`` of the checkpoints in ``folder``."""
+    found = {path.stem: predict(path, structures) for path in sorted(folder.glob("*.ckpt"))}
+    text = json.dumps({"systems": to_json(structures), "predictions": found}, indent=None)
+    (folder / "predictions.json").write_text(text + "\n")
+
+
+def structure_of(path: Path) -> dict[str, str]:
+    """Every key of the header as stored, and every tensor, with its kind: what a version promises."""
+    import struct
+
+    raw = path.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    table = json.loads(raw[8 : 8 + length])
+    found = dict(_keys(json.loads(table.pop("__metadata__")["mtt"])))
+    found |= {f"tensor {name}": f"{one['dtype']} {one['shape']}" for name, one in table.items()}
+    return found
+
+
+def _keys(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys with the types of what they lead to; versions of packages are not structure."""
+    if isinstance(value, dict) and prefix != "packages":
+        for key, one in value.items():
+            yield from _keys(one, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, type(value).__name__

@@ -1,0 +1,138 @@
+"""Old checkpoints predict for ever what they predicted, and nothing that is saved changes unseen."""
+
+import json
+import shutil
+import typing
+from pathlib import Path
+
+import golden_runs as golden
+import numpy as np
+import pytest
+from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
+
+from mtt.architectures import registry
+from mtt.architectures.pet import architecture
+from mtt.options.model import OPTIONS_VERSION
+from mtt.options.training import TrainingHypers
+from mtt.stages import checkpoint, upgrade
+from mtt.stages.checkpoint_formats import FORMAT_VERSION, UPGRADES
+
+FOLDERS = sorted(path for path in golden.FOLDER.iterdir() if path.is_dir())
+CURRENT = (
+    golden.FOLDER
+    / f"format-{FORMAT_VERSION}_pet-{registry.get('pet').version}_options-{OPTIONS_VERSION}"
+)
+FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.ckpt"))]
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}-{path.stem}"
+
+
+def assert_predicts(path: Path, expected: dict, structures: list) -> None:
+    """The stored numbers, to 1e-12 of the largest one of their kind."""
+    found = golden.predict(path, structures)
+    assert found.keys() == expected.keys()
+    for weights, old in expected.items():
+        for before, after in zip(old, found[weights], strict=True):
+            for quantity, value in before.items():
+                scale = max(1.0, float(np.abs(value).max()))
+                np.testing.assert_allclose(
+                    after[quantity],
+                    value,
+                    rtol=0,
+                    atol=1e-12 * scale,
+                    err_msg=f"{weights} {quantity}",
+                )
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_predictions_stay(path, tmp_path):
+    stored = json.loads((path.parent / "predictions.json").read_text())
+    structures = golden.from_json(stored["systems"])
+    assert_predicts(path, stored["predictions"][path.stem], structures)
+    upgrade.run(path, tmp_path / "new.ckpt")
+    assert_predicts(tmp_path / "new.ckpt", stored["predictions"][path.stem], structures)
+    before, after = checkpoint.read_header(path), checkpoint.read_header(tmp_path / "new.ckpt")
+    assert after["format_version"] == FORMAT_VERSION
+    changed = {"format_version", "content_hash", "upgraded_from"}
+    same = {key for key in before if before[key] == after[key]}
+    # Nothing else changes in a step of the format alone.
+    assert before.keys() - same <= changed
+
+
+def test_a_wrong_prediction_is_seen():
+    stored = json.loads((FILES[0].parent / "predictions.json").read_text())
+    expected = stored["predictions"][FILES[0].stem]
+    expected["last"][1]["forces"][0][0] += 1e-10
+    with pytest.raises(AssertionError, match="last forces"):
+        assert_predicts(FILES[0], expected, golden.from_json(stored["systems"]))
+
+
+def test_what_is_saved_is_what_this_version_promises(tmp_path):
+    """A checkpoint of today has exactly the keys and tensors of the golden one of its versions."""
+    made = tmp_path / "made"
+    made.mkdir()
+    new = [golden.make(made, number, case, tmp_path) for number, case in enumerate(cases())]
+    if not CURRENT.exists():
+        golden.write_predictions(made, golden.systems(tmp_path))
+        shutil.copytree(made, CURRENT)
+        pytest.fail(
+            f"there was no golden checkpoint of these versions: {CURRENT} is written, commit it"
+        )
+    changes = []
+    for path in new:
+        then, now = golden.structure_of(CURRENT / path.name), golden.structure_of(path)
+        changes += [
+            f"{path.name}: {key} is {now.get(key, 'gone')}, was {then.get(key, 'not there')}"
+            for key in sorted(then.keys() | now.keys())
+            if then.get(key) != now.get(key)
+        ]
+    assert not changes, (
+        "what checkpoints hold has changed, but no version number: raise FORMAT_VERSION (or the "
+        "architecture's or OPTIONS_VERSION), add the upgrade of one step, and run this test again, "
+        "which writes the golden files of the new version:\n" + "\n".join(changes)
+    )
+
+
+def test_every_version_has_golden_files_and_a_way_up():
+    formats = {int(folder.name.split("_")[0].removeprefix("format-")) for folder in FOLDERS}
+    assert formats == set(range(1, FORMAT_VERSION + 1))
+    assert set(UPGRADES) == set(range(1, FORMAT_VERSION))
+    for folder in FOLDERS:
+        stored = json.loads((folder / "predictions.json").read_text())["predictions"]
+        assert set(stored) == {path.stem for path in folder.glob("*.ckpt")} != set()
+
+
+def test_cases_switch_every_option_on_somewhere():
+    hypers = architecture.ModelHypers
+    assert set(MODEL) == set(hypers.model_fields), (
+        "give a new option of PET values in golden_cases.py"
+    )
+    known = {*TRAINING, "weight_decay", "fine_tune"}
+    assert known == set(TrainingHypers.model_fields), "give a new option values in golden_cases.py"
+    for name, field in hypers.model_fields.items():
+        if typing.get_origin(field.annotation) is typing.Literal:
+            assert set(MODEL[name]) == set(typing.get_args(field.annotation)), name
+        assert any(value != field.default for value in MODEL[name]), name
+    default = TrainingHypers()
+    for name, values in TRAINING.items():
+        made = [getattr(TrainingHypers.model_validate({name: value}), name) for value in values]
+        assert any(value != getattr(default, name) for value in made), name
+
+
+def test_cases_cover_every_pair():
+    rows = [
+        {**case["model"], "bits": case["base_precision"], "decay": case["training"]["weight_decay"]}
+        for case in cases()
+    ]
+    factors = {**MODEL, "bits": [32, 64], "decay": [None, 0.1]}
+    for one in factors:
+        for other in factors:
+            if one < other:
+                met = {(row[one], row[other]) for row in rows}
+                assert len(met) == len(factors[one]) * len(factors[other]), (one, other)
+    for name, values in TRAINING.items():
+        seen = [case["training"][name] for case in cases()]
+        assert all(value in seen for value in values), name
+    assert FINE_TUNE
