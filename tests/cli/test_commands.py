@@ -138,7 +138,7 @@ def test_verify(stage: Stage) -> None:
             "publish",
             (
                 "error: there is no command 'publish'\n"
-                "  hint: the commands are train, export, eval, verify, show; see mtt --help\n"
+                "  hint: the commands are train, export, eval, verify, show, upgrade; see mtt --help\n"
             ),
         ),
         (

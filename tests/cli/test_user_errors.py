@@ -224,7 +224,7 @@ def test_atoms_that_the_model_does_not_know(fails: Fails) -> None:
 
 def test_a_model_where_a_checkpoint_is_needed(fails: Fails) -> None:
     expected = (
-        "error: this is an exported model (.pt), not a checkpoint\n"
+        "error: this is an exported model (.pt), not a checkpoint of mtt\n"
         "  where: model.pt\n"
         "  hint: give the model.ckpt that it was exported from\n"
     )
@@ -274,7 +274,7 @@ def test_a_truncated_checkpoint(fails: Fails) -> None:
             "error: the checkpoint needs version 99 of the architecture 'pet', "
             "but version 1 is installed\n"
             "  where: model.ckpt\n"
-            f"  hint: use the version of mtt that wrote it ({__version__})\n",
+            f"  hint: update mtt: use mtt {__version__}, which wrote it, or the image of pet@99\n",
         ),
     ],
     ids=["name", "version"],

