@@ -54,6 +54,16 @@ def run(arguments: Namespace) -> None:
         _print(_json(found[0] if len(found) == 1 else found))
     else:
         _print("\n\n".join(show.text(one) for one in found))
+    _refuse_damaged(files, found)
+
+
+def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:
+    """What a damaged file says has been shown, but nobody should take it for sound."""
+    for path, one in zip(files, found, strict=True):
+        if not one.get("content", {}).get("fits", True):
+            from mtt.stages.checkpoint_file import damaged
+
+            raise damaged(path, "its content does not fit its content hash")
 
 
 def _check(files: list[Path]) -> None:

@@ -228,17 +228,21 @@ def _check_samples(path: Path, header: Header, tensors: "Tensors") -> None:
 def build_potential(header: Header) -> "Potential":
     """The model that a header describes, in its precision, with weights still to be loaded."""
     import torch
+    from pydantic import ValidationError
 
     from ..architectures.potential import Potential
+    from ..report.harmless import harmless
 
     architecture = check_architecture(header)
     # Not from the options: those may be of a version that this mtt no longer reads.
     try:
         hypers = architecture.ModelHypers.model_validate(header["architecture"]["hypers"])
-    except (KeyError, ValueError) as error:
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         raise UserError(
-            f"the checkpoint's model hypers are not those of {architecture.name}: {error}"
-        ) from error
+            f"the checkpoint's model hypers are not those of {architecture.name}: "
+            + harmless("; ".join(wrong), 400)
+        ) from None
     ((target, described),) = header["targets"].items()
     with torch.random.fork_rng(devices=[]):
         core = architecture.build_core(hypers, header["atomic_types"])
