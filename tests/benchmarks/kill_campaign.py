@@ -153,7 +153,7 @@ class Campaign:
         different = differences(folder, self.reference, self.recipe.exports)
         self.tally.compared += 1
         self.tally.differing += different
-        self.say(f"{folder.name} finished: " + (", ".join(different) or "the same bits"))
+        self.say(f"{folder.name} finished: {_short(different) or 'the same bits'}")
 
 
 Strike = tuple[Aim, signal.Signals]
@@ -311,9 +311,9 @@ def table(campaign: Campaign, title: str) -> Table:
         "strikes": f"{tally.strikes}: {hits}",
         "exit codes": exits,
         "runs compared": tally.compared,
-        "differences": ", ".join(tally.differing) or "none",
-        "damaged files": ", ".join(tally.damaged) or "none",
-        "other faults": "; ".join(tally.wrong) or "none",
+        "differences": _short(tally.differing) or "none",
+        "damaged files": _short(tally.damaged) or "none",
+        "other faults": _short(tally.wrong) or "none",
         "most checkpoints in a folder": f"{tally.most_checkpoints} (allowed: {campaign.recipe.allowed})",
         "most temporary files left": tally.most_temporaries,
     }
@@ -323,6 +323,12 @@ def table(campaign: Campaign, title: str) -> Table:
     for name, value in rows.items():
         shown.add_row(name, str(value))
     return shown
+
+
+def _short(found: list[str]) -> str:
+    """The first of many, and how many more."""
+    more = f", and {len(found) - 10} more" if len(found) > 10 else ""
+    return ", ".join(found[:10]) + more
 
 
 def main() -> None:
