@@ -55,7 +55,7 @@ TRAINING: dict[str, list[Any]] = {
         {"type": "huber", "delta": 0.3, "stress": 0.1},
     ],
 }
-# A case of its own, which begins with the weights of the first one.
+# Cases of their own, which begin with the weights of the first one.
 FINE_TUNE: list[dict[str, Any]] = [
     {"weights": "best", "baseline": "refit"},
     {"weights": "last", "baseline": "keep"},
@@ -111,4 +111,8 @@ def cases() -> list[Case]:
         found.append(
             {"model": model, "training": training, "base_precision": row["base_precision"]}
         )
+    found += [
+        {**found[0], "training": {**found[0]["training"], "fine_tune": words}, "base": "0.ckpt"}
+        for words in FINE_TUNE
+    ]
     return found

@@ -5,6 +5,7 @@ A folder ``checkpoints/format-F_NAME-V_options-O`` holds what was written by tho
 weights gave for them, in float64. The numbers in it are never made again: later versions must agree.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.readers import read_datasets
 from mtt.data.structure import Structure
+from mtt.options import load_options
 from mtt.stages import checkpoint
 from mtt.training import loop
 from mtt.training.prepare import prepare
@@ -35,17 +37,17 @@ class Silent:
 
 def make(folder: Path, number: int, case: dict[str, Any], scratch: Path) -> Path:
     """Train one case to its end and write its checkpoint into ``folder``."""
-    options = make_options(scratch, case["training"], base_precision=case["base_precision"])
-    path = scratch / "options.yaml"
-    # JSON is YAML, and small_runs has a small model of its own.
-    plain = {**options.to_dict(), "version": options.version}
-    plain["architecture"]["model"] = case["model"]
-    path.write_text(json.dumps(plain))
-    from mtt.options import load_options
-
-    run = prepare(load_options(path), case.get("base"), scratch / "model.pt", lambda _: None)
-    loop.train(run.state, run.problem, Silent())
-    run.save(folder / f"{number}.ckpt")
+    # Paths are kept in checkpoints: these say nothing of the machine.
+    with contextlib.chdir(scratch):
+        options = make_options(Path(), case["training"], base_precision=case["base_precision"])
+        # JSON is YAML, and small_runs has a small model of its own.
+        plain = {**options.to_dict(), "version": options.version}
+        plain["architecture"]["model"] = case["model"]
+        Path("options.yaml").write_text(json.dumps(plain))
+        source = folder / case["base"] if "base" in case else None
+        run = prepare(load_options(Path("options.yaml")), source, Path("model.pt"), lambda _: None)
+        loop.train(run.state, run.problem, Silent())
+        run.save(folder / f"{number}.ckpt")
     return folder / f"{number}.ckpt"
 
 
