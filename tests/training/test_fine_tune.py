@@ -1,0 +1,482 @@
+"""Fine-tuning: what it begins with, what must agree, and that going on with it needs no base."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import make_options, write_data
+
+from mtt.data.readers import read_datasets
+from mtt.errors import UserError
+from mtt.options import load_options
+from mtt.options.problems import OptionsError
+from mtt.options.training import FineTuneOptions
+from mtt.stages import checkpoint
+from mtt.stages import train as stage
+from mtt.stages.predict import open_model
+from mtt.training.prepare import prepare
+
+EPOCHS = 20
+BASE, TUNED = Path("base.ckpt"), Path("tuned.pt")
+# Another level of theory: other energies per atom.
+SHIFTS = {"H": -13.5, "C": -1030.25, "O": -2041.75, "Cu": 3.0}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A base that has learned a little: its data and its checkpoint."""
+    folder = tmp_path_factory.mktemp("base")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        quick(patch)
+        write_data(Path("data.xyz"), n=24)
+        training = {"num_epochs": EPOCHS, "checkpoint_interval": 100}
+        stage.run(make_options(folder, training, seed=1), None, Path("base.pt"))
+    return folder
+
+
+def quick(patch):
+    """What a run makes at its end has tests of its own."""
+    patch.setattr(stage, "_pictures", lambda *_: None)
+    patch.setattr(stage, "_export", lambda ckpt, output, reporter: output.write_text("model"))
+
+
+@pytest.fixture(autouse=True)
+def folder(trained, tmp_path, monkeypatch):
+    """A folder with ``base.ckpt``, and with data of the same kind whose energies are shifted."""
+    monkeypatch.chdir(tmp_path)
+    quick(monkeypatch)
+    shutil.copy(trained / "base.ckpt", BASE)
+    write_data(Path("data.xyz"), seed=5)
+    Path("data.xyz").write_text(shifted(Path("data.xyz").read_text()))
+    return tmp_path
+
+
+def shifted(text):
+    """An extxyz text with ``SHIFTS`` added to the energies."""
+    done, lines = [], text.splitlines()
+    while lines:
+        n = int(lines[0])
+        shift = sum(SHIFTS[line.split()[0]] for line in lines[2 : 2 + n])
+        found = re.search(r"energy=(\S+)", lines[1])
+        assert found is not None
+        energy = f"energy={float(found.group(1)) + shift!r}"
+        done += [lines[0], lines[1].replace(found.group(0), energy), *lines[2 : 2 + n]]
+        lines = lines[2 + n :]
+    return "\n".join(done) + "\n"
+
+
+def options_of(folder, fine_tune=True, training=None, **changes):
+    small = {"num_epochs": 2, "batch_size": 3, "fine_tune": fine_tune}
+    return make_options(folder, small | (training or {}), **changes)
+
+
+def begin(options, source=BASE, output=TUNED):
+    """The run at its beginning, and what was said."""
+    said = []
+    return prepare(options, source, output, said.append), said
+
+
+def refusal(options, source=BASE, output=TUNED):
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(UserError) as caught:
+        stage.run(options, source, output)
+    assert sorted(Path().rglob("*")) == before
+    return str(caught.value)
+
+
+def run_folders():
+    return sorted(Path("outputs").glob("*/*/"))
+
+
+# ---- the beginning ----
+
+
+@pytest.mark.parametrize(("weights", "prefix"), [("best", "best/"), ("last", "model/")])
+def test_a_run_begins_with_the_weights_of_the_base_and_with_nothing_else(folder, weights, prefix):
+    header, tensors = checkpoint.read(BASE)
+    assert header["best"]["epoch"] not in (0, EPOCHS)  # so that best and last are two things
+    work, said = begin(options_of(folder, {"weights": weights}))
+    for name, one in work.state.model.core.state_dict().items():
+        assert torch.equal(one, tensors[f"{prefix}core.{name}"]), name
+    assert vars(work.state.position) == {"epoch": 0, "step": 0, "batch": 0}
+    assert (work.state.history, work.state.best, work.state.best_epoch.epoch) == ([], {}, 0)
+    assert work.state.optimizer.state == {}
+    assert work.problem.num_steps == 6
+    scratch = prepare(options_of(folder, False), None, TUNED, lambda text: None)
+    assert work.data.split == scratch.data.split != header["split"]
+    assert work.header["data_hash"] == scratch.header["data_hash"] != header["data_hash"]
+    epoch = header["best"]["epoch"] if weights == "best" else EPOCHS
+    assert said[0].startswith(
+        f"fine-tuning from base.ckpt: {weights} weights (epoch {epoch}), baseline fitted again "
+        "(largest change "
+    )
+    assert work.header["origin"] == {
+        "kind": "fine-tuning",
+        "content_hash": header["content_hash"],
+        "architecture": {"name": "pet", "version": header["architecture"]["version"]},
+        "weights": weights,
+        "epoch": epoch,
+        "baseline": "refit",
+    }
+
+
+def test_the_baseline_is_fitted_to_what_the_base_leaves(folder):
+    _, tensors = checkpoint.read(BASE)
+    options = options_of(folder)
+    work, said = begin(options)
+    # The same by another path: energies as mtt eval gives them, numpy's least squares.
+    structures = [read_datasets(options.training_set)[i] for i in work.data.split["train"]]
+    predicted = [one.energy for one in open_model(BASE, "cpu").predict(structures, "energy")]
+    left = [one.targets["energy"].value for one in structures] - np.array(predicted)
+    counts = np.array([[(one.types == t).sum() for t in (1, 6, 8, 29)] for one in structures])
+    correction, *_ = np.linalg.lstsq(counts.astype(float), left, rcond=None)
+    before, after = tensors["best/composition"], work.state.model.get_buffer("composition")
+    assert (after - before).numpy() == pytest.approx(correction, rel=1e-9, abs=1e-9)
+    assert np.abs(left - counts @ correction).max() < 0.01 * np.abs(left).max()
+    largest = int(np.abs(correction).argmax())
+    assert said[0].endswith(
+        f"(largest change {correction[largest]:+.6g} eV per atom of type "
+        f"{['1 (H)', '6 (C)', '8 (O)', '29 (Cu)'][largest]})"
+    )
+    assert work.state.model.get_buffer("scale") == tensors["model/scale"]
+    assert max(abs(one.energy) for one in map(work.problem.train.__getitem__, range(9))) < 10.0
+
+
+def test_a_baseline_that_is_kept(folder):
+    _, tensors = checkpoint.read(BASE)
+    work, said = begin(options_of(folder, {"baseline": "keep"}))
+    for name in ("composition", "scale"):
+        assert torch.equal(work.state.model.get_buffer(name), tensors[f"best/{name}"])
+    assert said[0].startswith("fine-tuning from base.ckpt: best weights (epoch ")
+    assert said[0].endswith("), baseline kept")
+    assert work.header["origin"]["baseline"] == "keep"
+
+
+def test_types_that_do_not_occur_any_more_stay_in_the_model(folder):
+    systems = {"read_from": str(folder / "data.xyz"), "indices": "::3"}  # water
+    _, tensors = checkpoint.read(BASE)
+    work, _ = begin(options_of(folder, training_set={"systems": systems}))
+    assert work.header["atomic_types"] == [1, 6, 8, 29]
+    change = work.state.model.get_buffer("composition") - tensors["best/composition"]
+    assert change[1] == change[3] == 0.0 and change[0] != 0.0 and change[2] != 0.0
+    # One molecule only: the shortest correction.
+    assert float(change[0]) == pytest.approx(2 * float(change[2]))
+
+
+@pytest.mark.parametrize("baseline", ["refit", "keep"])
+def test_the_precision_may_change(folder, baseline):
+    work, said = begin(options_of(folder, {"baseline": baseline}, base_precision=64))
+    _, tensors = checkpoint.read(BASE)
+    for name, one in work.state.model.core.state_dict().items():
+        assert one.dtype == (torch.float64 if one.is_floating_point() else one.dtype)
+        assert torch.equal(one.float(), tensors[f"best/core.{name}"].float())
+    assert ", converted from 32 to 64 bits, baseline " in said[0]
+    assert work.header["precision"] == 64
+
+
+def test_fine_tuning_is_worth_it(folder):
+    """One epoch each on data of another level of theory."""
+    training = {"num_epochs": 1, "learning_rate": 1e-4}
+    stage.run(options_of(folder, True, training), BASE, TUNED)
+    stage.run(options_of(folder, False, training), None, Path("scratch.pt"))
+    rows = [
+        checkpoint.read_header(Path(f"{name}.ckpt"))["history"] for name in ("tuned", "scratch")
+    ]
+    (tuned,), (scratch,) = rows
+    for name in ("energy_rmse_per_atom", "forces_rmse"):
+        print(name, tuned[f"validation_{name}"], scratch[f"validation_{name}"])
+    for name in ("energy_rmse_per_atom", "forces_rmse"):
+        assert tuned[f"validation_{name}"] < 0.5 * scratch[f"validation_{name}"], name
+    stage.run(options_of(folder, {"baseline": "keep"}, training), BASE, Path("kept.pt"))
+    (kept,) = checkpoint.read_header(Path("kept.ckpt"))["history"]
+    assert kept["validation_energy_rmse_per_atom"] > 100.0
+
+
+# ---- going on ----
+
+
+def test_going_on_from_any_step_gives_the_same_bits_without_the_base(folder, capsys):
+    options = options_of(folder, "base.ckpt", {"checkpoint_every": "1 steps", "keep_last": 100})
+    stage.run(options, None, TUNED)
+    whole = checkpoint.read(Path("tuned.ckpt"))
+    (run,) = run_folders()
+    resolved = load_options(run / "options.yaml")
+    BASE.unlink()
+    found = sorted(run.glob("*.ckpt"))
+    positions = [checkpoint.read_header(path)["position"] for path in found]
+    assert {(one["epoch"], one["batch"]) for one in positions} == {
+        *((epoch, batch) for epoch in (0, 1) for batch in (0, 1, 2, 3)),
+        (2, 0),
+    }
+    for path in found:
+        capsys.readouterr()
+        stage.run(resolved, path, Path("again.pt"))
+        assert f"going on from {path}" in capsys.readouterr().out
+        header, tensors = checkpoint.read(Path("again.ckpt"))
+        assert header == whole[0] and tensors.keys() == whole[1].keys()
+        assert all(torch.equal(one, tensors[name]) for name, one in whole[1].items())
+        Path("again.ckpt").unlink()
+    capsys.readouterr()
+    stage.run(options, "auto", TUNED)
+    assert "training is finished: all 2 epochs are done" in capsys.readouterr().out
+
+
+def test_checkpoints_name_the_base_by_its_content_and_no_path(folder):
+    stage.run(options_of(folder, {"read_from": str(folder / "base.ckpt")}), None, TUNED)
+    header = checkpoint.read_header(Path("tuned.ckpt"))
+    assert header["origin"]["content_hash"] == checkpoint.read_header(BASE)["content_hash"]
+    assert str(folder) not in str(header["origin"])
+
+
+def test_continue_begins_with_a_base_and_goes_on_with_a_run(folder, capsys):
+    options = options_of(folder)
+    stage.run(options, BASE, TUNED)
+    (run,) = run_folders()
+    assert "fine-tuning from base.ckpt: best weights" in capsys.readouterr().out
+    first = run / "model_1.ckpt"
+    stage.run(options, first, Path("again.pt"))
+    assert f"going on from {first}: epoch 1, step 3" in capsys.readouterr().out
+    assert Path("again.ckpt").read_bytes() == Path("tuned.ckpt").read_bytes()
+    # With the base named in the options too, as a path or as another path to the same file.
+    shutil.copy(BASE, "moved.ckpt")
+    for name in ("base.ckpt", "moved.ckpt"):
+        stage.run(options_of(folder, name), first, Path("again.pt"))
+        assert f"going on from {first}" in capsys.readouterr().out
+    other = options_of(folder, training={"learning_rate": 0.5})
+    assert refusal(other, first) == (
+        "the options differ from those that the checkpoint was trained with:\n"
+        "    architecture.training.learning_rate: 0.01 in the checkpoint, now 0.5\n"
+        f"  where: {first}\n"
+        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "--continue, or fine-tune the checkpoint on purpose by naming it in "
+        "architecture.training.fine_tune.read_from"
+    )
+    found = refusal(options_of(folder, None), first)
+    assert "    architecture.training.fine_tune: {'read_from': None, 'weights': 'best', " in found
+    assert "in the checkpoint, now None\n" in found
+
+
+def test_a_fine_tuned_model_can_be_a_base(folder, capsys):
+    stage.run(options_of(folder), BASE, TUNED)
+    write_data(folder / "data.xyz", seed=9)
+    assert "the data of training_set have changed" in refusal(options_of(folder), "tuned.ckpt")
+    options = options_of(folder, "tuned.ckpt")
+    capsys.readouterr()
+    for source, name in ((None, "twice"), (Path("tuned.ckpt"), "twice-more")):
+        stage.run(options, source, Path(f"{name}.pt"))
+        assert "fine-tuning from tuned.ckpt: best weights" in capsys.readouterr().out
+    assert Path("twice.ckpt").read_bytes() == Path("twice-more.ckpt").read_bytes()
+    origin = checkpoint.read_header(Path("twice.ckpt"))["origin"]
+    assert origin["content_hash"] == checkpoint.read_header(Path("tuned.ckpt"))["content_hash"]
+
+
+def test_auto_never_takes_a_base(folder, capsys):
+    base_run = Path("outputs/2030-01-01/00-00-00")
+    base_run.mkdir(parents=True)
+    shutil.copy(BASE, base_run / "model_30.ckpt")
+    for fine_tune in (True, "base.ckpt"):
+        assert refusal(options_of(folder, fine_tune), "auto").startswith(
+            "there is no checkpoint of this run to go on from; found: 1 of runs with other options"
+        )
+    header, tensors = checkpoint.read(BASE)
+    changed = {"model/composition": tensors["model/composition"] + 1.0}
+    checkpoint.write(Path("other.ckpt"), header, tensors | changed)
+    for name in ("base.ckpt", "other.ckpt"):
+        stage.run(options_of(folder, name), None, TUNED)
+    first, second = run_folders()[:2]
+    for name, run in (("base.ckpt", first), ("other.ckpt", second)):
+        stage.run(options_of(folder, name, {"num_epochs": 3}), "auto", TUNED)
+        assert f"going on from {run}/model_2.ckpt" in capsys.readouterr().out
+    # Nor the run of another base that has the same name now.
+    shutil.move("other.ckpt", "base.ckpt")
+    content = [checkpoint.read_header(run / "model_2.ckpt")["origin"] for run in (first, second)]
+    old, new = (one["content_hash"][:12] for one in content)
+    assert refusal(options_of(folder, "base.ckpt"), first / "model_1.ckpt") == (
+        "the options differ from those that the checkpoint was trained with:\n"
+        f"    architecture.training.fine_tune.read_from: 'base.ckpt' with the content hash {old} in "
+        f"the checkpoint, now 'base.ckpt' with {new}\n"
+        f"  where: {first}/model_1.ckpt\n"
+        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "--continue, or fine-tune the checkpoint on purpose by naming it in "
+        "architecture.training.fine_tune.read_from"
+    )
+
+
+def test_a_base_that_was_upgraded_is_still_the_base(folder):
+    stage.run(options_of(folder, "base.ckpt"), None, TUNED)
+    header, tensors = checkpoint.read(BASE)
+    header["upgraded_from"] = {"format": 1, "content_hash": header["content_hash"]}
+    checkpoint.write(BASE, header, tensors)
+    (run,) = run_folders()
+    stage.run(options_of(folder, "base.ckpt"), run / "model_1.ckpt", Path("again.pt"))
+    assert Path("again.ckpt").read_bytes() == Path("tuned.ckpt").read_bytes()
+
+
+# ---- refusals ----
+
+
+def test_without_words_for_it_other_data_are_refused(folder):
+    stored = checkpoint.read_header(BASE)["options"]["architecture"]["training"]
+    same = {"num_epochs": EPOCHS, "batch_size": 2, "checkpoint_interval": 100}
+    assert stored["fine_tune"] is None
+    assert refusal(options_of(folder, None, same, seed=1)) == (
+        "the data of training_set have changed since the checkpoint was written: all 24 "
+        f"structures are gone; 12 are new, first {folder}/data.xyz#0\n"
+        f"  where: {folder}/data.xyz\n"
+        "  hint: bring the data back to go on, train anew without --continue, or fine-tune the "
+        "checkpoint on purpose by naming it in architecture.training.fine_tune.read_from"
+    )
+
+
+def test_a_base_is_needed(folder):
+    assert refusal(options_of(folder), None) == (
+        "there is no base to fine-tune\n"
+        "  where: architecture.training.fine_tune\n"
+        "  hint: name its checkpoint, as in 'mtt train options.yaml --continue base.ckpt', or in "
+        "the options, as in fine_tune: {read_from: base.ckpt}"
+    )
+    assert refusal(options_of(folder, "bas.ckpt"), None) == (
+        "base not found: bas.ckpt; did you mean 'base.ckpt'?\n"
+        "  where: architecture.training.fine_tune.read_from"
+    )
+    shutil.copy(BASE, "other.ckpt")
+    assert refusal(options_of(folder, "base.ckpt"), Path("other.ckpt")) == (
+        "this is no checkpoint of this run, whose base is base.ckpt\n"
+        "  where: other.ckpt\n"
+        "  hint: leave --continue out to begin with that base; to begin with this one, name it in "
+        "architecture.training.fine_tune.read_from"
+    )
+    BASE.write_bytes(BASE.read_bytes()[:-9])
+    assert refusal(options_of(folder, "base.ckpt"), None).startswith("the checkpoint is truncated")
+
+
+def test_everything_that_does_not_agree_is_named(folder):
+    options = options_of(
+        folder,
+        training_set={
+            "systems": {"read_from": str(folder / "data.xyz"), "length_unit": "bohr"},
+            "targets": {"energy/pbe": {"key": "energy", "unit": "Hartree"}},
+        },
+    )
+    model = options.architecture.model.model_copy(update={"d_pet": 8, "cutoff": 3.5})
+    architecture = options.architecture.model_copy(update={"model": model})
+    assert refusal(options.model_copy(update={"architecture": architecture})) == (
+        "the model of the base is not the one that the options describe:\n"
+        "    architecture.model.cutoff: 3.0 in the base, now 3.5\n"
+        "    architecture.model.d_pet: 4 in the base, now 8\n"
+        "    target: 'energy' in the base, now 'energy/pbe'\n"
+        "    unit: 'eV' in the base, now 'Hartree'\n"
+        "    length_unit: 'angstrom' in the base, now 'bohr'\n"
+        "  where: base.ckpt\n"
+        "  hint: a fine-tuned model has hypers, target and units of its base: put them into the "
+        "options"
+    )
+
+
+def test_the_case_of_a_unit_is_of_no_importance(folder):
+    data = {"systems": str(folder / "data.xyz"), "targets": {"energy": {"unit": "ev"}}}
+    begin(options_of(folder, training_set=data))
+
+
+def test_a_hyper_that_the_base_does_not_mention_has_its_default(folder):
+    header, tensors = checkpoint.read(BASE)
+    del header["architecture"]["hypers"]["featurizer_type"]
+    checkpoint.write(BASE, header, tensors)
+    begin(options_of(folder))
+
+
+def test_another_architecture_is_named_alone(folder):
+    options = options_of(folder)
+    other = options.architecture.model_copy(update={"name": "soap"})
+    assert refusal(options.model_copy(update={"architecture": other})).startswith(
+        "the model of the base is not the one that the options describe:\n"
+        "    architecture.name: 'pet' in the base, now 'soap'\n  where: base.ckpt\n"
+    )
+
+
+def test_atomic_types_that_the_base_does_not_know(folder):
+    text = Path("data.xyz").read_text()
+    more = text.replace("\nO ", "\nS ", 1).replace("\nCu ", "\nAu ", 1)
+    Path("data.xyz").write_text(more)
+    assert refusal(options_of(folder)) == (
+        "the data have atomic types that the base does not know: 16 (S), 79 (Au)\n"
+        "  where: base.ckpt\n"
+        "  hint: it knows 1 (H), 6 (C), 8 (O), 29 (Cu): leave out the structures that have others, "
+        "or train from scratch"
+    )
+
+
+def test_a_base_that_has_no_best_weights_yet(folder):
+    write_data(Path("young.xyz"))
+    young = make_options(folder, training_set=str(folder / "young.xyz"))
+    prepare(young, None, Path("x.pt"), lambda text: None).save(Path("young.ckpt"))
+    assert refusal(options_of(folder), Path("young.ckpt")) == (
+        "the base has no best weights: no epoch had been validated when it was written\n"
+        "  where: young.ckpt\n"
+        "  hint: use its last weights, as in fine_tune: {weights: last}"
+    )
+    _, said = begin(options_of(folder, {"weights": "last"}), Path("young.ckpt"))
+    assert said[0].startswith("fine-tuning from young.ckpt: last weights (epoch 0), baseline ")
+
+
+def test_the_scale_is_that_of_the_base(folder):
+    scale = float(checkpoint.read(BASE)[1]["model/scale"])
+    assert refusal(options_of(folder, True, {"scale_targets": False})) == (
+        f"the scale cannot be left at 1: that of the base is {scale:.6g} eV, and its weights go "
+        "with it\n"
+        "  where: architecture.training.scale_targets\n"
+        "  hint: leave scale_targets out"
+    )
+
+
+def test_a_base_is_never_replaced(folder):
+    options = options_of(folder)
+    before = BASE.read_bytes()
+    expected = (
+        "the fine-tuned model would replace its base\n"
+        "  where: {}\n"
+        "  hint: give it a name of its own, as in --output fine-tuned.pt"
+    )
+    assert refusal(options, BASE, Path("base.pt")) == expected.format("base.ckpt")
+    stage.run(options, BASE, TUNED)
+    (run,) = run_folders()
+    # Whoever goes on forgets about names easily: model.ckpt is what a run writes by default.
+    BASE.rename("model.ckpt")
+    found = refusal(options, run / "model_1.ckpt", Path("model.pt"))
+    assert found == expected.format("model.ckpt")
+    assert Path("model.ckpt").read_bytes() == before
+
+
+# ---- options ----
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (None, None),
+        (False, None),
+        (True, FineTuneOptions()),
+        ({}, FineTuneOptions()),
+        ("a/base.ckpt", FineTuneOptions(read_from=Path("a/base.ckpt"))),
+        ({"weights": "last", "baseline": "keep"}, FineTuneOptions(weights="last", baseline="keep")),
+    ],
+)
+def test_short_forms(folder, written, meant):
+    options = options_of(folder, written)
+    assert options.architecture.training.fine_tune == meant
+    assert type(options).from_dict(options.to_dict()) == options
+
+
+def test_an_atomic_baseline_is_refused_at_its_line(folder):
+    with pytest.raises(OptionsError) as caught:
+        options_of(folder, True, {"atomic_baseline": {"energy": -1.0}})
+    assert (
+        "architecture.training.atomic_baseline: cannot be given with fine_tune: the energies per "
+        "atom are those of the base, or fitted to what it leaves (fine_tune.baseline)"
+    ) in str(caught.value)
+    with pytest.raises(OptionsError, match="fine_tune.weights: expected 'best' or 'last'"):
+        options_of(folder, {"weights": "first"})
