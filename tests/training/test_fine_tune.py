@@ -1,7 +1,10 @@
 """Fine-tuning: what it begins with, what must agree, and that going on with it needs no base."""
 
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import torch
 from small_runs import make_options, write_data
 
+from mtt.__main__ import main
 from mtt.data.readers import read_datasets
 from mtt.errors import UserError
 from mtt.options import load_options
@@ -480,3 +484,46 @@ def test_an_atomic_baseline_is_refused_at_its_line(folder):
     ) in str(caught.value)
     with pytest.raises(OptionsError, match="fine_tune.weights: expected 'best' or 'last'"):
         options_of(folder, {"weights": "first"})
+
+
+# ---- the page about it ----
+
+
+def blocks(language):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "fine-tune.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_options_of_the_page_are_accepted(folder):
+    write_data(Path("new-data.xyz"), n=1)
+    found = []
+    for text in blocks("yaml"):
+        Path("fine.yaml").write_text(text)
+        found.append(load_options("fine.yaml").architecture.training.fine_tune)
+    assert found == [
+        FineTuneOptions(),
+        FineTuneOptions(read_from=BASE, weights="best", baseline="refit"),
+    ]
+
+
+def test_the_commands_of_the_page_do_what_it_says(folder, capsys):
+    options_of(folder)
+    shutil.move("options.yaml", "fine.yaml")
+    commands = [shlex.split(line) for block in blocks("bash") for line in block.splitlines()]
+    assert [words[:3] for words in commands] == [["mtt", "show", "base.ckpt"]] + 3 * [
+        ["mtt", "train", "fine.yaml"]
+    ]
+    _, begins, with_options, goes_on = commands
+    assert main(begins[1:]) == 0
+    assert "fine-tuning from base.ckpt: best weights (epoch " in capsys.readouterr().out
+    BASE.unlink()
+    assert main(goes_on[1:]) == 0
+    assert "training is finished" in capsys.readouterr().out
+    # Without a base, which is found out before torch is imported.
+    script = (
+        "import sys; from mtt.__main__ import main; "
+        f"code = main({with_options[1:]}); sys.exit('torch' if 'torch' in sys.modules else code)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: there is no base to fine-tune\n")

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Literal
 
 from mtt.cli.arguments import add_overrides, check_input, check_output
 from mtt.errors import Terminated, UserError
@@ -36,7 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--continue",
         dest="continue_from",
         metavar="CKPT",
-        help="checkpoint to go on from; 'auto' takes the newest in outputs/ that fits",
+        help="checkpoint to go on from; 'auto' takes the newest in outputs/ that fits; with the "
+        "option fine_tune, also the checkpoint to fine-tune",
     )
     add_overrides(parser)
 
@@ -57,6 +59,10 @@ def _run(arguments: Namespace) -> None:
 
     options = load_options(arguments.options, arguments.overrides)
     continue_from = _checkpoint(arguments.continue_from)
+    if options.architecture.training.fine_tune is not None and continue_from != "auto":
+        from mtt.training.base import find_base
+
+        find_base(options, continue_from)
     check_output(arguments.output, ".pt")
     check_output(arguments.output.with_suffix(".ckpt"))
     # the run's own folder is made in the current one
@@ -67,9 +73,11 @@ def _run(arguments: Namespace) -> None:
     train.run(options, continue_from, arguments.output)
 
 
-def _checkpoint(given: str | None) -> Path | str | None:
-    if given is None or given == "auto":
-        return given
+def _checkpoint(given: str | None) -> Path | Literal["auto"] | None:
+    if given is None:
+        return None
+    if given == "auto":
+        return "auto"
     check_input(Path(given), "checkpoint")
     return Path(given)
 

@@ -1,13 +1,13 @@
-"""The base of a fine-tuning: which checkpoint it is, and whether it fits the options."""
+"""The base of a fine-tuning: which checkpoint it is, and whether it fits the options.
+
+torch is not needed for that, so mistakes are told before it is imported.
+"""
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..architectures import registry
-from ..data.dataset import named, types_of
-from ..data.structure import Structure
 from ..errors import UserError
 from ..options import Options
 from ..options.problems import missing_file
@@ -70,22 +70,6 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
             where=str(path),
             hint="a fine-tuned model has hypers, target and units of its base: put them into the "
             "options",
-        )
-
-
-def check_types(header: Header, structures: Sequence[Structure], path: Path) -> None:
-    """The base must know all atomic types of the data.
-
-    :raises UserError: naming those that it does not know
-    """
-    unknown = [kind for kind in types_of(structures) if kind not in header["atomic_types"]]
-    if unknown:
-        known = ", ".join(named(kind) for kind in header["atomic_types"])
-        raise UserError(
-            f"the data have atomic types that the base does not know: "
-            f"{', '.join(named(kind) for kind in unknown)}",
-            where=str(path),
-            hint=f"it knows {known}: leave out the structures that have others, or train from scratch",
         )
 
 

@@ -4,7 +4,7 @@ Nothing else of the base goes on: data, split, optimizer and schedule are those 
 The new run's checkpoints name the base by its content and hold all that going on with them needs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ..architectures.potential import Potential
 from ..data.batch import collate
-from ..data.dataset import Dataset, named
+from ..data.dataset import Dataset, named, types_of
 from ..data.structure import Structure
 from ..errors import UserError
 from ..options import Options
 from ..stages import checkpoint as checkpoints
-from .base import check_fits, check_types, protect
+from .base import check_fits, protect
 from .baseline import Baseline, refit_baseline
 from .data import RunData, read_run_data
 from .loop import reproducible
@@ -57,7 +57,7 @@ def begin(
     protect(origin, output)
     potential = _potential(options, header, tensors, base)
     data = read_run_data(options)
-    check_types(header, [*data.train, *data.validation, *data.test], base)
+    _check_types(header, [*data.train, *data.validation, *data.test], base)
     potential.to(device)
     words = [f"{chosen.weights} weights (epoch {origin['epoch']})"]
     if header["precision"] != options.base_precision:
@@ -91,6 +91,22 @@ def _potential(
             hint="leave scale_targets out",
         )
     return potential.set_precision(checkpoints.precision_dtype(options.base_precision))
+
+
+def _check_types(header: Header, structures: Sequence[Structure], path: Path) -> None:
+    """The base must know all atomic types of the data.
+
+    :raises UserError: naming those that it does not know
+    """
+    unknown = [kind for kind in types_of(structures) if kind not in header["atomic_types"]]
+    if unknown:
+        known = ", ".join(named(kind) for kind in header["atomic_types"])
+        raise UserError(
+            f"the data have atomic types that the base does not know: "
+            f"{', '.join(named(kind) for kind in unknown)}",
+            where=str(path),
+            hint=f"it knows {known}: leave out the structures that have others, or train from scratch",
+        )
 
 
 def _fit_again(options: Options, data: RunData, potential: Potential) -> str:
