@@ -479,6 +479,8 @@ def test_damaged_files(trained: tuple[Path, Path], capsys: pytest.CaptureFixture
     Path("a.ckpt").write_bytes(whole[:-1])
     missing = "error: the checkpoint is truncated: 1 bytes are missing at its end\n"
     assert failure(capsys, "a.ckpt") == f"{missing}  where: a.ckpt\n  hint: {COPY}\n"
+    Path("a.ckpt").write_bytes(whole[:100])
+    assert failure(capsys, "a.ckpt").startswith("error: the checkpoint is truncated: ")
     Path("a.pt").write_bytes(trained[1].read_bytes()[:-100])
     assert failure(capsys, "a.pt") == (
         "error: this is a zip archive that cannot be read (file is not a zip file), not a "
@@ -624,7 +626,7 @@ def test_random_headers_are_always_shown_or_refused(capsys: pytest.CaptureFixtur
     stored = json.loads(table["__metadata__"]["mtt"])
     dice = random.Random(0)
     values: list[Any] = [None, True, 0, -1, 10**400, 1e300, "", "x", [], [[]], {}, {"a": {"": []}}]
-    values += [json.loads('{"a":' * 200 + "1" + "}" * 200)]
+    values += [json.loads('{"a":' * 700 + "1" + "}" * 700)]
     places = list(paths(stored))
     ended = {True: 0, False: 0}
     for number in range(300):

@@ -174,6 +174,9 @@ def test_other_pickles() -> None:
     for value in ({"weights": Payload()}, [Payload(), 1], {}):
         for content in variants(value):
             assert describe(content) == expected
+    odd = {1: torch.zeros(2), (2, 3): torch.zeros(2), None: 4}
+    for content in variants(odd):
+        assert describe(content) == expected
     for content in variants(Payload()):
         assert describe(content) == ("pickle-object", "a pickled object (posix.system)", ANEW)
 
@@ -385,6 +388,14 @@ def test_records_that_unpack_without_a_bound_are_left_alone(method) -> None:
     assert what == (
         "a zip archive that cannot be read (its record a/data.pkl is packed in an unusual way)"
     )
+
+
+def test_an_archive_with_a_password() -> None:
+    raw = bytearray(archive_of(**{"a/data.pkl": "x"}))
+    raw[6] |= 1
+    raw[raw.find(b"PK\x01\x02") + 8] |= 1
+    what = "a zip archive that cannot be read (its record a/data.pkl is damaged)"
+    assert describe(bytes(raw))[:2] == ("zip-damaged", what)
 
 
 def test_a_record_that_is_nowhere() -> None:

