@@ -231,7 +231,10 @@ def _record(
         # As fast as the machine is now: others may use it too.
         campaign.startup = life.trains - life.begun
     if life.trains is not None and life.ends is None:
-        tally.lost.append(max(0.0, moment - max(life.trains, found.written)))
+        # What it says of the step that it stopped at must be true.
+        saved = any(f" and {found.step} steps; saved " in line for line in life.said)
+        since = moment - max(life.trains, found.written)
+        tally.lost.append(0.0 if saved else max(0.0, since))
     tally.wrong += [line for line in life.said if "left out" in line]
     # Before the program has handlers a signal ends it at once; after the last step it may be done.
     early = stage == "before training"
@@ -253,8 +256,17 @@ def at_next(campaign: Campaign) -> Aim:
     return aim
 
 
-def filled_run(campaign: Campaign, folder: Path, disk: SmallDisk, aims: Iterator[Aim]) -> None:
-    """One run to its end on a disk that fills up now and then, and compared."""
+def filled_run(
+    campaign: Campaign,
+    folder: Path,
+    disk: SmallDisk,
+    aims: Iterator[Aim],
+    longest: float = WORK / 2,
+) -> None:
+    """One run to its end on a disk that fills up now and then, and compared.
+
+    :param longest: seconds until there is space again
+    """
     chance, tally = campaign.chance, campaign.tally
     prepare(folder, campaign.recipe.options)
     progress = Progress()
@@ -267,7 +279,7 @@ def filled_run(campaign: Campaign, folder: Path, disk: SmallDisk, aims: Iterator
             tally.hits[life.stage] += 1
             disk.fill(chance)
             campaign.say(f"{tally.strikes}: disk full after {time.time() - life.begun:.2f} s")
-            life.wait(chance.uniform(0.2, WORK / 2))
+            life.wait(chance.uniform(0.2, longest))
             disk.free()
         code = life.end()
         tally.exits[code] += 1
