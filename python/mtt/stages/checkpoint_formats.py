@@ -273,7 +273,9 @@ def _data(header: Header) -> bool:
 def _best(header: Header) -> bool:
     best = header["best"]
     good = naturals([best.get("epoch")]) and isinstance(best.get("metric"), str)
-    return good and isinstance(best.get("value", "missing"), float | int | None)
+    value = best.get("value", "missing")
+    # Integers have no limit, but what is compared with them has.
+    return good and (value is None or (type(value) in (int, float) and abs(value) < 2**1000))
 
 
 def _texts(mapping: dict[str, Any]) -> bool:

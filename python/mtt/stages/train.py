@@ -104,6 +104,7 @@ class _Observer:
         self.work, self.saver, self.reporter, self.signals = work, saver, reporter, signals
         hypers = work.problem.hypers
         self.interval = hypers.checkpoint_interval
+        self.progressed = False
         self.deadline: float | None = None
         if hypers.max_time is not None:
             left = durations.seconds(hypers.max_time) - program_age()
@@ -115,16 +116,22 @@ class _Observer:
         return self.signals.received is not None or self.out_of_time()
 
     def out_of_time(self) -> bool:
-        """Whether ``max_time`` has passed; of no importance once all epochs are done."""
+        """Whether ``max_time`` has passed; of no importance once all epochs are done.
+
+        A part of a run takes one step or finishes one epoch at least, so that a chain of jobs with
+        too little time for a whole validation ends some day.
+        """
         late = self.deadline is not None and time.monotonic() >= self.deadline
-        return late and not self.work.finished
+        return late and self.progressed and not self.work.finished
 
     def step(self, loss: "torch.Tensor", n_structures: int) -> None:
+        self.progressed = True
         self.reporter.step(loss, n_structures)
         if self.saver.due():
             self.saver.save()
 
     def epoch(self, row: dict[str, float]) -> None:
+        self.progressed = True
         tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
         self.reporter.epoch(row)
         at_interval = self.work.state.position.epoch % self.interval == 0
