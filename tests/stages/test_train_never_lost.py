@@ -40,6 +40,7 @@ def only_folder():
 
 def names(run):
     """Checkpoints of a folder, in the order in which they were written."""
+
     def place(path):
         position = checkpoint.read(path)[0]["position"]
         return position["step"], position["epoch"]
@@ -109,7 +110,11 @@ def test_every_step_can_be_gone_on_from(folder):
     run = only_folder()
     points = names(run)
     assert len(points) == 1 + 3 * 5  # the start; per epoch four steps, and its end
-    assert points[:6] == ["model_0.ckpt", *(f"model_0_{n}.ckpt" for n in range(1, 5)), "model_1.ckpt"]
+    assert points[:6] == [
+        "model_0.ckpt",
+        *(f"model_0_{n}.ckpt" for n in range(1, 5)),
+        "model_1.ckpt",
+    ]
     expected = (run / "metrics.csv").read_text()
     for name in points[:-1]:
         stage.run(options, run / name, Path("again.pt"))

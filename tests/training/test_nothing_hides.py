@@ -41,7 +41,9 @@ def parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif not isinstance(value, (*CODE, torch.Tensor, np.ndarray)):
         names = {*getattr(value, "__dict__", {})}
         names |= {slot for kind in type(value).__mro__ for slot in getattr(kind, "__slots__", ())}
-        yield from ((f".{name}", getattr(value, name)) for name in sorted(names) if hasattr(value, name))
+        yield from (
+            (f".{name}", getattr(value, name)) for name in sorted(names) if hasattr(value, name)
+        )
 
 
 def plain(value: Any) -> str:
@@ -95,9 +97,7 @@ def changes(run: Any) -> list[str]:
     before = everything(run)
     loop.train(run.state, run.problem, Silent())
     after = everything(run)
-    return sorted(
-        key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
-    )
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 
 @pytest.fixture
