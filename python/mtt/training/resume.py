@@ -1,8 +1,6 @@
 """Which checkpoint to go on from, and in which folder."""
 
 import logging
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,11 +93,11 @@ def newest_checkpoint(outputs: Path, options: Options) -> Path:
 def _candidates(outputs: Path) -> Iterator[Path]:
     """Checkpoints in the folders of all runs, newest first, as far as names tell."""
     for day in _entries(outputs):
-        for folder in _entries(day) if day.is_dir() else ():
+        for folder in _entries(day):
             # A name with a dot in front is that of a file whose writing was cut off.
             found = [
                 path
-                for path in (_entries(folder) if folder.is_dir() else ())
+                for path in _entries(folder)
                 if path.suffix == ".ckpt" and not path.name.startswith(".")
             ]
             yield from sorted(found, key=_progress, reverse=True)
@@ -109,7 +107,7 @@ def _entries(folder: Path) -> list[Path]:
     """What is in a folder, last names first; nothing, with a message, if it cannot be read."""
     try:
         return sorted(folder.iterdir(), reverse=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         _log.warning("left out %s: it cannot be read: %s", folder, error.strerror)
@@ -121,34 +119,19 @@ def _progress(path: Path) -> tuple[Point, str]:
     point = Point.read(path.name)
     if point is None:
         try:
-            position = checkpoints.read_header(path)["position"] if _is_file(path) else None
+            position = checkpoints.read_header(path)["position"]
+            point = Point.of(position["epoch"], position["step"], position["batch"])
         except UserError:
-            position = None  # told when its turn comes
-        point = (
-            Point(0, 0)
-            if position is None
-            else Point.of(position["epoch"], position["step"], position["batch"])
-        )
+            point = Point(0, 0)  # told when its turn comes
     return point, path.name
 
 
 def _header(path: Path) -> Header | None:
-    if not _is_file(path):
-        _log.warning("left out %s: it is not a file", path)
-        return None
     try:
         return checkpoints.read_header(path)
     except UserError as error:
         _log.warning("left out %s: %s", path, error.what)
         return None
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a file may be opened: a pipe would wait for somebody to write into it."""
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return True  # opening it says what is wrong
 
 
 def _is_whole(path: Path) -> bool:
