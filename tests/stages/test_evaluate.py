@@ -68,16 +68,18 @@ def save(path: Path, model: Potential, folder: Path) -> Path:
     (folder / "options.yaml").write_text(text)
     (folder / "data.xyz").touch()
     options = load_options(folder / "options.yaml", [f"training_set={folder / 'data.xyz'}"])
+    target = {"quantity": "energy", "unit": "eV", "forces": True, "stress": True}
     header = {
         "architecture": {"name": "pet", "version": registry.get("pet").version, "hypers": HYPERS},
         "atomic_types": TYPES,
         "length_unit": "angstrom",
-        "targets": {"energy": {"quantity": "energy", "unit": "eV", "forces": True}},
+        "targets": {"energy": {**target, "description": ""}},
         "options": options.to_dict(),
         "options_hash": options_hash(options),
         "precision": 64,
         "split": {"train": [], "validation": [], "test": []},
-        "data_hash": {},
+        "data_hash": {"training_set": "00"},
+        "data_size": {"training_set": 0},
         "position": {"epoch": 2, "step": 2, "batch": 0},
         "num_steps": 2,
         "history": [],
