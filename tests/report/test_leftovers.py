@@ -131,7 +131,9 @@ def test_a_locked_file_stays(tmp_path: Path) -> None:
 
 def test_programs_that_are_started_meanwhile_do_not_hold_the_lock(tmp_path: Path) -> None:
     with replacing(tmp_path / "model.ckpt") as temporary:
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        child = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+        )
         temporary.write_bytes(b"new")
     try:
         with (tmp_path / "model.ckpt").open("rb") as file:
