@@ -43,7 +43,7 @@ def names(run):
 
     def place(path):
         position = checkpoint.read(path)[0]["position"]
-        return position["step"], position["epoch"]
+        return position["step"], position["epoch"], -len(path.name)
 
     return [path.name for path in sorted(run.glob("*.ckpt"), key=place)]
 
@@ -294,13 +294,16 @@ def test_a_damaged_newer_checkpoint_is_not_overwritten(folder, stop):
     assert names(run_folders()[1]) == ["model_1.ckpt", "model_2.ckpt", "model_3.ckpt"]
 
 
-def test_a_copy_under_a_name_of_ours_is_not_taken_for_that_step(folder, stop):
+def test_only_a_file_with_our_name_for_its_step_is_gone_on_from_in_place(folder, stop):
     options = make_options(folder)
     run_until(stop, 6, options)
     run = only_folder()
+    shutil.copy(run / "model_1.ckpt", run / "best.ckpt")
+    stage.run(options, run / "best.ckpt")
+    assert len(run_folders()) == 2 and names(run) == ["model_0.ckpt", "model_1.ckpt", "best.ckpt"]
     (run / "model_1.ckpt").rename(run / "model_2.ckpt")
-    stage.run(options, "auto")
-    assert len(run_folders()) == 2 and checkpoint.read(run / "model_2.ckpt")
+    stage.run(options, run / "model_2.ckpt")
+    assert len(run_folders()) == 3 and names(run) == ["model_0.ckpt", "model_2.ckpt", "best.ckpt"]
 
 
 def test_two_processes_never_train_in_one_folder(folder, stop):
@@ -461,3 +464,16 @@ def test_max_time_counts_from_the_start_of_the_program(folder, monkeypatch):
     monkeypatch.setattr(stage, "_Observer", Watched)
     stage.run(make_options(folder, {"max_time": "1 h"}))
     assert left == [10.0]
+
+
+def test_results_are_made_though_the_time_is_over(folder, monkeypatch):
+    original = stage._Observer.epoch
+
+    def epoch(self, row):
+        original(self, row)
+        if self.work.finished:
+            self.deadline = 0.0
+
+    monkeypatch.setattr(stage._Observer, "epoch", epoch)
+    stage.run(make_options(folder, {"max_time": "1 h"}))
+    assert Path("model.pt").exists()
