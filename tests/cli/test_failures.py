@@ -229,7 +229,11 @@ sys.exit(main(["verify", sys.argv[1]]))
 
 @pytest.mark.parametrize(
     ("sent", "code", "text"),
-    [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "terminated\n")],
+    [
+        (signal.SIGINT, 130, "interrupted\n"),
+        (signal.SIGTERM, 143, "terminated\n"),
+        (signal.SIGUSR1, 143, "terminated\n"),
+    ],
 )
 def test_signals(tmp_path: Path, sent: signal.Signals, code: int, text: str) -> None:
     (tmp_path / "model.pt").touch()
@@ -243,3 +247,25 @@ def test_signals(tmp_path: Path, sent: signal.Signals, code: int, text: str) -> 
         _, shown = process.communicate(timeout=20)
     assert (process.returncode, shown) == (code, text)
     assert not (tmp_path / "error.log").exists()
+
+
+_LATE = """
+import atexit, os, signal, sys
+from mtt.__main__ import main
+for one in (signal.SIGTERM, signal.SIGUSR1):
+    atexit.register(os.kill, os.getpid(), one)
+sys.argv = ["mtt"]
+sys.exit(main())
+"""
+
+
+def test_a_signal_after_the_end_changes_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", _LATE], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_handlers_of_another_program_are_put_back() -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1)]
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1)] == before
