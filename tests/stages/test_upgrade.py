@@ -166,7 +166,8 @@ def test_options_of_this_version_stay_as_they_are(current):
     assert Options.from_dict(header["options"]) == options
     assert header["options_hash"] == options_hash(options)
     assert upgrades.upgrade_options({"version": 99, "a": 1}) == {"version": 99, "a": 1}
-    assert upgrades.upgrade_options({}) == {}
+    for wrong in ({}, {"version": 0}, {"version": True}, {"version": "1"}):
+        assert upgrades.upgrade_options(wrong) == wrong
 
 
 def test_the_command(tmp_path):

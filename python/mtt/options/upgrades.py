@@ -18,7 +18,7 @@ UPGRADES: Mapping[int, Callable[[Plain], Plain]] = {}
 def upgrade_options(stored: Plain) -> Plain:
     """``stored`` in the newest version, or as it is if it is of a newer one or of none."""
     version = stored.get("version")
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         return stored
     for old in range(version, OPTIONS_VERSION):
         stored = {**UPGRADES[old](stored), "version": old + 1}
