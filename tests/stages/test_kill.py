@@ -33,7 +33,7 @@ def campaign(tmp_path_factory):
     folder = tmp_path_factory.mktemp("campaign")
     saving = {"checkpoint_interval": 10, "checkpoint_every": "3 steps"}
     keeping = {"keep_last": 2, "keep_every": None}
-    make_options(folder, {"num_epochs": 60, "log_interval": 60, **saving, **keeping})
+    make_options(folder, {"num_epochs": 40, "log_interval": 40, **saving, **keeping})
     options = yaml.safe_load((folder / "options.yaml").read_text())
     # Two newest, the best, and the one that was to be deleted next.
     recipe = Recipe(options, allowed=4, command=command, exports=False)
