@@ -1,6 +1,7 @@
 """What a run leaves on disk: is it whole, is it bounded, and is it the same as another run's?"""
 
 import math
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from mtt.stages import checkpoint
 
 # Of one process that was struck at the worst instant, with room for what the next has not cleared.
 MOST_TEMPORARIES = 4
+# What is younger may be in use, for all that a process knows that writes in the working folder.
+MINUTE = 60.0
 Evidence = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -49,8 +52,9 @@ def temporaries(folder: Path) -> list[Path]:
 def examine(folder: Path, allowed: int) -> Found:
     """Read everything as a user would find it; ``allowed`` checkpoints may be in a run's folder."""
     found = Found(0, len(temporaries(folder)), -1, -math.inf, [], [])
-    if found.temporaries > MOST_TEMPORARIES:
-        found.wrong.append(f"{found.temporaries} temporary files")
+    lasting = sum(one.parent != folder or _age(one) > MINUTE for one in temporaries(folder))
+    if lasting > MOST_TEMPORARIES:
+        found.wrong.append(f"{lasting} temporary files")
     for place in run_folders(folder):
         kept = sorted(place.glob("[!.]*.ckpt"))
         found.checkpoints = max(found.checkpoints, len(kept))
@@ -63,6 +67,10 @@ def examine(folder: Path, allowed: int) -> Found:
     _check_model(folder / "model.pt", found)
     found.wrong += [f"there is {path.name}" for path in folder.glob("error*.log")]
     return found
+
+
+def _age(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
 
 
 def _read(path: Path, found: Found) -> None:
