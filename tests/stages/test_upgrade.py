@@ -17,6 +17,7 @@ from mtt.errors import UserError
 from mtt.options import Options, upgrades
 from mtt.options.model import hash_of_options, options_hash
 from mtt.stages import checkpoint, upgrade
+from mtt.stages.inspect import describe
 from mtt.training import loop
 from mtt.training.prepare import prepare
 
@@ -56,7 +57,7 @@ def test_an_old_format_to_a_file(tmp_path):
         "content_hash": old["content_hash"],
     }
     assert header["history"] == old["history"] and header["split"] == old["split"]
-    assert checkpoint.content_fits(new) and checkpoint.content_fits(OLD)
+    assert describe(new)["content"]["fits"] and describe(OLD)["content"]["fits"]
 
 
 def test_a_current_file_is_copied(current, tmp_path):

@@ -61,9 +61,9 @@ def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:
     """What a damaged file says has been shown, but nobody should take it for sound."""
     for path, one in zip(files, found, strict=True):
         if not one.get("content", {}).get("fits", True):
-            from mtt.stages.checkpoint_file import damaged
+            from mtt.stages.checkpoint_formats import changed
 
-            raise damaged(path, "its content does not fit its content hash")
+            raise changed(path)
 
 
 def _check(files: list[Path]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from .elements import symbols
 from .neighbors import MAX_PAIRS, neighbor_list
 from .structure import Structure, content_hash
 
@@ -126,6 +126,5 @@ def unknown_type(structure: Structure, atom: int, atomic_types: Sequence[int]) -
 
 def named(atomic_type: int) -> str:
     """An atomic type with its symbol, if it has one: ``29 (Cu)``."""
-    if 0 < atomic_type < len(chemical_symbols):
-        return f"{atomic_type} ({chemical_symbols[atomic_type]})"
-    return str(atomic_type)
+    (symbol,) = symbols([atomic_type])
+    return str(atomic_type) if symbol is None else f"{atomic_type} ({symbol})"

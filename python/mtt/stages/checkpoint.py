@@ -95,15 +95,6 @@ def read_header(path: Path) -> Header:
     return formats.header_of(open_file(path))
 
 
-def content_fits(path: Path) -> bool:
-    """Whether the content of a checkpoint still has its hash, without torch; reads all of it.
-
-    :raises UserError: as :func:`read_header`
-    """
-    file = open_file(path)
-    return formats.content_fits(file, formats.header_of(file))
-
-
 def read(path: Path) -> "tuple[Header, Tensors]":
     """Header and tensors, in the shapes of this mtt and the installed architecture.
 
@@ -123,8 +114,8 @@ def read(path: Path) -> "tuple[Header, Tensors]":
     header = formats.header_of(file)
     check_architecture(header, path)
     raw = file.content()
-    if formats.stored_hash(file, header, raw) != header[formats.HASH]:
-        raise damaged(path, "its content does not fit its content hash")
+    if not formats.content_fits(file, header, raw):
+        raise formats.changed(path)
     try:
         tensors = safetensors.torch.load(raw)
     except SafetensorError as error:

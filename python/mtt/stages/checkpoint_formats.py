@@ -74,17 +74,17 @@ def header_of(file: CheckpointFile) -> Header:
     return header
 
 
-def content_fits(file: CheckpointFile, header: Header) -> bool:
-    """Whether not a bit has changed since the file was written; reads all of it."""
-    return bool(stored_hash(file, header, file.content()) == header[HASH])
-
-
-def stored_hash(file: CheckpointFile, header: Header, raw: bytes) -> str:
-    """The hash, in hex, that a file with the bytes ``raw`` must have stored, by its format."""
+def content_fits(file: CheckpointFile, header: Header, raw: bytes) -> bool:
+    """Whether in ``raw``, the whole file, not a bit has changed since it was written."""
     if header["format_version"] == 1:
-        return _hash_1(file, raw)
+        return bool(header[HASH] == _hash_1(file, raw))
     entry = file.table[HASH]
-    return digest_without(raw, entry.begin, entry.end).hex()
+    return bool(header[HASH] == digest_without(raw, entry.begin, entry.end).hex())
+
+
+def changed(path: Path) -> UserError:
+    """The error for a file whose content does not fit."""
+    return damaged(path, "its content does not fit its content hash")
 
 
 def digest_without(raw: bytes | bytearray, begin: int, end: int) -> bytes:

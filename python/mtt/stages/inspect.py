@@ -5,6 +5,7 @@ they are.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,6 +107,27 @@ def _compare_bits(a: Path, b: Path, kind: str) -> dict[str, dict[str, int]]:
     from .inspect_model import compare_records
 
     return compare_records(a, b)
+
+
+def count_same(
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    group: Callable[[str], str],
+    same: Callable[[str], bool],
+) -> dict[str, dict[str, int]]:
+    """By group of names, how many parts of two files are the same, and how many are not.
+
+    :param same: called with a name that both have
+    """
+    groups: dict[str, dict[str, int]] = {}
+    for name in sorted(first.keys() | second.keys()):
+        start = {"same": 0, "differ": 0, "only_a": 0, "only_b": 0}
+        counts = groups.setdefault(group(name), start)
+        if name in first and name in second:
+            counts["same" if same(name) else "differ"] += 1
+        else:
+            counts["only_a" if name in first else "only_b"] += 1
+    return groups
 
 
 def _essential(description: Description) -> Description:

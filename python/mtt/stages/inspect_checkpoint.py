@@ -10,6 +10,7 @@ from ..data.elements import symbols
 from ..report.metrics import unit_of
 from . import checkpoint_formats as formats
 from .checkpoint_file import DTYPE_BYTES, CheckpointFile, Entry, Header, open_file
+from .inspect import count_same
 
 Row = dict[str, Any]
 _CHUNK: Final = 2**20
@@ -43,7 +44,7 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "format_version": header["format_version"],
         "content": {
             "hash": header["content_hash"],
-            "fits": formats.content_fits(file, header),
+            "fits": formats.content_fits(file, header, file.content()),
         },
         "architecture": _architecture(header["architecture"]),
         "elements": symbols(header["atomic_types"]),
@@ -136,20 +137,14 @@ def _weights(table: dict[str, Entry]) -> int:
 
 def compare_tensors(a: Path, b: Path) -> dict[str, dict[str, int]]:
     """By group, how many tensors have the same dtype, shape and bytes, and how many do not."""
-    first, second = open_file(a), open_file(b)
-    groups: dict[str, dict[str, int]] = {}
+    first, second = open_file(a).table, open_file(b).table
     with a.open("rb") as left, b.open("rb") as right:
-        for name in sorted(first.table.keys() | second.table.keys()):
-            start = {"same": 0, "differ": 0, "only_a": 0, "only_b": 0}
-            group = groups.setdefault(name.partition("/")[0], start)
-            x, y = first.table.get(name), second.table.get(name)
-            if x is None or y is None:
-                group["only_a" if y is None else "only_b"] += 1
-            else:
-                alike = (x.dtype, x.shape) == (y.dtype, y.shape)
-                same = alike and _same_bytes(left, right, x, y)
-                group["same" if same else "differ"] += 1
-    return groups
+
+        def same(name: str) -> bool:
+            x, y = first[name], second[name]
+            return (x.dtype, x.shape) == (y.dtype, y.shape) and _same_bytes(left, right, x, y)
+
+        return count_same(first, second, lambda name: name.partition("/")[0], same)
 
 
 def _same_bytes(left: Any, right: Any, x: Entry, y: Entry) -> bool:

@@ -18,6 +18,7 @@ from ..errors import UserError
 from . import bounded_zip, inert_pickle
 from .bounded_zip import ZipProblem
 from .inert_pickle import Thing
+from .inspect import count_same
 
 _LARGEST_TEXT: Final = 2**20
 _MOST_UNPACKED: Final = 200
@@ -199,24 +200,18 @@ def _group(name: str) -> str:
 
 def compare_records(a: Path, b: Path) -> dict[str, dict[str, int]]:
     """By group, how many records have the same content, and how many do not."""
-    groups: dict[str, dict[str, int]] = {}
     try:
         with bounded_zip.opened(a) as one, bounded_zip.opened(b) as other:
             first, second = _Records(one), _Records(other)
             for path, records in ((a, first), (b, second)):
                 _refuse_bombs(path, records)
-            for name in sorted(first.infos.keys() | second.infos.keys()):
-                start = {"same": 0, "differ": 0, "only_a": 0, "only_b": 0}
-                group = groups.setdefault(_group(name), start)
-                if name not in first.infos or name not in second.infos:
-                    group["only_a" if name in first.infos else "only_b"] += 1
-                else:
-                    group[
-                        "same" if _digest(first, name) == _digest(second, name) else "differ"
-                    ] += 1
+
+            def same(name: str) -> bool:
+                return _digest(first, name) == _digest(second, name)
+
+            return count_same(first.infos, second.infos, _group, same)
     except ZipProblem as error:
         raise damaged(a, f"it or {b}: {error}") from error
-    return groups
 
 
 def _refuse_bombs(path: Path, records: _Records) -> None:
