@@ -54,7 +54,6 @@ Archive::Archive(std::string path): path_(std::move(path)) {
     buffer << file.rdbuf();
     const std::string content = std::move(buffer).str();
     bytes_ = content.size();
-    sha256_ = sha256_hex(content);
 
     if (content.compare(0, 4, "PK\x03\x04") == 0) {
         read_directory(content);

@@ -25,6 +25,25 @@ const std::vector<std::string>& families() {
     return all;
 }
 
+const std::vector<std::string>& engines() {
+    static const std::vector<std::string> all = {"lammps", "ase", "ipi", "torch-sim", "gromacs", "plumed", "eon"};
+    return all;
+}
+
+const char* name_of(Level level) {
+    return level == Level::quick ? "quick" : (level == Level::full ? "full" : "soak");
+}
+
+const char* name_of(Status status) {
+    switch (status) {
+        case Status::pass: return "pass";
+        case Status::fail: return "fail";
+        case Status::skip: return "skip";
+        case Status::waived: break;
+    }
+    return "waived";
+}
+
 Registered::Registered(Check check) { registry().push_back(std::move(check)); }
 
 const std::vector<Check>& catalogue() {

@@ -6,6 +6,7 @@
 #include <metatensor/torch.hpp>
 #include <metatomic/torch.hpp>
 
+#include <atomic>
 #include <mutex>
 #include <sstream>
 
@@ -334,6 +335,8 @@ void TorchModel::differentiate(
     }
 }
 
+std::atomic<uint64_t> calls{0};
+
 torch::Tensor generator_state() {
     auto generator = at::detail::getDefaultCPUGenerator();
     const std::lock_guard<std::mutex> lock(generator.mutex());
@@ -341,6 +344,7 @@ torch::Tensor generator_state() {
 }
 
 Answer TorchModel::evaluate(const Call& call) {
+    ++calls;
     // Pairs and positions arrive in the units of the model; an engine with other units gives other numbers.
     const double length = call.length_unit.empty() ? 1.0 : unit_factor(capabilities_.length_unit, call.length_unit);
     InputGuard guard;
@@ -405,6 +409,8 @@ std::shared_ptr<void> prepare_torch(int threads) {
 std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions) {
     return std::make_unique<TorchModel>(path, extensions);
 }
+
+uint64_t call_count() { return calls; }
 
 double unit_factor(const std::string& from, const std::string& to) {
     return metatomic_torch::unit_conversion_factor(from, to);

@@ -1,8 +1,6 @@
-#include <nlohmann/json.hpp>
+#include <set>
 
-#include <cmath>
-
-#include "mtt/report.hpp"
+#include "mtt/wire.hpp"
 
 namespace mtt {
 
@@ -10,38 +8,37 @@ namespace {
 
 using nlohmann::json;
 
-/// JSON knows no NaN and no infinity: these become null.
-json number(const std::optional<double>& value) {
-    return value.has_value() && std::isfinite(*value) ? json(*value) : json(nullptr);
-}
-
-const char* text(Status status) {
-    return status == Status::pass ? "pass" : (status == Status::fail ? "fail" : "skip");
-}
-
 json entry_json(const ReportEntry& entry) {
-    const auto& result = entry.result;
-    std::optional<double> margin;
-    if (result.measured.has_value() && result.tolerance.has_value() && *result.measured > 0) {
-        margin = *result.tolerance / *result.measured;
+    json out = to_json(entry.result);
+    out["family"] = entry.family;
+    out["description"] = entry.description;
+    out["tolerance_source"] = entry.tolerance_source;
+    return out;
+}
+
+json file_json(const Report& report) {
+    json extensions = json::array();
+    for (const auto& extension : report.extensions) {
+        const bool found = !extension.sha256.empty();
+        extensions.push_back(
+            {{"name", extension.name}, {"sha256", found ? json(extension.sha256) : json(nullptr)}}
+        );
     }
     return {
-        {"family", entry.family}, {"name", result.name}, {"status", text(result.status)},
-        {"measured", number(result.measured)}, {"tolerance", number(result.tolerance)}, {"unit", result.unit},
-        {"margin", number(margin)}, {"message", result.message}, {"systems", result.systems},
-        {"seconds", result.seconds},
+        {"path", report.path}, {"sha256", report.sha256}, {"bytes", report.bytes}, {"extensions", extensions},
     };
 }
 
-json model_json(const Capabilities& model) {
-    json outputs = json::array();
-    for (const auto& output : model.outputs) {
-        outputs.push_back({{"name", output.name}, {"unit", output.unit}, {"sample_kind", output.sample_kind}});
+json coverage_json(const Report& report) {
+    size_t run = 0;
+    std::set<std::string> systems;
+    for (const auto& entry : report.entries) {
+        const auto status = entry.result.status;
+        run += status == Status::pass || status == Status::fail ? 1 : 0;
+        systems.insert(entry.result.systems.begin(), entry.result.systems.end());
     }
     return {
-        {"name", model.name}, {"dtype", model.dtype}, {"interaction_range", number(model.interaction_range)},
-        {"length_unit", model.length_unit}, {"energy_unit", model.energy_unit},
-        {"atomic_types", model.atomic_types}, {"outputs", outputs},
+        {"checks_run", run}, {"checks_total", report.checks_total}, {"systems", systems}, {"calls", report.calls},
     };
 }
 
@@ -55,7 +52,7 @@ bool Report::passed() const {
         }
         any = any || entry.result.status == Status::pass;
     }
-    return any;  // a report in which everything was skipped proves nothing
+    return any;
 }
 
 std::string to_json(const Report& report) {
@@ -63,19 +60,29 @@ std::string to_json(const Report& report) {
     for (const auto& entry : report.entries) {
         checks.push_back(entry_json(entry));
     }
+    json waivers = json::array();
+    for (const auto& waiver : report.waivers) {
+        waivers.push_back({{"check", waiver.check}, {"reason", waiver.reason}});
+    }
     const json out = {
-        {"schema", 1},
+        {"schema", 2},
         {"program", {{"name", "mtt-verify"}, {"version", report.program_version}, {"torch", report.torch},
                      {"metatensor_torch", report.metatensor_torch}, {"metatomic_torch", report.metatomic_torch}}},
-        {"file", {{"path", report.path}, {"sha256", report.sha256}, {"bytes", report.bytes}}},
-        {"model", report.model.has_value() ? model_json(*report.model) : json(nullptr)},
+        {"file", file_json(report)},
+        {"model", report.model.has_value() ? to_json(*report.model) : json(nullptr)},
         {"golden_pack", report.golden_pack},
+        {"level", name_of(report.level)},
+        {"engine", report.engine},
+        {"only", report.only},
+        {"waivers", waivers},
+        {"isolation", to_json(report.isolation)},
         {"checks", checks},
+        {"coverage", coverage_json(report)},
+        {"peak_memory_bytes", report.peak_memory},
         {"verdict", report.passed() ? "pass" : "fail"},
-        {"seconds", report.seconds},
+        {"seconds", json_number(report.seconds)},
     };
-    // Error texts may hold bytes that are no UTF-8; they must not cost the report.
-    return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+    return dump(out, 2);
 }
 
 }  // namespace mtt

@@ -2,6 +2,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "mtt/compare.hpp"
 #include "mtt/report.hpp"
 
 namespace mtt {
@@ -28,7 +29,7 @@ std::vector<std::string> wrap(const std::string& text, size_t columns) {
 }
 
 const char* label(Status status) {
-    return status == Status::pass ? "pass" : (status == Status::fail ? "FAIL" : "skip");
+    return status == Status::fail ? "FAIL" : name_of(status);
 }
 
 std::string optional_number(const std::optional<double>& value) {
@@ -44,18 +45,19 @@ void print(const Report& report, std::ostream& out) {
         out << line << "\n";
     }
     if (report.model.has_value()) {
-        const auto& model = *report.model;
+        const auto& model = report.model->capabilities;
         out << "model " << (model.name.empty() ? "without a name" : model.name) << ", " << model.dtype << ", "
             << model.atomic_types.size() << " atomic types, interaction range "
             << short_number(model.interaction_range) << " " << model.length_unit << ", energy in "
             << model.energy_unit << "\n";
     }
-    out << "\n" << std::left << std::setw(8) << "family" << std::setw(40) << "check" << std::setw(6) << "" << std::right
+    out << "\n" << std::left << std::setw(8) << "family" << std::setw(38) << "check" << std::setw(8) << "" << std::right
         << std::setw(12) << "measured" << std::setw(12) << "allowed" << "  unit\n";
-    size_t counts[3] = {0, 0, 0};
-    for (const auto& [family, result] : report.entries) {
+    size_t counts[4] = {0, 0, 0, 0};
+    for (const auto& entry : report.entries) {
+        const auto& result = entry.result;
         ++counts[size_t(result.status)];
-        out << std::left << std::setw(8) << family << std::setw(40) << result.name << std::setw(6)
+        out << std::left << std::setw(8) << entry.family << std::setw(38) << result.name << std::setw(8)
             << label(result.status) << std::right << std::setw(12) << optional_number(result.measured)
             << std::setw(12) << optional_number(result.tolerance)
             << (result.measured.has_value() ? "  " + result.unit : "") << "\n";
@@ -65,7 +67,8 @@ void print(const Report& report, std::ostream& out) {
             }
         }
     }
-    out << "\n" << counts[0] << " passed, " << counts[1] << " failed, " << counts[2] << " skipped in " << std::fixed
+    out << "\n" << counts[0] << " passed, " << counts[1] << " failed, " << counts[2] << " skipped"
+        << (counts[3] > 0 ? ", " + std::to_string(counts[3]) + " waived" : "") << " in " << std::fixed
         << std::setprecision(1) << report.seconds << " s: "
         << (report.passed() ? "an MD engine can use this file" : "do not use this file in an MD engine") << "\n";
     out.unsetf(std::ios::fixed);

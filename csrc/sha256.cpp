@@ -2,7 +2,9 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "mtt/archive.hpp"
 
@@ -52,34 +54,60 @@ void compress(std::array<uint32_t, 8>& state, const uint8_t* block) {
     }
 }
 
+/// Takes bytes in pieces.
+class Sha256 {
+public:
+    void add(const char* bytes, size_t count) {
+        total_ += count;
+        rest_.append(bytes, count);
+        const size_t whole = rest_.size() / 64 * 64;
+        for (size_t at = 0; at < whole; at += 64) {
+            compress(state_, reinterpret_cast<const uint8_t*>(rest_.data()) + at);
+        }
+        rest_.erase(0, whole);
+    }
+
+    std::string hex() {
+        const uint64_t bits = total_ * 8;
+        std::string tail(1, '\x80');
+        tail.append((119 - rest_.size()) % 64, '\0');
+        for (int k = 7; k >= 0; --k) {
+            tail.push_back(char(bits >> (8 * k)));
+        }
+        add(tail.data(), tail.size());
+        std::string out;
+        for (const uint32_t word : state_) {
+            for (int k = 7; k >= 0; --k) {
+                out.push_back("0123456789abcdef"[(word >> (4 * k)) & 0xf]);
+            }
+        }
+        return out;
+    }
+
+private:
+    std::array<uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    uint64_t total_ = 0;
+    std::string rest_;
+};
+
 }  // namespace
 
 std::string sha256_hex(const std::string& bytes) {
-    std::array<uint32_t, 8> state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                     0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-    const size_t whole = bytes.size() / 64;
-    for (size_t k = 0; k < whole; ++k) {
-        compress(state, data + 64 * k);
+    Sha256 hash;
+    hash.add(bytes.data(), bytes.size());
+    return hash.hex();
+}
+
+std::string file_sha256(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    Sha256 hash;
+    std::vector<char> buffer(1 << 20);
+    while (file) {
+        file.read(buffer.data(), std::streamsize(buffer.size()));
+        hash.add(buffer.data(), size_t(file.gcount()));
     }
-    std::string tail = bytes.substr(64 * whole);
-    tail.push_back('\x80');
-    while (tail.size() % 64 != 56) {
-        tail.push_back('\0');
-    }
-    for (int k = 7; k >= 0; --k) {
-        tail.push_back(char((uint64_t(bytes.size()) * 8) >> (8 * k)));
-    }
-    for (size_t k = 0; k < tail.size(); k += 64) {
-        compress(state, reinterpret_cast<const uint8_t*>(tail.data()) + k);
-    }
-    std::string out;
-    for (const uint32_t word : state) {
-        for (int k = 7; k >= 0; --k) {
-            out.push_back("0123456789abcdef"[(word >> (4 * k)) & 0xf]);
-        }
-    }
-    return out;
+    return hash.hex();
 }
 
 }  // namespace mtt

@@ -17,12 +17,14 @@ void register_catalogue(pybind11::module_& module) {
                 entry["description"] = check.description;
                 entry["tolerance"] = check.tolerance;
                 entry["results"] = check.results;
+                entry["level"] = name_of(check.from);
+                entry["engines"] = check.engines;
                 out.append(entry);
             }
             return out;
         },
         "All checks in the order in which they run: dicts with 'family', 'name', 'description', "
-        "'tolerance' and 'results', the names that appear in reports."
+        "'tolerance', 'results' (the names that appear in reports), 'level' (from which it runs) and 'engines' (empty: all)."
     );
     module.def(
         "tolerances",

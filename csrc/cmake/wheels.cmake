@@ -18,6 +18,7 @@ macro(mtt_find_wheels)
     list(GET _mtt_wheels 0 MTT_VERSION)
     list(GET _mtt_wheels 1 MTT_TORCH_MINOR)
     list(GET _mtt_wheels 2 MTT_TORCH)
+    cmake_path(GET MTT_TORCH PARENT_PATH MTT_SITE)
     list(GET _mtt_wheels 3 MTT_METATENSOR)
     list(GET _mtt_wheels 4 MTT_METATENSOR_TORCH)
     list(GET _mtt_wheels 5 MTT_METATOMIC_TORCH)
@@ -44,11 +45,24 @@ macro(mtt_find_wheels)
     )
 endmacro()
 
-# `root` is the site-packages folder as seen from the installed file.
+# `root` is the site-packages folder as seen from the installed file. A wheel is moved elsewhere; what `cmake --install`
+# puts outside of site-packages finds the wheels where they were at build time.
 function(mtt_runtime_paths target root)
+    set(_roots ${root})
+    if(NOT SKBUILD)
+        list(APPEND _roots ${MTT_SITE})
+    endif()
+    set(_paths "")
+    foreach(_root IN LISTS _roots)
+        list(
+            APPEND _paths ${_root}/torch/lib ${_root}/metatensor/lib
+            ${_root}/metatensor_torch/torch-${MTT_TORCH_MINOR}/lib
+            ${_root}/metatomic/torch/torch-${MTT_TORCH_MINOR}/lib ${_root}/vesin/lib
+        )
+    endforeach()
     set_target_properties(
         ${target} PROPERTIES
-        INSTALL_RPATH "${root}/torch/lib;${root}/metatensor/lib;${root}/metatensor_torch/torch-${MTT_TORCH_MINOR}/lib;${root}/metatomic/torch/torch-${MTT_TORCH_MINOR}/lib;${root}/vesin/lib"
+        INSTALL_RPATH "${_paths}"
         INSTALL_RPATH_USE_LINK_PATH OFF
     )
 endfunction()

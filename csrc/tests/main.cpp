@@ -1,9 +1,13 @@
 // Runs all tests, or those whose name contains the first argument.
 #include <iostream>
 
+#include "fake_worker.hpp"
 #include "testing.hpp"
 
 int main(int argc, char** argv) {
+    if (argc == 3 && std::string(argv[1]) == testing::fake_worker_flag) {
+        return testing::fake_worker(argv[2]);
+    }
     const std::string wanted = argc > 1 ? argv[1] : "";
     int failures = 0;
     int run = 0;

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mtt/check.hpp"
 #include "mtt/report.hpp"
 #include "testing.hpp"
 
@@ -18,15 +19,15 @@ Report example() {
     report.path = "folder/model.pt";
     report.sha256 = "abc";
     report.bytes = 12;
-    report.model = Capabilities{};
-    report.model->name = "m";
-    report.model->interaction_range = std::numeric_limits<double>::infinity();
+    report.model = ReportModel{};
+    report.model->capabilities.name = "m";
+    report.model->capabilities.interaction_range = std::numeric_limits<double>::infinity();
     Result result = passed("energy");
     result.measured = 0.5;
     result.tolerance = 2.0;
     result.unit = "eV";
-    report.entries.push_back({"PARITY", result});
-    report.entries.push_back({"DD", skipped("forces", "because")});
+    report.entries.push_back({"PARITY", result, "compares", "float64"});
+    report.entries.push_back({"DD", skipped("forces", "because"), "", ""});
     return report;
 }
 
@@ -34,7 +35,7 @@ Report example() {
 
 TEST("JSON holds what the schema promises") {
     const auto out = json::parse(to_json(example()));
-    CHECK(out["schema"] == 1);
+    CHECK(out["schema"] == 2);
     CHECK(out["program"]["name"] == "mtt-verify");
     CHECK(out["file"]["sha256"] == "abc");
     CHECK(out["model"]["interaction_range"].is_null());
@@ -47,11 +48,11 @@ TEST("JSON holds what the schema promises") {
 
 TEST("one failure fails the verdict, and skipping everything is no pass") {
     auto report = example();
-    report.entries.push_back({"FD", failed("virial", "wrong")});
+    report.entries.push_back({"FD", failed("virial", "wrong"), "", ""});
     CHECK(!report.passed());
     CHECK(json::parse(to_json(report))["verdict"] == "fail");
     Report nothing;
-    nothing.entries.push_back({"DD", skipped("forces", "because")});
+    nothing.entries.push_back({"DD", skipped("forces", "because"), "", ""});
     CHECK(!nothing.passed());
     CHECK(!Report{}.passed());
 }
@@ -70,7 +71,7 @@ TEST("NaN and broken text do not break the JSON") {
 TEST("the table fits into 100 columns and says every reason") {
     auto report = example();
     report.path = std::string(300, 'x');
-    report.entries.push_back({"FD", failed("virial", std::string(250, 'w') + " and " + std::string(180, 'y'))});
+    report.entries.push_back({"FD", failed("virial", std::string(250, 'w') + " and " + std::string(180, 'y')), "", ""});
     std::ostringstream out;
     print(report, out);
     std::istringstream lines(out.str());

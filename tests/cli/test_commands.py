@@ -14,6 +14,7 @@ import pytest
 from mtt import __version__
 from mtt.__main__ import main
 from mtt.options import Options
+from mtt.stages.verify_settings import Outputs, Settings
 
 HEAVY = {"torch", "numpy", "ase", "matplotlib", "rich", "metatomic", "metatensor"}
 HELP = Path(__file__).parent / "help"
@@ -119,14 +120,37 @@ def test_eval_checks_its_options_before_its_stage_is_imported(
 def test_verify(stage: Stage) -> None:
     calls = stage("verify")
     assert main(["verify", "old.pt"]) == 0
-    assert main(["verify", "old.pt", "--only", "load, FD", "--skip", "DD", "--json", "-"]) == 0
-    nothing = {"only": None, "skip": None, "json_path": None, "extensions": None}
+    words = ["--only", "load, fd/virial", "--json", "-", "--level", "quick", "--engine", "ase"]
+    words += ["--skip", "dd=one rank, and LAMMPS only,SYM/rotation", "--skip", "NTH"]
+    words += ["--time-limit", "30", "--memory-limit", "900", "--no-isolation", "--record", "r.json"]
+    assert main(["verify", "old.pt", *words]) == 0
+    settings = Settings(
+        only=["LOAD", "FD/virial"],
+        skip=["DD=one rank, and LAMMPS only", "SYM/rotation", "NTH"],
+        level="quick",
+        engine="ase",
+        record=Path("r.json"),
+        time_limit=30,
+        memory_limit=900,
+        isolation=False,
+    )
     assert calls == [
-        ((Path("old.pt"),), nothing),
-        (
-            (Path("old.pt"),),
-            nothing | {"only": ["LOAD", "FD"], "skip": ["DD"], "json_path": Path("-")},
-        ),
+        ((Path("old.pt"),), {"settings": Settings(), "outputs": Outputs()}),
+        ((Path("old.pt"),), {"settings": settings, "outputs": Outputs(json=Path("-"))}),
+    ]
+
+
+def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = stage("golden_add")
+    assert main(["golden", "add", "old.pt", "--systems", "a.xyz", "-o", "new.pt"]) == 0
+    assert capsys.readouterr().out == "wrote new.pt: written.pt check systems\n"
+    words = ["--in-place", "--checkpoint", "model.ckpt", "--length-unit", "nm"]
+    assert main(["golden", "add", "old.pt", "--systems", "a.xyz", *words]) == 0
+    default = {"checkpoint": None, "length_unit": "angstrom", "extensions": None}
+    given = {"checkpoint": Path("model.ckpt"), "length_unit": "nm", "extensions": None}
+    assert calls == [
+        ((Path("old.pt"), Path("a.xyz"), Path("new.pt")), default),
+        ((Path("old.pt"), Path("a.xyz"), Path("old.pt")), given),
     ]
 
 
@@ -138,7 +162,8 @@ def test_verify(stage: Stage) -> None:
             "publish",
             (
                 "error: there is no command 'publish'\n"
-                "  hint: the commands are train, export, eval, verify, show, upgrade; see mtt --help\n"
+                "  hint: the commands are train, export, eval, verify, show, upgrade, golden; see mtt "
+                "--help\n"
             ),
         ),
         (
@@ -197,12 +222,52 @@ def test_verify(stage: Stage) -> None:
                 "  hint: create it first\n"
             ),
         ),
+        (
+            "verify old.pt --html old.pt",
+            (
+                "error: the output would replace old.pt, which is read\n"
+                "  where: old.pt\n"
+                "  hint: give the output another name\n"
+            ),
+        ),
+        (
+            "verify old.pt --html r --junit r",
+            "error: two reports would go to one file\n  where: r\n",
+        ),
+        (
+            "verify old.pt old.pt --record r.json",
+            "error: --record is about one model\n  hint: verify the files one by one\n",
+        ),
+        (
+            "verify old.pt --json - --annotations github",
+            "error: --json - and --annotations would both go to the terminal\n",
+        ),
+        (
+            "verify old.pt --against r.json",
+            "error: reference not found: r.json (looked in HERE)\n",
+        ),
+        (
+            "golden add old.pt --systems a.xyz",
+            (
+                "error: there is no place for the result\n"
+                "  hint: name a file with -o, or replace the model file with --in-place\n"
+            ),
+        ),
+        (
+            "golden add old.pt --systems a.xyz -o ../HEREABOUTS/old.pt",
+            (
+                "error: the output would replace the model file\n"
+                "  where: ../HEREABOUTS/old.pt\n"
+                "  hint: say --in-place if that is meant\n"
+            ),
+        ),
     ],
 )
 def test_user_errors(
     capsys: pytest.CaptureFixture[str], folder: Path, arguments: str, expected: str
 ) -> None:
-    expected = expected.replace("HERE", str(folder.resolve()))
+    arguments = arguments.replace("HEREABOUTS", folder.name)
+    expected = expected.replace("HEREABOUTS", folder.name).replace("HERE", str(folder.resolve()))
     assert failure(capsys, *arguments.split()) == expected
     assert sorted(path.name for path in folder.iterdir()) == [
         "a.xyz",
@@ -239,17 +304,20 @@ def test_a_folder_that_is_read_only(
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse words its help differently")
-@pytest.mark.parametrize("command", ["", "train", "export", "eval", "verify", "show"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "train", "export", "eval", "verify", "show", "upgrade", "golden", "golden add"],
+)
 def test_help(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole help, so that nothing appears or disappears unnoticed."""
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stopped:
-        main([command, "--help"] if command else ["--help"])
+        main([*command.split(), "--help"])
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
-    assert shown == (HELP / f"{command or 'mtt'}.txt").read_text(encoding="utf-8")
+    assert shown == (HELP / f"{command.replace(' ', '-') or 'mtt'}.txt").read_text(encoding="utf-8")
 
 
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+import mtt
 from mtt.errors import UserError, VerificationFailed
 from mtt.stages import verify as stage
+from mtt.stages import verify_program
 
 BUILT = {"torch": "2.13.0", "metatensor-torch": "0.10.8", "metatomic-torch": "0.1.19"}
 
@@ -76,19 +78,19 @@ def test_passed_report_is_returned_shown_and_written(
 ) -> None:
     answer(program, tmp_path, report(check()))
     written = tmp_path / "report.json"
-    got = stage.run(Path("x.pt"), json_path=written, display="model.pt")
-    assert got["verdict"] == "pass"
-    assert json.loads(written.read_text()) == got
+    got = stage.run(Path("x.pt"), outputs=stage.Outputs(json=written), display="model.pt")
+    assert got.passed
+    assert written.read_text() == (tmp_path / "answer.json").read_text()
     out = capsys.readouterr().out
     assert "model.pt" in out and "PARITY" in out and "an MD engine can use it" in out
-    assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
 
 
 def test_report_as_json_on_the_terminal_is_nothing_but_json(
     program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer(program, tmp_path, report(check()))
-    stage.run(Path("x.pt"), json_path=Path("-"))
+    stage.run(Path("x.pt"), outputs=stage.Outputs(json=Path("-")))
     assert json.loads(capsys.readouterr().out)["verdict"] == "pass"
 
 
@@ -101,13 +103,41 @@ def test_failed_checks_are_listed(program: Any, tmp_path: Path) -> None:
     assert failure.value.exit_code == 3
 
 
+def arguments(tmp_path: Path) -> list[str]:
+    """What the program was started with, after what it always is."""
+    words = (tmp_path / "arguments").read_text().splitlines()
+    assert words[:7] == ["m.pt", "--json", "-", "--quiet", "--progress", "--threads", "1"]
+    return words[7:]
+
+
 def test_arguments_reach_the_program(program: Any, tmp_path: Path) -> None:
-    program(f'echo "$@" > {tmp_path / "arguments"}; exit 3')
-    stage.verify(Path("m.pt"), only=["LOAD", "FD"], skip=["DD"], extensions=Path("ext"))
-    assert (tmp_path / "arguments").read_text().split() == [
-        *["m.pt", "--json", "-", "--quiet", "--progress", "--threads", "1"],
-        *["--only", "LOAD,FD", "--skip", "DD", "--extensions", "ext"],
+    program(f'printf "%s\\n" "$@" > {tmp_path / "arguments"}; exit 3')
+    mtt.verify("m.pt")
+    assert arguments(tmp_path) == []
+    mtt.verify("m.pt", only=["LOAD", "FD/forces"], skip=["DD"], extensions="ext")
+    assert arguments(tmp_path) == [
+        *["--only", "LOAD,FD/forces", "--skip", "DD", "--extensions", "ext"],
     ]
+    (tmp_path / "ref.json").write_text('{"format": "mtt-verify record"}')
+    mtt.verify(
+        "m.pt",
+        skip={"DD": "one rank, always", "SYM/rotation": ""},
+        level="quick",
+        engine="lammps",
+        against=tmp_path / "ref.json",
+        time_limit=30,
+        memory_limit=2000,
+        isolation=False,
+    )
+    assert arguments(tmp_path) == [
+        *["--level", "quick", "--engine", "lammps"],
+        *["--skip", "DD=one rank, always,SYM/rotation", "--against", str(tmp_path / "ref.json")],
+        *["--time-limit", "30", "--memory-limit", "2000", "--no-isolation"],
+    ]
+    with pytest.raises(UserError, match="there is no level called 'fast'"):
+        mtt.verify("m.pt", level="fast")
+    with pytest.raises(UserError, match="there is no engine called 'gulp'"):
+        mtt.verify("m.pt", engine="gulp")
 
 
 def test_crash_is_a_failed_check_that_names_signal_and_place(program: Any) -> None:
@@ -115,10 +145,10 @@ def test_crash_is_a_failed_check_that_names_signal_and_place(program: Any) -> No
     seen: list[str] = []
     got = stage.verify(Path("m.pt"), on_check=seen.append)
     assert seen == ["LOAD/archive", "FD/derivatives"]
-    assert got["verdict"] == "fail"
-    (entry,) = got["checks"]
-    assert (entry["family"], entry["name"], entry["status"]) == ("FD", "derivatives", "fail")
-    assert entry["message"] == (
+    assert not got.passed
+    (entry,) = got.checks
+    assert (entry.family, entry.name, entry.status) == ("FD", "derivatives", "fail")
+    assert entry.message == (
         "the process died of SIGSEGV while it ran the model, as an MD engine would"
     )
     with pytest.raises(VerificationFailed, match=r"m\.pt failed 1 check: FD/derivatives"):
@@ -128,9 +158,9 @@ def test_crash_is_a_failed_check_that_names_signal_and_place(program: Any) -> No
 @pytest.mark.parametrize("script", ["echo '{'; exit 0", "exit 3", "echo bad >&2; exit 1"])
 def test_program_that_ends_without_a_report_is_a_failure(program: Any, script: str) -> None:
     program(script)
-    (entry,) = stage.verify(Path("m.pt"))["checks"]
-    assert entry["status"] == "fail"
-    assert "no report" in entry["message"]
+    (entry,) = stage.verify(Path("m.pt")).checks
+    assert entry.status == "fail"
+    assert "no report" in entry.message
 
 
 def test_mistakes_in_the_request_are_user_errors(program: Any) -> None:
@@ -142,8 +172,6 @@ def test_mistakes_in_the_request_are_user_errors(program: Any) -> None:
         "  where: m.pt\n"
         "  hint: run 'mtt-verify --help' for its arguments"
     )
-    with pytest.raises(UserError, match="no family of checks called 'PARTY'"):
-        stage.verify(Path("m.pt"), only=["PARTY"])
 
 
 def test_checkpoint_is_a_slip_not_a_finding(program: Any, tmp_path: Path) -> None:
@@ -184,7 +212,7 @@ def test_much_output_does_not_block(program: Any, tmp_path: Path) -> None:
     timer = threading.Timer(60, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     try:
-        assert len(stage.verify(Path("m.pt"))["checks"]) == 2000
+        assert len(stage.verify(Path("m.pt")).checks) == 2000
     finally:
         timer.cancel()
 
@@ -200,9 +228,9 @@ def test_search_path_of_the_shell_is_not_handed_on(
 
 def test_versions_that_do_not_fit_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"torch": "2.12.1+cpu", "metatensor-torch": "0.10.9", "metatomic-torch": "0.2.0"}
-    monkeypatch.setattr(stage.importlib.metadata, "version", installed.__getitem__)
+    monkeypatch.setattr(verify_program.importlib.metadata, "version", installed.__getitem__)
     with pytest.raises(UserError) as error:
-        stage.check_versions(BUILT)
+        verify_program.check_versions(BUILT)
     assert str(error.value) == (
         "the compiled parts of mtt were built against torch 2.13.0, but 2.12.1+cpu is installed;"
         " metatomic-torch 0.1.19, but 0.2.0 is installed\n"
@@ -213,22 +241,23 @@ def test_versions_that_do_not_fit_are_all_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_versions_that_fit_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"torch": "2.13.4+cu130", "metatensor-torch": "0.10.9", "metatomic-torch": "0.1.20"}
-    monkeypatch.setattr(stage.importlib.metadata, "version", installed.__getitem__)
-    stage.check_versions(BUILT)
+    monkeypatch.setattr(verify_program.importlib.metadata, "version", installed.__getitem__)
+    verify_program.check_versions(BUILT)
 
 
 def test_package_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
-        raise stage.importlib.metadata.PackageNotFoundError(name)
+        raise verify_program.importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(stage.importlib.metadata, "version", missing)
+    monkeypatch.setattr(verify_program.importlib.metadata, "version", missing)
     with pytest.raises(UserError, match=r"torch 2\.13\.0 is not installed any more"):
-        stage.check_versions(BUILT)
+        verify_program.check_versions(BUILT)
 
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys, mtt.stages.verify; print([m for m in ('torch', 'numpy') if m in sys.modules])"
+        "import sys, mtt; mtt.verify; "
+        "print([m for m in ('torch', 'numpy', 'rich', 'xml') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -252,11 +281,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_sound_model_passes(real_program: Path, model: Path) -> None:
     got = stage.verify(model, only=["LOAD", "SCHEMA", "PARITY"])
-    assert got["verdict"] == "pass"
-    assert got["golden_pack"] is True
-    assert got["model"]["dtype"] == "float64"
-    assert {c["family"] for c in got["checks"]} == {"LOAD", "SCHEMA", "PARITY"}
-    assert all(c["message"] for c in got["checks"] if c["status"] != "pass")
+    assert got.passed
+    assert got.golden_pack is True
+    assert got.model is not None and got.model["dtype"] == "float64"
+    assert set(got.families()) == {"LOAD", "SCHEMA", "PARITY"}
+    assert all(c.message for c in got.checks if c.status != "pass")
+
+
+def test_names_that_do_not_exist_are_user_errors(real_program: Path, model: Path) -> None:
+    with pytest.raises(UserError, match="there is no family 'PARTY'"):
+        stage.verify(model, only=["PARTY"])
+    with pytest.raises(UserError, match="there is no check 'FD/forcing'"):
+        stage.verify(model, skip=["FD/forcing"])
+
+
+def test_waivers_are_recorded(real_program: Path, model: Path) -> None:
+    got = mtt.verify(model, only=["LOAD", "FD"], skip={"FD/virial": "no barostat, ever"})
+    assert [(w.check, w.reason) for w in got.waivers] == [("FD/virial", "no barostat, ever")]
+    (waived,) = [c for c in got.checks if c.status == "waived"]
+    assert (waived.full_name, waived.message) == ("FD/virial", "no barostat, ever")
 
 
 def test_quick_families_take_seconds(real_program: Path, model: Path) -> None:
@@ -279,10 +322,9 @@ def test_other_files_are_told_apart(
     path = tmp_path / "model.pt"
     path.write_bytes(content)
     got = stage.verify(path)
-    failed = [c for c in got["checks"] if c["status"] == "fail"]
-    assert [(c["family"], c["name"]) for c in failed] == [("LOAD", "file")]
-    assert phrase in failed[0]["message"]
-    assert got["model"] is None
+    assert [c.full_name for c in got.failures] == ["LOAD/file"]
+    assert phrase in got.failures[0].message
+    assert got.model is None
 
 
 def test_python_module_knows_what_the_program_knows(real_program: Path, model: Path) -> None:
@@ -297,7 +339,7 @@ def test_python_module_knows_what_the_program_knows(real_program: Path, model: P
     assert set(core.build_info()) == {"mtt", "torch", "metatensor_torch", "metatomic_torch"}
     inside = json.loads(core.verify(str(model), only=["SCHEMA", "PARITY"]))
     outside = stage.verify(model, only=["SCHEMA", "PARITY"])
-    assert [c["name"] for c in inside["checks"]] == [c["name"] for c in outside["checks"]]
+    assert [c["name"] for c in inside["checks"]] == [c.name for c in outside.checks]
     assert inside["verdict"] == "pass"
     with pytest.raises(ValueError, match="there is no family 'PARTY'"):
         core.verify(str(model), only=["PARTY"])

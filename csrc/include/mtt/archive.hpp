@@ -31,7 +31,6 @@ public:
     [[nodiscard]] const std::string& path() const { return path_; }
     [[nodiscard]] FileKind kind() const { return kind_; }
     [[nodiscard]] uint64_t bytes() const { return bytes_; }
-    [[nodiscard]] const std::string& sha256() const { return sha256_; }
     /// Names without the leading folder of the archive.
     [[nodiscard]] std::vector<std::string> records() const;
     [[nodiscard]] bool has(const std::string& record) const;
@@ -50,11 +49,11 @@ private:
     std::string path_;
     FileKind kind_ = FileKind::unknown;
     uint64_t bytes_ = 0;
-    std::string sha256_;
     std::map<std::string, Entry> entries_;
 };
 
 uint32_t crc32(const std::string& bytes);
 std::string sha256_hex(const std::string& bytes);
+std::string file_sha256(const std::string& path);
 
 }  // namespace mtt

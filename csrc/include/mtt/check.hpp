@@ -2,29 +2,15 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "mtt/compare.hpp"
+#include "mtt/result.hpp"
 
 namespace mtt {
 
 class Context;
-
-enum class Status { pass, fail, skip };
-
-struct Result {
-    std::string name;
-    Status status = Status::pass;
-    std::optional<double> measured;
-    std::optional<double> tolerance;
-    std::string unit;
-    /// For a failure: what an engine would do wrong. For a skip: why.
-    std::string message;
-    std::vector<std::string> systems;
-    double seconds = 0.0;
-};
 
 struct Check {
     std::string family;
@@ -35,6 +21,10 @@ struct Check {
     /// Names of the results, in order. An exception that escapes `run` becomes a failure of the first.
     std::vector<std::string> results;
     std::function<std::vector<Result>(Context&)> run;
+    /// The first level at which it runs.
+    Level from = Level::quick;
+    /// Engines that it is about, in the spelling of `engines()`; empty: all.
+    std::vector<std::string> engines = {};
 };
 
 class Registered {
@@ -42,10 +32,12 @@ public:
     explicit Registered(Check check);
 };
 
-/// All checks, ordered by family (LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM) and then by name.
+/// All checks, ordered by family and then by name.
 const std::vector<Check>& catalogue();
 /// Families in the order in which they run.
 const std::vector<std::string>& families();
+/// What `--engine` understands, besides "all".
+const std::vector<std::string>& engines();
 
 Result passed(std::string name, std::string message = "");
 Result failed(std::string name, std::string message);

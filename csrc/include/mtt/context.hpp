@@ -8,10 +8,21 @@
 #include <vector>
 
 #include "mtt/archive.hpp"
+#include "mtt/check.hpp"
 #include "mtt/golden.hpp"
 #include "mtt/model.hpp"
 
 namespace mtt {
+
+/// What the caller of the program asked for, as far as checks need to know.
+struct Mode {
+    Level level = Level::full;
+    /// "all" or one of `engines()`.
+    std::string engine = "all";
+    /// Reference file to compare with (`--against`), and whether one is being recorded (`--record`).
+    std::optional<std::string> against;
+    bool record = false;
+};
 
 using Loader = std::function<std::unique_ptr<Model>()>;
 
@@ -26,6 +37,16 @@ public:
     /// An instance that has made no call yet.
     std::unique_ptr<Model> fresh() { return loader_(); }
     const Capabilities& capabilities() { return model().capabilities(); }
+    void set_mode(Mode mode) { mode_ = std::move(mode); }
+    [[nodiscard]] const Mode& mode() const { return mode_; }
+    [[nodiscard]] Level level() const { return mode_.level; }
+    [[nodiscard]] const std::string& engine() const { return mode_.engine; }
+    /// Text of the file that `--record` writes; the program writes it, since checks may write no files.
+    void set_recorded(std::string text) { recorded_ = std::move(text); }
+    [[nodiscard]] const std::optional<std::string>& recorded() const { return recorded_; }
+    /// How far the energy of an atom really depends on others, for the report.
+    void set_receptive_field(double radius) { receptive_field_ = radius; }
+    [[nodiscard]] const std::optional<double>& receptive_field() const { return receptive_field_; }
     [[nodiscard]] const Archive* archive() const { return archive_.get(); }
     [[nodiscard]] const std::optional<std::string>& extensions() const { return extensions_; }
 
@@ -52,6 +73,9 @@ private:
     void read_golden();
 
     Loader loader_;
+    Mode mode_;
+    std::optional<std::string> recorded_;
+    std::optional<double> receptive_field_;
     std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
     std::unique_ptr<Model> model_;

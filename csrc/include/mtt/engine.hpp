@@ -1,6 +1,7 @@
 // Loading a TorchScript model and calling it exactly as LAMMPS' pair_style metatomic does.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,9 @@ namespace mtt {
 /// @param extensions directory with the TorchScript extensions that the file declares
 /// @throws EngineError or whatever libtorch throws
 std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions);
+
+/// Calls of models that this process has made.
+uint64_t call_count();
 
 /// Factor from one unit expression to another; throws if they do not have the same dimension.
 double unit_factor(const std::string& from, const std::string& to);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "mtt/capabilities.hpp"
 #include "mtt/neighbours.hpp"
 #include "mtt/system.hpp"
 
@@ -17,36 +18,6 @@ namespace mtt {
 /// A model or file that an engine would refuse, in words for the person who has to fix it.
 class EngineError : public std::runtime_error {
     using std::runtime_error::runtime_error;
-};
-
-struct OutputInfo {
-    std::string name;
-    std::string unit;
-    std::string sample_kind;
-    std::string description;
-};
-
-/// What the model says about itself (metatomic's ModelCapabilities), plus which output is "the energy".
-struct Capabilities {
-    std::string name;
-    std::vector<int64_t> atomic_types;
-    double interaction_range = -1.0;
-    std::string length_unit;
-    std::string dtype;
-    std::vector<std::string> devices;
-    std::vector<OutputInfo> outputs;
-    std::vector<std::string> requested_inputs;
-    std::string energy_output;
-    std::string energy_unit;
-    std::string energy_kind;
-    /// 1 angstrom and 1 eV in the units of the model; 1 where a unit is missing or unknown.
-    double angstrom = 1.0;
-    double electronvolt = 1.0;
-
-    [[nodiscard]] double epsilon() const { return dtype == "float32" ? 0x1p-23 : 0x1p-52; }
-    /// Difference between a number of this size and the next one that the dtype can hold.
-    [[nodiscard]] double ulp(double value) const;
-    [[nodiscard]] bool per_atom() const { return energy_kind == "atom"; }
 };
 
 enum class Kind { system, atom };

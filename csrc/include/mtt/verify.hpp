@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mtt/export.hpp"
 #include "mtt/report.hpp"
 
 namespace mtt {
@@ -13,17 +14,30 @@ namespace mtt {
 struct VerifyOptions {
     std::string path;
     std::optional<std::string> extensions;
-    /// Families to run; empty: all.
+    Level level = Level::full;
+    /// "all", or the one engine whose habits count.
+    std::string engine = "all";
+    /// Families or checks ("FD" or "FD/virial") to run; empty: all.
     std::vector<std::string> only;
-    std::vector<std::string> skip;
+    /// Those not to run; the report says so.
+    std::vector<Waiver> waivers;
+    /// A reference of another machine or version to compare with.
+    std::optional<std::string> against;
+    /// Make such a reference: Report::recorded.
+    bool record = false;
     /// 0: what libtorch chooses.
     int threads = 0;
+    /// Seconds for one check; 0: as the level asks. Used by supervised runs only, as is the next.
+    double time_limit = 0.0;
+    /// Bytes; 0: chosen by the memory of the machine.
+    uint64_t memory_limit = 0;
     /// Called before each check with its family and name.
     std::function<void(const std::string&, const std::string&)> progress;
 };
 
-/// Runs the checks. Nothing that a model does makes this throw; an exception inside a check is a failed result.
-/// @throws std::invalid_argument for an unknown family, std::runtime_error if the file cannot be opened
-Report verify(const VerifyOptions& options);
+/// Runs the checks in this process. An exception inside a check is a failed result; what kills a process, kills this.
+/// @throws std::invalid_argument for a family, check or engine that does not exist, std::runtime_error if the file
+///     cannot be opened
+MTT_EXPORT Report verify(const VerifyOptions& options);
 
 }  // namespace mtt

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, show, train, upgrade, verify
+from mtt.cli import export, golden, show, train, upgrade, verify
 from mtt.errors import UserError
 
 _COMMANDS = {
@@ -15,6 +15,7 @@ _COMMANDS = {
     "verify": verify,
     "show": show,
     "upgrade": upgrade,
+    "golden": golden,
 }
 
 _EPILOG = """\

@@ -1,42 +1,69 @@
-"""`mtt verify`: model file in, verdict of the C++ verifier out."""
+"""`mtt verify`: model files in, verdict of the C++ verifier out."""
 
-from argparse import ArgumentParser, Namespace
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from mtt.cli.arguments import check_input, check_output
+from mtt.errors import UserError
 from mtt.report.files import check_keeps
 
 HELP = "check that an MD engine can use a model file"
 DESCRIPTION = """\
-Check a model file with mtt-verify, a C++ program that does what MD engines do and compares the
+Check model files with mtt-verify, a C++ program that does what MD engines do and compares the
 results with the reference inside the file. Exits with 3 if a check fails."""
 EPILOG = """\
 examples:
   mtt verify model.pt
-  mtt verify model.pt --only LOAD,SCHEMA,PARITY
-  mtt verify model.pt --skip DD --json report.json
+  mtt verify model.pt --level quick --html report.html
+  mtt verify model.pt --only LOAD,FD/forces --engine lammps
+  mtt verify model.pt --skip "DD=used on one rank only" --junit report.xml
+  mtt verify model.pt --record here.json      and on another machine:
+  mtt verify model.pt --against here.json
+  mtt verify *.pt
 """
+
+# A comma separates checks only if something like the name of one follows: reasons hold commas too.
+_COMMA = re.compile(r",(?=\s*[A-Z]{2,}\s*(?:[/=,]|$))")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="model file")
-    parser.add_argument(
+    parser.add_argument("models", type=Path, metavar="MODEL", nargs="+", help="model file")
+    _add_scope(parser)
+    _add_reference(parser)
+    _add_outputs(parser)
+    _add_limits(parser)
+
+
+def _add_scope(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("what is checked")
+    group.add_argument(
+        "--level",
+        choices=("quick", "full", "soak"),
+        default="full",
+        help="how thorough: seconds, a minute, or as long as it takes (default: full)",
+    )
+    group.add_argument(
+        "--engine",
+        choices=("all", "lammps", "ase", "ipi", "torch-sim", "gromacs", "plumed", "eon"),
+        default="all",
+        help="make the calls of this engine only (default: all)",
+    )
+    group.add_argument(
         "--only",
-        type=_families,
-        metavar="FAMILIES",
-        help="families of checks to run, separated by commas (default: all)",
+        type=_checks,
+        metavar="CHECKS",
+        help="families, or FAMILY/name, to run, separated by commas (default: all)",
     )
-    parser.add_argument(
-        "--skip", type=_families, metavar="FAMILIES", help="families of checks to leave out"
+    group.add_argument(
+        "--skip",
+        type=_waivers,
+        action="extend",
+        metavar="CHECK[=REASON]",
+        help="leave out a family or check, for a reason that the report records; repeatable",
     )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        help="write the report as JSON to this file, or to the terminal with '-'",
-    )
-    parser.add_argument(
+    group.add_argument(
         "--extensions",
         type=Path,
         metavar="DIR",
@@ -44,23 +71,122 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(arguments: Namespace) -> None:
-    """Check the files, then verify."""
-    check_input(arguments.model, "model file")
-    if arguments.json not in (None, Path("-")):
-        check_keeps([arguments.model], arguments.json)
-        check_output(arguments.json)
-
-    from mtt.stages import verify
-
-    verify.run(
-        arguments.model,
-        only=arguments.only,
-        skip=arguments.skip,
-        json_path=arguments.json,
-        extensions=arguments.extensions,
+def _add_reference(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("other machines and libraries").add_mutually_exclusive_group()
+    group.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write energies, forces and virials of this run to FILE",
+    )
+    group.add_argument(
+        "--against", type=Path, metavar="FILE", help="compare with those that --record wrote"
     )
 
 
-def _families(text: str) -> list[str]:
-    return [name.strip().upper() for name in text.split(",") if name.strip()]
+def _add_outputs(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("reports")
+    group.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the report as JSON to this file, or to the terminal with '-'",
+    )
+    group.add_argument("--junit", type=Path, metavar="FILE", help="as JUnit XML, for CI services")
+    group.add_argument("--sarif", type=Path, metavar="FILE", help="as SARIF, for code scanning")
+    group.add_argument("--html", type=Path, metavar="FILE", help="as one page with plots")
+    group.add_argument(
+        "--annotations",
+        choices=("github",),
+        help="print failures as this service marks them in a pull request",
+    )
+
+
+def _add_limits(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("isolation of the model")
+    group.add_argument(
+        "--time-limit", type=_positive, metavar="SECONDS", help="time that a check may take"
+    )
+    group.add_argument(
+        "--memory-limit", type=_positive, metavar="MB", help="memory that the model may take"
+    )
+    group.add_argument(
+        "--no-isolation",
+        action="store_true",
+        help="run the model without limits, in the program's own process",
+    )
+
+
+def run(arguments: Namespace) -> None:
+    """Check the files, then verify."""
+    models: list[Path] = arguments.models
+    for model in models:
+        check_input(model, "model file")
+    _check_together(arguments)
+    if arguments.against is not None:
+        check_input(arguments.against, "reference")
+
+    from mtt.stages import verify
+    from mtt.stages.verify_settings import Outputs, Settings
+
+    outputs = Outputs(
+        json=arguments.json,
+        junit=arguments.junit,
+        sarif=arguments.sarif,
+        html=arguments.html,
+        annotations=arguments.annotations,
+    )
+    written = outputs.paths() + ([arguments.record] if arguments.record else [])
+    for number, path in enumerate(written):
+        check_keeps([*models, *([arguments.against] if arguments.against else [])], path)
+        if path in written[:number]:
+            raise UserError("two reports would go to one file", where=str(path))
+        check_output(path)
+    settings = Settings(
+        only=arguments.only,
+        skip=arguments.skip,
+        level=arguments.level,
+        engine=arguments.engine,
+        extensions=arguments.extensions,
+        record=arguments.record,
+        against=arguments.against,
+        time_limit=arguments.time_limit,
+        memory_limit=arguments.memory_limit,
+        isolation=not arguments.no_isolation,
+    )
+    if len(models) == 1:
+        verify.run(models[0], settings=settings, outputs=outputs)
+    else:
+        verify.run_all(models, settings, outputs)
+
+
+def _check_together(arguments: Namespace) -> None:
+    if len(arguments.models) > 1 and (arguments.record or arguments.against):
+        flag = "--record" if arguments.record else "--against"
+        raise UserError(f"{flag} is about one model", hint="verify the files one by one")
+    if arguments.json == Path("-") and arguments.annotations:
+        raise UserError("--json - and --annotations would both go to the terminal")
+
+
+def _checks(text: str) -> list[str]:
+    return [_normal(name) for name in text.split(",") if name.strip()]
+
+
+def _waivers(text: str) -> list[str]:
+    waivers = []
+    for part in _COMMA.split(text) if "=" in text else text.split(","):
+        check, equals, reason = part.partition("=")
+        if check.strip():
+            waivers.append(_normal(check) + equals + reason.strip())
+    return waivers
+
+
+def _normal(name: str) -> str:
+    family, slash, check = name.strip().partition("/")
+    return family.upper() + slash + check
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ArgumentTypeError(f"expected a whole number above zero, found '{text}'")
+    return int(text)

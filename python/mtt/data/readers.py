@@ -1,6 +1,7 @@
 """Structures and their targets from files, with every gap in the data named."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ase
@@ -17,7 +18,7 @@ from .units import check_same_units
 if TYPE_CHECKING:
     from ..options.dataset import DatasetOptions
 
-__all__ = ["check_same_units", "read_datasets", "read_structures"]
+__all__ = ["check_same_units", "read_datasets", "read_plain", "read_structures"]
 
 
 def read_structures(options: "DatasetOptions", require_targets: bool = True) -> list[Structure]:
@@ -49,6 +50,14 @@ def read_datasets(
 ) -> list[Structure]:
     """All structures of a list of entries, one after the other."""
     return [one for entry in options for one in read_structures(entry, require_targets)]
+
+
+def read_plain(path: Path) -> list[Structure]:
+    """Every structure of a file, without targets.
+
+    :raises UserError: as :func:`read_structures`
+    """
+    return [_structure(atoms, f"{path}#{k}") for k, atoms in enumerate(read_frames(path))]
 
 
 def _structure(atoms: ase.Atoms, source: str) -> Structure:

@@ -5,98 +5,157 @@ loaded would hide that a model file needs one it does not bring.
 """
 
 import contextlib
-import importlib.metadata
 import json
 import os
-import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from ..errors import UserError, VerificationFailed
+from ..errors import MttError, UserError, VerificationFailed
+from ..report.verification import Report
+from ..report.verification.report import NoReport
+from .verify_program import Ended, crashed, program, rebuild_hint, spawn
+from .verify_settings import ENGINES, LEVELS, Outputs, Settings
 
-Report = dict[str, Any]
-
-PROGRAM = "MTT_VERIFY"
-_PROGRESS = "progress: "
-_FAMILIES = ("LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM")
-# Patch releases of torch keep their interface; those of metatensor and metatomic add to it.
-_CLASHES = {"torch": 2, "metatensor-torch": 2, "metatomic-torch": 2}
+__all__ = ["Outputs", "Settings", "execute", "program", "run", "run_all", "verify"]
 
 
 def run(
     path: Path,
     only: Sequence[str] | None = None,
-    skip: Sequence[str] | None = None,
-    json_path: Path | None = None,
-    extensions: Path | None = None,
+    settings: Settings | None = None,
+    outputs: Outputs | None = None,
     display: str | None = None,
 ) -> Report:
     """Verify a model file, print the report as a table, and return it.
 
-    :param json_path: write the report there as JSON as well; ``-`` prints it instead of the table
+    :param only: short for settings with nothing else
     :param display: name to show instead of ``path``, which may be a temporary file
     :raises UserError: the program cannot run, a family does not exist, or the file is a checkpoint
     :raises VerificationFailed: a check failed; the message names all that did
     """
-    from ..report import verification as text
-
-    _refuse_checkpoint(path)
-    with text.Progress() as progress:
-        report = verify(path, only, skip, extensions, progress.show)
     shown = display or str(path)
-    if json_path == Path("-"):
-        with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not
-            print(json.dumps(report, indent=2))
-    else:
-        text.print_report(report, shown)
-        if json_path is not None:
-            from ..files import write_atomic
-
-            write_atomic(json_path, (json.dumps(report, indent=2) + "\n").encode())
-    if report["verdict"] != "pass":
-        raise VerificationFailed(text.failure(report, shown))
+    report = _verified(path, settings or Settings(only=only))
+    _write([(shown, report)], outputs or Outputs())
+    if not report.passed:
+        raise VerificationFailed(report.failure(shown))
     return report
 
 
+def run_all(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> list[Report]:
+    """Verify several files, with a line for each; what is unusable does not keep the others from it.
+
+    :raises VerificationFailed: at least one failed
+    :raises UserError: none failed, but something could not be verified
+    """
+    from ..report.verification import terminal
+
+    done: list[tuple[str, Report]] = []
+    problems: list[UserError] = []
+    for path in paths:
+        try:
+            report = _verified(path, settings)
+        except UserError as error:
+            problems.append(error)
+            print(error.report(), file=sys.stderr)
+            continue
+        done.append((str(path), report))
+        if outputs.json != Path("-"):
+            terminal.print_line(report, str(path))
+    _write(done, outputs, tables=False)
+    verdict = _worst(done, problems, len(paths))
+    if verdict is not None:
+        raise verdict
+    return [report for _, report in done]
+
+
 def verify(
-    path: Path,
+    path: str | os.PathLike[str],
     only: Sequence[str] | None = None,
-    skip: Sequence[str] | None = None,
-    extensions: Path | None = None,
+    skip: Sequence[str] | Mapping[str, str] | None = None,
+    *,
+    level: str = "full",
+    engine: str = "all",
+    extensions: str | os.PathLike[str] | None = None,
+    record: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | None = None,
+    time_limit: int | None = None,
+    memory_limit: int | None = None,
+    isolation: bool = True,
     on_check: Callable[[str], None] | None = None,
 ) -> Report:
-    """The report of ``mtt-verify``; its layout is in docs/pipeline/verify.md.
+    """Verify a model file in C++ and return the report; a failed check is in it, and raises nothing.
 
-    A program that dies, because the model crashed it, is a report with one failed check.
-
+    :param path: exported model, of any program that writes metatomic files
+    :param only: families (``FD``) or checks (``FD/forces``) to run
+    :param skip: those to leave out; with a mapping, or as ``DD=reason``, the reason is recorded
+    :param level: ``quick``, ``full`` or ``soak``
+    :param engine: ``all``, or one of lammps, ase, ipi, torch-sim, gromacs, plumed, eon
+    :param extensions: folder of the compiled extensions that the model needs
+    :param record: file for the numbers of this run, to compare others with
+    :param against: such a file, to compare this run with
+    :param time_limit: seconds that a check may take
+    :param memory_limit: megabytes that the model may take
+    :param isolation: False runs the model in the program's own process, without any limit
     :param on_check: called with ``FAMILY/name`` when a check starts
-    :raises UserError: the program cannot run, or a family does not exist
+    :raises UserError: the program cannot run, there is no such file, family or level
     """
-    for family in [*(only or []), *(skip or [])]:
-        if family not in _FAMILIES:
+    settings = Settings(
+        only=only,
+        skip=skip,
+        level=level,
+        engine=engine,
+        extensions=_path(extensions),
+        record=_path(record),
+        against=_path(against),
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        isolation=isolation,
+    )
+    return _spawned(Path(path), settings, on_check)
+
+
+def execute() -> None:
+    """The ``mtt-verify`` command: become the program."""
+    try:
+        found = str(program())
+    except UserError as error:
+        print(error.report(), file=sys.stderr)
+        sys.exit(error.exit_code)
+    os.execv(found, [found, *sys.argv[1:]])
+
+
+def _verified(path: Path, settings: Settings) -> Report:
+    from ..report.verification import terminal
+
+    _refuse_checkpoint(path)
+    with terminal.Progress() as progress:
+        return _spawned(path, settings, progress.show)
+
+
+def _spawned(path: Path, settings: Settings, on_check: Callable[[str], None] | None) -> Report:
+    for kind, value, known in (
+        ("level", settings.level, LEVELS),
+        ("engine", settings.engine, ENGINES),
+    ):
+        if value not in known:
             raise UserError(
-                f"there is no family of checks called '{family}'",
-                hint=f"choose among {', '.join(_FAMILIES)}",
+                f"there is no {kind} called '{value}'", hint=f"choose among {', '.join(known)}"
             )
+    if settings.against is not None:
+        _refuse_other_json(settings.against)
     # One thread, as an MPI rank has: check systems are small, and the sums repeat to the bit.
     command = [str(program()), str(path), "--json", "-", "--quiet", "--progress", "--threads", "1"]
-    for flag, families in (("--only", only), ("--skip", skip)):
-        if families:
-            command += [flag, ",".join(families)]
-    if extensions is not None:
-        command += ["--extensions", str(extensions)]
-    result = _spawn(command, on_check)
+    return _understood(path, spawn([*command, *settings.arguments()], on_check))
+
+
+def _understood(path: Path, result: Ended) -> Report:
+    """The report of a program that has ended; one that died is a report with one failed check."""
     if result.code in (0, 3):
         try:
-            report: Report = json.loads(result.output)
-            return report
-        except ValueError:
-            return _crashed(path, result)
+            return Report.from_json(result.output)
+        except NoReport:
+            return crashed(path, result)
     if result.code == 2:
         raise UserError(
             f"mtt-verify could not start: {result.reason}",
@@ -104,55 +163,68 @@ def verify(
             hint="run 'mtt-verify --help' for its arguments",
         )
     if result.code == 127 and "shared libraries" in result.reason:
-        raise UserError(f"mtt-verify could not start: {result.reason}", hint=_rebuild_hint())
-    return _crashed(path, result)
+        raise UserError(f"mtt-verify could not start: {result.reason}", hint=rebuild_hint())
+    return crashed(path, result)
 
 
-def program() -> Path:
-    """Where ``mtt-verify`` is, once it is known to fit the installed libraries.
+def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool = True) -> None:
+    """Tables, or JSON, on standard output; then the files, each replaced at once."""
+    from ..report.files import replacing
+    from ..report.verification import github, html, junit, sarif, terminal
 
-    :raises UserError: it was not built, or it was built against other versions
-    """
-    if os.environ.get(PROGRAM):
-        named = Path(os.environ[PROGRAM])
-        if not (named.is_file() and os.access(named, os.X_OK)):
-            raise UserError(
-                f"the environment variable {PROGRAM} does not name a program",
-                where=str(named),
-                hint="unset it to use the mtt-verify that is installed",
-            )
-        return named
-    root = _installed_files()
-    found = root / "bin" / "mtt-verify"
-    if not found.is_file():
+    if outputs.json == Path("-"):
+        with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not
+            sys.stdout.write(_json(reports))
+    elif tables:
+        for shown, report in reports:
+            terminal.print_report(report, shown)
+    if outputs.annotations == "github":
+        for shown, report in reports:
+            sys.stdout.write(github.annotations(shown, report))
+    contents = (
+        (outputs.json, lambda: _json(reports).encode()),
+        (outputs.junit, lambda: junit.junit(reports)),
+        (outputs.sarif, lambda: sarif.sarif(reports)),
+        (outputs.html, lambda: html.page(reports)),
+    )
+    for path, content in contents:
+        if path is not None and path != Path("-"):
+            with replacing(path) as temporary:
+                temporary.write_bytes(content())
+
+
+def _json(reports: Sequence[tuple[str, Report]]) -> str:
+    """As the program wrote it; of several files, a list."""
+    texts = [report.text for _, report in reports]
+    return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n"
+
+
+def _worst(
+    done: Sequence[tuple[str, Report]], problems: Sequence[UserError], total: int
+) -> MttError | None:
+    failed = [shown for shown, report in done if not report.passed]
+    if failed:
+        return VerificationFailed(f"{len(failed)} of {total} files failed: {', '.join(failed)}")
+    if problems:
+        return UserError(f"{len(problems)} of {total} files could not be verified")
+    return None
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _refuse_other_json(path: Path) -> None:
+    """A reference that is none says nothing about the model."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or content.get("format") != "mtt-verify record":
         raise UserError(
-            "mtt-verify is not installed: this copy of mtt was not built",
-            where=str(found),
-            hint="run 'pip install .' in the source folder, or name a program in MTT_VERIFY",
-        )
-    check_versions(json.loads((root / "_build_info.json").read_text()))
-    return found
-
-
-def check_versions(built: dict[str, str]) -> None:
-    """Compare what the compiled parts were built against with what is installed, without importing.
-
-    :param built: version by package name
-    :raises UserError: naming each clash, both versions, and how to rebuild
-    """
-    clashes = []
-    for package, digits in _CLASHES.items():
-        try:
-            installed = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            clashes.append(f"{package} {built[package]} is not installed any more")
-            continue
-        if _leading(installed, digits) != _leading(built[package], digits):
-            clashes.append(f"{package} {built[package]}, but {installed} is installed")
-    if clashes:
-        raise UserError(
-            "the compiled parts of mtt were built against " + "; ".join(clashes),
-            hint=_rebuild_hint(),
+            "this is no reference to compare with",
+            where=str(path),
+            hint="make one with: mtt verify model.pt --record FILE",
         )
 
 
@@ -168,121 +240,3 @@ def _refuse_checkpoint(path: Path) -> None:
             where=str(path),
             hint=f"export it first: mtt export {path}",
         )
-
-
-def execute() -> None:
-    """The ``mtt-verify`` command: become the program."""
-    try:
-        found = str(program())
-    except UserError as error:
-        print(error.report(), file=sys.stderr)
-        sys.exit(error.exit_code)
-    os.execv(found, [found, *sys.argv[1:]])
-
-
-def _installed_files() -> Path:
-    """The folder that holds the compiled parts; editable installs keep them in site-packages."""
-    here = Path(__file__).parents[1]
-    if (here / "bin" / "mtt-verify").is_file():
-        return here
-    try:
-        for file in importlib.metadata.files("mtt") or []:
-            if file.name == "mtt-verify" and file.parent.name == "bin" and file.parts[0] == "mtt":
-                return Path(str(file.locate())).parents[1]
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    return here
-
-
-def _leading(version: str, digits: int) -> list[str]:
-    return version.split("+")[0].split(".")[:digits]
-
-
-def _rebuild_hint() -> str:
-    return (
-        "install the versions named first, or build again: "
-        "pip install --no-build-isolation --no-deps --force-reinstall . in the source folder"
-    )
-
-
-def _environment() -> dict[str, str]:
-    # A search path set for something else must not decide which libtorch is tested.
-    return {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """A process that has ended: what it wrote, and the last check that it had begun."""
-
-    code: int
-    output: str
-    messages: list[str]
-    last_check: str
-
-    @property
-    def reason(self) -> str:
-        """The first of its messages, which is the one about the cause."""
-        return self.messages[0].removeprefix("mtt-verify: ") if self.messages else ""
-
-
-def _spawn(command: list[str], on_check: Callable[[str], None] | None) -> _Ended:
-    last_check, messages = "", []
-    with (
-        tempfile.TemporaryFile("w+") as output,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            text=True,
-            errors="replace",
-        ) as process,
-    ):
-        try:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if line.startswith(_PROGRESS):
-                    last_check = line.removeprefix(_PROGRESS).strip()
-                    if on_check is not None:
-                        on_check(last_check)
-                elif line.strip():
-                    messages.append(line.strip())
-        except BaseException:
-            process.kill()  # Ctrl-C and SIGTERM must not leave the program running
-            raise
-        process.wait()
-        output.seek(0)
-        return _Ended(process.returncode, output.read(), messages, last_check)
-
-
-def _crashed(path: Path, result: _Ended) -> Report:
-    code = result.code
-    if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        what = f"the process died of {name} while it ran the model, as an MD engine would"
-    else:
-        what = f"the program ended with exit code {code} and no report"
-    family, _, check_name = result.last_check.partition("/")
-    check: dict[str, Any] = {
-        "family": family or "LOAD",
-        "name": check_name or "start",
-        "status": "fail",
-        "measured": None,
-        "tolerance": None,
-        "unit": "",
-        "margin": None,
-        "message": f"{what}: {result.reason}" if result.reason else what,
-        "systems": [],
-        "seconds": 0.0,
-    }
-    return {
-        "schema": 1,
-        "program": {"name": "mtt-verify"},
-        "file": {"path": str(path)},
-        "model": None,
-        "golden_pack": False,
-        "checks": [check],
-        "verdict": "fail",
-        "seconds": 0.0,
-    }

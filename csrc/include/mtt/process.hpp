@@ -1,0 +1,79 @@
+// A child process that may do anything: read from without trusting it, bounded in time and memory, and ended for good.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace mtt {
+
+/// A folder of our own for temporary files; removed with all that is in it.
+class ScratchFolder {
+public:
+    ScratchFolder();
+    ~ScratchFolder();
+    ScratchFolder(const ScratchFolder&) = delete;
+    ScratchFolder& operator=(const ScratchFolder&) = delete;
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+private:
+    std::string path_;
+};
+
+/// How a process ended.
+struct Ended {
+    int exit_code = 0;
+    /// 0: it ended by itself.
+    int signal = 0;
+    /// Largest resident memory in bytes.
+    uint64_t peak_memory = 0;
+};
+
+class ChildProcess {
+public:
+    /// Starts `command` in a session of its own, with `input` to read on standard input, a channel for lines on
+    /// descriptor 3 and nothing else open. HOME and TMPDIR are `folder`.
+    /// @throws std::runtime_error if the system can not start it
+    ChildProcess(const std::vector<std::string>& command, const std::string& input, const std::string& folder);
+    /// Kills what still runs.
+    ~ChildProcess();
+    ChildProcess(const ChildProcess&) = delete;
+    ChildProcess& operator=(const ChildProcess&) = delete;
+
+    /// Waits for a line, an end or `seconds`, whatever comes first. A line that is too long comes in as it is.
+    std::optional<std::string> next_line(double seconds);
+    /// True once it has ended and every line has been read.
+    [[nodiscard]] bool finished() const { return ended_.has_value() && lines_.empty() && partial_.empty(); }
+    [[nodiscard]] const Ended& ended() const { return *ended_; }
+    /// The last kilobytes of what it wrote on standard output and standard error.
+    [[nodiscard]] const std::string& output() const { return output_; }
+    /// Private memory in bytes, now.
+    [[nodiscard]] uint64_t memory() const;
+    void kill();
+
+private:
+    void read_channel();
+    void read_output();
+    void reap(bool wait);
+    void close_all();
+
+    pid_t pid_ = -1;
+    int channel_fd_ = -1;
+    int output_fd_ = -1;
+    std::string partial_;
+    std::deque<std::string> lines_;
+    std::string output_;
+    std::optional<Ended> ended_;
+};
+
+/// Kills every child of this process that is left, also those inherited from children that have died. For programs
+/// that have no other children.
+void kill_leftovers();
+/// Children of children become ours when their parents die, so that `kill_leftovers` finds them.
+void adopt_orphans();
+
+}  // namespace mtt

@@ -1,0 +1,142 @@
+#include "fake_worker.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <thread>
+
+#include "mtt/orders.hpp"
+#include "mtt/selection.hpp"
+#include "mtt/wire.hpp"
+
+namespace testing {
+
+namespace {
+
+using nlohmann::json;
+
+struct Worker {
+    mtt::Orders orders;
+    std::vector<mtt::Selected> selection;
+
+    static void raw(const std::string& text) {
+        if (write(3, text.data(), text.size()) < 0) {
+            _exit(9);
+        }
+    }
+    void send(const char* kind, const json& content) const {
+        raw(orders.token + mtt::dump({{"kind", kind}, {"content", content}}));
+    }
+    void done(size_t k, const std::string& name) const {
+        send("done", {{"check", k}, {"results", {mtt::to_json(mtt::passed(name))}}, {"problem", ""}, {"calls", 7},
+                      {"model", nullptr}, {"golden_pack", false}, {"recorded", nullptr}});
+    }
+    /// Every check from the first one on passes, except that `meanwhile` may do something in the middle of one.
+    void run(const std::function<void(size_t)>& meanwhile) const {
+        for (size_t k = orders.first; k < selection.size(); ++k) {
+            if (selection[k].wanted.empty()) {
+                continue;
+            }
+            send("begin", k);
+            meanwhile(k);
+            done(k, selection[k].wanted.front());
+        }
+        send("end", nullptr);
+    }
+};
+
+void sleep_forever() {
+    while (true) {
+        std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+}
+
+using Deed = std::function<void(const Worker&)>;
+
+/// What happens in the middle of the second check.
+Deed second(const std::function<void(const Worker&)>& deed) {
+    return [deed](const Worker& worker) {
+        worker.run([&](size_t k) {
+            if (k == 1) {
+                deed(worker);
+            }
+        });
+    };
+}
+
+const std::map<std::string, Deed>& deeds() {
+    static const std::map<std::string, Deed> all = {
+        {"works", [](const Worker& worker) { worker.run([](size_t) {}); }},
+        {"dies always", [](const Worker& worker) { worker.run([](size_t) { raise(SIGSEGV); }); }},
+        {"dies before", [](const Worker&) { raise(SIGILL); }},
+        {"dies at the end", [](const Worker& worker) {
+            worker.run([](size_t) {});
+            raise(SIGABRT);
+        }},
+        {"dies between", [](const Worker& worker) {
+            worker.run([&](size_t k) {
+                if (k == 1) {
+                    worker.done(1, worker.selection[1].wanted.front());
+                    raise(SIGBUS);
+                }
+            });
+        }},
+        {"hangs", second([](const Worker&) { sleep_forever(); })},
+        {"exits", second([](const Worker&) { _exit(0); })},
+        {"says end too early", second([](const Worker& worker) {
+            worker.send("end", nullptr);
+            _exit(0);
+        })},
+        {"garbage", second([](const Worker&) { Worker::raw("{\"kind\": \"end\"}\n\xff\x00\n"); })},
+        {"half a line", second([](const Worker& worker) {
+            Worker::raw(worker.orders.token + "{\"kind\"");
+            _exit(0);
+        })},
+        {"no such kind", second([](const Worker& worker) { worker.send("verdict", "pass"); })},
+        {"another check", second([](const Worker& worker) { worker.done(0, "file"); })},
+        {"another name", second([](const Worker& worker) { worker.done(1, "made up"); })},
+        {"wrong types", second([](const Worker& worker) { worker.send("done", json::array({1, 2})); })},
+        {"deep", second([](const Worker& worker) { Worker::raw(worker.orders.token + std::string(100000, '[') + "\n"); })},
+        {"floods the channel", second([](const Worker&) {
+            const std::string block(1 << 16, 'x');
+            while (true) {
+                Worker::raw(block);
+            }
+        })},
+        {"floods the output", second([](const Worker&) {
+            const std::string block(1 << 16, 'x');
+            for (int k = 0; k < 3000; ++k) {
+                std::cout << block;
+            }
+            std::cout << std::flush;
+        })},
+        {"colours its last words", second([](const Worker&) {
+            std::cerr << "\x1b[31mred\x1b[0m\n" << std::flush;
+            raise(SIGABRT);
+        })},
+        {"leaves files", [](const Worker& worker) {
+            std::ofstream(worker.orders.scratch + "/left") << worker.orders.scratch;
+            worker.run([](size_t) {});
+        }},
+    };
+    return all;
+}
+
+}  // namespace
+
+int fake_worker(const std::string& deed) {
+    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+    Worker worker;
+    worker.orders = mtt::orders_from_text(text);
+    worker.selection = mtt::select_checks(worker.orders.options);
+    deeds().at(deed)(worker);
+    return 0;
+}
+
+}  // namespace testing

@@ -1,0 +1,176 @@
+// The supervisor against workers that do everything but work. No model here: see tests/stages/test_verify_isolation.py.
+#include <signal.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "fake_worker.hpp"
+#include "mtt/check.hpp"
+#include "mtt/orders.hpp"
+#include "mtt/process.hpp"
+#include "mtt/supervisor.hpp"
+#include "testing.hpp"
+
+using namespace mtt;
+
+namespace {
+
+VerifyOptions options() {
+    VerifyOptions out;
+    out.path = "/proc/self/exe";  // any file: the fake worker does not look at it
+    out.only = {"LOAD", "FD"};
+    out.time_limit = 20.0;
+    return out;
+}
+
+Report report_on(const std::string& deed, VerifyOptions chosen = options()) {
+    Supervision how;
+    how.worker = {"/proc/self/exe", testing::fake_worker_flag, deed};
+    return supervise(chosen, how);
+}
+
+const Result* find(const Report& report, const std::string& family, Status status) {
+    for (const auto& entry : report.entries) {
+        if (entry.family == family && entry.result.status == status) {
+            return &entry.result;
+        }
+    }
+    return nullptr;
+}
+
+size_t count(const Report& report, Status status) {
+    size_t out = 0;
+    for (const auto& entry : report.entries) {
+        out += entry.result.status == status ? 1 : 0;
+    }
+    return out;
+}
+
+/// The second check fails with this text, and the checks after it pass.
+void check_one_death(const std::string& deed, const std::string& text) {
+    const auto report = report_on(deed);
+    const auto* failure = find(report, "LOAD", Status::fail);
+    CHECK(failure != nullptr && !report.passed());
+    if (failure->message.find(text) == std::string::npos) {
+        testing::fail(__FILE__, __LINE__, deed + ": " + failure->message);
+    }
+    CHECK(failure->name == "devices in code");
+    CHECK(count(report, Status::fail) == 1);
+    CHECK(find(report, "FD", Status::pass) != nullptr);
+}
+
+}  // namespace
+
+TEST("a worker that works is reported") {
+    const auto report = report_on("works");
+    CHECK(report.passed());
+    CHECK(report.calls == 7);
+    CHECK(report.peak_memory > 1000000);
+    CHECK(report.isolation.process);
+    CHECK(report.sha256.size() == 64);
+}
+
+TEST("what ends a worker fails the check that ran, and the next ones run") {
+    check_one_death("exits", "ends its process with exit code 0");
+    check_one_death("says end too early", "ends its process with exit code 0");
+    check_one_death("half a line", "tampers");
+    check_one_death("garbage", "tampers");
+    check_one_death("no such kind", "tampers");
+    check_one_death("another check", "tampers");
+    check_one_death("another name", "tampers");
+    check_one_death("wrong types", "tampers");
+    check_one_death("deep", "tampers");
+    check_one_death("floods the channel", "tampers");
+    check_one_death("colours its last words", "its last words:  [31mred [0m");
+}
+
+TEST("a worker that hangs is killed in time") {
+    auto chosen = options();
+    chosen.time_limit = 1.0;
+    const auto report = report_on("hangs", chosen);
+    CHECK(find(report, "LOAD", Status::fail)->message.find("takes more than 1 s") != std::string::npos);
+    CHECK(report.seconds < 10.0);
+}
+
+TEST("output without end costs nothing") { CHECK(report_on("floods the output").passed()); }
+
+TEST("deaths outside of checks are told") {
+    const auto before = report_on("dies before");
+    CHECK(find(before, "LOAD", Status::fail)->message.find("before anything was checked, the model") == 0);
+    CHECK(find(before, "FD", Status::skip)->message == "the model could not be loaded");
+    CHECK(!before.passed());
+    const auto after = report_on("dies at the end");
+    CHECK(find(after, "LOAD", Status::fail)->message.find("when its process ends, after all checks") == 0);
+    CHECK(find(after, "FD", Status::pass) != nullptr);
+    const auto between = report_on("dies between");
+    CHECK(find(between, "LOAD", Status::fail)->name == "model");
+    CHECK(find(between, "FD", Status::pass) != nullptr);
+}
+
+TEST("the number of deaths is bounded") {
+    auto chosen = options();
+    chosen.only.clear();
+    const auto report = report_on("dies always", chosen);
+    CHECK(count(report, Status::fail) == 10);
+    CHECK(find(report, "SYM", Status::skip)->message == "the model has killed 10 processes already");
+}
+
+TEST("waived checks stay in the report and do not run") {
+    auto chosen = options();
+    chosen.waivers = {{"LOAD/devices in code", "no GPU here"}, {"LOAD/extensions", "none"}, {"FD", ""}};
+    const auto report = report_on("works", chosen);
+    CHECK(count(report, Status::waived) > 2);
+    CHECK(find(report, "LOAD", Status::waived)->message == "no GPU here");
+    CHECK(find(report, "FD", Status::waived)->message == "waived without a reason");
+    CHECK(find(report, "FD", Status::pass) == nullptr);
+    CHECK(report.passed() && count(report, Status::skip) == 0);
+    // What only waived checks could do is not begun.
+    CHECK(count(report_on("exits", chosen), Status::fail) == 0);
+}
+
+TEST("the folder of a worker goes away with all that is in it") {
+    const std::string parent = (std::filesystem::temp_directory_path() / "mtt-test-scratch").string();
+    std::filesystem::create_directories(parent);
+    setenv("TMPDIR", parent.c_str(), 1);
+    CHECK(report_on("leaves files").passed());
+    CHECK(std::filesystem::is_empty(parent));
+    unsetenv("TMPDIR");
+    std::filesystem::remove(parent);
+}
+
+TEST("a signal ends a supervised run") {
+    std::atomic<int> interrupted{SIGINT};
+    Supervision how;
+    how.worker = {"/proc/self/exe", testing::fake_worker_flag, "hangs"};
+    how.interrupted = &interrupted;
+    bool thrown = false;
+    try {
+        supervise(options(), how);
+    } catch (const Interrupted& error) {
+        thrown = error.signal == SIGINT;
+    }
+    CHECK(thrown);
+}
+
+TEST("a worker that is not there is told") {
+    Supervision how;
+    how.worker = {"/no/such/program"};
+    const auto report = supervise(options(), how);
+    CHECK(find(report, "LOAD", Status::fail)->message.find("exit code 127") != std::string::npos);
+}
+
+TEST("orders survive the way, whatever bytes a path holds") {
+    Orders orders;
+    orders.options.path = "a\xff\xfe\n\"b";
+    orders.options.extensions = "";
+    orders.options.waivers = {{"FD", "a,b"}};
+    orders.options.level = Level::soak;
+    orders.first = 3;
+    const auto back = orders_from_text(to_text(orders));
+    CHECK(back.options.path == orders.options.path);
+    CHECK(back.options.extensions == std::optional<std::string>(""));
+    CHECK(back.options.waivers.at(0).reason == "a,b");
+    CHECK(back.options.level == Level::soak && back.first == 3);
+    CHECK_THROWS(orders_from_text("nonsense"), std::exception, "");
+}

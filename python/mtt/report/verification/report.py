@@ -1,0 +1,238 @@
+"""What ``mtt-verify`` found, as typed objects made from its JSON (schema 2, and 1 of older files).
+
+Nothing here computes a verdict: the program gives it, and Python only reads it.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMAS = (1, 2)
+STATUSES = ("pass", "fail", "skip", "waived")
+
+
+class NoReport(ValueError):
+    """The text is no report; the message says where it stops being one."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a plot: of PARITY, reference and what the file gave."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A check that somebody decided not to run: ``FAMILY`` or ``FAMILY/name``, and why."""
+
+    check: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One result. ``measured``, ``tolerance`` and ``margin`` are None where there is no number."""
+
+    family: str
+    name: str
+    status: str
+    measured: float | None = None
+    tolerance: float | None = None
+    unit: str = ""
+    margin: float | None = None
+    message: str = ""
+    systems: tuple[str, ...] = ()
+    seconds: float = 0.0
+    description: str = ""
+    tolerance_source: str = ""
+    series: tuple[Point, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """``FAMILY/name``, as ``--only`` and ``--skip`` take it."""
+        return f"{self.family}/{self.name}"
+
+    @property
+    def used(self) -> float | None:
+        """Measured over tolerance: above 1 is a failure. None if nothing was measured."""
+        if self.measured is None or not self.tolerance:
+            return None
+        return self.measured / self.tolerance
+
+    @property
+    def numbers(self) -> str:
+        """``1.2e-05 of 0.001 eV allowed``, or nothing."""
+        if self.measured is None or self.tolerance is None:
+            return ""
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.measured:.3g} of {self.tolerance:.3g}{unit} allowed"
+
+    @property
+    def sentence(self) -> str:
+        """Name, message and numbers in one line."""
+        numbers = f" ({self.numbers})" if self.numbers else ""
+        return f"{self.full_name}: {self.message or self.status}{numbers}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one run of ``mtt-verify`` says. ``text`` is the JSON as the program wrote it."""
+
+    schema: int
+    path: str
+    verdict: str
+    checks: tuple[Check, ...]
+    seconds: float = 0.0
+    sha256: str | None = None
+    bytes: int | None = None
+    program: Mapping[str, str] = field(default_factory=dict)
+    extensions: tuple[tuple[str, str | None], ...] = ()
+    model: Mapping[str, Any] | None = None
+    golden_pack: bool = False
+    level: str = "full"
+    engine: str = "all"
+    only: tuple[str, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    isolation: Mapping[str, Any] | None = None
+    coverage: Mapping[str, Any] | None = None
+    peak_memory_bytes: int | None = None
+    text: str = field(default="", repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """The report that ``text`` holds.
+
+        :raises NoReport: it is not JSON, of a schema that is not known, or a part is missing
+        """
+        try:
+            # Python would take NaN and Infinity, which are not JSON and which no writer here could show.
+            data = json.loads(text, parse_constant=_no_constant)
+        except RecursionError as error:
+            raise NoReport("it is nested too deeply") from error
+        except ValueError as error:
+            raise NoReport(f"it is not JSON: {error}") from error
+        if not isinstance(data, dict) or data.get("schema") not in SCHEMAS:
+            found = data.get("schema") if isinstance(data, dict) else None
+            raise NoReport(f"its schema is {found!r}, and this program knows 1 and 2")
+        try:
+            return _report(data, text)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise NoReport(f"a part is missing or of another type: {error}") from error
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Report":
+        """The report with this content, and with the text that says so."""
+        return cls.from_json(json.dumps(data, indent=2) + "\n")
+
+    @property
+    def passed(self) -> bool:
+        """Whether an engine can use the file."""
+        return self.verdict == "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """0 or 3, as ``mtt verify`` ends."""
+        return 0 if self.passed else 3
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.status == "fail")
+
+    def families(self) -> dict[str, list[Check]]:
+        """The checks by family, in the order in which they ran."""
+        found: dict[str, list[Check]] = {}
+        for check in self.checks:
+            found.setdefault(check.family, []).append(check)
+        return found
+
+    def count(self, status: str) -> int:
+        """Number of checks with this status."""
+        return sum(check.status == status for check in self.checks)
+
+    def failure(self, shown: str | None = None) -> str:
+        """One sentence with the file and the names of the checks that failed."""
+        names = [check.full_name for check in self.failures]
+        count = "1 check" if len(names) == 1 else f"{len(names)} checks"
+        if not names:
+            return f"{shown or self.path}: no check passed, which proves nothing"
+        return f"{shown or self.path} failed {count}: {', '.join(names)}"
+
+
+def tightest(checks: Sequence[Check]) -> Check | None:
+    """The check that came closest to its tolerance."""
+    measured = [check for check in checks if check.used is not None]
+    return max(measured, key=lambda check: check.used or 0.0, default=None)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _report(data: dict[str, Any], text: str) -> Report:
+    file = data["file"]
+    if data["verdict"] not in ("pass", "fail"):
+        raise ValueError(f"the verdict {data['verdict']!r}")
+    return Report(
+        schema=data["schema"],
+        path=str(file["path"]),
+        sha256=file.get("sha256"),
+        bytes=file.get("bytes"),
+        extensions=tuple(
+            (str(one["name"]), one.get("sha256")) for one in file.get("extensions", [])
+        ),
+        verdict=data["verdict"],
+        checks=tuple(_check(one) for one in data["checks"]),
+        seconds=_number(data.get("seconds")) or 0.0,
+        program={key: str(value) for key, value in data.get("program", {}).items()},
+        model=data.get("model"),
+        golden_pack=bool(data.get("golden_pack", False)),
+        level=str(data.get("level", "full")),
+        engine=str(data.get("engine", "all")),
+        only=tuple(str(one) for one in data.get("only", [])),
+        waivers=tuple(
+            Waiver(str(one["check"]), str(one["reason"])) for one in data.get("waivers", [])
+        ),
+        isolation=data.get("isolation"),
+        coverage=data.get("coverage"),
+        peak_memory_bytes=data.get("peak_memory_bytes"),
+        text=text,
+    )
+
+
+def _check(data: dict[str, Any]) -> Check:
+    if data["status"] not in STATUSES:
+        raise ValueError(f"the status {data['status']!r}")
+    points = [
+        (_number(one.get("x")), _number(one.get("y")), str(one.get("label", "")))
+        for one in data.get("series") or []
+    ]
+    return Check(
+        family=str(data["family"]),
+        name=str(data["name"]),
+        status=data["status"],
+        measured=_number(data.get("measured")),
+        tolerance=_number(data.get("tolerance")),
+        unit=str(data.get("unit", "")),
+        margin=_number(data.get("margin")),
+        message=str(data.get("message", "")),
+        systems=tuple(str(one) for one in data.get("systems", [])),
+        seconds=_number(data.get("seconds")) or 0.0,
+        description=str(data.get("description", "")),
+        tolerance_source=str(data.get("tolerance_source", "")),
+        series=tuple(Point(x, y, name) for x, y, name in points if x is not None and y is not None),
+    )
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    # 1e999 is JSON, and infinite.
+    return float(value) if math.isfinite(value) else None
