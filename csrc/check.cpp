@@ -21,7 +21,7 @@ size_t rank_of(const std::string& family) {
 }  // namespace
 
 const std::vector<std::string>& families() {
-    static const std::vector<std::string> all = {"LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM"};
+    static const std::vector<std::string> all = {"LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM", "DTYPE", "ENGINE", "LIMITS"};
     return all;
 }
 

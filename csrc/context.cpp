@@ -18,11 +18,44 @@ constexpr size_t largest_system = 64;
 Context::Context(Loader loader, std::shared_ptr<const Archive> archive, std::optional<std::string> extensions):
     loader_(std::move(loader)), archive_(std::move(archive)), extensions_(std::move(extensions)) {}
 
+std::unique_ptr<Model> Context::fresh() {
+    if (state_before_.empty()) {
+        state_before_ = shared_state();
+    }
+    return loader_();
+}
+
 Model& Context::model() {
     if (model_ == nullptr) {
-        model_ = loader_();
+        model_ = fresh();
     }
     return *model_;
+}
+
+Model& Context::precise() {
+    if (widened_) {
+        return precise_ == nullptr ? model() : *precise_;
+    }
+    widened_ = true;
+    try {
+        auto wide = model().widened(0);
+        if (wide == nullptr) {
+            return model();
+        }
+        for (const auto& system : systems()) {
+            const auto narrow = evaluate(model(), system);
+            const auto limit = budget(Agreement::parity, capabilities(), system, narrow);
+            Comparison comparison;
+            comparison.forces(evaluate(*wide, system).forces, narrow.forces, limit, system.name);
+            if (!comparison.passed()) {
+                return model();
+            }
+        }
+        precise_ = std::move(wide);
+    } catch (const std::exception&) {
+        return model();  // code that mixes precisions does not run; its own precision has to do
+    }
+    return *precise_;
 }
 
 void Context::read_golden() {

@@ -1,44 +1,18 @@
 // The only file that knows how libtorch, metatensor and metatomic are called. The order of steps is that of
 // LAMMPS' pair_style metatomic (see docs/pipeline/verify.md), so that what passes here runs there.
 #include <torch/script.h>
-#include <torch/headeronly/version.h>
 
 #include <metatensor/torch.hpp>
 #include <metatomic/torch.hpp>
 
 #include <atomic>
 #include <mutex>
-#include <sstream>
 
 #include "mtt/engine.hpp"
 
 namespace mtt {
 
 namespace {
-
-/// Keeps what libtorch and the model warn about, instead of printing it in the middle of a report.
-class WarningCollector final : public c10::WarningHandler {
-public:
-    void process(const c10::Warning& warning) override {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        if (messages_.size() < 50) {
-            messages_.push_back(warning.msg());
-        }
-    }
-    std::vector<std::string> messages() {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        return messages_;
-    }
-
-private:
-    std::mutex mutex_;
-    std::vector<std::string> messages_;
-};
-
-WarningCollector& collector() {
-    static WarningCollector instance;
-    return instance;
-}
 
 torch::Tensor matrix_tensor(const Mat3& m) {
     return torch::from_blob(const_cast<double*>(m[0].data()), {3, 3}, torch::kFloat64).clone();
@@ -58,6 +32,41 @@ std::vector<Vec3> to_vectors(const torch::Tensor& tensor) {
         std::memcpy(out[0].data(), source.data_ptr<double>(), out.size() * sizeof(Vec3));
     }
     return out;
+}
+
+/// The same numbers in memory that is not contiguous, as slices of an engine's larger arrays are.
+torch::Tensor spread_out(const torch::Tensor& tensor) {
+    auto sizes = tensor.sizes().vec();
+    sizes.push_back(2);
+    auto wide = torch::full(sizes, 77, tensor.options());
+    wide.select(-1, 0).copy_(tensor);
+    return wide.select(-1, 0);
+}
+
+/// The answer's numbers, in float64.
+std::vector<double> to_doubles(const torch::Tensor& tensor) {
+    const auto flat = tensor.detach().to(torch::kCPU, torch::kFloat64).reshape({-1}).contiguous();
+    return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
+}
+
+/// True if `value` holds a tensor that Module::to does not see: it looks at attributes, not into containers of tensors.
+bool hides_tensor(const torch::IValue& value) {
+    if (value.isTensor()) {
+        return value.toTensor().defined() && value.toTensor().dim() > 0;
+    }
+    if (value.isList()) {
+        const auto list = value.toList();
+        return std::any_of(list.begin(), list.end(), [](const auto& item) { return hides_tensor(item.get()); });
+    }
+    if (value.isGenericDict()) {
+        const auto dict = value.toGenericDict();
+        return std::any_of(dict.begin(), dict.end(), [](const auto& item) { return hides_tensor(item.value()); });
+    }
+    if (value.isTuple()) {
+        const auto& items = value.toTupleRef().elements();
+        return std::any_of(items.begin(), items.end(), hides_tensor);
+    }
+    return false;
 }
 
 /// Copies of everything that the model gets, to see afterwards whether the call changed any of it.
@@ -93,20 +102,28 @@ struct Prepared {
 
 class TorchModel final : public Model {
 public:
-    TorchModel(std::string path, std::optional<std::string> extensions);
+    TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device = "cpu");
 
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
     [[nodiscard]] const std::vector<NeighborRequest>& requests() const override { return requests_; }
     Answer evaluate(const Call& call) override;
     std::vector<std::string> modules_in_training_mode() override;
-    std::vector<std::string> warnings() override { return collector().messages(); }
-    std::unique_ptr<Model> widened() override;
+    std::vector<std::string> warnings() override { return torch_warnings(); }
+    std::unique_ptr<Model> widened(uint64_t noise_seed) override;
+    void move_again() override { module_.to(device_); }
+    std::vector<std::string> left_on_cpu() override;
+    std::unique_ptr<Model> on_device(const std::string& device) override {
+        return std::make_unique<TorchModel>(path_, extensions_, device);
+    }
 
 private:
     void read_capabilities();
     Prepared prepare(const Call& call, size_t index, double length, InputGuard& guard) const;
     void add_neighbors(const Call& call, size_t index, double length, Prepared& prepared, InputGuard& guard) const;
     [[nodiscard]] metatomic_torch::ModelEvaluationOptions options_for(const Call& call) const;
+    [[nodiscard]] torch::Dtype dtype_of(const Call& call) const {
+        return call.dtype.empty() ? dtype_ : (call.dtype == "float32" ? torch::kFloat32 : torch::kFloat64);
+    }
     static void differentiate(
         const torch::Tensor& values, const std::vector<Prepared>& prepared, bool strain, Answer& answer
     );
@@ -122,12 +139,12 @@ private:
     torch::Device device_ = torch::kCPU;
 };
 
-TorchModel::TorchModel(std::string path, std::optional<std::string> extensions):
+TorchModel::TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device):
     path_(std::move(path)),
     extensions_(std::move(extensions)),
     module_(metatomic_torch::load_atomistic_model(path_, extensions_)) {
     read_capabilities();
-    device_ = metatomic_torch::pick_device(declared_->supported_devices, "cpu");
+    device_ = metatomic_torch::pick_device(declared_->supported_devices, device);
     module_.to(device_);
     for (const auto& item : module_.run_method("requested_neighbor_lists").toList()) {
         const auto list = item.get().toCustomClass<metatomic_torch::NeighborListOptionsHolder>();
@@ -182,16 +199,22 @@ std::vector<std::string> TorchModel::modules_in_training_mode() {
     return out;
 }
 
-std::unique_ptr<Model> TorchModel::widened() {
+std::unique_ptr<Model> TorchModel::widened(uint64_t noise_seed) {
     if (dtype_ != torch::kFloat32) {
         return nullptr;
     }
     auto wide = std::make_unique<TorchModel>(path_, extensions_);
+    auto generator = at::make_generator<at::CPUGeneratorImpl>(noise_seed);
     // Module::to would turn integers into floating-point numbers as well.
-    const auto widen = [](torch::Tensor tensor) {
-        if (tensor.scalar_type() == torch::kFloat32) {
-            tensor.set_data(tensor.to(torch::kFloat64));
+    const auto widen = [&](torch::Tensor tensor) {
+        if (tensor.scalar_type() != torch::kFloat32) {
+            return;
         }
+        auto exact = tensor.to(torch::kFloat64);
+        if (noise_seed != 0) {
+            exact = exact * (1.0 + 0x1p-24 * (2.0 * torch::rand(exact.sizes(), generator, exact.options()) - 1.0));
+        }
+        tensor.set_data(exact);
     };
     for (const auto& parameter : wide->module_.parameters()) {
         widen(parameter);
@@ -202,6 +225,24 @@ std::unique_ptr<Model> TorchModel::widened() {
     wide->dtype_ = torch::kFloat64;
     wide->capabilities_.dtype = "float64";
     return wide;
+}
+
+std::vector<std::string> TorchModel::left_on_cpu() {
+    std::vector<std::string> out;
+    for (const auto& module : module_.named_modules()) {
+        // Code that moves tensors by itself may well move this one.
+        const auto methods = module.value.get_methods();
+        const bool moves = std::any_of(methods.begin(), methods.end(), [](const auto& method) {
+            return method.graph()->toString().find("aten::to(") != std::string::npos;
+        });
+        for (const auto& attribute : module.value.named_attributes(/*recurse=*/false)) {
+            if (!moves && !attribute.value.isTensor() && !attribute.value.isModule() &&
+                hides_tensor(attribute.value)) {
+                out.push_back(module.name.empty() ? attribute.name : module.name + "." + attribute.name);
+            }
+        }
+    }
+    return out;
 }
 
 Prepared TorchModel::prepare(const Call& call, size_t index, double length, InputGuard& guard) const {
@@ -223,18 +264,27 @@ Prepared TorchModel::prepare(const Call& call, size_t index, double length, Inpu
     for (int k = 0; k < 3; ++k) {
         pbc[k] = source.pbc[k];
     }
-    out.leaf = call.leaf_in_model_dtype ? positions.to(dtype_) : positions;
+    const auto dtype = dtype_of(call);
+    out.leaf = call.leaf_in_model_dtype ? positions.to(dtype) : positions;
     out.leaf.set_requires_grad(call.gradients);
     // LAMMPS builds the strain graph only on steps that need the virial, so both graphs must work.
-    positions = out.leaf.to(dtype_).to(device_);
-    cell = cell.to(dtype_).to(device_);
+    positions = out.leaf.to(dtype).to(device_);
+    cell = cell.to(dtype).to(device_);
     if (call.gradients && call.strain) {
-        out.strain = torch::eye(3, torch::TensorOptions().dtype(torch::kFloat64)).set_requires_grad(true);
-        positions = positions.matmul(out.strain.to(dtype_).to(device_));
-        cell = cell.matmul(out.strain.to(dtype_).to(device_));
+        const auto leaf_dtype = call.leaf_in_model_dtype ? dtype : torch::kFloat64;
+        out.strain = torch::eye(3, torch::TensorOptions().dtype(leaf_dtype)).set_requires_grad(true);
+        positions = positions.matmul(out.strain.to(dtype).to(device_));
+        cell = cell.matmul(out.strain.to(dtype).to(device_));
     }
     types = types.to(device_);
     pbc = pbc.to(device_);
+    if (call.strided) {
+        types = spread_out(types);
+        positions = spread_out(positions);
+        cell = cell.t().contiguous().t();
+        pbc = source.pbc[0] == source.pbc[1] && source.pbc[0] == source.pbc[2] ? pbc.slice(0, 0, 1).expand({3})
+                                                                               : spread_out(pbc);
+    }
     out.system = torch::make_intrusive<metatomic_torch::SystemHolder>(types, positions, cell, pbc);
     const std::string where = " of system " + std::to_string(index);
     guard.add("types" + where, types);
@@ -273,8 +323,9 @@ void TorchModel::add_neighbors(
         auto labels = torch::make_intrusive<metatensor_torch::LabelsHolder>(
             names, samples.to(device_), metatensor::assume_unique{}
         );
+        vectors = vectors.to(dtype_of(call)).to(device_);
         auto block = torch::make_intrusive<metatensor_torch::TensorBlockHolder>(
-            vectors.to(dtype_).to(device_), labels, components, properties
+            call.strided ? spread_out(vectors) : vectors, labels, components, properties
         );
         metatomic_torch::register_autograd_neighbors(prepared.system, block, call.check_consistency);
         prepared.system->add_neighbor_list(lists_[k], block);
@@ -289,6 +340,12 @@ metatomic_torch::ModelEvaluationOptions TorchModel::options_for(const Call& call
     auto options = torch::make_intrusive<metatomic_torch::ModelEvaluationOptionsHolder>();
     options->set_length_unit(call.length_unit.empty() ? capabilities_.length_unit : call.length_unit);
     options->outputs.insert(capabilities_.energy_output, output);
+    for (const auto& extra : call.extra) {
+        auto item = torch::make_intrusive<metatomic_torch::ModelOutputHolder>();
+        item->set_unit(extra.unit);
+        item->set_sample_kind(extra.sample_kind);
+        options->outputs.insert(extra.name, item);
+    }
     if (call.select == Select::none) {
         return options;
     }
@@ -374,8 +431,7 @@ Answer TorchModel::evaluate(const Call& call) {
     answer.shape = values.sizes().vec();
     answer.dtype = values.scalar_type() == torch::kFloat32
         ? "float32" : (values.scalar_type() == torch::kFloat64 ? "float64" : c10::toString(values.scalar_type()));
-    const auto flat = values.detach().to(torch::kCPU, torch::kFloat64).reshape({-1}).contiguous();
-    answer.values.assign(flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel());
+    answer.values = to_doubles(values);
     answer.sample_names = block->samples()->names();
     answer.property_names = block->properties()->names();
     answer.explicit_gradients = block->gradients_list();
@@ -383,6 +439,16 @@ Answer TorchModel::evaluate(const Call& call) {
     for (int64_t row = 0; row < samples.size(0); ++row) {
         const auto* begin = samples.data_ptr<int32_t>() + row * samples.size(1);
         answer.samples.emplace_back(begin, begin + samples.size(1));
+    }
+    for (const auto& extra : call.extra) {
+        const auto returned = result.find(extra.name);
+        if (returned == result.end()) {
+            throw EngineError("the model did not return the output '" + extra.name + "' it was asked for");
+        }
+        const auto tensor = metatensor_torch::TensorMapHolder::block_by_id(
+            returned->value().toCustomClass<metatensor_torch::TensorMapHolder>(), 0
+        )->values();
+        answer.extra[extra.name] = {to_doubles(tensor), tensor.sizes().vec()};
     }
     if (call.gradients) {
         differentiate(values, prepared, call.strain, answer);
@@ -392,50 +458,10 @@ Answer TorchModel::evaluate(const Call& call) {
 
 }  // namespace
 
-std::shared_ptr<void> prepare_torch(int threads) {
-    if (threads > 0) {
-        at::set_num_threads(threads);
-    }
-    torch::jit::FusionStrategy strategy = {{torch::jit::FusionBehavior::DYNAMIC, 10}};
-    auto old_strategy = torch::jit::setFusionStrategy(strategy);
-    auto* old_handler = c10::WarningUtils::get_warning_handler();
-    c10::WarningUtils::set_warning_handler(&collector());
-    return {nullptr, [old_strategy, old_handler](void*) mutable {
-        c10::WarningUtils::set_warning_handler(old_handler);
-        torch::jit::setFusionStrategy(old_strategy);
-    }};
-}
-
 std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions) {
     return std::make_unique<TorchModel>(path, extensions);
 }
 
 uint64_t call_count() { return calls; }
-
-double unit_factor(const std::string& from, const std::string& to) {
-    return metatomic_torch::unit_conversion_factor(from, to);
-}
-
-std::string explain(const std::exception& error) {
-    const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-    const std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-    std::vector<std::string> lines;
-    std::istringstream stream(text);
-    for (std::string line; std::getline(stream, line);) {
-        if (line.find_first_not_of(" \t~^.<-") != std::string::npos) {
-            lines.push_back(line);
-        }
-    }
-    if (lines.empty()) {
-        return "an error without a message";
-    }
-    // TorchScript prints a traceback with the reason in its last line.
-    const bool traceback = lines[0].find("TorchScript interpreter") != std::string::npos;
-    return traceback ? lines.back() : lines.front();
-}
-
-LibraryVersions library_versions() {
-    return {TORCH_VERSION, METATENSOR_TORCH_VERSION, METATOMIC_TORCH_VERSION};
-}
 
 }  // namespace mtt

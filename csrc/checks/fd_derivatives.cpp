@@ -165,32 +165,11 @@ void compare_virial(Comparison& comparison, const Differences& differences, cons
     }
 }
 
-/// A float32 model is differentiated in float64, if that gives the same forces: then the derivatives of its code are
-/// checked to 1e-6 instead of what rounding leaves.
-std::unique_ptr<Model> usable_widened(Context& context) {
-    try {
-        auto wide = context.model().widened();
-        if (wide == nullptr) {
-            return nullptr;
-        }
-        for (const auto& system : context.systems()) {
-            const auto narrow = evaluate(context.model(), system);
-            const auto limit = budget(Agreement::parity, context.capabilities(), system, narrow);
-            Comparison comparison;
-            comparison.forces(evaluate(*wide, system).forces, narrow.forces, limit, system.name);
-            if (!comparison.passed()) {
-                return nullptr;
-            }
-        }
-        return wide;
-    } catch (const std::exception&) {
-        return nullptr;  // code that mixes precisions does not run; its own precision has to do
-    }
-}
-
 std::vector<Result> run(Context& context) {
-    const auto wide = usable_widened(context);
-    auto& model = wide == nullptr ? context.model() : *wide;
+    // A float32 model is differentiated in float64 where that works: its code is then checked to 1e-6 instead of what
+    // rounding leaves.
+    auto& model = context.precise();
+    const bool wide = &model != &context.model();
     const auto& capabilities = model.capabilities();
     std::mt19937_64 random(7);
     Comparison forces;
@@ -226,7 +205,7 @@ std::vector<Result> run(Context& context) {
     }
     for (auto& result : out) {
         result.systems = names;
-        if (wide != nullptr) {
+        if (wide) {
             result.message += " (float32 model evaluated in float64)";
         }
     }

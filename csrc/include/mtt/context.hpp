@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,8 @@ struct Mode {
     /// Reference file to compare with (`--against`), and whether one is being recorded (`--record`).
     std::optional<std::string> against;
     bool record = false;
+    /// Largest change of energy (meV per atom) and forces (meV/angstrom) under rotation; empty: report only.
+    std::optional<double> max_rotation_error;
 };
 
 using Loader = std::function<std::unique_ptr<Model>()>;
@@ -35,7 +38,14 @@ public:
     /// The shared instance, loaded on first use.
     Model& model();
     /// An instance that has made no call yet.
-    std::unique_ptr<Model> fresh() { return loader_(); }
+    std::unique_ptr<Model> fresh();
+    /// The model with its numbers in float64, if that gives the same within float32 rounding; otherwise model().
+    Model& precise();
+    /// Settings of the process before any code of the model was loaded.
+    const std::map<std::string, std::string>& state_before_loading() {
+        model();
+        return state_before_;
+    }
     const Capabilities& capabilities() { return model().capabilities(); }
     void set_mode(Mode mode) { mode_ = std::move(mode); }
     [[nodiscard]] const Mode& mode() const { return mode_; }
@@ -78,7 +88,10 @@ private:
     std::optional<double> receptive_field_;
     std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
+    std::map<std::string, std::string> state_before_;
     std::unique_ptr<Model> model_;
+    bool widened_ = false;
+    std::unique_ptr<Model> precise_;
     bool golden_read_ = false;
     std::optional<GoldenPack> golden_;
     std::string golden_error_;

@@ -2,6 +2,7 @@
 // TorchScript files implement this in engine.cpp; the C++ tests implement it with plain functions.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -35,11 +36,23 @@ struct Call {
     bool gradients = true;
     bool strain = true;
     bool check_consistency = false;
-    /// The leaf has the dtype of the model (ASE, i-PI, torch-sim) instead of float64 (LAMMPS).
+    /// Leaves (positions, strain) have the dtype of the model (ASE, i-PI, torch-sim) instead of float64 (LAMMPS).
     bool leaf_in_model_dtype = false;
+    /// Inputs in memory that is not contiguous.
+    bool strided = false;
+    /// "float32" or "float64": dtype of the inputs; empty: that of the model, as it must be.
+    std::string dtype;
+    /// Outputs that the engine asks for beside the energy.
+    std::vector<OutputInfo> extra;
     /// Units of the engine; empty: those of the model.
     std::string length_unit;
     std::string energy_unit;
+};
+
+/// Numbers of an output beside the energy.
+struct Block {
+    std::vector<double> values;
+    std::vector<int64_t> shape;
 };
 
 struct Answer {
@@ -58,6 +71,7 @@ struct Answer {
     std::vector<Mat3> virials;
     /// Inputs (for example "positions of system 0") that the call changed.
     std::vector<std::string> changed_inputs;
+    std::map<std::string, Block> extra;
     /// The call drew from libtorch's random number generator, or set its seed.
     bool random_numbers_used = false;
 };
@@ -74,7 +88,14 @@ public:
     virtual std::vector<std::string> warnings() { return {}; }
     /// A float32 model with all its numbers widened to float64, which shows errors that rounding hides. Null if it is
     /// no float32 model or its code does not run in float64.
-    virtual std::unique_ptr<Model> widened() { return nullptr; }
+    /// @param noise_seed not 0: each of these numbers is changed at random by up to half a unit in its last place
+    virtual std::unique_ptr<Model> widened(uint64_t noise_seed) { (void)noise_seed; return nullptr; }
+    /// Module::to once more, as engines that switch devices do.
+    virtual void move_again() {}
+    /// A fresh instance on another device ("cuda"); null if the implementation has none.
+    virtual std::unique_ptr<Model> on_device(const std::string& device) { (void)device; return nullptr; }
+    /// Attributes with tensors that Module::to leaves on the CPU, in code that does not move tensors by itself.
+    virtual std::vector<std::string> left_on_cpu() { return {}; }
 };
 
 /// Energy, per-atom energies, forces and virial of one system.

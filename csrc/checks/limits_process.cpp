@@ -1,0 +1,181 @@
+// LIMITS: a model shares its process with the engine, with other models and with other threads.
+#include <algorithm>
+#include <thread>
+
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+#include "mtt/engine.hpp"
+#include "mtt/machine.hpp"
+
+namespace mtt {
+
+namespace {
+
+struct Expected {
+    System system;
+    Properties properties;
+    Budget budget;
+};
+
+/// A small and a periodic system, with what a fresh instance says about them.
+std::vector<Expected> expectations(Context& context) {
+    std::vector<Expected> out;
+    for (const bool periodic : {false, true}) {
+        for (const auto& system : context.systems()) {
+            if (system.periodic() == periodic && system.size() <= 40) {
+                auto properties = evaluate(*context.fresh(), system);
+                auto limit = budget(Agreement::repeat, context.capabilities(), system, properties,
+                                    summation_roundings(system.size()));
+                out.push_back({system, std::move(properties), limit});
+                break;
+            }
+        }
+    }
+    return out;
+}
+
+void compare(Model& model, const std::vector<Expected>& expected, Comparison& comparison, const std::string& where) {
+    for (const auto& item : expected) {
+        comparison.properties(evaluate(model, item.system), item.properties, item.budget,
+                              item.system.name + ", " + where);
+    }
+}
+
+/// Two instances side by side, the first unloaded in between; then the other way round.
+Result several(Context& context, const std::vector<Expected>& expected) {
+    Comparison comparison;
+    for (const bool first_goes : {true, false}) {
+        auto first = context.fresh();
+        auto second = context.fresh();
+        compare(*first, expected, comparison, "first instance");
+        compare(*second, expected, comparison, "second instance");
+        (first_goes ? first : second).reset();
+        compare(first_goes ? *second : *first, expected, comparison, "after the other one was unloaded");
+    }
+    return judged("several instances", comparison, "", "a model that is loaded twice in one process gives other results: "
+                  "instances share something");
+}
+
+/// Calls from one thread, which has libtorch's settings to itself.
+std::string call_often(Model& model, const std::vector<Expected>& expected, int calls, Comparison& comparison) {
+    const auto session = prepare_thread();
+    try {
+        for (int k = 0; k < calls; ++k) {
+            compare(model, expected, comparison, "concurrent call " + std::to_string(k + 1));
+        }
+        return "";
+    } catch (const std::exception& error) {
+        return explain(error);
+    }
+}
+
+Result concurrent(Context& context, const std::vector<Expected>& expected) {
+    const std::string name = "concurrent instances";
+    const int calls = context.level() == Level::soak ? 100 : (context.level() == Level::full ? 12 : 5);
+    const std::unique_ptr<Model> instances[2] = {context.fresh(), context.fresh()};
+    Comparison comparisons[2];
+    std::string problems[2];
+    {
+        std::thread other([&] { problems[1] = call_often(*instances[1], expected, calls, comparisons[1]); });
+        problems[0] = call_often(*instances[0], expected, calls, comparisons[0]);
+        other.join();
+    }
+    for (const auto& problem : problems) {
+        if (!problem.empty()) {
+            return failed(name, "two instances that are called at the same time fail: " + problem);
+        }
+    }
+    const auto& worst = comparisons[0].ratio() > comparisons[1].ratio() ? comparisons[0] : comparisons[1];
+    return judged(name, worst, "", "two instances that are called at the same time from two threads disturb each other");
+}
+
+Result threads(Context& context, const std::vector<Expected>& expected) {
+    const int before = torch_threads();
+    Comparison comparison;
+    try {
+        for (const int n : {1, 2}) {
+            set_torch_threads(n);
+            compare(*context.fresh(), expected, comparison, std::to_string(n) + " threads");
+        }
+    } catch (...) {
+        set_torch_threads(before);
+        throw;
+    }
+    set_torch_threads(before);
+    return judged("threads", comparison, "", "results depend on the number of threads by more than rounding");
+}
+
+Result global_state(Context& context) {
+    const auto& before = context.state_before_loading();
+    std::string problem;
+    try {
+        evaluate(context.model(), context.systems().front());
+    } catch (const std::exception&) {
+        // What changed may be the reason.
+    }
+    const auto after = shared_state();
+    for (const auto& [key, value] : after) {
+        const auto old = before.find(key);
+        if (old == before.end() || old->second != value) {
+            problem = key + ": " + (old == before.end() ? "not set" : old->second) + " before, " + value + " now";
+            break;
+        }
+    }
+    for (const auto& [key, value] : before) {
+        if (problem.empty() && after.count(key) == 0) {
+            problem = key + ": was " + value + ", is gone";
+        }
+    }
+    if (problem.empty()) {
+        return passed("global state", std::to_string(after.size()) + " settings unchanged");
+    }
+    return failed("global state", "loading or calling the model changed a setting of the whole process, which the engine "
+                  "and other models share (" + problem.substr(0, 120) + ")");
+}
+
+Result float_exceptions(Context& context) {
+    const std::string name = "floating-point exceptions";
+    for (const auto& system : context.systems()) {
+        Call call;
+        call.systems = {system};
+        call.pairs.emplace_back();
+        for (const auto& request : context.model().requests()) {
+            call.pairs[0].push_back(build_pairs(system, request));
+        }
+        const FloatExceptions exceptions;
+        context.model().evaluate(call);
+        const auto raised = exceptions.raised();
+        if (!raised.empty()) {
+            return failed(name, "evaluating " + system.name + " raises " + raised + ": an engine that traps these (eOn, "
+                          "LAMMPS built to) is killed although the results may be finite");
+        }
+    }
+    return passed(name, std::to_string(context.systems().size()) + " systems raise none");
+}
+
+std::vector<Result> run(Context& context) {
+    std::vector<Expected> expected;
+    auto ready = guarded("several instances", [&] {
+        expected = expectations(context);
+        return several(context, expected);
+    });
+    return {
+        std::move(ready),
+        guarded("concurrent instances", [&] { return concurrent(context, expected); }),
+        guarded("threads", [&] { return threads(context, expected); }),
+        global_state(context),
+        guarded("floating-point exceptions", [&] { return float_exceptions(context); }),
+    };
+}
+
+const Registered check({
+    "LIMITS", "process",
+    "Several instances in one process, two threads, one or two threads of libtorch: the same results; no shared setting "
+    "changes; no floating-point exception is raised.",
+    "'repeat' of the tolerance table; settings and exceptions: exact",
+    {"several instances", "concurrent instances", "threads", "global state", "floating-point exceptions"}, run,
+});
+
+}  // namespace
+
+}  // namespace mtt
