@@ -1,5 +1,6 @@
 // The only file that knows how libtorch, metatensor and metatomic are called. The order of steps is that of
 // LAMMPS' pair_style metatomic (see docs/pipeline/verify.md), so that what passes here runs there.
+#include <torch/csrc/jit/runtime/graph_iterator.h>
 #include <torch/script.h>
 
 #include <metatensor/torch.hpp>
@@ -65,6 +66,25 @@ bool hides_tensor(const torch::IValue& value) {
     if (value.isTuple()) {
         const auto& items = value.toTupleRef().elements();
         return std::any_of(items.begin(), items.end(), hides_tensor);
+    }
+    return false;
+}
+
+/// True for code with a tensor.to(device), of which the forms for dtypes only are no part.
+bool moves_tensors(const torch::jit::Method& method) {
+    auto graph = method.graph();
+    torch::jit::DepthFirstGraphNodeIterator nodes(graph);
+    for (const auto* node = nodes.next(); node != nullptr; node = nodes.next()) {
+        if (node->kind() != c10::aten::to) {
+            continue;
+        }
+        for (const auto* input : node->inputs().slice(1)) {
+            const auto kind = input->type()->kind();
+            if (kind == c10::TypeKind::DeviceObjType || kind == c10::TypeKind::TensorType ||
+                kind == c10::TypeKind::OptionalType) {
+                return true;
+            }
+        }
     }
     return false;
 }
@@ -232,9 +252,7 @@ std::vector<std::string> TorchModel::left_on_cpu() {
     for (const auto& module : module_.named_modules()) {
         // Code that moves tensors by itself may well move this one.
         const auto methods = module.value.get_methods();
-        const bool moves = std::any_of(methods.begin(), methods.end(), [](const auto& method) {
-            return method.graph()->toString().find("aten::to(") != std::string::npos;
-        });
+        const bool moves = std::any_of(methods.begin(), methods.end(), moves_tensors);
         for (const auto& attribute : module.value.named_attributes(/*recurse=*/false)) {
             if (!moves && !attribute.value.isTensor() && !attribute.value.isModule() &&
                 hides_tensor(attribute.value)) {

@@ -26,6 +26,8 @@ constexpr const char* usage =
     "  --extensions DIR  folder with the TorchScript extensions of the model\n"
     "  --level LEVEL     quick, full (default) or soak: how long it may take\n"
     "  --engine NAME     only what concerns lammps, ase, ipi, torch-sim, gromacs, plumed or eon\n"
+    "  --max-rotation-error X  fail if a rotation changes energies by more than X meV per atom or forces by more than\n"
+    "                    X meV/angstrom; without it the change is only reported\n"
     "  --only A,B        families (LOAD, FD, ...) or checks (FD/virial) to run\n"
     "  --skip A=WHY,B    families or checks not to run; the report says so, with the reason\n"
     "  --record FILE     write what the model computes here, to compare with it elsewhere\n"
@@ -78,6 +80,20 @@ int number(const std::string& text, const std::string& what) {
     return out;
 }
 
+double quantity(const std::string& text) {
+    size_t used = 0;
+    double out = -1.0;
+    try {
+        out = std::stod(text, &used);
+    } catch (const std::exception&) {
+        used = 0;
+    }
+    if (used == 0 || used != text.size() || !(out >= 0)) {
+        throw UsageError("'" + text + "' is not a number of meV");
+    }
+    return out;
+}
+
 /// The options that take a value; each says what to do with it.
 const std::map<std::string, std::function<void(Arguments&, const std::string&)>>& valued_options() {
     static const std::map<std::string, std::function<void(Arguments&, const std::string&)>> all = {
@@ -90,6 +106,9 @@ const std::map<std::string, std::function<void(Arguments&, const std::string&)>>
         {"--record", [](Arguments& out, const std::string& value) {
             out.options.record = true;
             out.record = value;
+        }},
+        {"--max-rotation-error", [](Arguments& out, const std::string& value) {
+            out.options.max_rotation_error = quantity(value);
         }},
         {"--json", [](Arguments& out, const std::string& value) { out.json = value; }},
         {"--threads", [](Arguments& out, const std::string& value) {

@@ -73,7 +73,7 @@ Runner::Runner(const VerifyOptions& options, std::function<void(bool)> loading):
         },
         archive_, options.extensions
     ) {
-    context_.set_mode({options.level, options.engine, options.against, options.record});
+    context_.set_mode({options.level, options.engine, options.against, options.record, options.max_rotation_error});
 }
 
 void Runner::try_loading() {

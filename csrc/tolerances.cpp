@@ -14,6 +14,8 @@ const std::vector<ToleranceRow>& tolerance_table() {
          "amplified by normalisation layers."},
         {Agreement::geometry, "geometry", 1e-9, 1e-4,
          "As repeat, plus the rounding of coordinates that are written differently (lattice translations)."},
+        {Agreement::floor, "floor", 1e-9, 5e-6,
+         "Added to a measured error budget: sums over neighbors in another order, at the scale of the largest force."},
         {Agreement::parity, "parity", 1e-9, 2e-4,
          "float64: other kernels and order of sums than in the eager model. float32: rounding of weights and "
          "activations through all layers."},

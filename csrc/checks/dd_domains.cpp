@@ -204,7 +204,8 @@ const Registered check({
     "DD", "domains",
     "1, 2, 4 and 8 domains of local atoms plus ghosts within the interaction range, as in LAMMPS, add up to the whole.",
     "'repeat' of the tolerance table, plus one rounding of the energy per domain",
-    {"energy", "atomic energies", "forces", "virial", "empty selection"}, run,
+    {"energy", "atomic energies", "forces", "virial", "empty selection"}, run, Level::quick,
+    {"lammps", "gromacs"},
 });
 
 }  // namespace

@@ -23,7 +23,7 @@ struct Reach {
         call.systems = {system};
         call.select = Select::given;
         call.selected = {{0, int32_t(atom)}};
-        const auto answer = context.model().evaluate(call);
+        const auto answer = context.precise().evaluate(call);
         biggest = std::max(biggest, largest(answer.forces.at(0)));
         for (size_t j = 0; j < system.size(); ++j) {
             const double distance = norm(system.positions[j] - system.positions[atom]);
@@ -38,6 +38,38 @@ struct Reach {
         }
     }
 };
+
+/// True if the first atom of a straight chain feels the last one.
+bool felt_along(Context& context, int steps, double length) {
+    const auto types = context.types();
+    Call call;
+    call.systems.emplace_back();
+    for (int k = 0; k <= steps; ++k) {
+        call.systems[0].types.push_back(types[size_t(k) % types.size()]);
+        call.systems[0].positions.push_back({k * length / steps, 0, 0});
+    }
+    call.select = Select::given;
+    call.selected = {{0, 0}};
+    return norm(context.precise().evaluate(call).forces.at(0).back()) != 0.0;
+}
+
+/// How far messages travel: the longest chain of any number of steps whose ends know of each other, by bisection.
+double receptive_field(Context& context) {
+    double out = 0.0;
+    for (int steps = 1; steps <= 8 && context.cutoff() > 0; ++steps) {
+        double near = 0.9 * steps * context.cutoff();
+        double far = 1.0001 * steps * context.cutoff();
+        if (near < out || !felt_along(context, steps, near)) {
+            break;
+        }
+        for (int k = 0; k < 10; ++k) {
+            const double middle = 0.5 * (near + far);
+            (felt_along(context, steps, middle) ? near : far) = middle;
+        }
+        out = near;
+    }
+    return out;
+}
 
 /// Atoms on a line whose ends are just beyond the range, with as many steps as the model may pass messages. A range
 /// that is a little short shows here only: elsewhere no atom sits in the gap.
@@ -82,17 +114,23 @@ std::vector<Result> run(Context& context) {
         return {skipped(name, "no atom lies beyond the interaction range")};
     }
     Comparison comparison;
-    const double smallest = std::pow(capabilities.epsilon(), 2) * std::max(reach.biggest, 1e-30);
+    const double smallest = std::pow(context.precise().capabilities().epsilon(), 2) * std::max(reach.biggest, 1e-30);
     comparison.add(reach.beyond, smallest, "atoms farther away than the range");
+    const double field = std::max(receptive_field(context), reach.reach);
+    context.set_receptive_field(field);
     auto result = judged(
         name, comparison, capabilities.energy_unit + "/" + capabilities.length_unit,
-        "the energy of an atom depends on atoms up to " + short_number(reach.reach) + " " + capabilities.length_unit +
+        "the energy of an atom depends on atoms up to " + short_number(field) + " " + capabilities.length_unit +
         " away, the declared interaction range is " + short_number(range) +
         ": on several MPI ranks these are missing and energies and forces are silently wrong"
     );
     if (result.status == Status::pass) {
-        result.message = "declared " + short_number(range) + ", influence seen up to " + short_number(reach.reach) +
-                         " " + capabilities.length_unit;
+        result.message = "declared " + short_number(range) + ", influence seen up to " + short_number(field) + " " +
+                         capabilities.length_unit;
+        if (range > 1.1 * field && field > 0) {
+            result.message += ": ranks exchange and evaluate ghost atoms in a layer " + short_number(range / field) +
+                              " times as thick as needed";
+        }
     }
     result.systems = {system.name};
     return {result};
@@ -101,7 +139,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "DD", "reach", "The gradient of one atom's energy vanishes beyond the declared interaction range.",
     "squared machine epsilon times the largest gradient: what is not connected is exactly zero",
-    {"receptive field"}, run,
+    {"receptive field"}, run, Level::quick, {"lammps", "gromacs"},
 });
 
 }  // namespace

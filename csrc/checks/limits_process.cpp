@@ -17,13 +17,13 @@ struct Expected {
     Budget budget;
 };
 
-/// A small and a periodic system, with what a fresh instance says about them.
+/// A small and a periodic system, with what an instance that is alone says about them.
 std::vector<Expected> expectations(Context& context) {
     std::vector<Expected> out;
     for (const bool periodic : {false, true}) {
         for (const auto& system : context.systems()) {
             if (system.periodic() == periodic && system.size() <= 40) {
-                auto properties = evaluate(*context.fresh(), system);
+                auto properties = evaluate(context.model(), system);
                 auto limit = budget(Agreement::repeat, context.capabilities(), system, properties,
                                     summation_roundings(system.size()));
                 out.push_back({system, std::move(properties), limit});

@@ -43,7 +43,7 @@ std::vector<Result> run(Context& context) {
     const auto& system = context.systems().front();
     std::vector<Result> out = {empty_selection(context, system, Kind::system, "rank without atoms")};
     if (context.capabilities().per_atom()) {
-        out.push_back(empty_selection(context, system, Kind::atom, "rank without atoms, per-atom energies"));
+        out.push_back(empty_selection(context, system, Kind::atom, "rank without atoms (per-atom energies)"));
     }
     System nothing;
     nothing.name = "0 atoms";
@@ -56,7 +56,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "SCHEMA", "empty selection",
     "No selected atoms gives one row of zero that keeps the gradient path, with and without ghosts.", "exact",
-    {"rank without atoms", "rank without atoms, per-atom energies", "rank without atoms and ghosts"}, run,
+    {"rank without atoms", "rank without atoms (per-atom energies)", "rank without atoms and ghosts"}, run,
 });
 
 }  // namespace

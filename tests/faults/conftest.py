@@ -43,10 +43,10 @@ def verdict(
         path = folder / f"{name.replace(' ', '-')}.pt"
         if name in SOUND:
             export_sound(name, path)
-            families = []
+            arguments: list[str] = []
         else:
             corpus[name].build(path)
-            families = corpus[name].families
-        reports[name] = pool.submit(run_verify, program, path, families)
+            arguments = ["--only", ",".join(corpus[name].checks), *corpus[name].arguments]
+        reports[name] = pool.submit(run_verify, program, path, arguments)
     request.addfinalizer(lambda: pool.shutdown(cancel_futures=True))
     return lambda name: reports[name].result()

@@ -21,7 +21,8 @@ class Fault:
     - ``name``: unique;
     - ``checks``: what ``mtt-verify`` calls those that must fail, as ``FAMILY/name``;
     - ``description``: one line on what is wrong;
-    - ``build``: writes the export to the path given.
+    - ``build``: writes the export to the path given;
+    - ``arguments``: further ones for ``mtt-verify``.
     """
 
     number: str
@@ -29,6 +30,7 @@ class Fault:
     checks: tuple[str, ...]
     description: str
     build: Callable[[Path], object]
+    arguments: tuple[str, ...] = ()
 
     @property
     def families(self) -> list[str]:
@@ -40,12 +42,19 @@ CORPUS: dict[str, Fault] = {}
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-def fault(number: str, *checks: str, truth: Any = "pair", **export: Any) -> Callable[[T], T]:
+def fault(
+    number: str,
+    *checks: str,
+    truth: Any = "pair",
+    arguments: tuple[str, ...] = (),
+    **export: Any,
+) -> Callable[[T], T]:
     """Register the decorated model class or builder function; its docstring is the description.
 
     :param checks: ``FAMILY/name`` of each check that must fail, as the report names them
     :param truth: sound model that makes the golden pack of a faulty class; None: the class itself,
         for models that were wrong from the start
+    :param arguments: further ones for ``mtt-verify``
     :param export: further arguments of :func:`toy_models.export_toy`
     """
 
@@ -57,7 +66,7 @@ def fault(number: str, *checks: str, truth: Any = "pair", **export: Any) -> Call
             raise ValueError(f"two faults are called {name}")
         description = " ".join((target.__doc__ or "").split())
         build = _exporter(target, truth, export) if isinstance(target, type) else target
-        CORPUS[name] = Fault(number, name, checks, description, build)
+        CORPUS[name] = Fault(number, name, checks, description, build, arguments)
         return target
 
     return register
@@ -70,9 +79,11 @@ def _exporter(kind: type[ToyModel], truth: Any, export: dict[str, Any]) -> Calla
 def load_corpus() -> dict[str, Fault]:
     """Import every module that registers faults."""
     import faults_domains  # noqa: F401
+    import faults_engines  # noqa: F401
     import faults_geometry  # noqa: F401
     import faults_loading  # noqa: F401
     import faults_numerics  # noqa: F401
+    import faults_process  # noqa: F401
     import faults_wrapper  # noqa: F401
 
     return CORPUS

@@ -142,7 +142,7 @@ class NoGraphWhenEmpty(Pair):
         return torch.zeros(1, dtype=torch.float64)
 
 
-@fault("D08", "SCHEMA/rank without atoms, per-atom energies")
+@fault("D08", "SCHEMA/rank without atoms (per-atom energies)")
 class LabelsStopWhenEmpty(Pair):
     """The rows of no atoms at all cannot be labelled."""
 

@@ -41,11 +41,9 @@ def find_program() -> Path:
     return verify.program()
 
 
-def run_verify(program: Path, path: Path, families: list[str]) -> dict[str, Any]:
+def run_verify(program: Path, path: Path, arguments: list[str]) -> dict[str, Any]:
     """The report of ``mtt-verify`` on ``path``, with its exit code added."""
-    command = [str(program), str(path), "--json", "-", "--threads", "1"]
-    if families:
-        command += ["--only", ",".join(families)]
+    command = [str(program), str(path), "--json", "-", "--threads", "1", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     except OSError as error:

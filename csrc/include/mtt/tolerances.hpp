@@ -12,6 +12,7 @@ namespace mtt {
 enum class Agreement {
     repeat,     ///< the same call again, or the same sum in another order
     geometry,   ///< the same physics written differently: supercell, other lattice vectors, translation by little
+    floor,      ///< what is left of parity when the rounding of float32 has been measured and is added
     parity,     ///< TorchScript in the dtype of the model against the eager float64 model
     difference  ///< analytic derivative against finite differences of the energy
 };

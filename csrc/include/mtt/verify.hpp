@@ -21,6 +21,8 @@ struct VerifyOptions {
     std::vector<std::string> only;
     /// Those not to run; the report says so.
     std::vector<Waiver> waivers;
+    /// Largest change of energy (meV per atom) and forces (meV/angstrom) under rotation; empty: report only.
+    std::optional<double> max_rotation_error;
     /// A reference of another machine or version to compare with.
     std::optional<std::string> against;
     /// Make such a reference: Report::recorded.

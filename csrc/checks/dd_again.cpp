@@ -1,0 +1,54 @@
+// DD: an engine cuts the box again when atoms have moved: the same instance sees other atoms, and others of them selected.
+#include <cmath>
+
+#include "mtt/check.hpp"
+#include "mtt/context.hpp"
+#include "mtt/domains.hpp"
+#include "mtt/generate.hpp"
+
+namespace mtt {
+
+namespace {
+
+std::vector<Result> run(Context& context) {
+    const std::string name = "after re-decomposition";
+    const auto& capabilities = context.capabilities();
+    const double range = capabilities.interaction_range;
+    const double spacing = context.spacing();
+    if (!(range >= 0) || !std::isfinite(range) || context.cutoff() > range || 2.4 * range / spacing > 60) {
+        return {skipped(name, "the interaction range allows no decomposition of a small system")};
+    }
+    std::mt19937_64 random(14);
+    const int layers = int(std::ceil(2.4 * range / spacing)) + 2;
+    auto system = cluster(context.types(), {layers, 2, 1}, spacing, random);
+    system.name = "long cluster";
+    const auto instance = context.fresh();
+    const std::array<int, 3> grids[] = {{2, 1, 1}, {2, 1, 1}, {3, 1, 1}, {2, 1, 1}};
+    Comparison comparison;
+    for (size_t step = 0; step < std::size(grids); ++step) {
+        // Atoms move by less than they are apart, but some of them across the border of the domains.
+        system = rattled(system, 0.05 * spacing, random);
+        system.positions.front()[0] -= 0.3 * spacing;
+        const auto reference = evaluate(*context.fresh(), system);
+        const auto domains = decompose(system, grids[step], range, instance->requests(), 100 + step);
+        comparison.properties(
+            evaluate_domains(*instance, domains, system.size()), reference,
+            budget(Agreement::repeat, capabilities, system, reference, 1.0 + summation_roundings(system.size())),
+            system.name + " after step " + std::to_string(step + 1)
+        );
+    }
+    auto result = judged(name, comparison, "", "a model that has seen one decomposition gives wrong results for the next: "
+                         "something about local and ghost atoms is remembered");
+    result.systems = {system.name};
+    return {result};
+}
+
+const Registered check({
+    "DD", "again", "Four decompositions of moving atoms, by one instance, each give what a fresh instance gives.",
+    "'repeat' of the tolerance table, plus one rounding of the energy per domain",
+    {"after re-decomposition"}, run, Level::full, {"lammps", "gromacs"},
+});
+
+}  // namespace
+
+}  // namespace mtt
