@@ -61,10 +61,14 @@ std::shared_ptr<void> prepare_torch(int threads) {
 }
 
 std::shared_ptr<void> prepare_thread() {
+    const int old_threads = at::get_num_threads();
     at::set_num_threads(1);
     auto* old_handler = c10::WarningUtils::get_warning_handler();
     c10::WarningUtils::set_warning_handler(&collector());
-    return {nullptr, [old_handler](void*) { c10::WarningUtils::set_warning_handler(old_handler); }};
+    return {nullptr, [=](void*) {
+        c10::WarningUtils::set_warning_handler(old_handler);
+        at::set_num_threads(old_threads);
+    }};
 }
 
 int torch_threads() { return at::get_num_threads(); }

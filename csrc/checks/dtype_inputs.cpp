@@ -58,7 +58,7 @@ Result on_axes(Context& context) {
     // Second derivatives of 1000 eV/angstrom^2 would be stiffer than any bond.
     auto limit = budget(Agreement::geometry, model.capabilities(), system, off, summation_roundings(system.size()));
     const double stiffness = 1e3 * model.capabilities().electronvolt / std::pow(model.capabilities().angstrom, 2);
-    limit.energy += 10 * amplitude * std::max(1.0, largest(off.forces));
+    limit.energy += 10 * amplitude * double(system.size()) * std::max(1.0, largest(off.forces));
     limit.force += stiffness * amplitude;
     limit.virial += 100 * stiffness * amplitude * model.capabilities().angstrom;
     Comparison comparison;
