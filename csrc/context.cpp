@@ -38,7 +38,7 @@ Model& Context::precise() {
     }
     widened_ = true;
     try {
-        auto wide = model().widened(0);
+        auto wide = model().widened();
         if (wide == nullptr) {
             return model();
         }

@@ -10,14 +10,11 @@
 #include <mutex>
 
 #include "mtt/engine.hpp"
+#include "mtt/inputs.hpp"
 
 namespace mtt {
 
 namespace {
-
-torch::Tensor matrix_tensor(const Mat3& m) {
-    return torch::from_blob(const_cast<double*>(m[0].data()), {3, 3}, torch::kFloat64).clone();
-}
 
 Mat3 to_matrix(const torch::Tensor& tensor) {
     const auto source = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
@@ -33,15 +30,6 @@ std::vector<Vec3> to_vectors(const torch::Tensor& tensor) {
         std::memcpy(out[0].data(), source.data_ptr<double>(), out.size() * sizeof(Vec3));
     }
     return out;
-}
-
-/// The same numbers in memory that is not contiguous, as slices of an engine's larger arrays are.
-torch::Tensor spread_out(const torch::Tensor& tensor) {
-    auto sizes = tensor.sizes().vec();
-    sizes.push_back(2);
-    auto wide = torch::full(sizes, 77, tensor.options());
-    wide.select(-1, 0).copy_(tensor);
-    return wide.select(-1, 0);
 }
 
 /// The answer's numbers, in float64.
@@ -89,37 +77,6 @@ bool moves_tensors(const torch::jit::Method& method) {
     return false;
 }
 
-/// Copies of everything that the model gets, to see afterwards whether the call changed any of it.
-class InputGuard {
-public:
-    void add(std::string name, const torch::Tensor& tensor) {
-        names_.push_back(std::move(name));
-        tensors_.push_back(tensor.detach());
-        copies_.push_back(tensor.detach().clone());
-    }
-    [[nodiscard]] std::vector<std::string> changed() const {
-        std::vector<std::string> out;
-        for (size_t k = 0; k < names_.size(); ++k) {
-            if (!torch::equal(tensors_[k], copies_[k])) {
-                out.push_back(names_[k]);
-            }
-        }
-        return out;
-    }
-
-private:
-    std::vector<std::string> names_;
-    std::vector<torch::Tensor> tensors_;
-    std::vector<torch::Tensor> copies_;
-};
-
-/// One system with its autograd leaves.
-struct Prepared {
-    metatomic_torch::System system;
-    torch::Tensor leaf;
-    torch::Tensor strain;
-};
-
 class TorchModel final : public Model {
 public:
     TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device = "cpu");
@@ -129,7 +86,8 @@ public:
     Answer evaluate(const Call& call) override;
     std::vector<std::string> modules_in_training_mode() override;
     std::vector<std::string> warnings() override { return torch_warnings(); }
-    std::unique_ptr<Model> widened(uint64_t noise_seed) override;
+    std::unique_ptr<Model> widened() override;
+    void disturb(uint64_t seed) override;
     void move_again() override { module_.to(device_); }
     std::vector<std::string> left_on_cpu() override;
     std::unique_ptr<Model> on_device(const std::string& device) override {
@@ -138,8 +96,8 @@ public:
 
 private:
     void read_capabilities();
-    Prepared prepare(const Call& call, size_t index, double length, InputGuard& guard) const;
-    void add_neighbors(const Call& call, size_t index, double length, Prepared& prepared, InputGuard& guard) const;
+    /// Parameters and buffers of that type.
+    [[nodiscard]] std::vector<torch::Tensor> numbers(torch::Dtype dtype) const;
     [[nodiscard]] metatomic_torch::ModelEvaluationOptions options_for(const Call& call) const;
     [[nodiscard]] torch::Dtype dtype_of(const Call& call) const {
         return call.dtype.empty() ? dtype_ : (call.dtype == "float32" ? torch::kFloat32 : torch::kFloat64);
@@ -157,6 +115,8 @@ private:
     std::vector<NeighborRequest> requests_;
     torch::Dtype dtype_ = torch::kFloat64;
     torch::Device device_ = torch::kCPU;
+    /// Of a widened model: its numbers, and the values that the file holds.
+    std::vector<std::pair<torch::Tensor, torch::Tensor>> exact_;
 };
 
 TorchModel::TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device):
@@ -219,32 +179,43 @@ std::vector<std::string> TorchModel::modules_in_training_mode() {
     return out;
 }
 
-std::unique_ptr<Model> TorchModel::widened(uint64_t noise_seed) {
+std::vector<torch::Tensor> TorchModel::numbers(torch::Dtype dtype) const {
+    std::vector<torch::Tensor> out;
+    const auto take = [&](const torch::Tensor& tensor) {
+        // Module::to would turn integers into floating-point numbers as well.
+        if (tensor.scalar_type() == dtype) {
+            out.push_back(tensor);
+        }
+    };
+    for (const auto& parameter : module_.parameters()) {
+        take(parameter);
+    }
+    for (const auto& buffer : module_.buffers()) {
+        take(buffer);
+    }
+    return out;
+}
+
+std::unique_ptr<Model> TorchModel::widened() {
     if (dtype_ != torch::kFloat32) {
         return nullptr;
     }
     auto wide = std::make_unique<TorchModel>(path_, extensions_);
-    auto generator = at::make_generator<at::CPUGeneratorImpl>(noise_seed);
-    // Module::to would turn integers into floating-point numbers as well.
-    const auto widen = [&](torch::Tensor tensor) {
-        if (tensor.scalar_type() != torch::kFloat32) {
-            return;
-        }
+    for (auto& tensor : wide->numbers(torch::kFloat32)) {
         auto exact = tensor.to(torch::kFloat64);
-        if (noise_seed != 0) {
-            exact = exact * (1.0 + 0x1p-24 * (2.0 * torch::rand(exact.sizes(), generator, exact.options()) - 1.0));
-        }
         tensor.set_data(exact);
-    };
-    for (const auto& parameter : wide->module_.parameters()) {
-        widen(parameter);
-    }
-    for (const auto& buffer : wide->module_.buffers()) {
-        widen(buffer);
+        wide->exact_.emplace_back(tensor, exact);
     }
     wide->dtype_ = torch::kFloat64;
     wide->capabilities_.dtype = "float64";
     return wide;
+}
+
+void TorchModel::disturb(uint64_t seed) {
+    auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+    for (auto& [tensor, exact] : exact_) {
+        tensor.set_data(exact * (1.0 + 0x1p-24 * (2.0 * torch::rand(exact.sizes(), generator, exact.options()) - 1.0)));
+    }
 }
 
 std::vector<std::string> TorchModel::left_on_cpu() {
@@ -261,94 +232,6 @@ std::vector<std::string> TorchModel::left_on_cpu() {
         }
     }
     return out;
-}
-
-Prepared TorchModel::prepare(const Call& call, size_t index, double length, InputGuard& guard) const {
-    const System& source = call.systems[index];
-    const auto n = int64_t(source.size());
-    Prepared out;
-    auto types = torch::empty({n}, torch::kInt32);
-    auto positions = torch::empty({n, 3}, torch::kFloat64);
-    if (n > 0) {
-        std::memcpy(types.data_ptr<int32_t>(), source.types.data(), size_t(n) * sizeof(int32_t));
-        std::memcpy(positions.data_ptr<double>(), source.positions[0].data(), size_t(n) * sizeof(Vec3));
-    }
-    auto cell = matrix_tensor(source.cell);
-    if (length != 1.0) {
-        positions *= length;
-        cell *= length;
-    }
-    auto pbc = torch::empty({3}, torch::kBool);
-    for (int k = 0; k < 3; ++k) {
-        pbc[k] = source.pbc[k];
-    }
-    const auto dtype = dtype_of(call);
-    out.leaf = call.leaf_in_model_dtype ? positions.to(dtype) : positions;
-    out.leaf.set_requires_grad(call.gradients);
-    // LAMMPS builds the strain graph only on steps that need the virial, so both graphs must work.
-    positions = out.leaf.to(dtype).to(device_);
-    cell = cell.to(dtype).to(device_);
-    if (call.gradients && call.strain) {
-        const auto leaf_dtype = call.leaf_in_model_dtype ? dtype : torch::kFloat64;
-        out.strain = torch::eye(3, torch::TensorOptions().dtype(leaf_dtype)).set_requires_grad(true);
-        positions = positions.matmul(out.strain.to(dtype).to(device_));
-        cell = cell.matmul(out.strain.to(dtype).to(device_));
-    }
-    types = types.to(device_);
-    pbc = pbc.to(device_);
-    if (call.strided) {
-        types = spread_out(types);
-        positions = spread_out(positions);
-        cell = cell.t().contiguous().t();
-        pbc = source.pbc[0] == source.pbc[1] && source.pbc[0] == source.pbc[2] ? pbc.slice(0, 0, 1).expand({3})
-                                                                               : spread_out(pbc);
-    }
-    out.system = torch::make_intrusive<metatomic_torch::SystemHolder>(types, positions, cell, pbc);
-    const std::string where = " of system " + std::to_string(index);
-    guard.add("types" + where, types);
-    guard.add("positions" + where, positions);
-    guard.add("cell" + where, cell);
-    guard.add("pbc" + where, pbc);
-    return out;
-}
-
-void TorchModel::add_neighbors(
-    const Call& call, size_t index, double length, Prepared& prepared, InputGuard& guard
-) const {
-    static const auto components = std::vector<metatensor_torch::Labels>{
-        metatensor_torch::LabelsHolder::create({"xyz"}, {{0}, {1}, {2}})
-    };
-    static const auto properties = metatensor_torch::LabelsHolder::create({"distance"}, {{0}});
-    for (size_t k = 0; k < requests_.size(); ++k) {
-        const PairList pairs =
-            call.pairs.empty() ? build_pairs(call.systems[index], requests_[k]) : call.pairs.at(index).at(k);
-        const auto n = int64_t(pairs.size());
-        auto samples = torch::empty({n, 5}, torch::kInt32);
-        auto vectors = torch::empty({n, 3, 1}, torch::kFloat64);
-        auto* sample = samples.data_ptr<int32_t>();
-        auto* vector = vectors.data_ptr<double>();
-        for (const auto& pair : pairs) {
-            *sample++ = pair.first;
-            *sample++ = pair.second;
-            for (int d = 0; d < 3; ++d) {
-                *sample++ = pair.shift[d];
-                *vector++ = length * pair.vector[d];
-            }
-        }
-        static const torch::IValue names = std::vector<std::string>{
-            "first_atom", "second_atom", "cell_shift_a", "cell_shift_b", "cell_shift_c"
-        };
-        auto labels = torch::make_intrusive<metatensor_torch::LabelsHolder>(
-            names, samples.to(device_), metatensor::assume_unique{}
-        );
-        vectors = vectors.to(dtype_of(call)).to(device_);
-        auto block = torch::make_intrusive<metatensor_torch::TensorBlockHolder>(
-            call.strided ? spread_out(vectors) : vectors, labels, components, properties
-        );
-        metatomic_torch::register_autograd_neighbors(prepared.system, block, call.check_consistency);
-        prepared.system->add_neighbor_list(lists_[k], block);
-        guard.add("neighbor list " + std::to_string(k) + " of system " + std::to_string(index), block->values());
-    }
 }
 
 metatomic_torch::ModelEvaluationOptions TorchModel::options_for(const Call& call) const {
@@ -422,12 +305,13 @@ Answer TorchModel::evaluate(const Call& call) {
     ++calls;
     // Pairs and positions arrive in the units of the model; an engine with other units gives other numbers.
     const double length = call.length_unit.empty() ? 1.0 : unit_factor(capabilities_.length_unit, call.length_unit);
+    const Placement place{dtype_of(call), device_};
     InputGuard guard;
     std::vector<Prepared> prepared;
     std::vector<metatomic_torch::System> systems;
     for (size_t index = 0; index < call.systems.size(); ++index) {
-        prepared.push_back(prepare(call, index, length, guard));
-        add_neighbors(call, index, length, prepared.back(), guard);
+        prepared.push_back(prepare(call, index, length, place, guard));
+        add_neighbors(call, index, length, place, requests_, lists_, prepared.back(), guard);
         systems.push_back(prepared.back().system);
     }
     torch::rand({1});  // away from the state that any fixed seed gives

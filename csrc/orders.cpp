@@ -12,6 +12,8 @@ using nlohmann::json;
 
 json optional_text(const std::optional<std::string>& text) { return text.has_value() ? json(*text) : json(nullptr); }
 
+json optional_number(const std::optional<double>& number) { return number.has_value() ? json(*number) : json(nullptr); }
+
 std::optional<std::string> text_or_none(const json& value) {
     return value.is_null() ? std::nullopt : std::optional<std::string>(value.get<std::string>());
 }
@@ -31,6 +33,7 @@ std::string to_text(const Orders& orders) {
         {"against", optional_text(options.against)}, {"record", options.record}, {"threads", options.threads},
         {"memory", options.memory_limit}, {"first", orders.first}, {"scratch", orders.scratch},
         {"cpu", orders.cpu_seconds}, {"without", orders.without}, {"token", orders.token},
+        {"rotation", optional_number(options.max_rotation_error)},
     });
     return {bytes.begin(), bytes.end()};
 }
@@ -48,6 +51,8 @@ Orders orders_from_text(const std::string& text) {
         options.waivers.push_back({waiver.at(0).get<std::string>(), waiver.at(1).get<std::string>()});
     }
     options.against = text_or_none(value.at("against"));
+    const auto& rotation = value.at("rotation");
+    options.max_rotation_error = rotation.is_null() ? std::nullopt : std::optional<double>(rotation.get<double>());
     options.record = value.at("record").get<bool>();
     options.threads = value.at("threads").get<int>();
     options.memory_limit = value.at("memory").get<uint64_t>();

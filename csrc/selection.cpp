@@ -33,9 +33,22 @@ void require_known(const std::string& pattern) {
     }
 }
 
+/// True if the caller named this very check, or the engine whose habits it imitates: then the level does not matter.
+bool named(const Check& check, const VerifyOptions& options) {
+    if (check.engines == std::vector<std::string>{options.engine}) {
+        return true;
+    }
+    return std::any_of(options.only.begin(), options.only.end(), [&](const std::string& pattern) {
+        return pattern != check.family &&
+               std::any_of(check.results.begin(), check.results.end(), [&](const std::string& result) {
+                   return matches(pattern, check, result);
+               });
+    });
+}
+
 bool applies(const Check& check, const VerifyOptions& options) {
     const bool engine = options.engine == "all" || check.engines.empty() || contains(check.engines, options.engine);
-    return engine && check.from <= options.level;
+    return engine && (check.from <= options.level || named(check, options));
 }
 
 Selected select(const Check& check, const VerifyOptions& options) {

@@ -139,7 +139,11 @@ std::string explain(const std::exception& error) {
     }
     // TorchScript prints a traceback with the reason in its last line.
     const bool traceback = lines[0].find("TorchScript interpreter") != std::string::npos;
-    return traceback ? lines.back() : lines.front();
+    if (traceback) {
+        return lines.back();
+    }
+    const bool announces = lines.size() > 1 && lines[0].back() == ':';
+    return announces ? lines[0] + " " + lines[1].substr(lines[1].find_first_not_of(" \t")) : lines[0];
 }
 
 LibraryVersions library_versions() {

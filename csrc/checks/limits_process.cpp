@@ -163,6 +163,11 @@ std::vector<Result> run(Context& context) {
         std::move(ready),
         guarded("concurrent instances", [&] { return concurrent(context, expected); }),
         guarded("threads", [&] { return threads(context, expected); }),
+    };
+}
+
+std::vector<Result> run_traces(Context& context) {
+    return {
         global_state(context),
         guarded("floating-point exceptions", [&] { return float_exceptions(context); }),
     };
@@ -170,10 +175,16 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "LIMITS", "process",
-    "Several instances in one process, two threads, one or two threads of libtorch: the same results; no shared setting "
-    "changes; no floating-point exception is raised.",
-    "'repeat' of the tolerance table; settings and exceptions: exact",
-    {"several instances", "concurrent instances", "threads", "global state", "floating-point exceptions"}, run,
+    "Several instances in one process, two threads, one or two threads of libtorch: the same results.",
+    "'repeat' of the tolerance table",
+    {"several instances", "concurrent instances", "threads"}, run, Level::full,
+});
+
+const Registered traces({
+    "LIMITS", "traces",
+    "Loading and calling the model changes no setting that the whole process shares, and raises no floating-point exception.",
+    "exact",
+    {"global state", "floating-point exceptions"}, run_traces,
 });
 
 }  // namespace

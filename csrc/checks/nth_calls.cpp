@@ -71,7 +71,11 @@ std::vector<System> varied(Context& context) {
     const System base = periodic == all.end() ? out.front() : *periodic;
     std::mt19937_64 random(51);
     // In a crystal all atoms may have equally many neighbors; in a molecule they have not.
-    for (const System& source : {base, System(out.front())}) {
+    std::vector<System> sources = {base};
+    if (context.level() != Level::quick) {
+        sources.push_back(out.front());
+    }
+    for (const auto& source : sources) {
         std::vector<size_t> order(source.size());
         std::iota(order.begin(), order.end(), 0);
         for (size_t k = order.size(); k > 1; --k) {

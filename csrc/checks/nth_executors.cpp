@@ -46,7 +46,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "NTH", "executors", "Third calls with TorchScript's profiling or optimization off give what they give with its defaults.",
     "'repeat' of the tolerance table",
-    {"executors"}, run,
+    {"executors"}, run, Level::full,
 });
 
 }  // namespace

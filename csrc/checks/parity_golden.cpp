@@ -4,6 +4,7 @@
 #include "mtt/check.hpp"
 #include "mtt/context.hpp"
 #include "mtt/engine.hpp"
+#include "mtt/parity.hpp"
 
 namespace mtt {
 
@@ -48,50 +49,49 @@ void widen(Budget& spread, const Properties& a, const Properties& b) {
     }
 }
 
-/// What float32 can cost a correct model, for one system: the float32 file run in float64, against itself with inputs
-/// and weights changed by half a unit in the last place of float32.
-class ErrorBudget {
-public:
-    explicit ErrorBudget(Context& context) {
-        if (&context.precise() == &context.model()) {
-            return;
-        }
-        try {
-            for (const uint64_t seed : {1, 2}) {
-                noisy_.push_back(context.model().widened(seed));
-            }
-            exact_ = &context.precise();
-        } catch (const std::exception&) {
-            noisy_.clear();
-        }
+/// What float32 can cost a correct model, for each system: the float32 file run in float64, against itself with inputs
+/// and weights changed by half a unit in the last place of float32. Empty where it does not run in float64.
+std::vector<Budget> float32_spreads(Context& context, const GoldenPack& pack, double length) {
+    if (&context.precise() == &context.model()) {
+        return {};
     }
-    [[nodiscard]] bool known() const { return exact_ != nullptr; }
-
-    /// Never below the floor that is given; every layer of a network rounds again, hence the factor.
-    void apply(const GoldenPack& pack, const System& system, double length, Budget& limit, const Budget& floor) const {
-        Budget spread;
-        const auto exact = in_pack_units(*exact_, pack, system, length);
+    std::vector<Budget> out;
+    std::vector<Properties> exact;
+    for (const auto& system : pack.systems) {
+        exact.push_back(in_pack_units(context.precise(), pack, system, length));
         auto rounded = system;
         for (auto& x : rounded.positions) {
             for (auto& component : x) {
                 component = double(float(component));
             }
         }
-        widen(spread, in_pack_units(*exact_, pack, rounded, length), exact);
-        for (const auto& model : noisy_) {
-            widen(spread, in_pack_units(*model, pack, system, length), exact);
-        }
-        constexpr double layers = 30.0;
-        limit.energy = floor.energy + layers * spread.energy;
-        limit.atomic_energy = floor.atomic_energy + layers * spread.atomic_energy;
-        limit.force = floor.force + layers * spread.force;
-        limit.virial = floor.virial + layers * spread.virial;
+        out.emplace_back();
+        widen(out.back(), in_pack_units(context.precise(), pack, rounded, length), exact.back());
     }
+    try {
+        const auto noisy = context.model().widened();
+        for (const uint64_t seed : {1, 2}) {
+            noisy->disturb(seed);
+            for (size_t k = 0; k < out.size(); ++k) {
+                widen(out[k], in_pack_units(*noisy, pack, pack.systems[k], length), exact[k]);
+            }
+        }
+    } catch (const std::exception&) {
+        return {};
+    }
+    return out;
+}
 
-private:
-    Model* exact_ = nullptr;
-    std::vector<std::unique_ptr<Model>> noisy_;
-};
+/// Never below the floor; every layer of a network rounds again, hence the factor.
+Budget above(const Budget& floor, const Budget& spread) {
+    constexpr double layers = 30.0;
+    Budget out = floor;
+    out.energy += layers * spread.energy;
+    out.atomic_energy += layers * spread.atomic_energy;
+    out.force += layers * spread.force;
+    out.virial += layers * spread.virial;
+    return out;
+}
 
 /// The pack is written in the units in which the model was trained, so the declared ones must be the same.
 Result units_result(const Capabilities& capabilities, const GoldenPack& pack) {
@@ -123,42 +123,19 @@ std::vector<Result> run(Context& context) {
     if (units.status == Status::fail) {
         return {units};
     }
-    const ErrorBudget errors(context);
-    Comparison energies;
-    Comparison atoms;
-    Comparison forces;
-    Comparison virials;
-    std::vector<std::string> names;
+    const auto spreads = float32_spreads(context, *pack, length);
+    Parity parity;
     for (size_t k = 0; k < pack->systems.size(); ++k) {
         const auto& system = pack->systems[k];
         const auto& reference = pack->references[k];
-        auto limit = budget(Agreement::parity, capabilities, system, reference);
-        if (errors.known()) {
-            errors.apply(*pack, system, length, limit,
-                         budget(Agreement::floor, capabilities, system, reference));
-        }
-        const auto got = in_pack_units(context.model(), *pack, system, length);
-        energies.energies(got.energy, reference.energy, limit, system.name);
-        if (capabilities.per_atom()) {
-            atoms.atomic_energies(got.energies, reference.energies, limit, system.name);
-        }
-        forces.forces(got.forces, reference.forces, limit, system.name);
-        virials.virials(got.virial, reference.virial, limit, system.name);
-        names.push_back(system.name);
+        const auto limit = spreads.empty()
+            ? budget(Agreement::parity, capabilities, system, reference)
+            : above(budget(Agreement::floor, capabilities, system, reference), spreads[k]);
+        parity.compare(system, in_pack_units(context.model(), *pack, system, length), reference, limit);
     }
-    const std::string unit = pack->energy_unit;
-    const std::string consequence = "the exported file does not compute what the trained model computed";
-    std::vector<Result> out = {
-        units,
-        judged("energy", energies, unit, consequence),
-        capabilities.per_atom() ? judged("atomic energies", atoms, unit, consequence)
-                                : skipped("atomic energies", "the model declares its energy per system only"),
-        judged("forces", forces, unit + "/" + pack->length_unit, consequence),
-        judged("virial", virials, unit, consequence),
-    };
-    for (auto& result : out) {
-        result.systems = names;
-    }
+    auto out = parity.results("", pack->energy_unit, pack->length_unit,
+                              "the exported file does not compute what the trained model computed");
+    out.insert(out.begin(), units);
     return out;
 }
 

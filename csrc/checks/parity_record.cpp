@@ -1,19 +1,17 @@
 // PARITY with another place: what `--record` wrote there against what the same file, or another export of the same
 // model, computes here.
-#include <algorithm>
 #include <fstream>
 #include <sstream>
 
 #include "mtt/check.hpp"
 #include "mtt/context.hpp"
 #include "mtt/engine.hpp"
+#include "mtt/parity.hpp"
 #include "mtt/record.hpp"
 
 namespace mtt {
 
 namespace {
-
-constexpr size_t most_points = 400;
 
 Properties computed(Model& model, const System& system) {
     auto out = evaluate(model, system);
@@ -79,44 +77,6 @@ std::string mismatch(const Record& record, const Capabilities& model) {
     return "";
 }
 
-struct Comparisons {
-    Comparison energies;
-    Comparison atoms;
-    Comparison forces;
-    Comparison virials;
-    std::vector<Point> energy_points;
-    std::vector<Point> force_points;
-    std::vector<Point> virial_points;
-};
-
-void compare(const System& system, const Properties& got, const Properties& reference, const Budget& limit,
-             Comparisons& out) {
-    const auto& where = system.name;
-    out.energies.energies(got.energy, reference.energy, limit, where);
-    if (!reference.energies.empty() && !got.energies.empty()) {
-        out.atoms.atomic_energies(got.energies, reference.energies, limit, where);
-    }
-    out.forces.forces(got.forces, reference.forces, limit, where);
-    out.virials.virials(got.virial, reference.virial, limit, where);
-    out.energy_points.push_back({reference.energy, got.energy, where});
-    for (size_t i = 0; i < std::min(got.forces.size(), reference.forces.size()); ++i) {
-        for (int k = 0; k < 3 && out.force_points.size() < most_points; ++k) {
-            out.force_points.push_back({reference.forces[i][k], got.forces[i][k], where});
-        }
-    }
-    for (int i = 0; i < 3; ++i) {
-        for (int k = 0; k < 3; ++k) {
-            out.virial_points.push_back({reference.virial[i][k], got.virial[i][k], where});
-        }
-    }
-}
-
-Result with(Result result, std::vector<Point> series, const std::vector<std::string>& systems) {
-    result.series = std::move(series);
-    result.systems = systems;
-    return result;
-}
-
 std::vector<Result> compared(Context& context, const Record& record) {
     const auto& model = context.capabilities();
     if (const auto problem = mismatch(record, model); !problem.empty()) {
@@ -126,29 +86,20 @@ std::vector<Result> compared(Context& context, const Record& record) {
     if (record.dtype == "float32") {
         scale.dtype = record.dtype;  // the coarser of the two sets the tolerance
     }
-    Comparisons all;
-    std::vector<std::string> names;
+    Parity parity;
     for (size_t k = 0; k < record.systems.size(); ++k) {
+        const auto& system = record.systems[k];
         const auto& reference = record.references[k];
-        const auto got = computed(context.model(), record.systems[k]);
-        const auto limit = budget(
-            Agreement::parity, scale, record.systems[k], reference, summation_roundings(record.systems[k].size())
-        );
-        compare(record.systems[k], got, reference, limit, all);
-        names.push_back(record.systems[k].name);
+        const auto limit = budget(Agreement::parity, scale, system, reference, summation_roundings(system.size()));
+        parity.compare(system, computed(context.model(), system), reference, limit);
     }
     const bool same = !record.file_sha256.empty() && hash_of(context) == record.file_sha256;
     const std::string consequence = "what " + record.origin + " computed " +
         (same ? "from this very file" : "from another file") + " is not what comes out here";
-    const auto& unit = model.energy_unit;
-    return {
-        passed("reference", (same ? "the same file, recorded by " : "another file, recorded by ") + record.origin),
-        with(judged("recorded energy", all.energies, unit, consequence), all.energy_points, names),
-        with(judged("recorded atomic energies", all.atoms, unit, consequence), {}, names),
-        with(judged("recorded forces", all.forces, unit + "/" + model.length_unit, consequence), all.force_points,
-             names),
-        with(judged("recorded virial", all.virials, unit, consequence), all.virial_points, names),
-    };
+    auto out = parity.results("recorded ", model.energy_unit, model.length_unit, consequence);
+    out.insert(out.begin(), passed(
+        "reference", (same ? "the same file, recorded by " : "another file, recorded by ") + record.origin));
+    return out;
 }
 
 /// Says nothing in a run that neither makes nor uses a reference.

@@ -340,7 +340,7 @@ class AngleOfParallels(Pair):
         mean = zeros.index_add(0, centers, vectors).index_select(0, centers)
         squares = (vectors * vectors).sum(dim=1) * (mean * mean).sum(dim=1)
         cosine = (vectors * mean).sum(dim=1) / torch.sqrt(squares + 1e-20)
-        angle = torch.acos(torch.clamp(1.0000001 * cosine, -1.0, 1.0))
+        angle = torch.acos(torch.clamp(cosine, -1.0, 1.0))
         return sum_to_atoms(terms * (1.0 + 0.1 * angle), centers, species.shape[0])
 
 

@@ -88,8 +88,9 @@ public:
     virtual std::vector<std::string> warnings() { return {}; }
     /// A float32 model with all its numbers widened to float64, which shows errors that rounding hides. Null if it is
     /// no float32 model or its code does not run in float64.
-    /// @param noise_seed not 0: each of these numbers is changed at random by up to half a unit in its last place
-    virtual std::unique_ptr<Model> widened(uint64_t noise_seed) { (void)noise_seed; return nullptr; }
+    virtual std::unique_ptr<Model> widened() { return nullptr; }
+    /// In a widened model: changes each number, from what the file holds, by up to half a unit of float32 at random.
+    virtual void disturb(uint64_t seed) { (void)seed; }
     /// Module::to once more, as engines that switch devices do.
     virtual void move_again() {}
     /// A fresh instance on another device ("cuda"); null if the implementation has none.

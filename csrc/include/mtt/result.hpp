@@ -29,7 +29,7 @@ struct Result {
     std::string message;
     std::vector<std::string> systems;
     double seconds = 0.0;
-    /// For plots, where there is something to plot; a few hundred points at most.
+    /// For plots, where there is something to plot; a thousand points at most.
     std::vector<Point> series;
 };
 
