@@ -146,7 +146,7 @@ std::vector<Result> results_of(const Outcome& outcome, const Capabilities& capab
         judged("energy", outcome.energies, energy, "the energy " + consequence),
         judged("atomic energies", outcome.atoms, energy,
                "per-atom energies end up at other atoms, or differ between one and several MPI ranks"),
-        judged("forces", outcome.forces, energy + "/" + capabilities.length_unit, "the forces on an atom " + consequence),
+        judged("forces", outcome.forces, energy + "/" + capabilities.length_unit, "the force on an atom " + consequence),
         judged("virial", outcome.virials, energy, "the virial " + consequence),
     };
     if (outcome.unseen == 0) {

@@ -17,7 +17,7 @@ _FAMILIES = {
     "GEO": "cells, periodicity and few atoms",
     "SYM": "order, translation, copies, rotation",
     "DTYPE": "precision and memory layouts",
-    "DEVICE": "other devices",
+    "ENGINE": "the calls of each engine",
     "LIMITS": "memory, threads and time",
 }
 
