@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
 from mtt.cli import export, golden, show, train, upgrade, verify
+from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
 
 _COMMANDS = {
@@ -33,9 +35,18 @@ exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains without the secrets of the command line, which its messages repeat."""
+
+    given: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_secrets(message, _Parser.given))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mtt",
         description="Train interatomic potentials, export them, and verify them for MD engines.",
         epilog=_EPILOG,
@@ -71,6 +82,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = arguments[0]
     if not command.startswith("-") and command not in _COMMANDS:
         raise _unknown_command(command)
+    _Parser.given = arguments
     return parser.parse_args(arguments)
 
 
