@@ -55,7 +55,10 @@ def add_sources(parser: ArgumentParser, pinned: bool = True) -> None:
         "--max-size", type=_size, metavar="SIZE", help="refuse larger files (default: 10GB)"
     )
     group.add_argument(
-        "--timeout", type=_seconds, metavar="SECONDS", help="for an answer (default: 30)"
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long to wait for an answer (default: 30)",
     )
 
 

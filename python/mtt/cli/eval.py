@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument(
         "model",
-        metavar=("MODEL", "FILE"),
+        metavar="MODEL",
         nargs="+",
         help="model file or checkpoint: a path, an address, or ORG/REPO FILE",
     )

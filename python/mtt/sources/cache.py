@@ -69,6 +69,11 @@ class Partial:
         """What a server can tell the same content by; a weak tag does not promise the same bytes."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
+    @property
+    def worth(self) -> int:
+        """Bytes that can be gone on with: none if nobody can tell what they are of."""
+        return self.have if self.validator else 0
+
     def begin(self, etag: str | None, modified: str | None, total: int | None) -> None:
         """Forget what is there: the server sends something from its beginning."""
         self.path.write_bytes(b"")

@@ -20,7 +20,6 @@ from .fetch import Settings
 from .progress import Bar, size_text
 from .source import WebFile, without_secrets
 
-_CHUNK: Final = 2**16
 _REDIRECTS: Final = 10
 _LATER: Final = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT: Final = 60.0
@@ -120,7 +119,7 @@ class _Download:
             return True
 
         try:
-            self._patiently(attempt, lambda: partial.have)
+            self._patiently(attempt, lambda: partial.worth)
         except BaseException:
             if partial.validator is None:
                 partial.discard()  # nobody could tell whether the rest is of the same content
@@ -151,7 +150,7 @@ class _Download:
         )
 
     def _attempt(self, partial: Partial, bar: Bar) -> None:
-        have = partial.have if partial.validator else 0
+        have = partial.worth
         headers = {}
         if have and partial.validator:
             headers = {"range": f"bytes={have}-", "if-range": partial.validator}
@@ -194,7 +193,7 @@ class _Download:
         with self.cache.writing(), partial.path.open("ab") as file:
             size = file.tell()
             try:
-                for piece in response.iter_raw(_CHUNK):
+                for piece in response.iter_raw():  # of any size, so that nothing waits to be lost
                     size += len(piece)
                     if size > self.settings.max_size:
                         partial.discard()
