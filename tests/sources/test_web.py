@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -417,16 +418,28 @@ def test_killed_at_any_instant(web: Web, files: Files, cache: Path) -> None:
 
 
 def test_two_processes_with_the_same_file(web: Web, files: Files, cache: Path) -> None:
-    files.faults = [slowly]
+    go_on = threading.Event()
+
+    def held(request: Handler, content: bytes) -> None:
+        request.say(200, content[:1000], content_length=len(content), etag='"one"')
+        request.wfile.flush()
+        go_on.wait(20)
+        request.wfile.write(content[1000:])
+
+    files.faults = [held]
     first = start(f"{web.url}/a/model.ckpt")
     while not web.asked:
         time.sleep(0.005)
     second = start(f"{web.url}/a/model.ckpt")
+    assert second.stderr is not None
+    said = second.stderr.readline()
+    go_on.set()
     path = cache / "content" / HASH / "model.ckpt"
     (out, error), (out2, error2) = first.communicate(), second.communicate()
+    assert said == "waiting for another mtt, which downloads the same file\n"
     assert out == out2 == f"{path}\n"
     assert error.startswith("downloaded model.ckpt: 1.02 MB")
-    assert error2 == "waiting for another mtt, which downloads the same file\n"
+    assert error2 == ""
     assert path.read_bytes() == CONTENT
     assert len(web.asked) == 1
 
