@@ -8,7 +8,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import huggingface_hub
 from huggingface_hub import constants, errors
@@ -19,6 +19,9 @@ from .fetch import Settings
 from .source import HubFile, hub_endpoint
 from .token import Token
 from .web import check_scheme, too_large
+
+# What breaks off is gone on with from the last whole chunk, and models are smaller than the usual 10 MB.
+_CHUNK: Final = 2**16
 
 _library: Any = hub_utils  # its names are made when they are asked for
 # Which library it speaks HTTP with changes with its versions.
@@ -37,6 +40,7 @@ def download(source: HubFile, settings: Settings) -> tuple[Path, str]:
     with spoken(source, settings), _quiet():
         if not offline:
             _look(source, settings, revision)
+        constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
         constants.HF_HUB_DOWNLOAD_TIMEOUT = max(1, round(settings.timeout))
         path = huggingface_hub.hf_hub_download(
             source.repository,
@@ -145,7 +149,9 @@ def spoken(source: HubFile, settings: Settings) -> Iterator[None]:
     except errors.HFValidationError:
         raise UserError("this cannot be a repository of the hub", where=source.shown) from None
     except (errors.HfHubHTTPError, _http.HTTPError, errors.FileMetadataError) as error:
-        raise problem(error, source.shown, source.repository, settings.token) from None
+        raise problem(
+            error, source.shown, source.repository, settings.token, _revision(source, settings)
+        ) from None
     except OSError as error:
         raise _of_system(error, source) from None
 
@@ -153,7 +159,9 @@ def spoken(source: HubFile, settings: Settings) -> Iterator[None]:
 def _not_here(source: HubFile, settings: Settings, error: Exception) -> UserError:
     cause = error.__cause__
     if isinstance(cause, (errors.HfHubHTTPError, _http.HTTPError)):
-        return problem(cause, source.shown, source.repository, settings.token)
+        return problem(
+            cause, source.shown, source.repository, settings.token, _revision(source, settings)
+        )
     which = "--offline" if settings.offline else "HF_HUB_OFFLINE"
     return UserError(
         f"this file has not been downloaded before, and {which} forbids to do so now",
@@ -173,7 +181,9 @@ def _of_system(error: OSError, source: HubFile) -> UserError:
     return UserError(what, where=constants.HF_HUB_CACHE, hint=hint)
 
 
-def problem(error: Exception, where: str, repository: str, token: Token | None) -> UserError:
+def problem(
+    error: Exception, where: str, repository: str, token: Token | None, revision: str
+) -> UserError:
     """What an answer of the hub means for the user, or that there was none."""
     if isinstance(error, errors.GatedRepoError):
         return UserError(
@@ -183,7 +193,7 @@ def problem(error: Exception, where: str, repository: str, token: Token | None) 
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return UserError(
-            f"the repository {repository} has no such revision",
+            f"the repository {repository} has no revision '{revision}'",
             where=where,
             hint="give the name of a branch or a tag, or the hash of a commit",
         )
