@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, golden, show, train, upgrade, verify
+from mtt.cli import export, golden, push, show, train, upgrade, verify
 from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
 
@@ -18,6 +18,7 @@ _COMMANDS = {
     "show": show,
     "upgrade": upgrade,
     "golden": golden,
+    "push": push,
 }
 
 _EPILOG = """\
@@ -29,6 +30,7 @@ examples:
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
+  mtt push model.ckpt ORG/REPO            publish it on the Hugging Face hub
 
 exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 130 interrupted, 143 ended by a signal or by max_time

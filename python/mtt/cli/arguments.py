@@ -1,7 +1,7 @@
 """Files named on the command line: where they are, and checks before anything heavy is imported."""
 
 import contextlib
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,32 +27,36 @@ def add_overrides(parser: ArgumentParser) -> None:
     )
 
 
-def add_sources(parser: ArgumentParser, pinned: bool = True) -> None:
-    """The options of commands that take models from elsewhere.
-
-    :param pinned: whether one file is meant, which a hash or a revision can be given for
-    """
+def add_sources(parser: ArgumentParser) -> None:
+    """The options of commands that take models from elsewhere."""
     group = parser.add_argument_group(
         "models from elsewhere: https://..., or ORG/REPO FILE of the Hugging Face hub"
     )
-    if pinned:
-        group.add_argument(
-            "--revision", metavar="REV", help="branch, tag or commit (default: main)"
-        )
-        group.add_argument("--sha256", metavar="HEX", help="refuse a file with another hash")
+    group.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: main)")
+    group.add_argument("--sha256", metavar="HEX", help="refuse a file with another hash")
+    add_token(group)
+    group.add_argument(
+        "--offline", action="store_true", help="take only what was downloaded before"
+    )
+    group.add_argument(
+        "--max-size", type=_size, metavar="SIZE", help="refuse larger files (default: 10GB)"
+    )
+    add_network(group)
+
+
+def add_token(group: _ArgumentGroup) -> None:
+    """The options for a token."""
     token = group.add_mutually_exclusive_group()
     token.add_argument(
         "--token", metavar="TOKEN", help="for private repositories (better: the variable HF_TOKEN)"
     )
     token.add_argument("--token-file", type=Path, metavar="FILE", help="file that has the token")
-    group.add_argument(
-        "--offline", action="store_true", help="take only what was downloaded before"
-    )
+
+
+def add_network(group: _ArgumentGroup) -> None:
+    """The options of everything that speaks to a server."""
     group.add_argument(
         "--allow-http", action="store_true", help="allow addresses that are not encrypted"
-    )
-    group.add_argument(
-        "--max-size", type=_size, metavar="SIZE", help="refuse larger files (default: 10GB)"
     )
     group.add_argument(
         "--timeout",
@@ -128,8 +132,8 @@ def settings(arguments: Namespace, any_hub: bool = True) -> "Settings":
         token=find(arguments.token, arguments.token_file) if any_hub else None,
         revision=getattr(arguments, "revision", None),
         sha256=None if sha256 is None else check_sha256(sha256, "--sha256"),
-        offline=arguments.offline,
-        max_size=arguments.max_size or usual.max_size,
+        offline=getattr(arguments, "offline", False),
+        max_size=getattr(arguments, "max_size", None) or usual.max_size,
         timeout=arguments.timeout or usual.timeout,
     )
 

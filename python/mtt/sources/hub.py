@@ -37,7 +37,7 @@ def download(source: HubFile, settings: Settings) -> tuple[Path, str]:
     offline = settings.offline or constants.HF_HUB_OFFLINE
     if not offline:
         check_scheme(hub_endpoint() + "/", settings)
-    with spoken(source, settings), _quiet():
+    with spoken(source, settings), quiet():
         if not offline:
             _look(source, settings, revision)
         constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
@@ -125,7 +125,7 @@ def _limited(source: HubFile, max_size: int) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The library warns of each attempt with the address, which can be a signed one."""
     level = huggingface_hub.logging.get_verbosity()
     huggingface_hub.logging.set_verbosity_error()

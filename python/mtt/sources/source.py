@@ -16,7 +16,7 @@ from ..errors import UserError
 HUB_HOSTS: Final = ("huggingface.co", "www.huggingface.co", "hf.co")
 DEFAULT_HUB: Final = "https://huggingface.co"
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 # No repository is called so; whoever types it means a file.
 _OF_FILES: Final = (".ckpt", ".pt", ".pth", ".xyz", ".yaml", ".yml", ".json", ".safetensors")
@@ -108,7 +108,7 @@ def read(words: Sequence[str]) -> list[Source]:
 
 def is_repository(word: str) -> bool:
     """Whether a word can only be meant as ORG/REPO: no file, nor in any folder that is here."""
-    if _REPOSITORY.fullmatch(word) is None or word.lower().endswith(_OF_FILES):
+    if REPOSITORY.fullmatch(word) is None or word.lower().endswith(_OF_FILES):
         return False
     return not os.path.lexists(word) and not os.path.isdir(word.partition("/")[0])
 
@@ -187,7 +187,7 @@ def _hub_address(parts: SplitResult, pin: str | None) -> HubFile | None:
             where=where,
             hint=f"give the repository and the name of the file in it: {repository} model.ckpt",
         )
-    if _REPOSITORY.fullmatch(repository) is None:
+    if REPOSITORY.fullmatch(repository) is None:
         raise UserError(f"this cannot be a repository of the hub: {repository!r}", where=where)
     revision, rest = _revision(names[3:])
     return HubFile(repository, _file(unquote("/".join(rest)), where), revision, kind, pin)
@@ -213,7 +213,7 @@ def _hub_uri(word: str) -> HubFile:
     if at:
         revision, rest = _revision([revision, *rest])
     repository = f"{names[0]}/{name}"
-    if _REPOSITORY.fullmatch(repository) is None:
+    if REPOSITORY.fullmatch(repository) is None:
         raise UserError(f"this cannot be a repository of the hub: {repository!r}", where=word)
     file = _file(unquote("/".join(rest)), word)
     return HubFile(
