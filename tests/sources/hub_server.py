@@ -38,6 +38,11 @@ class Hub:
     uploaded: dict[str, bytes] = field(default_factory=dict)
     commits: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def commit(self) -> str:
+        """The hash of the last commit, which no other one has."""
+        return f"{int(COMMIT, 16) + len(self.commits):040x}"
+
     def __call__(self, request: Handler) -> None:
         path = request.path.partition("?")[0].replace("%2F", "/")
         if (found := _RESOLVE.fullmatch(path)) is not None:
@@ -76,14 +81,14 @@ class Hub:
         elif revision not in repository.revisions:
             request.say(404, x_error_code="RevisionNotFound", x_error_message="Invalid rev id")
         elif file not in repository.files:
-            said = {"x_repo_commit": COMMIT, "x_error_message": "Entry not found"}
+            said = {"x_repo_commit": self.commit, "x_error_message": "Entry not found"}
             request.say(404, x_error_code="EntryNotFound", **said)
         else:
             self._send(request, repository.files[file])
 
     def _send(self, request: Handler, content: bytes) -> None:
         tag = hashlib.sha256(content).hexdigest()
-        said: dict[str, str | int] = {"x_repo_commit": COMMIT, "etag": f'"{tag}"'}
+        said: dict[str, str | int] = {"x_repo_commit": self.commit, "etag": f'"{tag}"'}
         if self.cdn is not None:
             said |= {"x_linked_etag": f'"{tag}"', "x_linked_size": len(content)}
             request.say(302, location=f"{self.cdn}/{tag}?Signature=signed", **said)
@@ -148,8 +153,8 @@ class Hub:
                 self.repositories[name].files[value["path"]] = self.uploaded[value["oid"]]
             else:
                 self.commits.append({"revision": revision, **value})
-        url = f"{self._url(request, name)}/commit/{COMMIT}"
-        said = {"success": True, "commitOid": COMMIT, "commitUrl": url}
+        url = f"{self._url(request, name)}/commit/{self.commit}"
+        said = {"success": True, "commitOid": self.commit, "commitUrl": url}
         request.say(200, _json({**said, "hookOutput": ""}))
 
     def _url(self, request: Handler, name: str) -> str:

@@ -34,6 +34,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--metadata", type=Path, metavar="FILE", help="YAML metadata of an export to be made"
     )
+    parser.add_argument(
+        "--level",
+        choices=("quick", "full", "soak"),
+        default="full",
+        help="how thorough the verification is (default: full)",
+    )
     parser.add_argument("--private", action="store_true", help="if the repository is to be made")
     parser.add_argument("--revision", metavar="BRANCH", help="branch to write to (default: main)")
     parser.add_argument("--message", metavar="TEXT", help="of the commit")
@@ -65,8 +71,8 @@ def run(arguments: Namespace) -> None:
 
     from mtt.stages import push
 
-    names = (arguments.checkpoint, arguments.repository, arguments.model, arguments.metadata)
-    with push.packed(*names) as package:
+    given = (arguments.checkpoint, arguments.repository, arguments.model, arguments.metadata)
+    with push.packed(*given, level=arguments.level) as package:
         if arguments.dry_run:
             print(f"would be uploaded to {package.repository}:\n{package.summary()}\n")
             print(package.texts["README.md"].decode(), end="")

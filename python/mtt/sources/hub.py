@@ -7,6 +7,7 @@ is put into words here; its own messages are long, and may hold signed addresses
 import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def download(source: HubFile, settings: Settings) -> tuple[Path, str]:
     offline = settings.offline or constants.HF_HUB_OFFLINE
     if not offline:
         check_scheme(hub_endpoint() + "/", settings)
-    with spoken(source, settings), quiet():
+    with spoken(Asked(source.shown, source.repository, revision, settings)), quiet():
         if not offline:
             _look(source, settings, revision)
         constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
@@ -137,43 +138,43 @@ def quiet() -> Iterator[None]:
         huggingface_hub.logging.set_verbosity(level)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the hub is asked for, as far as messages need it."""
+
+    where: str
+    repository: str
+    revision: str
+    settings: Settings
+
+
 @contextlib.contextmanager
-def spoken(source: HubFile, settings: Settings) -> Iterator[None]:
+def spoken(asked: Asked) -> Iterator[None]:
     """Errors of the library, in words. Their own text goes no further."""
     try:
         yield
     except UserError:
         raise
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise _not_here(source, settings, error) from None
+        cause = error.__cause__
+        if isinstance(cause, (errors.HfHubHTTPError, _http.HTTPError)):
+            raise problem(cause, asked) from None
+        which = "--offline" if asked.settings.offline else "HF_HUB_OFFLINE"
+        what = f"this file has not been downloaded before, and {which} forbids to do so now"
+        raise UserError(what, where=asked.where) from None
     except errors.HFValidationError:
-        raise UserError("this cannot be a repository of the hub", where=source.shown) from None
+        raise UserError("this cannot be a repository of the hub", where=asked.where) from None
     except (errors.HfHubHTTPError, _http.HTTPError, errors.FileMetadataError) as error:
-        raise problem(
-            error, source.shown, source.repository, settings.token, _revision(source, settings)
-        ) from None
+        raise problem(error, asked) from None
     except OSError as error:
-        raise _of_system(error, source) from None
+        raise _of_system(error, asked) from None
 
 
-def _not_here(source: HubFile, settings: Settings, error: Exception) -> UserError:
-    cause = error.__cause__
-    if isinstance(cause, (errors.HfHubHTTPError, _http.HTTPError)):
-        return problem(
-            cause, source.shown, source.repository, settings.token, _revision(source, settings)
-        )
-    which = "--offline" if settings.offline else "HF_HUB_OFFLINE"
-    return UserError(
-        f"this file has not been downloaded before, and {which} forbids to do so now",
-        where=source.shown,
-    )
-
-
-def _of_system(error: OSError, source: HubFile) -> UserError:
+def _of_system(error: OSError, asked: Asked) -> UserError:
     if error.errno is None:  # the library found that something does not fit
         return UserError(
             "the file that arrived has another length than the hub said",
-            where=source.shown,
+            where=asked.where,
             hint="try again",
         )
     hint = "name another folder in the environment variable HF_HUB_CACHE"
@@ -181,10 +182,9 @@ def _of_system(error: OSError, source: HubFile) -> UserError:
     return UserError(what, where=constants.HF_HUB_CACHE, hint=hint)
 
 
-def problem(
-    error: Exception, where: str, repository: str, token: Token | None, revision: str
-) -> UserError:
+def problem(error: Exception, asked: Asked) -> UserError:
     """What an answer of the hub means for the user, or that there was none."""
+    where, repository, token = asked.where, asked.repository, asked.settings.token
     if isinstance(error, errors.GatedRepoError):
         return UserError(
             f"the repository {repository} is gated: its owners let people in one by one",
@@ -193,7 +193,7 @@ def problem(
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return UserError(
-            f"the repository {repository} has no revision '{revision}'",
+            f"the repository {repository} has no revision '{asked.revision}'",
             where=where,
             hint="give the name of a branch or a tag, or the hash of a commit",
         )
@@ -207,6 +207,13 @@ def problem(
     status = response.status_code if response is not None else None
     if isinstance(error, errors.RepositoryNotFoundError):
         return _no_repository(where, repository, token)
+    if status == 401 and token is None and huggingface_hub.get_token() is None:
+        return UserError(
+            "the hub asks for a token",
+            where=where,
+            hint="give it in HF_TOKEN or with --token-file; make one: "
+            f"{hub_endpoint()}/settings/tokens",
+        )
     if status == 401:
         return UserError(
             f"the hub does not know the token of {_origin(token)}",

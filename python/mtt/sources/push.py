@@ -10,7 +10,7 @@ from huggingface_hub import CommitOperationAdd, constants, errors
 from ..errors import UserError
 from . import hub
 from .fetch import Settings
-from .source import HubFile, hub_endpoint
+from .source import hub_endpoint
 from .web import check_scheme
 
 CARD = "README.md"
@@ -62,14 +62,15 @@ def _has_own_card(api: huggingface_hub.HfApi, repository: str, revision: str, ma
 
 @contextlib.contextmanager
 def _spoken(repository: str, settings: Settings) -> Iterator[None]:
-    source = HubFile(repository, CARD)
+    revision = settings.revision or constants.DEFAULT_REVISION
+    asked = hub.Asked(repository, repository, revision, settings)
     try:
-        with hub.spoken(source, settings), hub.quiet():
+        with hub.spoken(asked), hub.quiet():
             yield
     except (ValueError, RuntimeError) as error:  # what the library makes of strange answers
         cause = error.__cause__
         if isinstance(cause, Exception):
-            with hub.spoken(source, settings):
+            with hub.spoken(asked):
                 raise cause from None
         raise UserError(
             "the hub's answer to the upload was not understood", where=hub_endpoint()

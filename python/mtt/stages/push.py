@@ -40,12 +40,17 @@ class Package:
 
 @contextlib.contextmanager
 def packed(
-    checkpoint: Path, repository: str, model: Path | None = None, metadata: Path | None = None
+    checkpoint: Path,
+    repository: str,
+    model: Path | None = None,
+    metadata: Path | None = None,
+    level: str = "full",
 ) -> Iterator[Package]:
     """Everything to be uploaded; what had to be made for it is gone after the block.
 
     :param model: export of the checkpoint; default: what lies beside it, else a new export
     :param metadata: for a new export
+    :param level: how thorough the verification is
     :raises UserError: the files are not what they should be, or not of each other
     :raises VerificationFailed: a check of the model failed
     """
@@ -67,7 +72,7 @@ def packed(
             export.run(checkpoint, found, metadata=metadata)
         about = inspect.describe(found)
         _check_model(found, about, described, checkpoint)
-        report = _verified(found)
+        report = _verified(found, level)
         files = {checkpoint.name: checkpoint, found.name: found}
         named = [(name, path.stat().st_size, sha256_of(path)) for name, path in files.items()]
         texts = {
@@ -110,10 +115,10 @@ def _check_model(path: Path, about: dict[str, Any], checkpoint: dict[str, Any], 
         )
 
 
-def _verified(path: Path) -> Report:
-    """The report of all checks, without the folder that the file is in here."""
+def _verified(path: Path, level: str) -> Report:
+    """The report of the checks, without the folder that the file is in here."""
     with terminal.Progress() as progress:
-        report = verification.verify(path, on_check=progress.show)
+        report = verification.verify(path, level=level, on_check=progress.show)
     terminal.print_line(report, path.name)
     if not report.passed:
         raise VerificationFailed(report.failure(path.name))
