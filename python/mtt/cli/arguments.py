@@ -77,9 +77,20 @@ def sources(words: Sequence[str], arguments: Namespace, what: str) -> "list[Sour
     found = read(words)
     for one in found:
         if isinstance(one, LocalFile):
-            _check_local(one.path, what)
+            try:
+                _check_local(one.path, what)
+            except UserError as error:
+                raise _with_readings(error, found) from None
     _check_options(arguments, any(isinstance(one, HubFile) for one in found), len(found))
     return found
+
+
+def _with_readings(error: UserError, found: "Sequence[Source]") -> UserError:
+    """Of several words that do not fit together, what each was taken for."""
+    if error.hint is not None or len(found) == 1:
+        return error
+    taken = ", ".join(f"'{one.shown}'" for one in found)
+    return UserError(error.what, error.where, f"the words were taken for these files: {taken}")
 
 
 def source(words: Sequence[str], arguments: Namespace, what: str) -> "Source":
@@ -96,10 +107,12 @@ def _check_local(path: Path, what: str) -> None:
         return  # what follows imports much, for the sake of a good message
     from mtt.sources.source import is_repository
 
-    if is_repository(str(path)):
+    owner, name, *file = path.parts if len(path.parts) > 1 else ("", "")
+    if not path.exists() and not path.is_absolute() and is_repository(f"{owner}/{name}"):
+        meant = f"{owner}/{name} {'/'.join(file) or 'FILE'}"
         raise UserError(
             f"{what} not found: {path} (there is no folder {path.parent})",
-            hint=f"if a repository of the Hugging Face hub is meant, name the file: {path} FILE",
+            hint=f"for a file of the Hugging Face hub, give two words: {meant}",
         )
     check_input(path, what)
 

@@ -79,9 +79,9 @@ def test_show_and_upgrade_and_eval(web: Web) -> None:
     assert mtt("upgrade", *words, "-o", "new.ckpt").returncode == 0
     assert Path("new.ckpt").read_bytes() == CHECKPOINT
     ase.io.write("a.xyz", molecule("H2O"), format="extxyz")
-    Path("eval.yaml").write_text("systems: a.xyz\ntargets: {gap: {unit: eV}}\n")
+    Path("eval.yaml").write_text("systems: a.xyz\ntargets: {energy/gap: {unit: eV}}\n")
     assert error("eval", *words[:2], "eval.yaml", "--allow-http") == (
-        "error: the model has no target 'gap'\n"
+        "error: the model has no target 'energy/gap'\n"
         "  where: eval.yaml and hf://org/open/best/model.ckpt\n"
         "  hint: the model has 'energy': use the same name under 'targets'\n"
     )
@@ -113,12 +113,22 @@ def test_train_continues_from_elsewhere(web: Web) -> None:
         (
             "export org/open",
             "error: checkpoint not found: org/open (there is no folder org)\n"
-            "  hint: if a repository of the Hugging Face hub is meant, name the file: org/open FILE\n",
+            "  hint: for a file of the Hugging Face hub, give two words: org/open FILE\n",
+        ),
+        (
+            "verify org/open/best/model.ckpt",
+            "error: model file not found: org/open/best/model.ckpt (there is no folder org/open/best)\n"
+            "  hint: for a file of the Hugging Face hub, give two words: org/open best/model.ckpt\n",
+        ),
+        (
+            "export org/open a.pt else",
+            "error: checkpoint not found: else (looked in HERE)\n"
+            "  hint: the words were taken for these files: 'hf://org/open/a.pt', 'else'\n",
         ),
         (
             "export pet org/open",
             "error: checkpoint not found: org/open (there is no folder org)\n"
-            "  hint: if a repository of the Hugging Face hub is meant, name the file: org/open FILE\n",
+            "  hint: for a file of the Hugging Face hub, give two words: org/open FILE\n",
         ),
         (
             "show a.ckpt --token hf_abcdefghijklmnop",
@@ -157,7 +167,7 @@ def test_mistakes(words: str, expected: str, capsys: pytest.CaptureFixture[str])
     for name in ("a.ckpt", "b.ckpt"):
         Path(name).touch()
     assert main(words.split()) == 2
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err == expected.replace("HERE", str(Path.cwd()))
 
 
 @pytest.mark.parametrize(
