@@ -313,4 +313,10 @@ def test_https(
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
         close_session()
         assert get("org/open model.ckpt", Settings(timeout=5)).path.read_bytes() == CONTENT
+        # what was encrypted stays so
+        hub.cdn = "http://localhost:1"
+        assert failure("org/open best/model.pt", Settings(timeout=5)).startswith(
+            "plain http is not encrypted: anyone on the way could read and change the file\n"
+            "  where: http://localhost:1/"
+        )
     close_session()

@@ -203,6 +203,22 @@ def test_which_token_wins_and_that_it_is_said(web: Web) -> None:
     assert error(*words, "--token", " ") == "error: the token of --token is empty\n"
 
 
+def test_the_program_that_runs_models_gets_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\nexit 2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("MTT_VERIFY", str(program))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", TOKEN)
+    Path("model.pt").write_bytes(b"PK")
+    assert main(["verify", "model.pt"]) == 2
+    seen = (tmp_path / "seen").read_text()
+    assert "MTT_VERIFY=" in seen
+    assert TOKEN not in seen
+
+
 def test_a_token_leaks_nowhere(web: Web, hub: Hub, tmp_path: Path) -> None:
     """All that is printed and all files, for success and failure, and what another host is asked."""
     shown: list[str] = []

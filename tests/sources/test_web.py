@@ -103,6 +103,29 @@ def test_broken_off_at_half_goes_on_from_there(web: Web, files: Files) -> None:
     assert web.asked[1].headers["if-range"] == '"one"'
 
 
+def test_another_part_than_was_asked_for(web: Web, files: Files, cache: Path) -> None:
+    def elsewhere(request: Handler, content: bytes) -> None:
+        said = f"bytes 0-999/{len(content)}"
+        request.say(206, content[:1000], content_range=said, etag='"one"')
+
+    def longer(request: Handler, content: bytes) -> None:
+        have = len(content) // 2
+        said = f"bytes {have}-{2 * len(content)}/{2 * len(content) + 1}"
+        request.say(206, content[have:], content_range=said, etag='"one"')
+
+    for fault in (elsewhere, longer):
+        files.faults = [half, fault]
+        assert get(f"{web.url}/a/model.ckpt#{fault.__name__}") == CONTENT
+        (cache / kept(cache)[0]).unlink()
+    files.faults = [half] + [elsewhere] * 3
+    assert failure(f"{web.url}/a/model.ckpt") == (
+        "the download failed 3 times, the last time because the server sent a part that was not "
+        "asked for (206)\n"
+        f"  where: {web.url}/a/model.ckpt\n"
+        "  hint: try again later, or wait longer for answers with --timeout"
+    )
+
+
 def test_what_changed_meanwhile_is_begun_anew(web: Web, files: Files) -> None:
     files.faults, files.etag = [half], '"two"'
     assert get(f"{web.url}/a/model.ckpt") == CONTENT

@@ -160,7 +160,7 @@ class _Download:
                     return  # all of it is here
                 partial.discard()
                 raise _Broken("the server has less of the file than before")
-            if response.status_code != 206 or not self._goes_on(response, partial, have):
+            if not self._goes_on(response, partial, have):
                 self._begin(response, partial)
             bar.start(partial.total, partial.have)
             self._copy(response, partial, bar)
@@ -180,7 +180,9 @@ class _Download:
             partial.begin(said.get("etag"), said.get("last-modified"), total)
 
     def _goes_on(self, response: httpx.Response, partial: Partial, have: int) -> bool:
-        """Whether the part begins where ours ends, and is of a file of the same length."""
+        """Whether this is the part from where ours ends, of a file of the same length."""
+        if not have or response.status_code != 206:
+            return False
         said = response.headers.get("content-range", "").removeprefix("bytes ")
         begin, _, total = said.partition("/")
         if begin.partition("-")[0] != str(have):
