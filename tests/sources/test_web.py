@@ -1,26 +1,15 @@
 """Downloads from servers that stall, break off, lie and redirect: real ones, on loopback."""
 
 import hashlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sources.web_server import Files, Handler, Web, half, redirect, serving, stall, status
+from sources.downloads import CONTENT, HASH, QUICK, failure, get, kept
+from sources.web_server import Files, Handler, Web, half, serving, stall, status
 
 from mtt import sources
-from mtt.errors import UserError
 from mtt.sources import Settings, WebFile
-
-CONTENT = bytes(range(256)) * 4000
-HASH = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Settings(allow_http=True, timeout=0.4, retries=2, backoff=0.01)
 
 
 @pytest.fixture
@@ -32,23 +21,6 @@ def files() -> Files:
 def web(files: Files) -> Iterator[Web]:
     with serving(files) as server:
         yield server
-
-
-def get(url: str, settings: Settings = QUICK) -> bytes:
-    (source,) = sources.read([url])
-    return sources.fetch(source, settings).path.read_bytes()
-
-
-def failure(url: str, settings: Settings = QUICK) -> str:
-    (source,) = sources.read([url])
-    with pytest.raises(UserError) as raised:
-        sources.fetch(source, settings)
-    return str(raised.value)
-
-
-def kept(cache: Path) -> list[str]:
-    """Names of complete files in the cache."""
-    return sorted(str(path.relative_to(cache)) for path in cache.glob("content/*/*"))
 
 
 def test_a_file_comes_once(web: Web, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,180 +263,6 @@ def test_packed_answers_are_refused(web: Web, files: Files) -> None:
         f"the server packs the file, which was not asked for\n  where: {web.url}/a/model.ckpt"
     )
     assert web.asked[0].headers["accept-encoding"] == "identity"
-
-
-def test_redirects_across_hosts_take_no_password_along(web: Web) -> None:
-    with serving(redirect(f"{web.url}/a/model.ckpt"), host="localhost") as first:
-        url = first.url.replace("http://", "http://somebody:pass-word@") + "/start.ckpt"
-        assert get(url) == CONTENT
-        assert first.asked[0].headers["authorization"].startswith("Basic ")
-    assert "authorization" not in web.asked[0].headers
-    assert "pass-word" not in str(web.asked[0])
-
-
-def test_redirects_without_end_and_to_nowhere() -> None:
-    with serving(lambda request: request.say(302, location="/again")) as web:
-        assert failure(f"{web.url}/a.ckpt") == (
-            f"the server redirects without end\n  where: {web.url}/a.ckpt"
-        )
-    with serving(redirect("file:///etc/passwd")) as web:
-        assert failure(f"{web.url}/a.ckpt") == (
-            "the server redirects to an address that is not of the web\n"
-            f"  where: {web.url}/a.ckpt\n"
-            "  hint: tell its owner"
-        )
-
-
-def test_plain_http_has_to_be_asked_for(web: Web) -> None:
-    assert failure(f"{web.url}/a/model.ckpt", Settings()) == (
-        "plain http is not encrypted: anyone on the way could read and change the file\n"
-        f"  where: {web.url}/a/model.ckpt\n"
-        "  hint: use https, or allow it with --allow-http, best together with --sha256"
-    )
-    assert web.asked == []
-
-
-def test_https(
-    files: Files, certificates: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, web: Web
-) -> None:
-    trusted, chain = certificates
-    with serving(files, chain, host="localhost") as secure:
-        url = f"{secure.url}/a/model.ckpt"
-        assert failure(url, Settings()).startswith(
-            "the server's certificate is not trusted: unable to get local issuer certificate\n"
-            f"  where: {url}\n"
-            "  hint: name the file of your own authority's certificates in SSL_CERT_FILE"
-        )
-        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-        assert get(url, Settings()) == CONTENT
-    with serving(redirect(f"{web.url}/a/model.ckpt"), chain, host="localhost") as secure:
-        # what was encrypted stays so
-        assert failure(f"{secure.url}/model.ckpt", Settings()).startswith(
-            "plain http is not encrypted: anyone on the way could read and change the file\n"
-            f"  where: {web.url}/a/model.ckpt\n"
-        )
-    monkeypatch.setenv("SSL_CERT_FILE", str(trusted.with_name("gone.pem")))
-    assert failure("https://localhost:1/m.ckpt", Settings()) == (
-        "the settings of the network cannot be used: FileNotFoundError\n"
-        "  hint: look at SSL_CERT_FILE, HTTPS_PROXY and HTTP_PROXY"
-    )
-
-
-def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/m.ckpt"
-        assert failure(url) == (
-            "the download failed 3 times, the last time because the connection was refused\n"
-            f"  where: {url}\n"
-            "  hint: try again later, or wait longer for answers with --timeout"
-        )
-
-    def unknown(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert failure("https://no-such-host.invalid/m.ckpt") == (
-        "there is no server of this name\n"
-        "  where: https://no-such-host.invalid/m.ckpt\n"
-        "  hint: check the address, and the network"
-    )
-
-
-def test_a_cache_that_cannot_be_written(
-    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.touch()
-    monkeypatch.setenv("MTT_CACHE", str(blocked / "cache"))
-    assert failure(f"{web.url}/a/model.ckpt") == (
-        "the folder of downloads cannot be written: Not a directory\n"
-        f"  where: {blocked}/cache\n"
-        "  hint: name another folder in the environment variable MTT_CACHE"
-    )
-    folder, link = tmp_path / "elsewhere", tmp_path / "link"
-    folder.mkdir()
-    link.symlink_to(folder)
-    monkeypatch.setenv("MTT_CACHE", str(link))
-    assert get(f"{web.url}/a/model.ckpt") == CONTENT
-
-
-def test_a_full_disk(web: Web, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MTT_CACHE", str(small_disk / "cache"))
-    assert failure(f"{web.url}/a/model.ckpt") == (
-        "the folder of downloads cannot be written: No space left on device\n"
-        f"  where: {small_disk}/cache\n"
-        "  hint: free some space, or name another folder in the environment variable MTT_CACHE"
-    )
-    assert kept(small_disk / "cache") == []
-
-
-PROGRAM = """
-import sys
-from mtt import sources
-(source,) = sources.read([sys.argv[1]])
-print(sources.fetch(source, sources.Settings(allow_http=True, retries=0)).path)
-"""
-
-
-def start(url: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, url]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def slowly(request: Handler, content: bytes) -> None:
-    request.say(200, b"", content_length=len(content), etag='"one"')
-    for begin in range(0, len(content), 51_200):
-        request.wfile.write(content[begin : begin + 51_200])
-        request.wfile.flush()
-        time.sleep(0.03)
-
-
-def test_killed_at_any_instant(web: Web, files: Files, cache: Path) -> None:
-    url = f"{web.url}/a/model.ckpt"
-    gone_on = 0
-    for instant in (0.0, 0.1, 0.25, 0.4, 0.55):
-        files.faults = [slowly]
-        before = len(web.asked)
-        process = start(url)
-        while len(web.asked) == before:
-            time.sleep(0.005)
-        time.sleep(instant)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert kept(cache) == []
-        gone_on += bool(web.asked[-1].headers.get("range"))
-    files.faults = []
-    assert get(url) == CONTENT
-    assert web.asked[-1].headers["range"].startswith("bytes=")
-    assert gone_on > 0
-
-
-def test_two_processes_with_the_same_file(web: Web, files: Files, cache: Path) -> None:
-    go_on = threading.Event()
-
-    def held(request: Handler, content: bytes) -> None:
-        request.say(200, content[:1000], content_length=len(content), etag='"one"')
-        request.wfile.flush()
-        go_on.wait(20)
-        request.wfile.write(content[1000:])
-
-    files.faults = [held]
-    first = start(f"{web.url}/a/model.ckpt")
-    while not web.asked:
-        time.sleep(0.005)
-    second = start(f"{web.url}/a/model.ckpt")
-    assert second.stderr is not None
-    said = second.stderr.readline()
-    go_on.set()
-    path = cache / "content" / HASH / "model.ckpt"
-    (out, error), (out2, error2) = first.communicate(), second.communicate()
-    assert said == "waiting for another mtt, which downloads the same file\n"
-    assert out == out2 == f"{path}\n"
-    assert error.startswith("downloaded model.ckpt: 1.02 MB")
-    assert error2 == ""
-    assert path.read_bytes() == CONTENT
-    assert len(web.asked) == 1
 
 
 def test_addresses_never_become_paths(web: Web, files: Files, cache: Path) -> None:
