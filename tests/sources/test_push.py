@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -249,6 +250,18 @@ def test_refusals_of_the_hub(web: Web, hub: Hub) -> None:
     web.listener.answer = no_store
     assert refused(TOKEN).startswith("the token of HF_TOKEN has no right to do this in org/new")
     assert hub.commits == []
+
+
+def test_a_hub_that_does_not_answer(web: Web) -> None:
+    web.listener.answer = lambda _: time.sleep(1)
+    how = Settings(allow_http=True, token=Token(TOKEN, "HF_TOKEN"), timeout=0.03)
+    with pytest.raises(UserError) as raised:
+        upload("org/new", {"model.ckpt": b"x"}, "message", how)
+    assert str(raised.value) == (
+        "the hub did not answer in time\n"
+        "  where: org/new\n"
+        "  hint: try again, or with a longer --timeout"
+    )
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,17 @@ def test_show_and_upgrade_and_eval(web: Web) -> None:
     )
 
 
+def test_a_local_file_needs_nothing_of_the_network() -> None:
+    Path("model.ckpt").write_bytes(CHECKPOINT)
+    program = "import sys; from mtt.__main__ import main; main(['show', 'model.ckpt']); "
+    program += "print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    modules = done.stdout.splitlines()[-1]
+    assert "'mtt.sources'" in modules
+    for name in ("httpx", "httpx2", "huggingface_hub", "torch", "rich", "pydantic"):
+        assert f"'{name}'" not in modules
+
+
 def test_verify_names_the_file_as_it_was_typed(web: Web) -> None:
     assert error("verify", "org/open", "best/model.ckpt", "--allow-http").splitlines()[:2] == [
         "error: this is a checkpoint, not an exported model",

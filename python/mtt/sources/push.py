@@ -3,9 +3,11 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, constants, errors
+from huggingface_hub.utils import _http as hub_http
 
 from ..errors import UserError
 from . import hub
@@ -13,7 +15,8 @@ from .fetch import Settings
 from .source import hub_endpoint
 from .web import check_scheme
 
-CARD = "README.md"
+CARD: Final = "README.md"
+_SLOWER: Final = 10
 
 
 def push(
@@ -36,7 +39,7 @@ def push(
     api = huggingface_hub.HfApi(
         endpoint=hub_endpoint(), token=settings.token.value if settings.token else None
     )
-    with _spoken(repository, settings):
+    with _spoken(repository, settings), _impatient(settings):
         api.create_repo(repository, private=private or None, exist_ok=True)
         if revision != constants.DEFAULT_REVISION:
             api.create_branch(repository, branch=revision, exist_ok=True)
@@ -58,6 +61,28 @@ def _has_own_card(api: huggingface_hub.HfApi, repository: str, revision: str, ma
     except errors.EntryNotFoundError:
         return False
     return mark not in Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def _impatient(settings: Settings) -> Iterator[None]:
+    """The library would wait for ever; a hub that takes in a large commit may be slow to answer."""
+    library: Any = hub_http
+
+    def client() -> Any:
+        made = library.default_client_factory()
+        made.timeout = (
+            settings.timeout,
+            _SLOWER * settings.timeout,
+            _SLOWER * settings.timeout,
+            None,
+        )
+        return made
+
+    huggingface_hub.set_client_factory(client)
+    try:
+        yield
+    finally:
+        huggingface_hub.set_client_factory(library.default_client_factory)
 
 
 @contextlib.contextmanager
