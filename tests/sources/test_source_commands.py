@@ -10,6 +10,7 @@ from pathlib import Path
 import ase.io
 import pytest
 from ase.build import molecule
+from huggingface_hub import constants
 from sources.hub_server import TOKEN, Hub, Repository, mentions, store
 from sources.web_server import Web, serving, status
 
@@ -67,22 +68,29 @@ def test_export(web: Web) -> None:
     assert [path.name for path in Path().iterdir()] == ["model.pt"]
 
 
-def test_show_and_upgrade_and_eval(web: Web) -> None:
-    words = ["org/open", "best/model.ckpt", "--allow-http"]
-    shown = mtt("show", *words).stdout
-    assert shown.startswith("hf://org/open/best/model.ckpt: checkpoint, 48.5 kB\n")
-    assert (
-        json.loads(mtt("show", *words, "--json").stdout)["path"] == "hf://org/open/best/model.ckpt"
-    )
-    both = mtt("show", "--diff", *words[:2], str(GOLDEN / "0.ckpt"), "--allow-http").stdout
-    assert both == (f"hf://org/open/best/model.ckpt and {GOLDEN / '0.ckpt'} are the same\n")
-    assert mtt("upgrade", *words, "-o", "new.ckpt").returncode == 0
+def test_show_and_upgrade_and_eval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    words = ["org/open", "best/model.ckpt"]
+    shown = "hf://org/open/best/model.ckpt"
+
+    def here(*more: str, code: int = 0) -> str:
+        assert main([*more, "--allow-http"]) == code
+        said = capsys.readouterr()
+        return said.out if code == 0 else said.err
+
+    assert here("show", *words).startswith(f"{shown}: checkpoint, 48.5 kB\n")
+    assert json.loads(here("show", *words, "--json"))["path"] == shown
+    golden = str(GOLDEN / "0.ckpt")
+    assert here("show", "--diff", *words, golden) == f"{shown} and {golden} are the same\n"
+    here("upgrade", *words, "-o", "new.ckpt")
     assert Path("new.ckpt").read_bytes() == CHECKPOINT
     ase.io.write("a.xyz", molecule("H2O"), format="extxyz")
     Path("eval.yaml").write_text("systems: a.xyz\ntargets: {energy/gap: {unit: eV}}\n")
-    assert error("eval", *words[:2], "eval.yaml", "--allow-http") == (
+    assert here("eval", *words, "eval.yaml", code=2) == (
         "error: the model has no target 'energy/gap'\n"
-        "  where: eval.yaml and hf://org/open/best/model.ckpt\n"
+        f"  where: eval.yaml and {shown}\n"
         "  hint: the model has 'energy': use the same name under 'targets'\n"
     )
 
