@@ -83,13 +83,16 @@ def test_everything_arrives_in_one_commit(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert push("--private", "--message", "First") == 0
-    said = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert TOKEN[3:] not in printed.out + printed.err
+    said = printed.out.splitlines()
     assert said[0].startswith("pass model.pt: ")
     assert said[1:] == [
         "uploaded model.ckpt, model.pt, verification.json, verification.html, README.md",
         f"published: {web.url}/org/new/commit/{hub.commit}",
     ]
     there = hub.repositories["org/new"]
+    assert not any(TOKEN[3:].encode() in content for content in there.files.values())
     assert there.visibility == "private"
     assert [(one["revision"], one["summary"]) for one in hub.commits] == [("main", "First")]
     for name in ("model.ckpt", "model.pt"):
