@@ -9,6 +9,7 @@ from types import FrameType
 
 from mtt.cli import parse
 from mtt.cli.failures import bug, interrupted, library, operating_system
+from mtt.cli.redact import without_secrets
 from mtt.errors import EXIT_OK, EXIT_USER, MttError, Terminated
 
 # The second one is sent by queueing systems some time before they kill, if asked to.
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 signal.signal(one, _ignore if arguments is None else handler)
         sys.stdout.flush()
     except MttError as error:
-        return _fail(error.report(), error.exit_code)
+        return _fail(without_secrets(error.report(), given), error.exit_code)
     except KeyboardInterrupt as error:
         text, code = interrupted(error)
         return _fail(text, code)
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - any other exception is a bug to be logged
         translated = operating_system(error) or library(error)
         if translated is not None:
-            return _fail(translated.report(), EXIT_USER)
+            return _fail(without_secrets(translated.report(), given), EXIT_USER)
         return _fail(*bug(error, given))
     return EXIT_OK
 
@@ -78,7 +79,7 @@ def _show_warning(
     message: Warning | str, category: type[Warning], *_: object, **__: object
 ) -> None:
     """One line without the path of the code that warns, which means nothing to a user."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(without_secrets(f"warning: {message}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, golden, show, train, upgrade, verify
+from mtt.cli import export, golden, push, show, train, upgrade, verify
+from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
 
 _COMMANDS = {
@@ -16,6 +18,7 @@ _COMMANDS = {
     "show": show,
     "upgrade": upgrade,
     "golden": golden,
+    "push": push,
 }
 
 _EPILOG = """\
@@ -27,15 +30,25 @@ examples:
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
+  mtt push model.ckpt ORG/REPO            publish it on the Hugging Face hub
 
 exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 130 interrupted, 143 ended by a signal or by max_time
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains without the secrets of the command line, which its messages repeat."""
+
+    given: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_secrets(message, _Parser.given))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mtt",
         description="Train interatomic potentials, export them, and verify them for MD engines.",
         epilog=_EPILOG,
@@ -71,6 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = arguments[0]
     if not command.startswith("-") and command not in _COMMANDS:
         raise _unknown_command(command)
+    _Parser.given = arguments
     return parser.parse_args(arguments)
 
 

@@ -1,9 +1,17 @@
-"""Checks of files named on the command line, made before anything heavy is imported."""
+"""Files named on the command line: where they are, and checks before anything heavy is imported."""
 
-from argparse import ArgumentParser
+import contextlib
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mtt.errors import UserError
+from mtt.errors import UserError, VerificationFailed
+
+if TYPE_CHECKING:
+    from mtt.sources import Fetched, Settings, Source
+
+_UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def add_overrides(parser: ArgumentParser) -> None:
@@ -17,6 +25,181 @@ def add_overrides(parser: ArgumentParser) -> None:
         dest="overrides",
         help="set an option over the file, e.g. architecture.training.batch_size=4; repeatable",
     )
+
+
+def add_sources(parser: ArgumentParser) -> None:
+    """The options of commands that take models from elsewhere."""
+    group = parser.add_argument_group(
+        "models from elsewhere: https://..., or ORG/REPO FILE of the Hugging Face hub"
+    )
+    group.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: main)")
+    group.add_argument("--sha256", metavar="HEX", help="refuse a file with another hash")
+    add_token(group)
+    group.add_argument(
+        "--offline", action="store_true", help="take only what was downloaded before"
+    )
+    group.add_argument(
+        "--max-size", type=_size, metavar="SIZE", help="refuse larger files (default: 10GB)"
+    )
+    add_network(group)
+
+
+def add_token(group: _ArgumentGroup) -> None:
+    """The options for a token."""
+    token = group.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token", metavar="TOKEN", help="for private repositories (better: the variable HF_TOKEN)"
+    )
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="file that has the token")
+
+
+def add_network(group: _ArgumentGroup) -> None:
+    """The options of everything that speaks to a server."""
+    group.add_argument(
+        "--allow-http", action="store_true", help="allow addresses that are not encrypted"
+    )
+    group.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long to wait for an answer (default: 30)",
+    )
+
+
+def sources(words: Sequence[str], arguments: Namespace, what: str) -> "list[Source]":
+    """What the words name; local files are checked, and nothing is contacted yet.
+
+    :param what: what is named: "model file"
+    :raises UserError: a local file is missing, or an option fits none of the sources
+    """
+    from mtt.sources import HubFile, LocalFile, read
+
+    found = read(words)
+    for one in found:
+        if isinstance(one, LocalFile):
+            try:
+                _check_local(one.path, what)
+            except UserError as error:
+                raise _with_readings(error, found) from None
+    _check_options(arguments, any(isinstance(one, HubFile) for one in found), len(found))
+    return found
+
+
+def _with_readings(error: UserError, found: "Sequence[Source]") -> UserError:
+    """Of several words that do not fit together, what each was taken for."""
+    if error.hint is not None or len(found) == 1:
+        return error
+    taken = ", ".join(f"'{one.shown}'" for one in found)
+    return UserError(error.what, error.where, f"the words were taken for these files: {taken}")
+
+
+def source(words: Sequence[str], arguments: Namespace, what: str) -> "Source":
+    """Like :func:`sources`, for the one source that the words must name."""
+    found = sources(words, arguments, what)
+    if len(found) > 1:
+        taken = ", ".join(f"'{one.shown}'" for one in found)
+        raise UserError(f"one {what} is needed, and these were taken for one each: {taken}")
+    return found[0]
+
+
+def _check_local(path: Path, what: str) -> None:
+    if path.is_file():
+        return  # what follows imports much, for the sake of a good message
+    from mtt.sources.source import is_repository
+
+    owner, name, *file = path.parts if len(path.parts) > 1 else ("", "")
+    if not path.exists() and not path.is_absolute() and is_repository(f"{owner}/{name}"):
+        meant = f"{owner}/{name} {'/'.join(file) or 'FILE'}"
+        raise UserError(
+            f"{what} not found: {path} (there is no folder {path.parent})",
+            hint=f"for a file of the Hugging Face hub, give two words: {meant}",
+        )
+    check_input(path, what)
+
+
+def _check_options(arguments: Namespace, any_hub: bool, count: int) -> None:
+    for flag in ("token", "token_file", "revision"):
+        if not any_hub and getattr(arguments, flag, None) is not None:
+            raise UserError(
+                f"--{flag.replace('_', '-')} is for the Hugging Face hub, and no file of it is named"
+            )
+    for flag in ("revision", "sha256"):
+        if count > 1 and getattr(arguments, flag, None) is not None:
+            raise UserError(f"--{flag} is about one file, and {count} are named")
+
+
+def settings(arguments: Namespace, any_hub: bool = True) -> "Settings":
+    """How to fetch, from the options of :func:`add_sources`.
+
+    :param any_hub: whether a token is of any use
+    :raises UserError: a hash or a token that is none
+    """
+    from mtt.sources import Settings
+    from mtt.sources.source import check_sha256
+    from mtt.sources.token import find
+
+    usual = Settings()
+    sha256 = getattr(arguments, "sha256", None)
+    return Settings(
+        allow_http=arguments.allow_http,
+        token=find(arguments.token, arguments.token_file) if any_hub else None,
+        revision=getattr(arguments, "revision", None),
+        sha256=None if sha256 is None else check_sha256(sha256, "--sha256"),
+        offline=getattr(arguments, "offline", False),
+        max_size=getattr(arguments, "max_size", None) or usual.max_size,
+        timeout=arguments.timeout or usual.timeout,
+    )
+
+
+def fetch(found: "Sequence[Source]", arguments: Namespace) -> "list[Fetched]":
+    """The files of sources, downloaded where they are elsewhere."""
+    from mtt import sources
+
+    any_hub = any(isinstance(one, sources.HubFile) for one in found)
+    how = settings(arguments, any_hub)
+    return [sources.fetch(one, how) for one in found]
+
+
+@contextlib.contextmanager
+def speaking_of(fetched: "Sequence[Fetched]") -> Iterator[None]:
+    """Errors name a file as it was typed, not by its place among the downloads."""
+    names = {str(one.path): one.source.shown for one in fetched if one.record is not None}
+
+    def typed(text: str | None) -> str | None:
+        for path, shown in names.items():
+            text = text and text.replace(path, shown)
+        return text
+
+    try:
+        yield
+    except UserError as error:
+        if type(error) is not UserError or not names:
+            raise
+        raise UserError(typed(error.what) or "", typed(error.where), typed(error.hint)) from error
+    except VerificationFailed as error:
+        raise VerificationFailed(typed(str(error))) from error
+
+
+def _size(text: str) -> int:
+    number = text.rstrip("kMGTB")
+    unit = text[len(number) :]
+    try:
+        size = float(number) * _UNITS[unit]
+        if 1 <= size < 2**62:
+            return int(size)
+    except (ValueError, KeyError, OverflowError):
+        pass
+    raise ArgumentTypeError(f"expected a size such as 500MB or 20GB, found '{text}'")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise ArgumentTypeError(f"expected seconds, found '{text}'")
+    return seconds
 
 
 def check_input(path: Path, what: str) -> None:

@@ -3,7 +3,14 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import add_overrides, check_input, check_output
+from mtt.cli.arguments import (
+    add_overrides,
+    add_sources,
+    check_output,
+    fetch,
+    source,
+    speaking_of,
+)
 
 HELP = "predict other data and report the errors"
 DESCRIPTION = """\
@@ -12,13 +19,19 @@ them the RMSE and MAE of each target as JSON and a parity plot; prints them as a
 EPILOG = """\
 examples:
   mtt eval model.pt eval.yaml
+  mtt eval ORG/REPO model.pt eval.yaml
   mtt eval model.ckpt eval.yaml -o test/predictions.xyz -r systems.read_from=test.xyz
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="model file or checkpoint")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="+",
+        help="model file or checkpoint: a path, an address, or ORG/REPO FILE",
+    )
     parser.add_argument("options", type=Path, metavar="OPTIONS", help="dataset options, in YAML")
     parser.add_argument(
         "-o",
@@ -29,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="predictions to write (default: predictions.xyz)",
     )
     add_overrides(parser)
+    add_sources(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -36,9 +50,11 @@ def run(arguments: Namespace) -> None:
     from mtt.options import load_eval_options
 
     load_eval_options(arguments.options, arguments.overrides)
-    check_input(arguments.model, "model file")
+    given = source(arguments.model, arguments, "model file")
     check_output(arguments.output)
+    (fetched,) = fetch([given], arguments)
 
     from mtt.stages import evaluate
 
-    evaluate.run(arguments.model, arguments.options, arguments.overrides, arguments.output)
+    with speaking_of([fetched]):
+        evaluate.run(fetched.path, arguments.options, arguments.overrides, arguments.output)

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mtt import __version__
+from mtt.cli.redact import without_secrets
 from mtt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated, UserError
 
 _PACKAGES = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "ase", "pydantic")
@@ -60,12 +61,12 @@ def library(error: BaseException) -> UserError | None:
 
 def bug(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     """Write the error log; the message that names it, and the exit code."""
-    what = traceback.format_exception_only(error)[-1].strip()
+    what = without_secrets(traceback.format_exception_only(error)[-1].strip(), arguments)
     text = f"error: mtt failed in a way that it should not: {what}"
     try:
-        path = _write_log(_log_text(error, arguments))
+        path = _write_log(without_secrets(_log_text(error, arguments), arguments))
     except OSError:
-        details = "".join(traceback.format_exception(error))
+        details = without_secrets("".join(traceback.format_exception(error)), arguments)
         return f"{details}{text}\n  hint: please report this with the text above", EXIT_BUG
     return f"{text}\n  where: {path}\n  hint: please report this with that file", EXIT_BUG
 

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from mtt.cli.arguments import add_sources, fetch, sources, speaking_of
 from mtt.errors import UserError
 
 HELP = "say what a checkpoint or a model file is"
@@ -23,7 +24,10 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument(
-        "files", type=Path, metavar="FILE", nargs="+", help="checkpoint or model file"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="checkpoint or model file: a path, an address, or ORG/REPO FILE",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object, or a list for several files"
@@ -31,6 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--diff", action="store_true", help="print only what differs between two files"
     )
+    add_sources(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -38,23 +43,28 @@ def run(arguments: Namespace) -> None:
     from mtt.report import show
     from mtt.stages import inspect
 
-    files: list[Path] = arguments.files
-    if arguments.diff and len(files) != 2:
-        raise UserError(f"--diff compares two files, not {len(files)}")
-    _check(files)
+    given = sources(arguments.files, arguments, "file")
+    if arguments.diff and len(given) != 2:
+        raise UserError(f"--diff compares two files, not {len(given)}")
+    fetched = fetch(given, arguments)
+    files = [one.path for one in fetched]
     try:
-        if arguments.diff:
-            compared = inspect.compare(*files)
-            _print(_json(compared) if arguments.json else show.difference(compared))
-            return
-        found = [inspect.describe(path) for path in files]
+        with speaking_of(fetched):
+            if arguments.diff:
+                compared = inspect.compare(*files)
+                compared |= {"a": given[0].shown, "b": given[1].shown}
+                _print(_json(compared) if arguments.json else show.difference(compared))
+                return
+            found = [inspect.describe(path) for path in files]
     except UserError as error:
         raise _harmless(error) from error
+    found = [{**one, "path": source.shown} for one, source in zip(found, given, strict=True)]
     if arguments.json:
         _print(_json(found[0] if len(found) == 1 else found))
     else:
         _print("\n\n".join(show.text(one) for one in found))
-    _refuse_damaged(files, found)
+    with speaking_of(fetched):
+        _refuse_damaged(files, found)
 
 
 def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:
@@ -64,15 +74,6 @@ def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:
             from mtt.stages.checkpoint_formats import changed
 
             raise changed(path)
-
-
-def _check(files: list[Path]) -> None:
-    """The check for typing mistakes imports much: only for a file that is not there."""
-    for path in files:
-        if not path.is_file():
-            from mtt.cli.arguments import check_input
-
-            check_input(path, "file")
 
 
 def _json(value: Any) -> str:

@@ -2,10 +2,20 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from mtt.cli.arguments import add_overrides, check_input, check_output
+from mtt.cli.arguments import (
+    add_overrides,
+    add_sources,
+    check_output,
+    fetch,
+    source,
+    speaking_of,
+)
 from mtt.errors import Terminated, UserError
+
+if TYPE_CHECKING:
+    from mtt.sources import Source
 
 HELP = "train a model, then export and verify it"
 DESCRIPTION = """\
@@ -38,9 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         dest="continue_from",
         metavar="CKPT",
         help="checkpoint to go on from; 'auto' takes the newest in outputs/ that fits; with the "
-        "option fine_tune, also the checkpoint to fine-tune",
+        "option fine_tune, also the checkpoint to fine-tune; a path, an address, or "
+        "hf://ORG/REPO/FILE",
     )
     add_overrides(parser)
+    add_sources(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -58,28 +70,31 @@ def _run(arguments: Namespace) -> None:
     from mtt.options import load_options
 
     options = load_options(arguments.options, arguments.overrides)
-    continue_from = _checkpoint(arguments.continue_from)
-    if options.architecture.training.fine_tune is not None and continue_from != "auto":
-        from mtt.training.base import find_base
-
-        find_base(options, continue_from)
+    given = _checkpoint(arguments)
     check_output(arguments.output, ".pt")
     check_output(arguments.output.with_suffix(".ckpt"))
     # the run's own folder is made in the current one
     _check_outputs_folder(Path("outputs"))
+    fetched = [] if given is None or given == "auto" else fetch([given], arguments)
+    continue_from: Path | Literal["auto"] | None = "auto" if given == "auto" else None
+    if fetched:
+        continue_from = fetched[0].path
+    with speaking_of(fetched):
+        if options.architecture.training.fine_tune is not None and continue_from != "auto":
+            from mtt.training.base import find_base
 
-    from mtt.stages import train
+            find_base(options, continue_from)
 
-    train.run(options, continue_from, arguments.output)
+        from mtt.stages import train
+
+        train.run(options, continue_from, arguments.output)
 
 
-def _checkpoint(given: str | None) -> Path | Literal["auto"] | None:
-    if given is None:
-        return None
-    if given == "auto":
-        return "auto"
-    check_input(Path(given), "checkpoint")
-    return Path(given)
+def _checkpoint(arguments: Namespace) -> "Source | Literal['auto'] | None":
+    word = arguments.continue_from
+    if word == "auto" or word is None:
+        return "auto" if word else None
+    return source([word], arguments, "checkpoint")
 
 
 def _check_outputs_folder(folder: Path) -> None:

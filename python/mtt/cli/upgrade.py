@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import check_input, check_output
+from mtt.cli.arguments import add_sources, check_output, fetch, source, speaking_of
 
 HELP = "write an old checkpoint in the newest versions"
 DESCRIPTION = """\
@@ -18,7 +18,12 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint to upgrade")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CKPT",
+        nargs="+",
+        help="checkpoint to upgrade: a path, an address, or ORG/REPO FILE",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -27,13 +32,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NEW.ckpt",
         help="file to write, which must be another one",
     )
+    add_sources(parser)
 
 
 def run(arguments: Namespace) -> None:
     """Check what can be checked without torch, then upgrade."""
-    check_input(arguments.checkpoint, "checkpoint")
+    given = source(arguments.checkpoint, arguments, "checkpoint")
     check_output(arguments.output, ".ckpt")
+    (fetched,) = fetch([given], arguments)
 
     from mtt.stages import upgrade
 
-    print(upgrade.run(arguments.checkpoint, arguments.output))
+    with speaking_of([fetched]):
+        print(upgrade.run(fetched.path, arguments.output))

@@ -4,7 +4,7 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import check_input, check_output
+from mtt.cli.arguments import add_sources, check_input, check_output, fetch, sources, speaking_of
 from mtt.errors import UserError
 from mtt.report.files import check_keeps
 
@@ -29,11 +29,17 @@ _COMMA = re.compile(r",(?=\s*[A-Z]{2,}\s*(?:[/=,]|$))")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("models", type=Path, metavar="MODEL", nargs="+", help="model file")
+    parser.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="+",
+        help="model file: a path, an address, or ORG/REPO FILE",
+    )
     _add_scope(parser)
     _add_reference(parser)
     _add_outputs(parser)
     _add_limits(parser)
+    add_sources(parser)
 
 
 def _add_scope(parser: ArgumentParser) -> None:
@@ -119,13 +125,12 @@ def _add_limits(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Check the files, then verify."""
-    models: list[Path] = arguments.models
-    for model in models:
-        check_input(model, "model file")
-    _check_together(arguments)
+    given = sources(arguments.models, arguments, "model file")
+    _check_together(arguments, len(given))
     if arguments.against is not None:
         check_input(arguments.against, "reference")
 
+    from mtt.sources import LocalFile
     from mtt.stages import verify
     from mtt.stages.verify_settings import Outputs, Settings
 
@@ -137,8 +142,9 @@ def run(arguments: Namespace) -> None:
         annotations=arguments.annotations,
     )
     written = outputs.paths() + ([arguments.record] if arguments.record else [])
+    local = [one.path for one in given if isinstance(one, LocalFile)]
     for number, path in enumerate(written):
-        check_keeps([*models, *([arguments.against] if arguments.against else [])], path)
+        check_keeps([*local, *([arguments.against] if arguments.against else [])], path)
         if path in written[:number]:
             raise UserError("two reports would go to one file", where=str(path))
         check_output(path)
@@ -154,14 +160,18 @@ def run(arguments: Namespace) -> None:
         memory_limit=arguments.memory_limit,
         isolation=not arguments.no_isolation,
     )
-    if len(models) == 1:
-        verify.run(models[0], settings=settings, outputs=outputs)
-    else:
-        verify.run_all(models, settings, outputs)
+    fetched = fetch(given, arguments)
+    with speaking_of(fetched):
+        if len(fetched) > 1:
+            verify.run_all([one.path for one in fetched], settings, outputs)
+            return
+        (one,) = fetched
+        display = {} if one.record is None else {"display": one.source.shown}
+        verify.run(one.path, settings=settings, outputs=outputs, **display)
 
 
-def _check_together(arguments: Namespace) -> None:
-    if len(arguments.models) > 1 and (arguments.record or arguments.against):
+def _check_together(arguments: Namespace, count: int) -> None:
+    if count > 1 and (arguments.record or arguments.against):
         flag = "--record" if arguments.record else "--against"
         raise UserError(f"{flag} is about one model", hint="verify the files one by one")
     if arguments.json == Path("-") and arguments.annotations:

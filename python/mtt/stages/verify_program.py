@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..report.verification import Report
+from ..sources.token import VARIABLES as TOKEN_VARIABLES
 
 PROGRAM = "MTT_VERIFY"
 _PROGRESS = "progress: "
@@ -173,5 +174,7 @@ def _leading(version: str, digits: int) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    # A search path set for something else must not decide which libtorch is tested.
-    return {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
+    # A search path set for something else must not decide which libtorch is tested, and a model that
+    # runs has no business with tokens.
+    kept = os.environ.keys() - {"LD_LIBRARY_PATH", *TOKEN_VARIABLES}
+    return {key: os.environ[key] for key in kept}

@@ -1,0 +1,21 @@
+"""Models from anywhere: a path, a web address or a file of the Hugging Face hub in, a local file out.
+
+``read`` makes a :class:`Source` of what was typed, ``fetch`` a file of a source. Only what is needed is
+imported: a local file costs nothing.
+"""
+
+from .fetch import Fetched, Settings, fetch
+from .source import HubFile, LocalFile, Source, WebFile, read
+from .token import Token
+
+__all__ = [
+    "Fetched",
+    "HubFile",
+    "LocalFile",
+    "Settings",
+    "Source",
+    "Token",
+    "WebFile",
+    "fetch",
+    "read",
+]
