@@ -4,22 +4,25 @@ from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 
 from mtt.cli.arguments import check_input, check_output
+from mtt.errors import UserError
 
 HELP = "turn a checkpoint into a model file for MD engines"
 DESCRIPTION = """\
 Export a checkpoint as a TorchScript model file. It appears under its name only if it passed the
-checks LOAD, SCHEMA and PARITY, or all of them with --verify."""
+checks LOAD, SCHEMA and PARITY, or all of them with --verify. With an exported model in the place of the
+checkpoint, -m writes a copy of it with this metadata."""
 EPILOG = """\
 examples:
   mtt export model.ckpt
   mtt export model.ckpt -o ethanol.pt --verify
   mtt export model.ckpt --weights last -m metadata.yaml
+  mtt export model.pt -m metadata.yaml -o new.pt
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint to export")
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint to export, or model file")
     parser.add_argument(
         "-o",
         "--output",
@@ -30,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         choices=("best", "last"),
-        default="best",
+        default=None,
         help="weights of the best epoch or of the last one (default: best)",
     )
     parser.add_argument(
@@ -50,22 +53,49 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Check what can be checked without torch, then export."""
-    check_input(arguments.checkpoint, "checkpoint")
-    output = arguments.output or Path(arguments.checkpoint.stem + ".pt")
+    given: Path = arguments.checkpoint
+    check_input(given, "checkpoint")
+    changing = _is_model(given)
+    if changing:
+        _check_changing(arguments)
+    output = arguments.output or Path(given.stem + ".pt")
     check_output(output, ".pt")
     if arguments.metadata is not None:
         from mtt.options import load_metadata
 
         load_metadata(arguments.metadata)
-
-    from mtt.stages import export
-
     verify = {None: "quick", True: "full", False: "none"}[arguments.verify]
-    written = export.run(
-        arguments.checkpoint,
-        output,
-        weights=arguments.weights,
-        metadata=arguments.metadata,
-        verify=verify,  # type: ignore[arg-type]  # one of the three, by the line above
-    )
+    if changing:
+        from mtt.stages import add_metadata
+
+        written = add_metadata.run(given, arguments.metadata, output, verify=verify)
+    else:
+        from mtt.stages import export
+
+        weights = arguments.weights or "best"
+        written = export.run(
+            given, output, weights=weights, metadata=arguments.metadata, verify=verify
+        )
     print(f"wrote {written}")
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is an archive, as exports are and checkpoints are not."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _check_changing(arguments: Namespace) -> None:
+    given: Path = arguments.checkpoint
+    if arguments.metadata is None:
+        raise UserError(
+            "this is an exported model already",
+            where=str(given),
+            hint="export a checkpoint, or add metadata to the model with -m FILE -o NEW.pt",
+        )
+    if arguments.weights is not None:
+        raise UserError("--weights is about checkpoints, and this is a model", where=str(given))
+    if arguments.output is None:
+        raise UserError(
+            "there is no place for the result", where=str(given), hint="name a new file with -o"
+        )
