@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, golden, show, train, upgrade, verify
+from mtt.cli import export, golden, reproduce, show, sign, train, upgrade, verify
 from mtt.errors import UserError
 
 _COMMANDS = {
@@ -16,6 +16,8 @@ _COMMANDS = {
     "show": show,
     "upgrade": upgrade,
     "golden": golden,
+    "sign": sign,
+    "reproduce": reproduce,
 }
 
 _EPILOG = """\
@@ -27,6 +29,8 @@ examples:
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
+  mtt sign model.pt --key lab.key         a signature that others can require
+  mtt reproduce model.ckpt                train again: are the bits the same?
 
 exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 130 interrupted, 143 ended by a signal or by max_time

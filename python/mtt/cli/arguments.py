@@ -44,3 +44,22 @@ def check_output(path: Path, suffix: str | None = None) -> None:
             hint=f"for instance {path.with_suffix(suffix)}" if path.name else None,
         )
     check_writable(path)
+
+
+def add_required_signature(parser: ArgumentParser) -> None:
+    """The option ``--require-signature PUBLIC_KEY`` of commands that use a checkpoint or a model."""
+    parser.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="PUBLIC_KEY",
+        help="use the file only if FILE.sig beside it is a signature of this key (mtt sign)",
+    )
+
+
+def check_signature(path: Path, key: Path | None) -> None:
+    """Raise UserError unless ``path`` has the signature that is required, before it is opened."""
+    if key is not None:
+        from mtt.stages import sign
+
+        check_input(key, "public key")
+        sign.require(path, key)

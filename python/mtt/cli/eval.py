@@ -3,7 +3,13 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import add_overrides, check_input, check_output
+from mtt.cli.arguments import (
+    add_overrides,
+    add_required_signature,
+    check_input,
+    check_output,
+    check_signature,
+)
 
 HELP = "predict other data and report the errors"
 DESCRIPTION = """\
@@ -29,6 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="predictions to write (default: predictions.xyz)",
     )
     add_overrides(parser)
+    add_required_signature(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -37,6 +44,7 @@ def run(arguments: Namespace) -> None:
 
     load_eval_options(arguments.options, arguments.overrides)
     check_input(arguments.model, "model file")
+    check_signature(arguments.model, arguments.require_signature)
     check_output(arguments.output)
 
     from mtt.stages import evaluate

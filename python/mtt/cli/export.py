@@ -3,7 +3,12 @@
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import check_input, check_output
+from mtt.cli.arguments import (
+    add_required_signature,
+    check_input,
+    check_output,
+    check_signature,
+)
 from mtt.errors import UserError
 
 HELP = "turn a checkpoint into a model file for MD engines"
@@ -49,12 +54,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=None,
         help="run all checks, or none (default: the quick ones)",
     )
+    add_required_signature(parser)
 
 
 def run(arguments: Namespace) -> None:
     """Check what can be checked without torch, then export."""
     given: Path = arguments.checkpoint
     check_input(given, "checkpoint")
+    check_signature(given, arguments.require_signature)
     changing = _is_model(given)
     if changing:
         _check_changing(arguments)

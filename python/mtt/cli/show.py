@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from mtt.errors import UserError
+from mtt.errors import UserError, VerificationFailed
 
 HELP = "say what a checkpoint or a model file is"
 DESCRIPTION = """\
@@ -17,6 +17,7 @@ examples:
   mtt show model.ckpt
   mtt show model.pt --json
   mtt show --diff outputs/model_100.ckpt model.ckpt
+  mtt show --chain model.pt --ckpt model.ckpt --data data.xyz --report report.json
 """
 
 
@@ -31,6 +32,35 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--diff", action="store_true", help="print only what differs between two files"
     )
+    _add_chain(parser)
+
+
+def _add_chain(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("where a model file comes from")
+    group.add_argument(
+        "--chain",
+        action="store_true",
+        help="check every link from data to model; exits with 3 if one is broken",
+    )
+    group.add_argument("--ckpt", type=Path, metavar="CKPT", help="checkpoint that was exported")
+    group.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="data that the checkpoint was trained with",
+    )
+    group.add_argument(
+        "--report", type=Path, metavar="FILE", help="what mtt verify --json wrote about the model"
+    )
+    group.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="PUBLIC_KEY",
+        help="check that the signature beside the model is of this key",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -39,6 +69,10 @@ def run(arguments: Namespace) -> None:
     from mtt.stages import inspect
 
     files: list[Path] = arguments.files
+    _check_chain(arguments)
+    if arguments.chain:
+        _chain(arguments)
+        return
     if arguments.diff and len(files) != 2:
         raise UserError(f"--diff compares two files, not {len(files)}")
     _check(files)
@@ -55,6 +89,54 @@ def run(arguments: Namespace) -> None:
     else:
         _print("\n\n".join(show.text(one) for one in found))
     _refuse_damaged(files, found)
+
+
+def _check_chain(arguments: Namespace) -> None:
+    of_chain = {
+        "--ckpt": arguments.ckpt,
+        "--data": arguments.data,
+        "--report": arguments.report,
+        "--require-signature": arguments.require_signature,
+    }
+    used = [flag for flag, value in of_chain.items() if value]
+    if not arguments.chain:
+        if used:
+            raise UserError(f"{used[0]} goes with --chain", hint="mtt show --chain model.pt ...")
+        return
+    if arguments.diff:
+        raise UserError("--chain and --diff are two questions", hint="ask one at a time")
+    if len(arguments.files) != 1:
+        raise UserError(f"--chain is about one model, not {len(arguments.files)}")
+    if arguments.data and not arguments.ckpt:
+        raise UserError("--data needs --ckpt, which says how the data were read")
+    others = (arguments.ckpt, arguments.report, arguments.require_signature)
+    _check([*arguments.files, *(one for one in others if one), *arguments.data])
+
+
+def _chain(arguments: Namespace) -> None:
+    """Print each link; a broken one is a failed verification."""
+    from dataclasses import asdict
+
+    from mtt.report.harmless import harmless
+    from mtt.stages import chain
+
+    model: Path = arguments.files[0]
+    given = chain.Given(
+        model, arguments.ckpt, arguments.report, arguments.data, arguments.require_signature
+    )
+    try:
+        links = chain.check(given)
+    except UserError as error:
+        raise _harmless(error) from error
+    if arguments.json:
+        _print(_json([asdict(one) for one in links]))
+    else:
+        width = max(len(one.name) for one in links)
+        for one in links:
+            _print(harmless(f"{one.state:<9}  {one.name:<{width}}  {one.why}"))
+    broken = [one.name for one in links if one.state == "broken"]
+    if broken:
+        raise VerificationFailed(f"the chain is broken: {', '.join(broken)}")
 
 
 def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:

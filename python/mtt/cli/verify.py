@@ -4,7 +4,12 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import check_input, check_output
+from mtt.cli.arguments import (
+    add_required_signature,
+    check_input,
+    check_output,
+    check_signature,
+)
 from mtt.errors import UserError
 from mtt.report.files import check_keeps
 
@@ -34,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_reference(parser)
     _add_outputs(parser)
     _add_limits(parser)
+    add_required_signature(parser)
 
 
 def _add_scope(parser: ArgumentParser) -> None:
@@ -122,6 +128,7 @@ def run(arguments: Namespace) -> None:
     models: list[Path] = arguments.models
     for model in models:
         check_input(model, "model file")
+        check_signature(model, arguments.require_signature)
     _check_together(arguments)
     if arguments.against is not None:
         check_input(arguments.against, "reference")

@@ -214,6 +214,17 @@ def compare_records(a: Path, b: Path) -> dict[str, dict[str, int]]:
         raise damaged(a, f"it or {b}: {error}") from error
 
 
+def tensor_digests(path: Path) -> list[str]:
+    """SHA-256 of the bytes of each tensor in a model file."""
+    try:
+        with bounded_zip.opened(path) as archive:
+            records = _Records(archive)
+            _refuse_bombs(path, records)
+            return [_digest(records, one) for one in records.infos if _group(one) == "tensors"]
+    except ZipProblem as error:
+        raise damaged(path, str(error)) from error
+
+
 def _refuse_bombs(path: Path, records: _Records) -> None:
     unpacked = sum(info.file_size for info in records.infos.values())
     if unpacked > _MOST_UNPACKED * path.stat().st_size:
