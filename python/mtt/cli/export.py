@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mtt.cli.arguments import (
     add_required_signature,
@@ -10,6 +11,9 @@ from mtt.cli.arguments import (
     check_signature,
 )
 from mtt.errors import UserError
+
+if TYPE_CHECKING:
+    from mtt.stages.export import Verify
 
 HELP = "turn a checkpoint into a model file for MD engines"
 DESCRIPTION = """\
@@ -27,7 +31,9 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint to export, or model file")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CKPT", help="checkpoint to export, or model file"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -71,7 +77,9 @@ def run(arguments: Namespace) -> None:
         from mtt.options import load_metadata
 
         load_metadata(arguments.metadata)
-    verify = {None: "quick", True: "full", False: "none"}[arguments.verify]
+    verify: Verify = "quick"
+    if arguments.verify is not None:
+        verify = "full" if arguments.verify else "none"
     if changing:
         from mtt.stages import add_metadata
 
@@ -79,9 +87,12 @@ def run(arguments: Namespace) -> None:
     else:
         from mtt.stages import export
 
-        weights = arguments.weights or "best"
         written = export.run(
-            given, output, weights=weights, metadata=arguments.metadata, verify=verify
+            given,
+            output,
+            weights=arguments.weights or "best",
+            metadata=arguments.metadata,
+            verify=verify,
         )
     print(f"wrote {written}")
 

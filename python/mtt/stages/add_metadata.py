@@ -72,22 +72,42 @@ def with_metadata(model: Path, given: Metadata) -> bytes:
 
     :raises UserError: it cannot be read, or is no export of metatomic
     """
-    pickled = _pickle(model)
-    found = _texts(pickled)
-    if len(found) != 1:
-        raise _refused(model, "its metadata is not where metatomic puts it")
-    ((start, end, said),) = found
+    said = json.loads(text_of(model))
     # As metatomic lays it out.
     text = json.dumps(merged(said, given), sort_keys=True, indent=4, ensure_ascii=False)
+    return with_text(model, text)
+
+
+def text_of(model: Path) -> str:
+    """The JSON of a model's metadata, as metatomic's object holds it.
+
+    :raises UserError: as :func:`with_metadata`
+    """
+    return _found(model, _pickle(model))[2]
+
+
+def with_text(model: Path, text: str) -> bytes:
+    """The content of ``model`` with this JSON as its metadata.
+
+    :raises UserError: as :func:`with_metadata`
+    """
+    pickled = _pickle(model)
+    start, end, _ = _found(model, pickled)
     raw = text.encode()
     opcode = b"X" + struct.pack("<I", len(raw)) + raw
     try:
-        content = with_record(
-            model.read_bytes(), _PICKLE, pickled[:start] + opcode + pickled[end:]
-        )
+        content = with_record(model.read_bytes(), _PICKLE, pickled[:start] + opcode + pickled[end:])
         return with_record(content, _RECORD, raw)
     except NotAnArchive as error:
         raise _refused(model, str(error)) from error
+
+
+def _found(model: Path, pickled: bytes) -> tuple[int, int, str]:
+    """Where among the opcodes the text begins and ends, and the text."""
+    found = _texts(pickled)
+    if len(found) != 1:
+        raise _refused(model, "its metadata is not where metatomic puts it")
+    return found[0]
 
 
 def merged(said: dict[str, Any], given: Metadata) -> dict[str, Any]:
@@ -116,15 +136,15 @@ def _pickle(model: Path) -> bytes:
     raise _refused(model, "it is not written by TorchScript")
 
 
-def _texts(pickled: bytes) -> list[tuple[int, int, dict[str, Any]]]:
-    """Where the texts of metadata begin and end among the opcodes, and what they say."""
-    found, start, text = [], 0, None
+def _texts(pickled: bytes) -> list[tuple[int, int, str]]:
+    """Where the texts of metadata begin and end among the opcodes, and the texts."""
+    found: list[tuple[int, int, str]] = []
+    start, text = 0, None
     try:
         for opcode, argument, place in pickletools.genops(pickled):
             assert place is not None
-            said = None if text is None else _metadata(text)
-            if said is not None:
-                found.append((start, place, said))
+            if text is not None and _is_metadata(text):
+                found.append((start, place, text))
             text = argument if opcode.name == "BINUNICODE" else None
             start = place
     except (ValueError, struct.error, OverflowError):
@@ -132,15 +152,14 @@ def _texts(pickled: bytes) -> list[tuple[int, int, dict[str, Any]]]:
     return found
 
 
-def _metadata(text: str) -> dict[str, Any] | None:
+def _is_metadata(text: str) -> bool:
     if not text.startswith("{") or len(text) > _LONGEST:
-        return None
+        return False
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    kinds = (said.get("class"), said.get("type")) if isinstance(said, dict) else ()
-    return said if _CLASS in kinds else None
+        return False
+    return isinstance(said, dict) and _CLASS in (said.get("class"), said.get("type"))
 
 
 def _refused(model: Path, why: str) -> UserError:

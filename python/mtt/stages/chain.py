@@ -16,7 +16,7 @@ from ..options.upgrades import upgrade_options
 from . import checkpoint_formats as formats
 from . import provenance, recorded, sign
 from .checkpoint_file import CheckpointFile, open_file
-from .inspect_model import tensor_digests
+from .inspect_model import record_digests
 
 State = Literal["holds", "broken", "not given"]
 _OF_CHECKPOINT: Final = (
@@ -106,10 +106,8 @@ def _weights(
         return Link(name, "not given", "the checkpoint was upgraded when it was exported")
     prefix = "model/" if said.get("weights") == "last" else "best/"
     wanted = [one for one in file.table if one.startswith(prefix)]
-    there = set(tensor_digests(model))
-    missing = [
-        one for one in wanted if hashlib.sha256(file.tensor(one)).hexdigest() not in there
-    ]
+    there = set(record_digests(model).values())
+    missing = [one for one in wanted if hashlib.sha256(file.tensor(one)).hexdigest() not in there]
     if missing or not wanted:
         what = f"{len(missing)} of {len(wanted)} tensors are not in the model: {missing[:1]}"
         return Link(name, "broken", what if wanted else f"the checkpoint has no tensors {prefix}")

@@ -123,16 +123,18 @@ def _scripted(task: Task) -> bytes:
 
 def _name_sources_without_their_folders() -> None:
     """For error messages, TorchScript notes which file a line is from: ``torch/nn/functional.py``."""
-    from torch import _sources
-    from torch.jit import frontend
+    import importlib
 
-    found = _sources.get_source_lines_and_file
+    sources = [importlib.import_module(one) for one in ("torch._sources", "torch.jit.frontend")]
+
+    found = sources[0].get_source_lines_and_file
 
     def shortened(*arguments: Any, **named: Any) -> tuple[list[str], int, str | None]:
         lines, number, name = found(*arguments, **named)
         return lines, number, None if name is None else _below_a_root(name)
 
-    _sources.get_source_lines_and_file = frontend.get_source_lines_and_file = shortened
+    for one in sources:
+        one.get_source_lines_and_file = shortened  # type: ignore[attr-defined]  # of any module
 
 
 def _below_a_root(name: str) -> str:

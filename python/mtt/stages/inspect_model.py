@@ -214,13 +214,16 @@ def compare_records(a: Path, b: Path) -> dict[str, dict[str, int]]:
         raise damaged(a, f"it or {b}: {error}") from error
 
 
-def tensor_digests(path: Path) -> list[str]:
-    """SHA-256 of the bytes of each tensor in a model file."""
+def record_digests(path: Path) -> dict[str, str]:
+    """SHA-256 of each record of a model file; those of tensors are called ``data/...``.
+
+    :raises UserError: the archive is damaged
+    """
     try:
         with bounded_zip.opened(path) as archive:
             records = _Records(archive)
             _refuse_bombs(path, records)
-            return [_digest(records, one) for one in records.infos if _group(one) == "tensors"]
+            return {name: _digest(records, name) for name in records.infos}
     except ZipProblem as error:
         raise damaged(path, str(error)) from error
 

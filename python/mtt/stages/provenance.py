@@ -92,9 +92,7 @@ def without_folders(options: Any) -> Any:
     if not isinstance(options, dict):
         return options
     return {
-        key: _name(one)
-        if key == "read_from" and isinstance(one, str)
-        else without_folders(one)
+        key: _name(one) if key == "read_from" and isinstance(one, str) else without_folders(one)
         for key, one in options.items()
     }
 

@@ -13,7 +13,6 @@ from ..data.changes import Rows
 from ..errors import UserError
 from ..options import Options, load_recorded
 from ..options.upgrades import upgrade_options
-from . import checkpoint as checkpoints
 from . import foreign, provenance
 
 _SETS: Final = ("training_set", "validation_set", "test_set")
@@ -91,13 +90,17 @@ def _of_checkpoint(path: Path) -> Recorded:
 
 
 def with_files(
-    recorded: Recorded, given: Sequence[Path], overrides: Sequence[str] = ()
+    recorded: Recorded,
+    given: Sequence[Path],
+    overrides: Sequence[str] = (),
+    base: Path | None = None,
 ) -> Options:
     """The recorded options, with the names of the files as they are here.
 
     A given file stands for the one of the same name, or for the only one that there is. Others are
     looked for where they were.
 
+    :param base: where the checkpoint is that a fine-tuning began with
     :raises UserError: a file is not here, or a given one is not of the run
     """
     options = copy.deepcopy(recorded.options)
@@ -105,6 +108,10 @@ def with_files(
     found = _matched(recorded.path, named, given)
     for one in _naming(options):
         one["read_from"] = found[one["read_from"]]
+    if base is not None:
+        chosen = options["architecture"]["training"]["fine_tune"]
+        if chosen.get("read_from") is not None:
+            chosen["read_from"] = str(base)
     return load_recorded(options, overrides)
 
 

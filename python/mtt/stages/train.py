@@ -35,6 +35,7 @@ def run(
     options: Options,
     continue_from: Path | str | None = None,
     output: Path = Path("model.pt"),
+    recorded: dict[str, Any] | None = None,
 ) -> None:
     """Train, or go on with training, and export the best model.
 
