@@ -13,20 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from small_runs import make_options
+from command import mtt, run_mtt
 
 # Each starts Python twice and imports torch; all twenty take a minute and a half.
 EXPORTS = int(os.environ.get("MTT_SAME_EXPORTS", "5"))
 YEAR = 365 * 86400
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which ``mtt train`` has made ``model.ckpt`` and ``model.pt``, verified in full."""
-    folder = tmp_path_factory.mktemp("trained")
-    make_options(folder, training={"num_epochs": 1})
-    mtt(folder, "train", "options.yaml")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +29,6 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     source = Path(__file__).parent / "other_clock.c"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
-
-
-def mtt(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "mtt", *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 def digest(path: Path) -> str:
@@ -113,14 +91,7 @@ def test_the_date_is_that_of_source_date_epoch(trained: Path, tmp_path: Path) ->
     arguments = ("export", str(trained / "model.ckpt"), "--no-verify", "-o")
     mtt(tmp_path, *arguments, "one.pt", SOURCE_DATE_EPOCH="1700000000")
     assert finished(tmp_path / "one.pt") == "2023-11-14T22:13:20Z"
-    done = subprocess.run(
-        [sys.executable, "-m", "mtt", *arguments, "two.pt"],
-        cwd=tmp_path,
-        env={**os.environ, "SOURCE_DATE_EPOCH": "yesterday"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_mtt(tmp_path, *arguments, "two.pt", SOURCE_DATE_EPOCH="yesterday")
     assert (done.returncode, done.stderr) == (
         2,
         "error: SOURCE_DATE_EPOCH is not a number of seconds: 'yesterday'\n"
