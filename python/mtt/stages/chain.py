@@ -84,7 +84,8 @@ def _of_checkpoint(given: Given, said: Mapping[str, Any]) -> Iterator[Link]:
     yield _data(given, header)
     yield _options(header, said)
     if not whole:
-        yield Link("checkpoint -> model", "broken", "the checkpoint does not fit its own hash")
+        for name in _OF_CHECKPOINT[2:]:
+            yield Link(name, "broken", "the checkpoint does not fit its own hash")
         return
     named = said.get("checkpoint")
     content = named.get("content_hash") if isinstance(named, dict) else None
