@@ -99,6 +99,7 @@ def test_anyones_export_gets_metadata_and_keeps_all_else(
     assert report.model["name"] == "Ethanol, gef\u00e4rbt"
 
 
+@pytest.mark.filterwarnings("ignore:.*written without verification")
 def test_what_is_not_given_stays(folder: Path) -> None:
     assert add("toy.pt", "-m", "metadata.yaml", "-o", "one.pt", "--no-verify") == 0
     Path("more.yaml").write_text("references: {model: [doi:10/new]}\nextra: {group: ours}\n")
@@ -122,7 +123,27 @@ def test_wrong_metadata_is_shown_where_it_is(
     assert not Path("new.pt").exists()
 
 
-WRONG = """"""
+WRONG = """\
+wrong.yaml:1:1: error: nam: unknown option; did you mean 'name'?
+  1 | nam: x
+    | ^
+wrong.yaml:2:10: error: authors: expected a list, found 'A. Person'
+  2 | authors: A. Person
+    |          ^
+wrong.yaml:4:3: error: references.modle: unknown option; did you mean 'model'?
+  4 |   modle: []
+    |   ^
+wrong.yaml:5:11: error: references.model[0]: expected text, found 1 (put it in quotes if it is meant as text)
+  5 |   model: [1, '']
+    |           ^
+wrong.yaml:5:14: error: references.model[1]: must not be empty
+  5 |   model: [1, '']
+    |              ^
+wrong.yaml:6:12: error: extra.a: expected text, found a list
+  6 | extra: {a: [b]}
+    |            ^
+6 errors in wrong.yaml
+"""
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
