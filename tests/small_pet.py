@@ -1,12 +1,13 @@
 """A small PET through the real stages: options, training, checkpoint, export."""
 
-import warnings
 from pathlib import Path
 
 import pytest
 from small_runs import make_options
 
-from mtt.stages import export, train
+from mtt.stages import checkpoint as checkpoints
+from mtt.stages import export, provenance, train
+from mtt.stages.export_model import export_bytes
 
 
 def checkpoint_of_pet(folder: Path, precision: int = 64) -> Path:
@@ -21,7 +22,9 @@ def checkpoint_of_pet(folder: Path, precision: int = 64) -> Path:
 
 
 def export_pet(checkpoint: Path, output: Path) -> Path:
-    """The best weights as a file that nobody has verified."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*without verification")
-        return export.run(checkpoint, output, verify="none")
+    """The best weights as a file that nobody has verified, made in this process, which is quicker."""
+    header, tensors = checkpoints.read(checkpoint)
+    potential = checkpoints.load_potential(header, tensors, "best")
+    record = provenance.record(header, provenance.sha256(checkpoint), "best", None, False)
+    output.write_bytes(export_bytes(potential, header, tensors, record))
+    return output

@@ -162,8 +162,8 @@ def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
             "deploy",
             (
                 "error: there is no command 'deploy'\n"
-                "  hint: the commands are train, export, eval, verify, show, upgrade, golden, push; see "
-                "mtt --help\n"
+                "  hint: the commands are train, export, eval, verify, show, upgrade, golden, push, sign, "
+                "reproduce; see mtt --help\n"
             ),
         ),
         (
@@ -306,7 +306,20 @@ def test_a_folder_that_is_read_only(
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse words its help differently")
 @pytest.mark.parametrize(
     "command",
-    ["", "train", "export", "eval", "verify", "show", "upgrade", "golden", "golden add", "push"],
+    [
+        "",
+        "train",
+        "export",
+        "eval",
+        "verify",
+        "show",
+        "upgrade",
+        "golden",
+        "golden add",
+        "push",
+        "sign",
+        "reproduce",
+    ],
 )
 def test_help(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

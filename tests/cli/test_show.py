@@ -2,6 +2,7 @@
 
 # ruff: noqa: UP006, UP035, UP045  (metatomic wants the names of typing in its models)
 
+import hashlib
 import json
 import os
 import pickle
@@ -236,7 +237,8 @@ def test_a_model_file(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[
     ):
         assert line in lines
     found = json.loads(shown(capsys, str(model), "--json"))
-    assert found["provenance"]["checkpoint"] == {"content_hash": content}
+    digest = hashlib.sha256(ckpt.read_bytes()).hexdigest()
+    assert found["provenance"]["checkpoint"] == {"content_hash": content, "sha256": digest}
     assert found["versions"]["torch"] == torch.__version__
     assert found["golden_pack"]["dtype"] == "float64"
 

@@ -223,12 +223,16 @@ def test_atoms_that_the_model_does_not_know(fails: Fails) -> None:
 
 
 def test_a_model_where_a_checkpoint_is_needed(fails: Fails) -> None:
+    assert fails("export", "model.pt", "-o", "new.pt") == (
+        "error: this is an exported model already\n"
+        "  where: model.pt\n"
+        "  hint: export a checkpoint, or add metadata to the model with -m FILE -o NEW.pt\n"
+    )
     expected = (
         "error: this is an exported model (.pt), not a checkpoint of mtt\n"
         "  where: model.pt\n"
         "  hint: give the model.ckpt that it was exported from\n"
     )
-    assert fails("export", "model.pt", "-o", "new.pt") == expected
     assert fails("train", "options.yaml", "-c", "model.pt") == expected
 
 

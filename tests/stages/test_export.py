@@ -1,6 +1,7 @@
 """Exports: what is in the file, and that a file appears only when it has passed verification."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import zipfile
@@ -11,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from metatomic.torch import ModelOutput, load_atomistic_model, read_model_metadata
-from small_pet import checkpoint_of_pet
+from small_pet import checkpoint_of_pet, export_pet
 
 from mtt.architectures.contract import crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
@@ -19,7 +20,8 @@ from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.errors import UserError, VerificationFailed
 from mtt.stages import checkpoint as checkpoints
-from mtt.stages import export, golden
+from mtt.stages import export, export_process, golden
+from mtt.stages.archive_edit import with_record
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +41,17 @@ def test_default_name_and_provenance(ckpt, tmp_path, monkeypatch):
     assert written == Path("pet.pt") and written.is_file()
     header = checkpoints.read_header(ckpt)
     provenance = json.loads(record(written, "mtt/provenance.json"))
-    assert provenance["checkpoint"] == {"content_hash": header["content_hash"]}
+    digest = hashlib.sha256(ckpt.read_bytes()).hexdigest()
+    assert provenance["checkpoint"] == {"content_hash": header["content_hash"], "sha256": digest}
     assert provenance["architecture"] == header["architecture"]
-    assert provenance["verification"] == "quick"
+    assert provenance["verification"] == "passed"
     assert provenance["weights"] == "best"
     assert provenance["packages"]["torch"] == torch.__version__
-    assert [path.name for path in tmp_path.iterdir()] == ["pet.pt"]
-
-
-def test_same_checkpoint_same_bytes_whatever_the_name(ckpt, tmp_path):
-    first = export.run(ckpt, tmp_path / "one.pt", verify="quick")
-    (tmp_path / "folder").mkdir()
-    second = export.run(ckpt, tmp_path / "folder" / "another name.pt")
-    assert first.read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pet.pt", "pet.pt.intoto.json"]
 
 
 def test_golden_pack_holds_the_float64_answers(ckpt, tmp_path):
-    written = export.run(ckpt, tmp_path / "model.pt")
+    written = export_pet(ckpt, tmp_path / "model.pt")
     pack = record(written, "mtt/golden.safetensors")
     tensors = safetensors.torch.load(pack)
     (length,) = np.frombuffer(pack[:8], "<u8")
@@ -83,15 +79,21 @@ def test_golden_pack_holds_the_float64_answers(ckpt, tmp_path):
 def test_a_failed_verification_leaves_everything_as_it_was(ckpt, tmp_path, monkeypatch):
     output = tmp_path / "model.pt"
     output.write_bytes(b"an older export")
-    pack = golden.golden_pack
+    made = export_process.run
 
-    def wrong(potential, systems):
-        spoiled = safetensors.torch.load(pack(potential, systems))
-        text = json.loads(_metadata(pack(potential, systems)))
+    def wrong(task):
+        """The real file, with another energy in its golden pack."""
+        content = made(task)
+        whole = tmp_path / "whole.pt"
+        whole.write_bytes(content)
+        pack = record(whole, "mtt/golden.safetensors")
+        whole.unlink()
+        spoiled = safetensors.torch.load(pack)
         spoiled["0/energy"] = spoiled["0/energy"] + 0.001
-        return safetensors.torch.save(spoiled, metadata={"mtt": json.dumps(text)})
+        other = safetensors.torch.save(spoiled, metadata={"mtt": _metadata(pack)})
+        return with_record(content, "extra/mtt/golden.safetensors", other)
 
-    monkeypatch.setattr(golden, "golden_pack", wrong)
+    monkeypatch.setattr(export_process, "run", wrong)
     with pytest.raises(VerificationFailed) as caught:
         export.run(ckpt, output)
     assert str(caught.value) == f"{output} failed 1 check: PARITY/energy"

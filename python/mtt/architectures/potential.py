@@ -70,7 +70,8 @@ class Potential(torch.nn.Module):
         self.register_buffer("composition", torch.zeros(n_types, dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         species = torch.full((max(atomic_types) + 1,), -1, dtype=torch.int64)
-        species[torch.tensor(atomic_types)] = torch.arange(n_types)
+        # Not arange, which imports sympy on the meta device.
+        species[torch.tensor(atomic_types)] = torch.tensor(range(n_types))
         # Derived from atomic_types, so it has no place in a checkpoint.
         self.register_buffer("species_of_type", species, persistent=False)
 

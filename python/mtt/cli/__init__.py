@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, golden, push, show, train, upgrade, verify
+from mtt.cli import export, golden, push, reproduce, show, sign, train, upgrade, verify
 from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
 
@@ -19,6 +19,8 @@ _COMMANDS = {
     "upgrade": upgrade,
     "golden": golden,
     "push": push,
+    "sign": sign,
+    "reproduce": reproduce,
 }
 
 _EPILOG = """\
@@ -31,6 +33,8 @@ examples:
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
   mtt push model.ckpt ORG/REPO            publish it on the Hugging Face hub
+  mtt sign model.pt --key lab.key         a signature that others can require
+  mtt reproduce model.ckpt                train again: are the bits the same?
 
 exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 130 interrupted, 143 ended by a signal or by max_time

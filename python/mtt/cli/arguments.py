@@ -227,3 +227,36 @@ def check_output(path: Path, suffix: str | None = None) -> None:
             hint=f"for instance {path.with_suffix(suffix)}" if path.name else None,
         )
     check_writable(path)
+
+
+def add_required_signature(parser: ArgumentParser) -> None:
+    """The option ``--require-signature PUBLIC_KEY`` of commands that use a checkpoint or a model."""
+    parser.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="PUBLIC_KEY",
+        help="use the file only if FILE.sig beside it is a signature of this key (mtt sign)",
+    )
+
+
+def check_signatures(fetched: "Sequence[Fetched]", arguments: Namespace) -> None:
+    """Raise UserError unless each file has the signature that is required, before it is opened.
+
+    The signature of a file from elsewhere is fetched from beside it.
+    """
+    key: Path | None = arguments.require_signature
+    if key is None:
+        return
+    from dataclasses import replace
+
+    from mtt import sources
+    from mtt.stages import sign
+
+    check_input(key, "public key")
+    for one in fetched:
+        beside = None
+        if one.record is not None:
+            how = replace(settings(arguments, isinstance(one.source, sources.HubFile)), sha256=None)
+            beside = sources.fetch(one.source.beside(".sig"), how).path
+        with speaking_of([one]):
+            sign.require(one.path, key, beside)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from mtt.cli.arguments import (
     add_overrides,
+    add_required_signature,
     add_sources,
     check_output,
+    check_signatures,
     fetch,
     source,
     speaking_of,
@@ -43,6 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_overrides(parser)
     add_sources(parser)
+    add_required_signature(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -53,6 +56,7 @@ def run(arguments: Namespace) -> None:
     given = source(arguments.model, arguments, "model file")
     check_output(arguments.output)
     (fetched,) = fetch([given], arguments)
+    check_signatures([fetched], arguments)
 
     from mtt.stages import evaluate
 

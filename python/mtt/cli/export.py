@@ -3,14 +3,27 @@
 import re
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mtt.cli.arguments import add_sources, check_output, fetch, source, speaking_of
+from mtt.cli.arguments import (
+    add_required_signature,
+    add_sources,
+    check_output,
+    check_signatures,
+    fetch,
+    source,
+    speaking_of,
+)
 from mtt.errors import UserError
+
+if TYPE_CHECKING:
+    from mtt.stages.export import Verify
 
 HELP = "turn a checkpoint into a model file for MD engines"
 DESCRIPTION = """\
 Export a checkpoint as a TorchScript model file. It appears under its name only if it passed the
-checks LOAD, SCHEMA and PARITY, or all of them with --verify."""
+checks LOAD, SCHEMA and PARITY, or all of them with --verify. With an exported model in the place of the
+checkpoint, -m writes a copy of it with this metadata."""
 EPILOG = """\
 examples:
   mtt export model.ckpt
@@ -19,6 +32,7 @@ examples:
   mtt export https://example.org/ethanol.ckpt --sha256 5d41402a...
   mtt export ORG/REPO model.ckpt --revision v1.0
   mtt export pet model.ckpt               and check that it is of this architecture
+  mtt export model.pt -m metadata.yaml -o new.pt
 """
 
 
@@ -28,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "words",
         metavar="CKPT",
         nargs="+",
-        help="checkpoint to export: a path, an address, or ORG/REPO FILE; the name of its "
+        help="checkpoint to export, or model file: a path, an address, or ORG/REPO FILE; the name of its "
         "architecture may come before it",
     )
     parser.add_argument(
@@ -41,7 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         choices=("best", "last"),
-        default="best",
+        default=None,
         help="weights of the best epoch or of the last one (default: best)",
     )
     parser.add_argument(
@@ -58,6 +72,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="run all checks, or none (default: the quick ones)",
     )
     add_sources(parser)
+    add_required_signature(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -70,22 +85,30 @@ def run(arguments: Namespace) -> None:
         from mtt.options import load_metadata
 
         load_metadata(arguments.metadata)
-
+    verify: Verify = "quick"
+    if arguments.verify is not None:
+        verify = "full" if arguments.verify else "none"
     (fetched,) = fetch([given], arguments)
+    check_signatures([fetched], arguments)
     with speaking_of([fetched]):
-        if architecture is not None:
-            _check_architecture(fetched.path, architecture)
+        if _is_model(fetched.path):
+            _check_changing(fetched.path, arguments)
+            from mtt.stages import add_metadata
 
-        from mtt.stages import export
+            written = add_metadata.run(fetched.path, arguments.metadata, output, verify=verify)
+        else:
+            if architecture is not None:
+                _check_architecture(fetched.path, architecture)
+            from mtt.stages import export
 
-        verify = {None: "quick", True: "full", False: "none"}[arguments.verify]
-        written = export.run(
-            fetched.path,
-            output,
-            weights=arguments.weights,
-            metadata=arguments.metadata,
-            verify=verify,  # type: ignore[arg-type]  # one of the three, by the line above
-        )
+            written = export.run(
+                fetched.path,
+                output,
+                weights=arguments.weights or "best",
+                metadata=arguments.metadata,
+                verify=verify,
+                source=fetched.record,
+            )
     print(f"wrote {written}")
 
 
@@ -107,4 +130,25 @@ def _check_architecture(path: Path, expected: str) -> None:
             f"the checkpoint is of the architecture '{found}', not '{expected}'",
             where=str(path),
             hint="the name need not be given: mtt export CKPT",
+        )
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is an archive, as exports are and checkpoints are not."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _check_changing(given: Path, arguments: Namespace) -> None:
+    if arguments.metadata is None:
+        raise UserError(
+            "this is an exported model already",
+            where=str(given),
+            hint="export a checkpoint, or add metadata to the model with -m FILE -o NEW.pt",
+        )
+    if arguments.weights is not None:
+        raise UserError("--weights is about checkpoints, and this is a model", where=str(given))
+    if arguments.output is None:
+        raise UserError(
+            "there is no place for the result", where=str(given), hint="name a new file with -o"
         )

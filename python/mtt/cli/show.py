@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from mtt.cli.arguments import add_sources, fetch, sources, speaking_of
-from mtt.errors import UserError
+from mtt.cli.arguments import add_sources, check_input, fetch, sources, speaking_of
+from mtt.errors import UserError, VerificationFailed
 
 HELP = "say what a checkpoint or a model file is"
 DESCRIPTION = """\
@@ -18,6 +18,7 @@ examples:
   mtt show model.ckpt
   mtt show model.pt --json
   mtt show --diff outputs/model_100.ckpt model.ckpt
+  mtt show --chain model.pt --ckpt model.ckpt --data data.xyz --report report.json
 """
 
 
@@ -35,7 +36,36 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--diff", action="store_true", help="print only what differs between two files"
     )
+    _add_chain(parser)
     add_sources(parser)
+
+
+def _add_chain(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("where a model file comes from")
+    group.add_argument(
+        "--chain",
+        action="store_true",
+        help="check every link from data to model; exits with 3 if one is broken",
+    )
+    group.add_argument("--ckpt", type=Path, metavar="CKPT", help="checkpoint that was exported")
+    group.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="data that the checkpoint was trained with",
+    )
+    group.add_argument(
+        "--report", type=Path, metavar="FILE", help="what mtt verify --json wrote about the model"
+    )
+    group.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="PUBLIC_KEY",
+        help="check that the signature beside the model is of this key",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -43,11 +73,18 @@ def run(arguments: Namespace) -> None:
     from mtt.report import show
     from mtt.stages import inspect
 
+    _check_chain(arguments)
     given = sources(arguments.files, arguments, "file")
     if arguments.diff and len(given) != 2:
         raise UserError(f"--diff compares two files, not {len(given)}")
+    if arguments.chain and len(given) != 1:
+        raise UserError(f"--chain is about one model, not {len(given)}")
     fetched = fetch(given, arguments)
     files = [one.path for one in fetched]
+    if arguments.chain:
+        with speaking_of(fetched):
+            _chain(files[0], arguments)
+        return
     try:
         with speaking_of(fetched):
             if arguments.diff:
@@ -65,6 +102,52 @@ def run(arguments: Namespace) -> None:
         _print("\n\n".join(show.text(one) for one in found))
     with speaking_of(fetched):
         _refuse_damaged(files, found)
+
+
+def _check_chain(arguments: Namespace) -> None:
+    of_chain = {
+        "--ckpt": arguments.ckpt,
+        "--data": arguments.data,
+        "--report": arguments.report,
+        "--require-signature": arguments.require_signature,
+    }
+    used = [flag for flag, value in of_chain.items() if value]
+    if not arguments.chain:
+        if used:
+            raise UserError(f"{used[0]} goes with --chain", hint="mtt show --chain model.pt ...")
+        return
+    if arguments.diff:
+        raise UserError("--chain and --diff are two questions", hint="ask one at a time")
+    if arguments.data and not arguments.ckpt:
+        raise UserError("--data needs --ckpt, which says how the data were read")
+    others = (arguments.ckpt, arguments.report, arguments.require_signature)
+    for path in (*(one for one in others if one), *arguments.data):
+        check_input(path, "file")
+
+
+def _chain(model: Path, arguments: Namespace) -> None:
+    """Print each link; a broken one is a failed verification."""
+    from dataclasses import asdict
+
+    from mtt.report.harmless import harmless
+    from mtt.stages import chain
+
+    given = chain.Given(
+        model, arguments.ckpt, arguments.report, arguments.data, arguments.require_signature
+    )
+    try:
+        links = chain.check(given)
+    except UserError as error:
+        raise _harmless(error) from error
+    if arguments.json:
+        _print(_json([asdict(one) for one in links]))
+    else:
+        width = max(len(one.name) for one in links)
+        for one in links:
+            _print(harmless(f"{one.state:<9}  {one.name:<{width}}  {one.why}"))
+    broken = [one.name for one in links if one.state == "broken"]
+    if broken:
+        raise VerificationFailed(f"the chain is broken: {', '.join(broken)}")
 
 
 def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:

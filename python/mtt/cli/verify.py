@@ -4,7 +4,16 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import add_sources, check_input, check_output, fetch, sources, speaking_of
+from mtt.cli.arguments import (
+    add_required_signature,
+    add_sources,
+    check_input,
+    check_output,
+    check_signatures,
+    fetch,
+    sources,
+    speaking_of,
+)
 from mtt.errors import UserError
 from mtt.report.files import check_keeps
 
@@ -40,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_outputs(parser)
     _add_limits(parser)
     add_sources(parser)
+    add_required_signature(parser)
 
 
 def _add_scope(parser: ArgumentParser) -> None:
@@ -161,6 +171,7 @@ def run(arguments: Namespace) -> None:
         isolation=not arguments.no_isolation,
     )
     fetched = fetch(given, arguments)
+    check_signatures(fetched, arguments)
     with speaking_of(fetched):
         if len(fetched) > 1:
             verify.run_all([one.path for one in fetched], settings, outputs)

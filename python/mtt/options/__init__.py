@@ -8,7 +8,7 @@ from mtt.options.dataset import (
     SystemsOptions,
     TargetOptions,
 )
-from mtt.options.load import load_eval_options, load_metadata, load_options
+from mtt.options.load import load_eval_options, load_metadata, load_options, load_recorded
 from mtt.options.metadata import Metadata, References
 from mtt.options.model import ArchitectureOptions, Options, options_hash
 from mtt.options.problems import OptionsError, Problem
@@ -32,6 +32,7 @@ __all__ = [
     "load_eval_options",
     "load_metadata",
     "load_options",
+    "load_recorded",
     "options_hash",
     "parse_slice",
 ]

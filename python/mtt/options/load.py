@@ -1,10 +1,12 @@
 """Reads and checks options files, reporting everything that is wrong with one at once."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import yaml
 
 from mtt.errors import UserError
 from mtt.options.base import OptionsModel
@@ -35,6 +37,22 @@ def load_options(path: str | Path, overrides: Sequence[str] = ()) -> Options:
     file.problems += problems
     options = file.check(model)
     file.check_files(file.root)
+    file.raise_problems()
+    assert options is not None
+    return options
+
+
+def load_recorded(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> Options:
+    """The options that a file of ours has recorded, with every default, in today's version.
+
+    Files that they name need not exist. Raises the same errors as :func:`load_options`.
+    """
+    text = yaml.safe_dump(dict(stored), sort_keys=False, allow_unicode=True)
+    file = _parsed("the recorded options", text, overrides)
+    expand_options(file.root)
+    model, problems = _model_for(file.root)
+    file.problems += problems
+    options = file.check(model)
     file.raise_problems()
     assert options is not None
     return options
@@ -116,16 +134,19 @@ def _open(
     path: Path, overrides: Sequence[str], several: bool = False, what: str = "options file"
 ) -> _File:
     """Parse the file and apply the overrides; stops here if there is no tree to go on with."""
-    text = read_text(path, what)
+    return _parsed(str(path), read_text(path, what), overrides, several)
+
+
+def _parsed(name: str, text: str, overrides: Sequence[str], several: bool = False) -> _File:
     lines = text.splitlines()
     root, problems = parse(text)
     if root is None:
         problems = problems or [Problem(None, "", "the file is empty: it has no options")]
-        raise OptionsError(str(path), lines, problems)
+        raise OptionsError(name, lines, problems)
     if not isinstance(root.value, dict | list if several else dict):
         message = f"expected a mapping of options at the top, found {_kind(root)}"
-        raise OptionsError(str(path), lines, [*problems, Problem(root.place, "", message)])
-    return _File(str(path), lines, root, problems + apply_overrides(root, overrides))
+        raise OptionsError(name, lines, [*problems, Problem(root.place, "", message)])
+    return _File(name, lines, root, problems + apply_overrides(root, overrides))
 
 
 def _kind(root: Node) -> str:

@@ -1,5 +1,6 @@
 """What a person says about a model: the fields of metatomic's ModelMetadata."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -33,3 +34,14 @@ class Metadata(OptionsModel):
     """What to cite."""
     extra: dict[str, str] = Field(default_factory=dict)
     """Anything else, as names and texts."""
+
+
+def merged_references(
+    own: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """References of a person and then those of another source, each once."""
+    found = {}
+    for key in References.model_fields:
+        mine = list(own.get(key, ()))
+        found[key] = mine + [one for one in others.get(key, ()) if one not in mine]
+    return {key: listed for key, listed in found.items() if listed}

@@ -6,7 +6,7 @@ A local path that exists wins over every other reading. Nothing is contacted her
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -40,6 +40,10 @@ class LocalFile:
         """How messages call it."""
         return str(self.path)
 
+    def beside(self, suffix: str) -> "LocalFile":
+        """The file in the same folder whose name has that suffix more."""
+        return LocalFile(self.path.with_name(self.path.name + suffix))
+
 
 @dataclass(frozen=True)
 class WebFile:
@@ -57,6 +61,11 @@ class WebFile:
     def shown(self) -> str:
         """The address without user, password and query, which may be secrets."""
         return without_secrets(self.url)
+
+    def beside(self, suffix: str) -> "WebFile":
+        """The file in the same folder whose name has that suffix more."""
+        parts = urlsplit(self.url)
+        return WebFile(urlunsplit(parts._replace(path=parts.path + suffix)))
 
     def __repr__(self) -> str:
         return f"WebFile({self.shown})"
@@ -83,6 +92,10 @@ class HubFile:
         folder = "" if self.kind == "model" else f"{self.kind}s/"
         revision = f"@{self.revision}" if self.revision else ""
         return f"hf://{folder}{self.repository}{revision}/{self.file}"
+
+    def beside(self, suffix: str) -> "HubFile":
+        """The file in the same folder whose name has that suffix more."""
+        return replace(self, file=self.file + suffix, sha256=None)
 
 
 Source = LocalFile | WebFile | HubFile

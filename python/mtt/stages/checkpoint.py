@@ -10,7 +10,7 @@ import json
 import platform
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .. import __version__
 from ..architectures import registry
@@ -22,6 +22,7 @@ from .checkpoint_formats import canonical_json
 
 if TYPE_CHECKING:
     import torch
+    from torch.overrides import TorchFunctionMode
 
     from ..architectures.potential import Potential
 
@@ -160,7 +161,7 @@ def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
     import torch
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _no_numbers():
             expected = build_potential(header).state_dict()
     except (NotImplementedError, RuntimeError):
         return  # a core that computes while it is built; loading the weights will tell
@@ -179,6 +180,26 @@ def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
                     f"its tensor '{prefix}{name}' is {_kind(stored)}, and its architecture needs "
                     f"{_kind(one)}",
                 )
+
+
+def _no_numbers() -> "TorchFunctionMode":
+    """Leaves weights as they were allocated.
+
+    Random numbers for weights that have no memory would import torch's compiler, which takes seconds.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class NoNumbers(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            given = kwargs or {}
+            if getattr(function, "__module__", "") == torch.nn.init.__name__:
+                return given["tensor"] if "tensor" in given else args[0]
+            return function(*args, **given)
+
+    return NoNumbers()
 
 
 def _kind(tensor: "torch.Tensor") -> str:

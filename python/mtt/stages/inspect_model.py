@@ -214,6 +214,20 @@ def compare_records(a: Path, b: Path) -> dict[str, dict[str, int]]:
         raise damaged(a, f"it or {b}: {error}") from error
 
 
+def record_digests(path: Path) -> dict[str, str]:
+    """SHA-256 of each record of a model file; those of tensors are called ``data/...``.
+
+    :raises UserError: the archive is damaged
+    """
+    try:
+        with bounded_zip.opened(path) as archive:
+            records = _Records(archive)
+            _refuse_bombs(path, records)
+            return {name: _digest(records, name) for name in records.infos}
+    except ZipProblem as error:
+        raise damaged(path, str(error)) from error
+
+
 def _refuse_bombs(path: Path, records: _Records) -> None:
     unpacked = sum(info.file_size for info in records.infos.values())
     if unpacked > _MOST_UNPACKED * path.stat().st_size:

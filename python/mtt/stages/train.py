@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Terminated, UserError
 from ..files import write_atomic
@@ -35,6 +35,7 @@ def run(
     options: Options,
     continue_from: Path | str | None = None,
     output: Path = Path("model.pt"),
+    recorded: dict[str, Any] | None = None,
 ) -> None:
     """Train, or go on with training, and export the best model.
 
@@ -44,6 +45,7 @@ def run(
 
     :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
     :param output: the model file to write, ending in ``.pt``
+    :param recorded: what checkpoints say that the options were, for a run that is made once more
     :raises UserError: unusable data, device, checkpoint or output; options that have changed;
         training that has diverged; another process that trains in the same folder
     :raises VerificationFailed: the exported model failed a check
@@ -55,7 +57,7 @@ def run(
     hypers = options.architecture.training
     with Reporter(log_interval=hypers.log_interval) as reporter, FolderLock() as lock:
         source, folder = starting_point(options, continue_from, lock)
-        work = prepare(options, source, output, reporter.message)
+        work = prepare(options, source, output, reporter.message, recorded)
         if work.finished:
             assert source is not None
             _already_finished(work, source, folder, reporter)

@@ -51,11 +51,7 @@ def read_run_data(
     :param kept: the fingerprints in that checkpoint; old ones have none
     :raises UserError: unusable data, or data that have changed since the checkpoint
     """
-    sources = {"training_set": read_datasets(options.training_set)}
-    for name in _SETS:
-        datasets: Sequence[DatasetOptions] | None = getattr(options, name).datasets
-        if datasets is not None:
-            sources[name] = read_datasets(datasets)
+    sources = _sources(options)
     found = {name: fingerprints(structures) for name, structures in sources.items()}
     hashes = {name: content_hash for name, (content_hash, _) in found.items()}
     if checkpoint is None:
@@ -91,6 +87,30 @@ def read_run_data(
         len(data.test),
     )
     return data
+
+
+def check_same(
+    options: Options, recorded: Mapping[str, Any], kept: Mapping[str, Rows] | None = None
+) -> None:
+    """Read all data of a run, and compare their hashes with recorded ones.
+
+    :param recorded: ``data_hash``, and perhaps ``data_size``, of a checkpoint or a model file
+    :param kept: the fingerprints in the checkpoint, from which to say what has changed
+    :raises UserError: unusable data, or data that are not those that were recorded
+    """
+    sources = _sources(options)
+    found = {name: fingerprints(structures) for name, structures in sources.items()}
+    _check_unchanged(options, recorded, kept or {}, sources, found)
+
+
+def _sources(options: Options) -> dict[str, list[Structure]]:
+    """The structures by the option that names where they are read from."""
+    sources = {"training_set": read_datasets(options.training_set)}
+    for name in _SETS:
+        datasets: Sequence[DatasetOptions] | None = getattr(options, name).datasets
+        if datasets is not None:
+            sources[name] = read_datasets(datasets)
+    return sources
 
 
 def check_structures(train: Sequence[Structure]) -> list[Structure]:

@@ -16,6 +16,7 @@ from ..data.random import generator
 from ..data.structure import Structure
 from ..errors import UserError
 from ..options import Options, options_hash
+from ..options.model import hash_of_options
 from ..stages import checkpoint as checkpoints
 from . import fine_tune
 from .base import find_base, protect
@@ -67,10 +68,12 @@ def prepare(
     source: Path | None,
     output: Path,
     say: Callable[[str], None],
+    recorded: dict[str, Any] | None = None,
 ) -> Run:
     """Read the data, and build the model and the state or take them from a checkpoint.
 
     :param source: checkpoint to go on from, or to fine-tune if the options say so
+    :param recorded: what checkpoints say that the options were; else what they are
     """
     device = choose_device(options.device)
     base = find_base(options, source)
@@ -97,6 +100,8 @@ def prepare(
         f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
     )
     fixed = _fixed_header(options, data, potential, problem, origin)
+    if recorded is not None:
+        fixed |= {"options": recorded, "options_hash": hash_of_options(recorded)}
     return Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
 
 

@@ -13,7 +13,7 @@ Header = dict[str, Any]
 Difference = tuple[str, str, str]
 
 # May change between two parts of a run: they decide where and how fast it runs, and what is told.
-_FREE = {
+FREE = {
     "device",
     "architecture.training.num_workers",
     "architecture.training.log_interval",
@@ -64,7 +64,7 @@ def refused(header: Header, options: Options) -> list[Difference]:
     return [
         one
         for one in found
-        if one[0] not in _FREE
+        if one[0] not in FREE
         # Where the data lie does not matter: they are compared by their content.
         and one[0].rpartition(".")[2] != "read_from"
         and not (one[0] == _NUM_EPOCHS and extended)

@@ -1,0 +1,48 @@
+// Metadata as mtt writes it into a model file, read back as an engine reads it.
+
+#include <metatomic/torch.hpp>
+
+#include "testing.hpp"
+
+namespace {
+
+// The same text as in tests/stages/test_add_metadata.py, which finds it in a file.
+const char* const text = R"({
+    "authors": [
+        "A. Person",
+        "B. Person <b@example.org>"
+    ],
+    "class": "ModelMetadata",
+    "description": "gas phase\n",
+    "extra": {
+        "licence": "CC-BY"
+    },
+    "name": "Ethanol, gefärbt",
+    "references": {
+        "architecture": [
+            "doi:10/mine",
+            "doi:10/toy"
+        ],
+        "model": [
+            "doi:10/model"
+        ]
+    }
+})";
+
+}  // namespace
+
+TEST("metadata is read back whole, and printed by engines") {
+    const auto found = metatomic_torch::ModelMetadataHolder::from_json(text);
+    CHECK(found->name == "Ethanol, gefärbt");
+    CHECK(found->description == "gas phase\n");
+    CHECK(found->authors == (std::vector<std::string>{"A. Person", "B. Person <b@example.org>"}));
+    CHECK(found->references.at("model").size() == 1);
+    CHECK(found->references.at("architecture").get(1) == "doi:10/toy");
+    CHECK(!found->references.contains("implementation"));
+    CHECK(found->extra.at("licence") == "CC-BY");
+    const auto printed = found->print();
+    for (const char* part : {"Ethanol, gefärbt", "gas phase", "- B. Person <b@example.org>", "* doi:10/model"}) {
+        CHECK(printed.find(part) != std::string::npos);
+    }
+    CHECK(nlohmann::json::parse(found->to_json()) == nlohmann::json::parse(text));
+}
