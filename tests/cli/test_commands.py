@@ -82,7 +82,7 @@ def test_export(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "wrote written.pt\n"
     assert main(["export", "model.ckpt", "-o", "a.pt", "--verify", "--weights", "last"]) == 0
     assert main(["export", "model.ckpt", "--no-verify", "-m", "metadata.yaml"]) == 0
-    default = {"weights": "best", "metadata": None, "verify": "quick"}
+    default = {"weights": "best", "metadata": None, "verify": "quick", "source": None}
     assert calls == [
         ((Path("model.ckpt"), Path("model.pt")), default),
         (
