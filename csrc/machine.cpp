@@ -12,6 +12,10 @@
 #include <limits>
 
 extern char** environ;
+#ifdef MTT_SANITIZED
+// Of sanitizer/allocator_interface.h, which not every compiler brings with it.
+extern "C" size_t __sanitizer_get_current_allocated_bytes();
+#endif
 
 namespace mtt {
 
@@ -42,6 +46,9 @@ std::string text_of(const char* value) { return value == nullptr ? "" : value; }
 }  // namespace
 
 uint64_t allocated_bytes() {
+#ifdef MTT_SANITIZED  // whose allocator is another
+    return __sanitizer_get_current_allocated_bytes();
+#endif
     const auto info = mallinfo2();
     return info.uordblks + info.hblkhd;
 }

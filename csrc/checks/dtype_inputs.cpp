@@ -81,8 +81,10 @@ Result other_dtype(Context& context) {
     call.dtype = model.capabilities().dtype == "float32" ? "float64" : "float32";
     call.leaf_in_model_dtype = true;
     Comparison comparison;
+    // Some models convert their own numbers to what they get, and keep the rounding: no other check may see that.
+    const auto instance = context.fresh();
     try {
-        comparison.properties(properties_of(model.evaluate(call)), reference, limit, system.name);
+        comparison.properties(properties_of(instance->evaluate(call)), reference, limit, system.name);
     } catch (const std::exception& error) {
         return passed(name, call.dtype + " is refused: " + explain(error).substr(0, 100));
     }
