@@ -2,6 +2,8 @@
 
 #include <metatomic/torch.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include "testing.hpp"
 
 namespace {
@@ -37,7 +39,7 @@ TEST("metadata is read back whole, and printed by engines") {
     CHECK(found->description == "gas phase\n");
     CHECK(found->authors == (std::vector<std::string>{"A. Person", "B. Person <b@example.org>"}));
     CHECK(found->references.at("model").size() == 1);
-    CHECK(found->references.at("architecture").get(1) == "doi:10/toy");
+    CHECK(found->references.at("architecture").at(1) == "doi:10/toy");
     CHECK(!found->references.contains("implementation"));
     CHECK(found->extra.at("licence") == "CC-BY");
     const auto printed = found->print();

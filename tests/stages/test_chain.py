@@ -170,9 +170,9 @@ def test_a_report_of_a_failure(folder: Path) -> None:
         (
             "show --chain model.ckpt",
             (
-                "error: the model file is damaged: file is not a zip file\n"
+                "error: the chain is followed from a model file, and this is a checkpoint\n"
                 "  where: model.ckpt\n"
-                "  hint: copy it again, or export it anew from its checkpoint\n"
+                "  hint: mtt show --chain model.pt --ckpt model.ckpt\n"
             ),
         ),
     ],

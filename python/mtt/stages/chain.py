@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..options.model import hash_of_options
 from ..options.upgrades import upgrade_options
 from . import checkpoint_formats as formats
-from . import provenance, recorded, sign
+from . import foreign, provenance, recorded, sign
 from .checkpoint_file import CheckpointFile, open_file
 from .inspect_model import record_digests
 
@@ -54,6 +54,13 @@ def check(given: Given) -> list[Link]:
 
     :raises UserError: a file cannot be read, or is not of the kind that it should be
     """
+    found = foreign.describe(given.model)
+    if found.kind == "checkpoint":
+        raise UserError(
+            "the chain is followed from a model file, and this is a checkpoint",
+            where=str(given.model),
+            hint=f"mtt show --chain model.pt --ckpt {given.model}",
+        )
     said = provenance.read_record(given.model)
     if said is None:
         raise UserError(

@@ -76,6 +76,7 @@ def _failed(code: int, text: str) -> Exception:
 
 def main() -> int:
     """Read a task on standard input, write the model, or what is wrong, to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the process that waits
     answer = _only_for_the_answer()
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     with answer:

@@ -18,6 +18,18 @@ from . import foreign, provenance
 _SETS: Final = ("training_set", "validation_set", "test_set")
 
 
+# What a model file must say, which those of format 1 do not.
+_NEEDED: Final = {
+    "options": dict,
+    "options_hash": str,
+    "data_hash": dict,
+    "data_size": dict,
+    "history": list,
+    "trained_with": dict,
+    "verification": str,
+}
+
+
 @dataclass(frozen=True)
 class Recorded:
     """The record of a run. ``header`` is that of a checkpoint, or a model file's provenance.
@@ -47,7 +59,7 @@ def read(path: Path) -> Recorded:
             "the model file does not say what it was made from: mtt did not export it",
             where=str(path),
         )
-    if not isinstance(said.get("options"), dict):
+    if not all(isinstance(said.get(key), kind) for key, kind in _NEEDED.items()):
         raise UserError(
             "the model file does not say which options it was trained with: an older mtt made it",
             where=str(path),
