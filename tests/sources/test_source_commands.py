@@ -11,7 +11,7 @@ import ase.io
 import pytest
 from ase.build import molecule
 from huggingface_hub import constants
-from sources.hub_server import TOKEN, Hub, Repository, mentions, store
+from sources.hub_server import COMMIT, TOKEN, Hub, Repository, mentions, store
 from sources.web_server import Web, serving, status
 
 from mtt.__main__ import main
@@ -65,7 +65,41 @@ def test_export(web: Web) -> None:
         "  where: hf://org/open@main/best/model.ckpt\n"
         "  hint: the name need not be given: mtt export CKPT\n"
     )
-    assert [path.name for path in Path().iterdir()] == ["model.pt"]
+    assert sorted(path.name for path in Path().iterdir()) == ["model.pt", "model.pt.intoto.json"]
+    statement = json.loads(Path("model.pt.intoto.json").read_text())
+    checkpoint = statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]
+    assert checkpoint["name"] == "model.ckpt"
+    assert checkpoint["annotations"]["source"] == {
+        "hub": web.url,
+        "repository": "org/open",
+        "kind": "model",
+        "file": "best/model.ckpt",
+        "revision": "main",
+        "commit": COMMIT,
+        "sha256": checkpoint["digest"]["sha256"],
+    }
+
+
+def test_a_signature_is_fetched_from_beside_the_file(hub: Hub, web: Web) -> None:
+    Path("signed.bin").write_bytes(b"no checkpoint at all")
+    mtt("sign", "--new-key", "lab")
+    mtt("sign", "--new-key", "other")
+    mtt("sign", "signed.bin", "--key", "lab.key")
+    signature = Path("signed.bin.sig").read_bytes()
+    files = {"a.ckpt": b"no checkpoint at all", "a.ckpt.sig": signature, "b.ckpt": b"unsigned"}
+    hub.repositories["org/signed"] = Repository({**files, "c.ckpt": b"x", "c.ckpt.sig": signature})
+
+    def said(file: str, key: str = "lab.pub") -> str:
+        words = ["--allow-http", "--require-signature", key]
+        return error("export", "org/signed", file, *words)
+
+    # Only what follows complains, about a file that is none.
+    assert "signature" not in said("a.ckpt")
+    assert "the signature of hf://org/signed/a.ckpt was made with another key" in said(
+        "a.ckpt", "other.pub"
+    )
+    assert "hf://org/signed/b.ckpt.sig" in said("b.ckpt")
+    assert "the signature is of another file than hf://org/signed/c.ckpt" in said("c.ckpt")
 
 
 def test_show_and_upgrade_and_eval(
