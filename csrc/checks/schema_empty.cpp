@@ -57,6 +57,7 @@ const Registered check({
     "SCHEMA", "empty selection",
     "No selected atoms gives one row of zero that keeps the gradient path, with and without ghosts.", "exact",
     {"rank without atoms", "rank without atoms (per-atom energies)", "rank without atoms and ghosts"}, run,
+    Level::quick, {"lammps", "gromacs", "plumed"},
 });
 
 }  // namespace

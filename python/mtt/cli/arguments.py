@@ -254,9 +254,17 @@ def check_signatures(fetched: "Sequence[Fetched]", arguments: Namespace) -> None
 
     check_input(key, "public key")
     for one in fetched:
-        beside = None
-        if one.record is not None:
-            how = replace(settings(arguments, isinstance(one.source, sources.HubFile)), sha256=None)
-            beside = sources.fetch(one.source.beside(".sig"), how).path
-        with speaking_of([one]):
-            sign.require(one.path, key, beside)
+        if one.record is None:
+            sign.require(one.path, key)
+            continue
+        how = replace(settings(arguments, isinstance(one.source, sources.HubFile)), sha256=None)
+        try:
+            beside = sources.fetch(one.source.beside(".sig"), how)
+        except UserError as error:
+            raise UserError(
+                f"the signature of {one.source.shown} is required, and cannot be had: {error.what}",
+                error.where,
+                "get it from whoever made the file, beside which it belongs",
+            ) from error
+        with speaking_of([one, beside]):
+            sign.require(one.path, key, beside.path)

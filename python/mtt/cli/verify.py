@@ -36,6 +36,10 @@ examples:
 _COMMA = re.compile(r",(?=\s*[A-Z]{2,}\s*(?:[/=,]|$))")
 
 
+# Names of models, data and options, which a slip in the order of words must not overwrite.
+_NO_REPORTS = (".ckpt", ".pt", ".pth", ".xyz", ".extxyz", ".yaml", ".yml", ".so", ".sig", ".key")
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument(
@@ -140,6 +144,9 @@ def run(arguments: Namespace) -> None:
     if arguments.against is not None:
         check_input(arguments.against, "reference")
 
+    if arguments.extensions is not None and not arguments.extensions.is_dir():
+        raise UserError("there is no such folder of extensions", where=str(arguments.extensions))
+
     from mtt.sources import LocalFile
     from mtt.stages import verify
     from mtt.stages.verify_settings import Outputs, Settings
@@ -154,6 +161,12 @@ def run(arguments: Namespace) -> None:
     written = outputs.paths() + ([arguments.record] if arguments.record else [])
     local = [one.path for one in given if isinstance(one, LocalFile)]
     for number, path in enumerate(written):
+        if path.suffix.lower() in _NO_REPORTS:
+            raise UserError(
+                f"no report has a name that ends in {path.suffix}",
+                where=str(path),
+                hint=f"for instance {path.with_suffix('.json')}",
+            )
         check_keeps([*local, *([arguments.against] if arguments.against else [])], path)
         if path in written[:number]:
             raise UserError("two reports would go to one file", where=str(path))
@@ -185,6 +198,10 @@ def _check_together(arguments: Namespace, count: int) -> None:
     if count > 1 and (arguments.record or arguments.against):
         flag = "--record" if arguments.record else "--against"
         raise UserError(f"{flag} is about one model", hint="verify the files one by one")
+    waived = {waiver.partition("=")[0] for waiver in arguments.skip or []}
+    if (arguments.record or arguments.against) and waived & {"PARITY", "PARITY/reference"}:
+        flag = "--record" if arguments.record else "--against"
+        raise UserError(f"{flag} is a check of PARITY, which --skip leaves out")
     if arguments.json == Path("-") and arguments.annotations:
         raise UserError("--json - and --annotations would both go to the terminal")
 

@@ -1,6 +1,7 @@
 """Model file and structures in, the same file with a larger golden pack out: ``mtt golden add``."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ PACK, PROVENANCE = "extra/mtt/golden.safetensors", "extra/mtt/provenance.json"
 # What the verifier needs to see that the new references are those of this file.
 FAMILIES = ["LOAD", "PARITY"]
 _LARGEST = 256 * 2**20
+_MANY = 50
 _QUANTITIES = ("types", "positions", "cell", "pbc", "energies", "energy", "forces", "virial")
 
 
@@ -79,6 +81,11 @@ def run(
     content = model.read_bytes()
     old, provenance = _old_pack(model)
     structures = read_plain(systems)
+    if len(structures) > _MANY:
+        warnings.warn(
+            f"{len(structures)} structures make every later verification compute as many: some ten are enough",
+            stacklevel=1,
+        )
     taken = set(old.names) if old else set()
     names = _names(systems.stem, len(structures), taken)
     if checkpoint is not None:

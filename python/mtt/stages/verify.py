@@ -156,6 +156,12 @@ def _understood(path: Path, result: Ended) -> Report:
             return Report.from_json(result.output)
         except NoReport:
             return crashed(path, result)
+    if result.code == 2 and result.reason.startswith("there is no "):
+        raise UserError(
+            result.reason.rstrip("."),
+            hint="families are LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM, DTYPE, ENGINE and LIMITS; "
+            f"'{program()} --list' has all checks",
+        )
     if result.code == 2:
         raise UserError(
             f"mtt-verify could not start: {result.reason}",

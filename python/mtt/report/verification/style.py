@@ -20,7 +20,7 @@ table{border-collapse:collapse;width:100%;font-size:.88rem}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;
 border-bottom:1px solid var(--line)}th{font-weight:600}
 .facts th{width:9rem;color:var(--quiet);font-weight:400;white-space:nowrap}
-.checks td:first-child{min-width:15rem}
+.checks td:first-child{min-width:15rem}.checks thead th,td.pass,td.fail,td.skip,td.waived{white-space:nowrap}
 .n{text-align:right;padding-right:1rem}td.n{white-space:nowrap;font-variant-numeric:tabular-nums}
 td.pass{color:var(--good)}td.fail{color:var(--bad);font-weight:700}
 td.skip,td.waived{color:var(--warn)}
