@@ -231,6 +231,22 @@ def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
             ),
         ),
         (
+            "verify old.pt --json model.ckpt",
+            (
+                "error: no report has a name that ends in .ckpt\n"
+                "  where: model.ckpt\n"
+                "  hint: for instance model.json\n"
+            ),
+        ),
+        (
+            "verify old.pt --record r.json --skip PARITY=unused",
+            "error: --record is a check of PARITY, which --skip leaves out\n",
+        ),
+        (
+            "verify old.pt --extensions gone",
+            "error: there is no such folder of extensions\n  where: gone\n",
+        ),
+        (
             "verify old.pt --html r --junit r",
             "error: two reports would go to one file\n  where: r\n",
         ),

@@ -46,6 +46,16 @@ def test_the_same_file_gives_the_same_numbers(folder: Path) -> None:
     )
 
 
+def test_a_reference_is_compared_whatever_else_is_left_out(folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "reference.json").read_text())
+    content["systems"][0]["energy"] += 1e-3
+    (tmp_path / "changed.json").write_text(json.dumps(content))
+    report = mtt.verify(folder / "model.pt", only=["LOAD"], against=tmp_path / "changed.json")
+    assert [check.full_name for check in report.failures] == ["PARITY/recorded energy"]
+    mtt.verify(folder / "model.pt", only=["LOAD"], record=tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text())["format"] == "mtt-verify record"
+
+
 def test_single_precision_is_within_the_tolerance_of_single_precision(folder: Path) -> None:
     single = export_toy(folder / "single.pt", "embedded", "float32", golden=False)
     report = mtt.verify(single, only=["PARITY"], against=folder / "reference.json")
@@ -112,4 +122,26 @@ def test_a_file_that_is_no_reference_is_a_mistake_of_the_user(
         "error: this is no reference to compare with\n"
         f"  where: {other}\n"
         "  hint: make one with: mtt verify model.pt --record FILE\n"
+    )
+
+
+def test_an_engine_without_ranks_has_no_checks_of_them(folder: Path) -> None:
+    def names(engine: str) -> set[str]:
+        report = mtt.verify(
+            folder / "model.pt", only=["SCHEMA", "ENGINE"], engine=engine, level="quick"
+        )
+        return {check.full_name for check in report.checks}
+
+    assert "SCHEMA/rank without atoms" in names("lammps")
+    assert "SCHEMA/rank without atoms" not in names("ase")
+    # Named, an engine is imitated at every level.
+    assert {name for name in names("gromacs") if name.startswith("ENGINE")} == {"ENGINE/gromacs"}
+
+
+def test_a_family_that_does_not_exist(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(folder / "model.pt"), "--only", "FOO"]) == 2
+    assert capsys.readouterr().err == (
+        "error: there is no family 'FOO'\n"
+        "  hint: families are LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM, DTYPE, ENGINE and LIMITS; "
+        f"'{stage.program()} --list' has all checks\n"
     )

@@ -161,13 +161,13 @@ def run(arguments: Namespace) -> None:
     written = outputs.paths() + ([arguments.record] if arguments.record else [])
     local = [one.path for one in given if isinstance(one, LocalFile)]
     for number, path in enumerate(written):
+        check_keeps([*local, *([arguments.against] if arguments.against else [])], path)
         if path.suffix.lower() in _NO_REPORTS:
             raise UserError(
                 f"no report has a name that ends in {path.suffix}",
                 where=str(path),
                 hint=f"for instance {path.with_suffix('.json')}",
             )
-        check_keeps([*local, *([arguments.against] if arguments.against else [])], path)
         if path in written[:number]:
             raise UserError("two reports would go to one file", where=str(path))
         check_output(path)

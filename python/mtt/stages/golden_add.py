@@ -83,7 +83,7 @@ def run(
     structures = read_plain(systems)
     if len(structures) > _MANY:
         warnings.warn(
-            f"{len(structures)} structures make every later verification compute as many: some ten are enough",
+            f"{len(structures)} structures make every later verification slow: some ten are enough",
             stacklevel=1,
         )
     taken = set(old.names) if old else set()
