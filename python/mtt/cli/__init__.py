@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, golden, show, train, upgrade, verify
+from mtt.cli import export, golden, image, show, train, upgrade, verify
 from mtt.errors import UserError
 
 _COMMANDS = {
@@ -16,6 +16,7 @@ _COMMANDS = {
     "show": show,
     "upgrade": upgrade,
     "golden": golden,
+    "image": image,
 }
 
 _EPILOG = """\
