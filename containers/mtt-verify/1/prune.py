@@ -10,15 +10,34 @@ from pathlib import Path
 
 TORCH_MINOR = "2.13"
 # Below site-packages: what builds other programs, tests, and examples.
-FOLDERS = """
-torch/include torch/share torch/test torch/testing/_internal torch/lib/libshm_windows
-torchgen functorch numpy/f2py numpy/_core/include numpy/_core/lib numpy/random/lib
-metatensor/include metatensor/lib/cmake vesin/include vesin/lib/cmake
-matplotlib/mpl-data/sample_data ase/gui ase/test
-""".split()
+FOLDERS = [
+    "torch/include",
+    "torch/share",
+    "torch/test",
+    "torch/lib/libshm_windows",
+    "numpy/_core/include",
+    "numpy/_core/lib",
+    "numpy/random/lib",
+    "setuptools",
+    "pkg_resources",
+    "_distutils_hack",
+    "metatensor/include",
+    "metatensor/lib/cmake",
+    "vesin/include",
+    "vesin/lib/cmake",
+    "matplotlib/mpl-data/sample_data",
+    "ase/gui",
+    "ase/test",
+]
 # Programs of torch's own tests; torch_shm_manager beside them is used.
-FILES = "torch/bin/test_* torch/bin/protoc* torch/lib/*_test.so torch/lib/libaoti_custom_ops.so"
-FILES += " torch/lib/libbackend_with_compiler.so"
+FILES = [
+    "torch/bin/test_*",
+    "torch/bin/protoc*",
+    "torch/lib/*_test.so",
+    "torch/lib/libaoti_custom_ops.so",
+    "torch/lib/libbackend_with_compiler.so",
+    "distutils-precedence.pth",
+]
 TESTS = re.compile(r"/tests?$")
 SUFFIXES = {".a", ".h", ".hpp", ".cpp", ".c", ".pyx", ".pxd", ".pyi", ".cmake", ".md", ".rst"}
 
@@ -29,7 +48,7 @@ def main() -> None:
     site = prefix / "lib" / "python3.11" / "site-packages"
     for name in FOLDERS:
         shutil.rmtree(site / name, ignore_errors=True)
-    for pattern in FILES.split():
+    for pattern in FILES:
         for path in site.glob(pattern):
             path.unlink()
     for package in ("metatensor_torch", "metatomic/torch"):

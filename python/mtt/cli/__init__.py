@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, command=name)
     return parser
 
 
@@ -72,7 +72,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = arguments[0]
     if not command.startswith("-") and command not in _COMMANDS:
         raise _unknown_command(command)
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    parsed.words = list(arguments)
+    return parsed
 
 
 def _unknown_command(command: str) -> UserError:

@@ -19,6 +19,17 @@ def add_overrides(parser: ArgumentParser) -> None:
     )
 
 
+def add_image(parser: ArgumentParser) -> None:
+    """The option ``--image`` of commands that old checkpoints may need an image for."""
+    parser.add_argument(
+        "--image",
+        metavar="WHEN",
+        default="auto",
+        help="run in the image of the checkpoint's version: auto (if the installed one does not "
+        "know it), never, always, or the .sif file or OCI layout to run in (default: auto)",
+    )
+
+
 def check_input(path: Path, what: str) -> None:
     """Raise UserError unless ``path`` is a file; ``what`` names it: "model file"."""
     from mtt.options.problems import missing_file

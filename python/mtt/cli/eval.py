@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import add_overrides, check_input, check_output
+from mtt.cli.arguments import add_image, add_overrides, check_input, check_output
 
 HELP = "predict other data and report the errors"
 DESCRIPTION = """\
@@ -29,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="predictions to write (default: predictions.xyz)",
     )
     add_overrides(parser)
+    add_image(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -38,6 +39,11 @@ def run(arguments: Namespace) -> None:
     load_eval_options(arguments.options, arguments.overrides)
     check_input(arguments.model, "model file")
     check_output(arguments.output)
+
+    from mtt.images import dispatch
+
+    if dispatch.in_image(arguments, arguments.model, [arguments.output]):
+        return
 
     from mtt.stages import evaluate
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import check_input, check_output
+from mtt.cli.arguments import add_image, check_input, check_output
 
 HELP = "turn a checkpoint into a model file for MD engines"
 DESCRIPTION = """\
@@ -46,6 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=None,
         help="run all checks, or none (default: the quick ones)",
     )
+    add_image(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -57,6 +58,11 @@ def run(arguments: Namespace) -> None:
         from mtt.options import load_metadata
 
         load_metadata(arguments.metadata)
+
+    from mtt.images import dispatch
+
+    if dispatch.in_image(arguments, arguments.checkpoint, [output]):
+        return
 
     from mtt.stages import export
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Literal
 
-from mtt.cli.arguments import add_overrides, check_input, check_output
+from mtt.cli.arguments import add_image, add_overrides, check_input, check_output
 from mtt.errors import Terminated, UserError
 
 HELP = "train a model, then export and verify it"
@@ -41,6 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "option fine_tune, also the checkpoint to fine-tune",
     )
     add_overrides(parser)
+    add_image(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -57,8 +58,10 @@ def run(arguments: Namespace) -> None:
 def _run(arguments: Namespace) -> None:
     from mtt.options import load_options
 
-    options = load_options(arguments.options, arguments.overrides)
     continue_from = _checkpoint(arguments.continue_from)
+    if _in_image(arguments, continue_from):
+        return
+    options = load_options(arguments.options, arguments.overrides)
     if options.architecture.training.fine_tune is not None and continue_from != "auto":
         from mtt.training.base import find_base
 
@@ -71,6 +74,19 @@ def _run(arguments: Namespace) -> None:
     from mtt.stages import train
 
     train.run(options, continue_from, arguments.output)
+
+
+def _in_image(arguments: Namespace, checkpoint: Path | Literal["auto"] | None) -> bool:
+    """Before the options are read: those of an old version may say what is not known here."""
+    checkpoint = None if checkpoint == "auto" else checkpoint
+    if checkpoint is None and arguments.image in ("auto", "never"):
+        return False
+    check_input(arguments.options, "options file")
+    check_output(arguments.output, ".pt")
+
+    from mtt.images import dispatch
+
+    return dispatch.in_image(arguments, checkpoint, [arguments.output])
 
 
 def _checkpoint(given: str | None) -> Path | Literal["auto"] | None:

@@ -89,7 +89,15 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell) -> None:
     roots_used = [locks / f"{base}.lock"]
     wheels_used = [locks / "python.lock"]
     (context / SBOM).write_text(sbom.text(image, roots_used, wheels_used), encoding="utf-8")
-    archive = ["git", "-C", top, "archive", "--format=tar", "-o", context / "source.tar"]
+    archive: list[str | Path] = [
+        "git",
+        "-C",
+        top,
+        "archive",
+        "--format=tar",
+        "-o",
+        context / "source.tar",
+    ]
     try:
         tools.run([*archive, image.commit], "taking the sources")
     except UserError as error:
@@ -101,15 +109,30 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell) -> None:
 
 
 def _buildah(image: Image, context: Path, made: Path, cache: Path, fresh: bool) -> None:
-    storage = ["--root", cache / "storage", "--runroot", cache / "run"]
+    storage: list[str | Path] = ["--root", cache / "storage", "--runroot", cache / "run"]
     name = f"mtt/{image.name}:{image.version}"
-    command = ["unshare", "--net", "buildah", *storage, "bud", "--isolation=chroot", "--layers"]
+    command: list[str | Path] = [
+        "unshare",
+        "--net",
+        "buildah",
+        *storage,
+        "bud",
+        "--isolation=chroot",
+        "--layers",
+    ]
     command += ["--no-cache"] if fresh else []
     command += [f"--timestamp={image.epoch}", "--identity-label=false", "--format=oci"]
     command += ["--pull-never", "--tag", name, context]
     tools.run(command, f"building {image.tag}")
     # The name in the layout is for people; the digest does not depend on it.
-    push = ["buildah", *storage, "push", "--quiet", name, f"oci:{made}:{image.stem}"]
+    push: list[str | Path] = [
+        "buildah",
+        *storage,
+        "push",
+        "--quiet",
+        name,
+        f"oci:{made}:{image.stem}",
+    ]
     tools.run(push, f"writing {image.tag}")
 
 

@@ -32,7 +32,8 @@ def read_debs(lock: Path) -> list[Deb]:
 
 def read_wheels(lock: Path) -> dict[str, str]:
     """Hash by requirement, of a lock whose lines are ``NAME==VERSION --hash=sha256:HASH``."""
-    return dict(line.split(" --hash=sha256:") for line in _lines(lock))  # type: ignore[misc]
+    pairs = [line.partition(" --hash=sha256:") for line in _lines(lock)]
+    return {requirement: digest for requirement, _, digest in pairs}
 
 
 def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
@@ -87,7 +88,15 @@ def wheels(lock: Path, cache: Path) -> list[Path]:
             lines = [f"{one} --hash=sha256:{wanted[one]}\n" for one in missing]
             listed.write_text("".join(lines))
             command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
-            command += ["--require-hashes", "--only-binary", ":all:", "-d", place, "-r", str(listed)]
+            command += [
+                "--require-hashes",
+                "--only-binary",
+                ":all:",
+                "-d",
+                place,
+                "-r",
+                str(listed),
+            ]
             tools.run(command, "fetching wheels")
             for path in Path(place).glob("*.whl"):
                 home = folder / sha256(path)

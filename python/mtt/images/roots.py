@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 from . import fetch, tools
 
@@ -34,16 +35,14 @@ def make(name: str, locks: Path, recipe: Path, suite: str, epoch: int, cache: Pa
         if VARIANTS[name] == "essential":
             command.append(f"--hook-dir={_HOOKS}")
         command += [f"--include={','.join(files)}", suite, str(folder / "root.tar")]
-        command.append(f"deb [trusted=yes] copy:{mirror} {suite} main")
+        command.append(f"deb [trusted=yes] copy:{quote(str(mirror))} {suite} main")
         clock = {"SOURCE_DATE_EPOCH": str(epoch)}
         tools.run(command, f"making the root '{name}'", environment=clock)
         (folder / "root.tar").rename(made)
     return made
 
 
-def _mirror(
-    packages: list[fetch.Deb], files: dict[str, Path], suite: str, folder: Path
-) -> Path:
+def _mirror(packages: list[fetch.Deb], files: dict[str, Path], suite: str, folder: Path) -> Path:
     """A repository of just these packages, from which a root is made without the network."""
     index = folder / "dists" / suite / "main" / "binary-amd64" / "Packages"
     index.parent.mkdir(parents=True)
@@ -58,7 +57,9 @@ def _mirror(
         )
     index.write_text("\n".join(paragraphs), encoding="utf-8")
     digest, size = fetch.sha256(index), index.stat().st_size
-    release = f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\nSHA256:\n"
+    release = (
+        f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\nSHA256:\n"
+    )
     release += f" {digest} {size} main/binary-amd64/Packages\n"
     (folder / "dists" / suite / "Release").write_text(release)
     return folder

@@ -37,7 +37,7 @@ def make(found: layout.Layout, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as place:
         definition, made = Path(place) / "image.def", Path(place) / "image.sif"
         definition.write_text(_DEFINITION.format(layout=found.path, digest=found.digest))
-        command = [builder, "build", "--force", made, definition]
+        command: list[str | Path] = [builder, "build", "--force", made, definition]
         tools.run(command, f"making {target.name}")
         made.chmod(0o755)
         os.replace(made, target)

@@ -20,7 +20,9 @@ def list_images(tell: Tell) -> None:
     for image in catalogue.load():
         tell(f"{image.tag}  {image.description}")
         tell(f"  digest {image.digest or 'not yet built'}")
-        here = [p for p in (store.sif_of(image, folder), store.layout_of(image, folder)) if p.exists()]
+        here = [
+            p for p in (store.sif_of(image, folder), store.layout_of(image, folder)) if p.exists()
+        ]
         for path in here:
             tell(f"  here: {path}")
         if not here:
