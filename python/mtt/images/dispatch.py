@@ -5,6 +5,7 @@ it to the installed version, the very same command is run in the image that has 
 """
 
 import json
+import os
 import sys
 import tempfile
 from argparse import Namespace
@@ -181,7 +182,7 @@ def _nothing_runs(need: Need, failures: list[str], words: Sequence[str]) -> User
 def room_for(arguments: Namespace, outputs: Sequence[Path]) -> Room:
     """The files that a command names, to read, and the folders that it writes to."""
     here = Path.cwd()
-    writable = {path.absolute().parent for path in outputs}
+    writable = {_place(path).parent for path in outputs}
     if arguments.command == "train":
         writable.add(here)  # for outputs/
     named = [value for value in vars(arguments).values() if isinstance(value, Path)]
@@ -189,9 +190,14 @@ def room_for(arguments: Namespace, outputs: Sequence[Path]) -> Room:
     options = _options(arguments)
     texts = [*map(str, named), *given, *(_texts(options) if options is not None else [])]
     texts += [one.partition("=")[2] for one in getattr(arguments, "overrides", [])]
-    files = {Path(text).absolute() for text in texts if _is_file(text)}
+    files = {_place(Path(text)) for text in texts if _is_file(text)}
     readable = {one for one in files if not any(top in one.parents for top in writable)}
     return Room(here, sorted(readable), sorted(writable))
+
+
+def _place(path: Path) -> Path:
+    """The full name, without '..': a folder and what is in it must be known as such."""
+    return Path(os.path.abspath(path))
 
 
 def without_image(words: Sequence[str]) -> list[str]:

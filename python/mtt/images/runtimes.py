@@ -41,7 +41,9 @@ class Room:
         """As ``--mount`` of all the programs takes them; a folder comes before what is in it."""
         found = {path: _mount(path, path, False) for path in self.readable}
         found |= {path: _mount(path, path, True) for path in self.writable}
-        if self.empty is not None and not any(_is_below(one, self.folder) for one in found):
+        here = {self.folder, *self.folder.parents}
+        there = any(one in here or self.folder in one.parents for one in found)
+        if self.empty is not None and not there:
             found[self.folder] = _mount(self.empty, self.folder, False)
         return [found[path] for path in sorted(found, key=lambda path: len(path.parts))]
 
@@ -133,10 +135,6 @@ def run(command: Sequence[str]) -> int:
 
 def _environment(room: Room) -> dict[str, str]:
     return {name: os.environ[name] for name in _PASSED if name in os.environ} | room.environment
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    return path == folder or folder in path.parents
 
 
 def _mount(source: Path, target: Path, writable: bool) -> str:
