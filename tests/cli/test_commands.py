@@ -162,7 +162,7 @@ def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
             "publish",
             (
                 "error: there is no command 'publish'\n"
-                "  hint: the commands are train, export, eval, verify, show, upgrade, golden; see mtt "
+                "  hint: the commands are train, export, eval, verify, show, upgrade, golden, image; see mtt "
                 "--help\n"
             ),
         ),
@@ -306,7 +306,11 @@ def test_a_folder_that_is_read_only(
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse words its help differently")
 @pytest.mark.parametrize(
     "command",
-    ["", "train", "export", "eval", "verify", "show", "upgrade", "golden", "golden add"],
+    [
+        *["", "train", "export", "eval", "verify", "show", "upgrade", "golden", "golden add"],
+        *["image", "image list", "image for", "image build", "image check", "image push"],
+        "image pull",
+    ],
 )
 def test_help(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

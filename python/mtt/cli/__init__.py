@@ -28,6 +28,7 @@ examples:
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
+  mtt image for old.ckpt                  the image in which an old version lives on
 
 exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 130 interrupted, 143 ended by a signal or by max_time
