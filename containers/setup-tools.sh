@@ -50,7 +50,7 @@ cd "$root"
 pivot_root . old
 umount -l /old
 uid=${owner%:*} gid=${owner#*:}
-grep -q "^[^:]*:[^:]*:$uid:" /etc/passwd || echo "user$uid:x:$uid:$gid::/home/user$uid:/bin/sh" >> /etc/passwd
+grep -q "^[^:]*:[^:]*:$uid:" /etc/passwd || echo "user$uid:x:$uid:$gid::/nonexistent:/bin/sh" >> /etc/passwd
 grep -q "^[^:]*:[^:]*:$gid:" /etc/group || echo "user$gid:x:$gid:" >> /etc/group
 cd "$here"
 [ "$uid" = 0 ] && exec "$@"

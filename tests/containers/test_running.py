@@ -24,7 +24,7 @@ IMAGES = {image.tag: image for image in catalogue.load()}
 
 def apptainer(tools: Path, folder: Path, sif: Path, *words: str, **changes: str) -> list[str]:
     """Its command line; it runs as the owner of the folder, with the home that is named or none."""
-    home = changes.pop("HOME", "/home/nobody-has-this")
+    home = changes.pop("HOME", "/nonexistent")
     given = [f"{name}={value}" for name, value in ({"OMP_NUM_THREADS": "1"} | changes).items()]
     return ["env", f"HOME={home}", *given, str(tools / "apptainer"), "-q", "run", str(sif), *words]
 
