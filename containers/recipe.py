@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SHARED = ("libraries.sh", "prune.py", "mtt.sh", "root.sh")
+SHARED = ("libraries.sh", "prune.sh", "prune.py", "mtt.sh", "root.sh")
 LOCKS = ("base.lock", "build.lock", "builder.lock", "python.lock", "verify.lock")
 TITLE = "org.opencontainers.image"
 ENVIRONMENT = {
@@ -19,7 +19,7 @@ ENVIRONMENT = {
     "mtt-verify": "PATH=/opt/verify/mtt/bin",
 }
 PARTS = {
-    "mtt": "COPY --from=builder /out/libraries /\nCOPY --from=wheel /out/mtt /",
+    "mtt": "COPY --from=libraries /out/libraries /\nCOPY --from=wheel /out/mtt /",
     "mtt-verify": "COPY --from=wheel /out/verify /",
 }
 PROGRAM = {

@@ -8,10 +8,3 @@ pip() { "$1" "$(echo /wheels/pip-*.whl)/pip" --no-cache-dir --disable-pip-versio
 python3.11 -m venv --without-pip /opt/mtt
 pip /opt/mtt/bin/python install -r /recipe/python.lock --prefix /opt/mtt
 pip /opt/mtt/bin/python install -r /recipe/build.lock --target /opt/build
-
-# What the image gets of them, with bytecode that does not depend on the time of a file.
-mkdir -p /out/libraries/opt
-cp -a /opt/mtt /out/libraries/opt/mtt
-python3.11 /recipe/prune.py /out/libraries/opt/mtt
-python3.11 -m compileall -q -j1 --invalidation-mode unchecked-hash -s /out/libraries \
-  /out/libraries/opt/mtt/lib || echo "some files are not for this Python, and stay without bytecode"

@@ -15,7 +15,7 @@ from . import fetch, layout, places, roots, sbom, tools
 from .catalogue import Image, sources
 
 # What the templates leave in a recipe's folder, beside the Containerfile.
-_SCRIPTS = ("libraries.sh", "mtt.sh", "prune.py")
+_SCRIPTS = ("libraries.sh", "mtt.sh", "prune.py", "prune.sh")
 _LOCKS = ("python.lock", "build.lock")
 SBOM = "sbom.cdx.json"
 
