@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, USER, Mtt, give
 
-from mtt.images import catalogue, dispatch
+from mtt.images import catalogue
+from mtt.images.runtimes import Room, Runnable
 from mtt.stages import checkpoint, inspect
 
 ETHANOL = ROOT / "docs" / "examples" / "ethanol"
@@ -141,8 +143,8 @@ def test_an_old_checkpoint_lives_on(tools: Path, images: Path, folder: Path) -> 
         f"{old.name} needs pet@1, and pet@2 is installed: running in the image pet@1 ({digest}) with "
         "apptainer"
     )
-    described = inspect.describe(folder / "old.pt")
-    print(described)
+    made = inspect.describe(folder / "old.pt")["made_in"]
+    assert (made["image"], made["digest"], made["runtime"]) == ("pet@1", digest, "apptainer")
     stored = json.loads((OLD / "predictions.json").read_text())
     structures = golden.from_json(stored["systems"])
     from mtt.stages.predict import open_model
@@ -155,6 +157,56 @@ def test_an_old_checkpoint_lives_on(tools: Path, images: Path, folder: Path) -> 
         np.testing.assert_allclose(one.energy, before["energy"], rtol=0, atol=1e-12 * scale)
 
 
+def test_a_command_sees_what_it_names_and_nothing_else(
+    tools: Path, images: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.chdir(folder)
+    beside = folder.with_name(folder.name + "-inputs")
+    beside.mkdir(mode=0o755)
+    try:
+        for name in ("named", "other"):
+            (beside / name).write_text(name)
+        room = Room(folder, [beside / "named"], [folder])
+        words = Runnable("apptainer", str(images / "pet-1.sif"), None).command([], room)
+        words[words.index("run")] = "exec"
+        script = (
+            f"pwd; ls {folder.parent}; ls {beside}; env; tail -n +3 /proc/net/dev; touch made; "
+        )
+        script += f"touch {beside}/named; touch {beside}/new; echo end"
+        done = run([*words, "sh", "-c", script], folder)
+        lines = done.stdout.splitlines()
+        assert lines[:4] == [str(folder), *sorted([folder.name, beside.name]), "named"]
+        assert not [line for line in lines if "SECRET" in line]
+        # Of network devices there is at most the one that leads nowhere.
+        assert {line.split(":")[0].strip() for line in lines if line.endswith(" 0")} <= {"lo"}
+        assert lines[-1] == "end"
+        assert (folder / "made").stat().st_uid == USER
+        assert (beside / "named").read_text() == "named"
+        assert sorted(path.name for path in beside.iterdir()) == ["named", "other"]
+        assert "Read-only file system" in done.stderr
+    finally:
+        shutil.rmtree(beside)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_reach_the_command_in_the_image(
+    tools: Path, images: Path, quickstart: Path, number: signal.Signals, code: int
+) -> None:
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "mtt", "train", "options.yaml", "--image", "always"]
+    with subprocess.Popen(
+        command, cwd=quickstart, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and not list(quickstart.glob("outputs/*/*/metrics.csv")):
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, messages = process.communicate()
+    assert process.returncode == code
+    assert "; saved outputs/" in messages and "\ngo on with: mtt train" in messages
+
+
 def test_an_image_that_is_not_there(
     tools: Path, images: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -165,7 +217,6 @@ def test_an_image_that_is_not_there(
     assert done.stderr.startswith(
         f"error: {old.name} needs pet@1, and pet@2 is installed, but the image is not here\n"
     )
-    assert dispatch.RECORD == "extra/mtt/image.json"
 
 
 def test_training_starts_as_quickly_as_without(

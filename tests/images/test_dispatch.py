@@ -259,7 +259,7 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = ["--mount", "type=bind,source=/d,destination=/d"]
     mounts += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
     assert Runnable("apptainer", "x.sif", None).command(["eval"], room) == [
-        *["apptainer", "run", "--containall", "--net", "--network=none", "--pwd=/d"],
+        *["apptainer", "--quiet", "run", "--containall", "--net", "--network=none", "--pwd=/d"],
         *mounts,
         *["--env", "OMP_NUM_THREADS=3", "x.sif", "eval"],
     ]

@@ -64,7 +64,7 @@ class Runnable:
 
 def apptainer(program: str, image: str, words: Sequence[str], room: Room) -> list[str]:
     """Apptainer's command line: of this machine's files, environment and network, only ``room``."""
-    command = [program, "run", "--containall", "--net", "--network=none"]
+    command = [program, "--quiet", "run", "--containall", "--net", "--network=none"]
     if Path("/dev/nvidiactl").exists():
         command.append("--nv")
     command += [f"--pwd={room.folder}"]

@@ -70,15 +70,19 @@ def build(tag: str, with_sif: bool, fresh: bool, tell: Tell) -> None:
     if with_sif:
         sif.program()
     folder = places.images_folder()
-    began = time.monotonic()
-    found = builder.build(image, folder, tell, fresh)
-    seconds = time.monotonic() - began
-    tell(
-        f"wrote {found.path}: {found.digest}, {found.size / _MB:.0f} MB, "
-        f"{found.unpacked / _MB:.0f} MB unpacked ({seconds:.0f} s)"
-    )
-    if image.digest is not None and found.digest != image.digest:
-        raise _differs(image, found)
+    found = None if fresh else _already_here(image, folder)
+    if found is not None:
+        tell(f"{found.path} is there already: {found.digest}")
+    else:
+        began = time.monotonic()
+        found = builder.build(image, folder, tell, fresh)
+        seconds = time.monotonic() - began
+        tell(
+            f"wrote {found.path}: {found.digest}, {found.size / _MB:.0f} MB, "
+            f"{found.unpacked / _MB:.0f} MB unpacked ({seconds:.0f} s)"
+        )
+        if image.digest is not None and found.digest != image.digest:
+            raise _differs(image, found)
     if with_sif:
         _make_sif(image, found, folder, tell)
 
@@ -118,8 +122,25 @@ def pull(tag: str, reference: str | None, plain: bool, with_sif: bool, tell: Tel
         _make_sif(image, found, folder, tell)
 
 
+def _already_here(image: Image, folder: Path) -> layout.Layout | None:
+    """The image of the catalogue, if it is here and whole."""
+    if image.digest is None:
+        return None
+    try:
+        return store.checked_layout(store.layout_of(image, folder), image.digest)
+    except UserError:
+        return None
+
+
 def _make_sif(image: Image, found: layout.Layout, folder: Path, tell: Tell) -> None:
     target = store.sif_of(image, folder)
+    try:
+        store.checked_sif(target, found.digest)
+    except UserError:
+        pass
+    else:
+        tell(f"{target} is there already")
+        return
     began = time.monotonic()
     sif.make(found, target)
     size = target.stat().st_size / _MB
