@@ -220,6 +220,21 @@ def test_an_image_of_another_digest_by_name(
     )
 
 
+def test_an_image_in_the_storage_of_a_container_engine(
+    folder: Path, pet_2: None, sif: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sif.unlink()
+    name = "sha256:" + "7" * 64
+    listing = f"printf 'sha256:0 other\n{DIGEST} {name}\n'"
+    program(folder, "docker", f'[ "$1" = images ] && {{ {listing}; exit 0; }}; echo "$*" > said')
+    assert main(["export", "old.ckpt"]) == 0
+    assert capsys.readouterr().err == (
+        f"old.ckpt needs pet@1, and pet@2 is installed: running in the image pet@1 ({DIGEST}) with "
+        "docker\n"
+    )
+    assert Path("said").read_text().endswith(f" {name} export old.ckpt\n")
+
+
 def test_training_sees_its_data_and_its_folder(folder: Path) -> None:
     (folder / "data").mkdir()
     for name in ("a.xyz", "b.xyz"):

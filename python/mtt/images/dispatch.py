@@ -20,7 +20,7 @@ from ..stages import checkpoint as checkpoints
 from ..stages.checkpoint_file import Header
 from . import catalogue, places, store
 from .catalogue import Image
-from .runtimes import Room, Runnable, run, try_out
+from .runtimes import Room, Runnable, run, stored, try_out
 
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
@@ -119,6 +119,7 @@ def find(need: Need, when: str, words: Sequence[str], folder: Path) -> tuple[Run
             )
         place = places.images_folder()
         found = _forms(store.sif_of(need.image, place), need.image.digest)
+        found += stored(need.image.digest) if need.image.digest is not None else []
         found += _forms(store.layout_of(need.image, place), need.image.digest)
         notes: list[str] = []
     else:

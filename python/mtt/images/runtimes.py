@@ -113,6 +113,25 @@ def try_out(runnable: Runnable, folder: Path) -> str | None:
     return lines[-1] if lines else f"exit code {done.returncode}"
 
 
+def stored(digest: str) -> list[Runnable]:
+    """The image in the storage of podman or docker, which know it by its manifest digest."""
+    found = []
+    for program in ("podman", "docker"):
+        if shutil.which(program) is None:
+            continue
+        form = "{{.Digest}} {{.ID}}"
+        command = [program, "images", "--no-trunc", "--digests", f"--format={form}"]
+        listing = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        for line in listing.stdout.splitlines():
+            of, _, name = line.partition(" ")
+            if of == digest:
+                found.append(Runnable(program, name, digest))
+                break
+    return found
+
+
 def run(command: Sequence[str]) -> int:
     """Run a command to its end and return its exit code; signals to stop reach it, once each."""
     # In a group of its own: Ctrl-C would reach it from the terminal too, and the second one is
