@@ -53,8 +53,12 @@ def run(
     :param doing: for the message if it fails: "building the image"
     :raises UserError: it failed; with its last lines
     """
+    words = [str(word) for word in command]
+    if shutil.which("setpriv") is not None:
+        # Not even if this program is killed may the other one go on: the next build takes its place.
+        words = ["setpriv", "--pdeathsig", "KILL", "--", *words]
     process = subprocess.Popen(
-        [str(word) for word in command],
+        words,
         cwd=folder,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
