@@ -4,12 +4,14 @@ set -eu
 root=$1
 cd "$root"
 rm -rf etc/apt/sources.list* var/lib/apt/lists/* var/cache/* var/log/*
-for file in etc/hostname etc/resolv.conf etc/machine-id; do [ ! -e $file ] || : > $file; done
+# mmdebstrap copies the first two from this machine, and wants them to be there when it ends.
+for file in etc/hostname etc/resolv.conf etc/machine-id; do : > $file; chmod 644 $file; done
 rm -rf tmp/* run/* root/.[a-z]* usr/share/man usr/share/info usr/share/locale usr/share/lintian
+mkdir -p usr/share/doc
 find usr/share/doc -type f ! -name copyright -delete
 find usr/share/doc -type l -delete
 find . -xdev -type f -perm /6000 -exec chmod ug-s {} +
-mkdir -p data tmp etc var/tmp
+mkdir -p data tmp var/tmp
 chmod 1777 tmp var/tmp
 touch etc/passwd etc/group
 echo 'mtt:x:1000:1000:mtt:/data:/bin/sh' >> etc/passwd

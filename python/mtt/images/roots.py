@@ -8,8 +8,13 @@ from urllib.parse import quote
 from . import fetch, tools
 
 _HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
-# Lock -> how much of it runs: a system with its maintainers' scripts, or files only.
-VARIANTS = {"base": "essential", "builder": "essential", "verify": "extract"}
+# Lock -> how much of it runs, a system with its maintainers' scripts or files only, and when the hook
+# of the recipe is called.
+VARIANTS = {
+    "base": ("essential", "customize"),
+    "builder": ("essential", "customize"),
+    "verify": ("extract", "extract"),
+}
 
 
 def make(name: str, locks: Path, recipe: Path, suite: str, epoch: int, cache: Path) -> Path:
@@ -31,8 +36,9 @@ def make(name: str, locks: Path, recipe: Path, suite: str, epoch: int, cache: Pa
         folder.chmod(0o755)
         mirror = _mirror(packages, files, suite, folder / "mirror")
         command = ["unshare", "--net", "mmdebstrap", "--quiet", "--mode=root"]
-        command += [f"--variant={VARIANTS[name]}", f"--customize-hook=sh '{hook}' \"$1\""]
-        if VARIANTS[name] == "essential":
+        variant, when = VARIANTS[name]
+        command += [f"--variant={variant}", f"--{when}-hook=sh '{hook}' \"$1\""]
+        if variant == "essential":
             command.append(f"--hook-dir={_HOOKS}")
         command += [f"--include={','.join(files)}", suite, str(folder / "root.tar")]
         command.append(f"deb [trusted=yes] copy:{quote(str(mirror))} {suite} main")
