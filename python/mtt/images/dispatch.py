@@ -81,6 +81,8 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Path | None) -> 
     try:
         header = checkpoints.read_header(checkpoint)
     except UserError:
+        if asked is not None:
+            raise
         return None  # not a checkpoint, or damaged: the command itself says it best
     name, version = header["architecture"]["name"], header["architecture"]["version"]
     if asked is not None:

@@ -81,7 +81,7 @@ def run(
 
 
 def _failed(doing: str, program: str, code: int, text: str) -> UserError:
-    if "No space left on device" in text:
+    if "no space left on device" in text.lower():
         return UserError(
             f"no space left on the disk while {doing}",
             hint="free some space, or name another place in XDG_CACHE_HOME and MTT_IMAGES; "
