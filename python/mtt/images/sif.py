@@ -15,6 +15,8 @@ From: {layout}
 %environment
     export MTT_IMAGE_DIGEST={digest}
 """
+# Packed and unpacked several times as quickly as by default, which every start gains from.
+_COMPRESSION = "--mksquashfs-args=-comp zstd -Xcompression-level 6"
 
 
 def program() -> str:
@@ -37,7 +39,7 @@ def make(found: layout.Layout, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as place:
         definition, made = Path(place) / "image.def", Path(place) / "image.sif"
         definition.write_text(_DEFINITION.format(layout=found.path, digest=found.digest))
-        command: list[str | Path] = [builder, "build", "--force", made, definition]
+        command: list[str | Path] = [builder, "build", "--force", _COMPRESSION, made, definition]
         tools.run(command, f"making {target.name}")
         made.chmod(0o755)
         os.replace(made, target)
