@@ -5,16 +5,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from container_users import ROOT, USER, Mtt
 
 from mtt.images import places
-
-ROOT = Path(__file__).parents[2]
-USER = 1000
-Mtt = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -80,10 +77,3 @@ def folder() -> Iterator[Path]:
     os.chown(path, USER, USER)
     yield path
     shutil.rmtree(path)
-
-
-def give(folder: Path, *paths: Path) -> None:
-    """Copy files into the user's folder."""
-    for path in paths:
-        shutil.copyfile(path, folder / path.name)
-        os.chown(folder / path.name, USER, USER)

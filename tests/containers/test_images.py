@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Mtt
+from container_users import Mtt
 
 from mtt.images import catalogue, layout, places, store
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import golden_runs as golden
 import numpy as np
 import pytest
-from conftest import ROOT, USER, Mtt, give
+from container_users import ROOT, USER, Mtt, give
 
 from mtt.images import catalogue
 from mtt.images.runtimes import Room, Runnable
