@@ -168,6 +168,7 @@ def test_a_command_sees_what_it_names_and_nothing_else(
     try:
         for name in ("named", "other"):
             (beside / name).write_text(name)
+            os.chown(beside / name, USER, USER)
         room = Room(folder, [beside / "named"], [folder])
         words = Runnable("apptainer", str(images / "pet-1.sif"), None).command([], room)
         words[words.index("run")] = "exec"
