@@ -20,7 +20,7 @@ from mtt.stages import checkpoint, inspect
 
 ETHANOL = ROOT / "docs" / "examples" / "ethanol"
 OLD = ROOT / "tests" / "golden" / "checkpoints" / "format-2_pet-1_options-1"
-EPOCHS = "architecture.training.num_epochs=3"
+EPOCHS = "architecture.training.num_epochs=1"
 IMAGES = {image.tag: image for image in catalogue.load()}
 
 
