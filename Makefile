@@ -1,5 +1,6 @@
 # make quickstart   train, evaluate and verify a small potential, from a clean clone
 # make test         style, types, C++ tests, Python tests, from a clean clone
+# make test-images  build and run the images of old versions, on Debian as root; see docs/pipeline/image.md
 # make clean        remove everything that this file made
 #
 # Needs Python 3.11, a C++ compiler and make. Each step leaves a stamp in .venv/stamps and is run
@@ -21,7 +22,7 @@ CXX_TESTS := $(shell find csrc/tests -type f)
 CXX_SOURCES := $(filter-out $(CXX_TESTS),$(shell find csrc -type f)) CMakeLists.txt pyproject.toml
 EXAMPLE := $(addprefix docs/examples/ethanol/,ethanol.xyz options.yaml eval.yaml)
 
-.PHONY: setup quickstart test lint ctest pytest clean
+.PHONY: setup quickstart test test-images lint ctest pytest clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMPS)/mtt
@@ -78,6 +79,10 @@ ctest: $(STAMPS)/mtt-tests
 
 pytest: $(STAMPS)/mtt
 	$(BIN)/python -m pytest --durations=15
+
+# What cannot run here is skipped, and says why.
+test-images: $(STAMPS)/mtt
+	$(BIN)/python -m pytest -m containers -rs --durations=15 tests/containers
 
 clean:
 	rm -rf $(VENV) $(QUICKSTART) build outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

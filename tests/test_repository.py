@@ -23,7 +23,10 @@ REGISTRIES = re.compile(
     r"pypi[.]org|python(?:hosted)[.]org|anaconda[.]org|download[.]pytorch|-{2}(?:extra-)?index-url|"
     r"-{2}find-links|docker[.]io|quay[.]io|ghcr[.]io"
 )
-MACHINE_PATHS = re.compile(r"(?<![\w.}~)-])/(?:work|opt|root|home|tmp/w)/[\w.]")
+# Not those inside of images, which are the same everywhere.
+MACHINE_PATHS = re.compile(
+    r"(?<![\w.}~)-])/(?!opt/(?:mtt|verify|build)\b)(?:work|opt|root|home|tmp/w)/[\w.]"
+)
 UNPICKLERS = {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "joblib.load"}
 UNPICKLING_MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib"}
 LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)")

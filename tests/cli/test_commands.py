@@ -163,7 +163,7 @@ def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
             (
                 "error: there is no command 'deploy'\n"
                 "  hint: the commands are train, export, eval, verify, show, upgrade, golden, push, sign, "
-                "reproduce; see mtt --help\n"
+                "reproduce, image; see mtt --help\n"
             ),
         ),
         (
@@ -335,6 +335,8 @@ def test_a_folder_that_is_read_only(
         "push",
         "sign",
         "reproduce",
+        *["image", "image list", "image for", "image build", "image check", "image push"],
+        "image pull",
     ],
 )
 def test_help(

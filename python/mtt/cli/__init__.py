@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from mtt import __version__
 from mtt.cli import eval as eval_command
-from mtt.cli import export, golden, push, reproduce, show, sign, train, upgrade, verify
+from mtt.cli import export, golden, image, push, reproduce, show, sign, train, upgrade, verify
 from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
 
@@ -21,6 +21,7 @@ _COMMANDS = {
     "push": push,
     "sign": sign,
     "reproduce": reproduce,
+    "image": image,
 }
 
 _EPILOG = """\
@@ -35,6 +36,7 @@ examples:
   mtt push model.ckpt ORG/REPO            publish it on the Hugging Face hub
   mtt sign model.pt --key lab.key         a signature that others can require
   mtt reproduce model.ckpt                train again: are the bits the same?
+  mtt image for old.ckpt                  the image in which an old version lives on
 
 exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 130 interrupted, 143 ended by a signal or by max_time
@@ -71,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, command=name)
     return parser
 
 
@@ -89,7 +91,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if not command.startswith("-") and command not in _COMMANDS:
         raise _unknown_command(command)
     _Parser.given = arguments
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    parsed.command_line = list(arguments)
+    return parsed
 
 
 def _unknown_command(command: str) -> UserError:

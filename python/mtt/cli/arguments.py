@@ -27,6 +27,17 @@ def add_overrides(parser: ArgumentParser) -> None:
     )
 
 
+def add_image(parser: ArgumentParser) -> None:
+    """The option ``--image`` of commands that old checkpoints may need an image for."""
+    parser.add_argument(
+        "--image",
+        metavar="WHEN",
+        default="auto",
+        help="run in the image of the checkpoint's version: auto (if the installed one does not "
+        "know it), never, always, or the .sif file or OCI layout to run in (default: auto)",
+    )
+
+
 def add_sources(parser: ArgumentParser) -> None:
     """The options of commands that take models from elsewhere."""
     group = parser.add_argument_group(
@@ -268,3 +279,17 @@ def check_signatures(fetched: "Sequence[Fetched]", arguments: Namespace) -> None
             ) from error
         with speaking_of([one, beside]):
             sign.require(one.path, key, beside.path)
+
+
+def in_image(arguments: Namespace, fetched: "Fetched | None", outputs: "Sequence[Path]") -> bool:
+    """Run the command in the image that its checkpoint needs, if it needs one; whether it has been run.
+
+    :raises UserError: it needs one, and there is none; or the file is from elsewhere, and an image
+        has no network
+    :raises SystemExit: with the exit code of the command, if it failed
+    """
+    from mtt.images import dispatch
+
+    elsewhere = fetched.source.shown if fetched and fetched.record is not None else None
+    path = None if fetched is None else fetched.path
+    return dispatch.in_image(arguments, path, outputs, elsewhere)

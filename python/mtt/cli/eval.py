@@ -4,12 +4,14 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mtt.cli.arguments import (
+    add_image,
     add_overrides,
     add_required_signature,
     add_sources,
     check_output,
     check_signatures,
     fetch,
+    in_image,
     source,
     speaking_of,
 )
@@ -46,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_overrides(parser)
     add_sources(parser)
     add_required_signature(parser)
+    add_image(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -58,7 +61,10 @@ def run(arguments: Namespace) -> None:
     (fetched,) = fetch([given], arguments)
     check_signatures([fetched], arguments)
 
-    from mtt.stages import evaluate
-
     with speaking_of([fetched]):
+        if in_image(arguments, fetched, [arguments.output]):
+            return
+
+        from mtt.stages import evaluate
+
         evaluate.run(fetched.path, arguments.options, arguments.overrides, arguments.output)

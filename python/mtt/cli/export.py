@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtt.cli.arguments import (
+    add_image,
     add_required_signature,
     add_sources,
     check_output,
     check_signatures,
     fetch,
+    in_image,
     source,
     speaking_of,
 )
@@ -73,6 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_sources(parser)
     add_required_signature(parser)
+    add_image(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -99,6 +102,10 @@ def run(arguments: Namespace) -> None:
         else:
             if architecture is not None:
                 _check_architecture(fetched.path, architecture)
+                arguments.command_line.remove(architecture)
+            if in_image(arguments, fetched, [output]):
+                return
+
             from mtt.stages import export
 
             written = export.run(

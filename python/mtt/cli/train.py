@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mtt.cli.arguments import (
+    add_image,
     add_overrides,
     add_sources,
+    check_input,
     check_output,
     fetch,
+    in_image,
     source,
     speaking_of,
 )
@@ -53,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_overrides(parser)
     add_sources(parser)
+    add_image(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -69,8 +73,10 @@ def run(arguments: Namespace) -> None:
 def _run(arguments: Namespace) -> None:
     from mtt.options import load_options
 
-    options = load_options(arguments.options, arguments.overrides)
     given = _checkpoint(arguments)
+    if _in_image(arguments, given):
+        return
+    options = load_options(arguments.options, arguments.overrides)
     check_output(arguments.output, ".pt")
     check_output(arguments.output.with_suffix(".ckpt"))
     # the run's own folder is made in the current one
@@ -80,6 +86,9 @@ def _run(arguments: Namespace) -> None:
     if fetched:
         continue_from = fetched[0].path
     with speaking_of(fetched):
+        for one in fetched:
+            if one.record is not None:
+                in_image(arguments, one, [arguments.output])  # which says why it cannot
         if options.architecture.training.fine_tune is not None and continue_from != "auto":
             from mtt.training.base import find_base
 
@@ -88,6 +97,18 @@ def _run(arguments: Namespace) -> None:
         from mtt.stages import train
 
         train.run(options, continue_from, arguments.output)
+
+
+def _in_image(arguments: Namespace, given: "Source | Literal['auto'] | None") -> bool:
+    """Before the options are read: those of an old version may say what is not known here."""
+    from mtt.sources import Fetched, LocalFile
+
+    local = Fetched(given.path, given) if isinstance(given, LocalFile) else None
+    if local is None and (given not in ("auto", None) or arguments.image in ("auto", "never")):
+        return False
+    check_input(arguments.options, "options file")
+    check_output(arguments.output, ".pt")
+    return in_image(arguments, local, [arguments.output])
 
 
 def _checkpoint(arguments: Namespace) -> "Source | Literal['auto'] | None":

@@ -187,6 +187,10 @@ def _model(found: Description) -> Iterable[Fact]:
     for name, one in (found["requested_inputs"] or {}).items():
         yield "needs input", f"{name}{_output(one)}"
     yield from _provenance(found["provenance"])
+    if "made_in" in found:
+        made = found["made_in"]
+        digest = _short(made["digest"]) if made.get("digest") else "digest not checked"
+        yield "made in", f"{_value(made.get('image'))} ({digest}): {_value(made.get('why'))}"
     pack = found["golden_pack"]
     if pack is None:
         yield "golden pack", "none: mtt verify has no reference values for it"

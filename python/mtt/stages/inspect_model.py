@@ -53,6 +53,7 @@ def describe_model(path: Path) -> dict[str, Any]:
                 "extensions_deps": found.json("extra/extensions-deps"),
                 "export_metadata": found.json("extra/export-metadata"),
                 "provenance": found.json("extra/mtt/provenance.json"),
+                **_made_in(found),
                 "golden_pack": _golden_pack(found),
                 "records": _records(found),
             }
@@ -81,6 +82,12 @@ class _Records:
         """What a record says, or None if there is none or it is not JSON."""
         text = self.text(name)
         return None if text is None else _json(text)
+
+
+def _made_in(found: _Records) -> dict[str, Any]:
+    """What a command that ran in an image, for an old checkpoint, wrote about it."""
+    record = found.json("extra/mtt/image.json")
+    return {"made_in": record} if isinstance(record, dict) else {}
 
 
 def _json(text: str) -> Any:

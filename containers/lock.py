@@ -1,0 +1,103 @@
+"""Write the locks of a recipe: exact versions and hashes of Debian packages and wheels.
+
+Run ``python containers/lock.py containers/pet/1`` on Debian of the suite below, x86-64, with Python
+3.11; then read the difference. apt and pip resolve, as they are set up here; nothing is installed,
+and nothing is written about where a file came from, so that the locks work with any mirror.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SUITE = "bookworm"
+ROOT = Path(__file__).parents[1]
+# Name of a lock -> what is asked for.
+DEBIAN = {
+    "base": ["usr-is-merged", "python3.11", "libstdc++6"],
+    "builder": ["usr-is-merged", "python3.11", "python3.11-dev", "g++"],
+}
+# Of the base: what a program in C++ needs.
+VERIFY = ("gcc-12-base", "libc6", "libgcc-s1", "libstdc++6")
+# The parts of direct.txt that run, and that build; pip itself installs both.
+PYTHON = {"python": "run", "build": "build"}
+HEADER = "# Made by containers/lock.py: do not edit."
+
+
+def direct(part: str) -> list[str]:
+    """The requirements under the comment ``part`` of requirements/direct.txt."""
+    text = (ROOT / "requirements" / "direct.txt").read_text()
+    sections = re.split(r"^# (\w+)$", text, flags=re.MULTILINE)
+    found = dict(zip(sections[1::2], sections[2::2], strict=True))
+    return str(found[part]).split()
+
+
+def debian_lines(wanted: list[str]) -> list[str]:
+    """One line for each package in a new system that has these: name, version, hash."""
+    with tempfile.TemporaryDirectory() as folder:
+        status = Path(folder) / "status"
+        command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--format=null"]
+        command += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"]
+        command += [f"--include={','.join(wanted)}", SUITE, "/dev/null"]
+        command += [f'--customize-hook=cp "$1/var/lib/dpkg/status" {status}']
+        subprocess.run(command, check=True)
+        text = status.read_text()
+    lines = []
+    for paragraph in text.split("\n\n"):
+        fields = dict(re.findall(r"^(\w+): (.*)$", paragraph, re.MULTILINE))
+        if fields.get("Status", "").endswith(" installed"):
+            name, version = fields["Package"], fields["Version"]
+            lines.append(f"{name} {version} sha256:{deb_hash(name, version)}")
+    return sorted(lines)
+
+
+def deb_hash(name: str, version: str) -> str:
+    """SHA-256 of a package, as the mirror's signed list has it."""
+    command = ["apt-cache", "show", f"{name}={version}"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    match = re.search(r"^SHA256: ([0-9a-f]{64})$", shown, re.MULTILINE)
+    assert match is not None, f"{name} {version} has no SHA256"
+    return match[1]
+
+
+def python_lines(wanted: list[str]) -> list[str]:
+    """One line for each wheel that pip would install, at the versions of requirements/locked.txt."""
+    locked = (ROOT / "requirements" / "locked.txt").read_text().splitlines()
+    with tempfile.TemporaryDirectory() as folder:
+        report, limits = Path(folder) / "report.json", Path(folder) / "limits.txt"
+        limits.write_text("\n".join(line.split(" --hash")[0] for line in locked))
+        command = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed"]
+        command += ["--report", str(report), "-c", str(limits), *wanted]
+        subprocess.run(command, check=True)
+        packages = json.loads(report.read_text())["install"]
+    lines = []
+    for package in packages:
+        name = package["metadata"]["name"].lower().replace("_", "-")
+        digest = package["download_info"]["archive_info"]["hashes"]["sha256"]
+        lines.append(f"{name}=={package['metadata']['version']} --hash=sha256:{digest}")
+    return sorted(lines)
+
+
+def write(path: Path, lines: list[str]) -> None:
+    """Write a lock."""
+    path.write_text("\n".join([HEADER, *lines, ""]))
+
+
+def main() -> None:
+    """Write all locks of the recipe in the folder given."""
+    recipe = Path(sys.argv[1])
+    for name, wanted in DEBIAN.items():
+        lines = debian_lines(wanted)
+        write(recipe / f"{name}.lock", lines)
+        if name == "base":
+            write(recipe / "verify.lock", [one for one in lines if one.split()[0] in VERIFY])
+    for name, part in PYTHON.items():
+        extra = ["pip", "setuptools"] if name == "build" else []
+        lines = python_lines([*direct(part), *extra])
+        write(recipe / f"{name}.lock", lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Write the recipe of an image from the templates: ``python containers/recipe.py pet@1``.
+
+What the catalogue, versions.json, says of the image fills the templates in. A recipe is committed
+with its locks (see lock.py) and never deleted; it is made again only before its digest is published.
+"""
+
+import hashlib
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SHARED = ("libraries.sh", "prune.sh", "prune.py", "mtt.sh", "root.sh")
+LOCKS = ("base.lock", "build.lock", "builder.lock", "python.lock", "verify.lock")
+TITLE = "org.opencontainers.image"
+ENVIRONMENT = {
+    "mtt": "PATH=/opt/mtt/bin:/usr/bin:/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1",
+    "mtt-verify": "PATH=/opt/verify/mtt/bin",
+}
+PARTS = {
+    "mtt": "COPY --from=libraries /out/libraries /\nCOPY --from=wheel /out/mtt /",
+    "mtt-verify": "COPY --from=wheel /out/verify /",
+}
+PROGRAM = {
+    "mtt": "/opt/mtt/bin/mtt",
+    "mtt-verify": "/opt/verify/mtt/bin/mtt-verify",
+}
+
+
+def labels(image: dict, lock_hash: str) -> dict[str, str]:
+    """The labels by which people and programs know an image without running it."""
+    found = {
+        f"{TITLE}.title": f"{image['name']}@{image['version']}",
+        f"{TITLE}.description": image["description"],
+        f"{TITLE}.version": str(image["version"]),
+        f"{TITLE}.revision": image["commit"],
+        f"{TITLE}.created": created(image["epoch"]),
+        f"{TITLE}.licenses": "BSD-3-Clause",
+        "mtt.locks": lock_hash,
+        "mtt.lane": "cpu",
+    }
+    if image["architecture"] is not None:
+        found["mtt.architecture"] = image["architecture"]
+        found["mtt.architecture.version"] = str(image["version"])
+    return found
+
+
+def created(epoch: int) -> str:
+    """The time of the image in the form of RFC 3339."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def locks_hash(locks: Path) -> str:
+    """One hash over all locks, in the order of their names."""
+    return "sha256:" + hashlib.sha256(b"".join((locks / n).read_bytes() for n in LOCKS)).hexdigest()
+
+
+def main() -> None:
+    """Fill the templates in for the image given."""
+    (wanted,) = sys.argv[1:]
+    images = json.loads((HERE / "versions.json").read_text())["images"]
+    (image,) = (one for one in images if f"{one['name']}@{one['version']}" == wanted)
+    recipe = HERE.parent / image["recipe"]
+    recipe.mkdir(parents=True, exist_ok=True)
+    texts = labels(image, locks_hash(HERE.parent / image["locks"]))
+    program = image["program"]
+    values = {
+        "EPOCH": str(image["epoch"]),
+        "TORCH_MINOR": image["torch"].rpartition(".")[0],
+        "PARTS": PARTS[program],
+        "ENV": ENVIRONMENT[program],
+        "ENTRY": PROGRAM[program],
+        "LABELS": " \\\n    ".join(f'{key}="{value}"' for key, value in texts.items()),
+    }
+    for name in ("Containerfile", *SHARED):
+        text = (HERE / "templates" / name).read_text()
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", value)
+        (recipe / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

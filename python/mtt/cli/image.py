@@ -1,0 +1,91 @@
+"""`mtt image`: the images that versions of architectures live on in."""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtt.cli.arguments import check_input
+
+HELP = "list, build, check, push or pull the images of old versions"
+DESCRIPTION = """\
+Each version of an architecture lives on in an image with everything it needs, so that its
+checkpoints never stop working. Images are in the folder MTT_IMAGES, by default
+~/.local/share/mtt/images."""
+EPILOG = """\
+examples:
+  mtt image list
+  mtt image for old.ckpt
+  mtt image build pet@1 --sif
+  mtt image check pet@1
+  mtt image push pet@1 registry.example.org/group/pet:1
+  mtt image pull pet@1 registry.example.org/group/pet:1
+"""
+
+_ABOUT = {
+    "list": "which images there are, and which are here",
+    "for": "which image a checkpoint needs, and how to run it",
+    "build": "build an image from its locked recipe",
+    "check": "build it again and compare with the catalogue: exits with 3 if it differs",
+    "push": "copy an image to a registry",
+    "pull": "copy an image from a registry, and check its digest",
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Arguments of the command."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    found: dict[str, ArgumentParser] = {}
+    for name, about in _ABOUT.items():
+        found[name] = actions.add_parser(
+            name,
+            help=about,
+            description=about.capitalize() + ".",
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        found[name].set_defaults(action=name)
+    found["for"].add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint")
+    for name in ("build", "check", "push", "pull"):
+        found[name].add_argument("image", metavar="NAME@VERSION", help="for instance pet@1")
+    found["build"].add_argument(
+        "--sif", action="store_true", help="also make the .sif file that Apptainer runs"
+    )
+    found["build"].add_argument(
+        "--fresh", action="store_true", help="make every layer anew, whatever the cache has"
+    )
+    found["pull"].add_argument("--sif", action="store_true", help="also make the .sif file")
+    found["push"].add_argument("reference", metavar="REFERENCE", help="REGISTRY/NAME:TAG")
+    found["pull"].add_argument(
+        "reference",
+        metavar="REFERENCE",
+        nargs="?",
+        help="REGISTRY/NAME:TAG (default: where the catalogue says that it is)",
+    )
+    for name in ("push", "pull"):
+        found[name].add_argument(
+            "--plain-http", action="store_true", help="a registry without TLS, as on this machine"
+        )
+
+
+def run(arguments: Namespace) -> None:
+    """Run the action."""
+    if arguments.action == "for":
+        check_input(arguments.checkpoint, "checkpoint")
+
+    from mtt.stages import image as stage
+
+    tell: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
+    actions: dict[str, Callable[[], Any]] = {
+        "list": lambda: stage.list_images(tell),
+        "for": lambda: stage.image_for(arguments.checkpoint, tell),
+        "build": lambda: stage.build(arguments.image, arguments.sif, arguments.fresh, tell),
+        "check": lambda: stage.check(arguments.image, tell),
+        "push": lambda: stage.push(
+            arguments.image, arguments.reference, arguments.plain_http, tell
+        ),
+        "pull": lambda: stage.pull(
+            arguments.image, arguments.reference, arguments.plain_http, arguments.sif, tell
+        ),
+    }
+    actions[arguments.action]()

@@ -1,0 +1,155 @@
+"""Locked inputs in, image out: an OCI layout whose manifest digest is the same wherever it is built.
+
+apt and pip fetch, mmdebstrap makes the roots, and buildah does the rest without a network.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import UserError
+from . import fetch, layout, places, roots, sbom, tools
+from .catalogue import Image, sources
+
+# What the templates leave in a recipe's folder, beside the Containerfile.
+_SCRIPTS = ("libraries.sh", "mtt.sh", "prune.py", "prune.sh")
+_LOCKS = ("python.lock", "build.lock")
+SBOM = "sbom.cdx.json"
+
+Tell = Callable[[str], None]
+
+
+def build(image: Image, folder: Path, tell: Tell, fresh: bool = False) -> layout.Layout:
+    """Build an image into ``folder``, as the layout ``NAME-VERSION`` with its SBOM beside it.
+
+    The layout appears under its name only when it is whole. If one is there already that is the
+    same, it stays; another one is moved aside.
+
+    :param fresh: make every layer anew, instead of taking those of an earlier build
+    :raises UserError: a program or an input is missing, or the disk is full
+    """
+    tools.need("apt-get", "buildah", "dpkg-deb", "git", "mmdebstrap", "unshare")
+    if os.geteuid() != 0:
+        raise UserError(
+            "images are built by root: their files belong to several users",
+            hint="run the command with sudo; a finished image runs as any user",
+        )
+    cache = places.cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with places.building(cache):
+        clear_leftovers(cache, folder)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as place:
+            context = Path(place)
+            context.chmod(0o755)
+            _fill(image, context, cache, tell)
+            tell("building the image, without network")
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as result:
+                made = Path(result) / "layout"
+                _buildah(image, context, made, cache, fresh)
+                found = layout.read(made)
+                _publish(made, folder / image.stem, found.digest)
+                shutil.copyfile(context / SBOM, folder / f"{image.stem}.{SBOM}")
+    return layout.read(folder / image.stem)
+
+
+def clear_leftovers(cache: Path, folder: Path) -> None:
+    """Remove what a build that was killed has left; nobody else builds now."""
+    for place, prefix in ((cache, "building-*"), (folder, ".building-*")):
+        for path in place.glob(prefix):
+            if time.time() - path.stat().st_mtime > 1:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _fill(image: Image, context: Path, cache: Path, tell: Tell) -> None:
+    """All that the Containerfile names, in one folder."""
+    top = sources()
+    recipe, locks = top / image.recipe, top / image.locks
+    if not (recipe / "Containerfile").is_file():
+        raise UserError(f"the recipe of {image.tag} is missing", where=str(recipe))
+    tell("Debian packages and base roots")
+    containerfile = (recipe / "Containerfile").read_text()
+    base = "verify" if "/out/verify" in containerfile else "base"
+    for name, target in (("builder", "builder.tar"), (base, "base.tar")):
+        root = roots.make(name, locks, recipe, image.suite, image.epoch, cache)
+        fetch.put(root, context, target)
+    tell("wheels")
+    (context / "wheels").mkdir()
+    names = set()
+    for lock in _LOCKS:
+        shutil.copyfile(locks / lock, context / lock)
+        for wheel in fetch.wheels(locks / lock, cache):
+            if wheel.name not in names:
+                fetch.put(wheel, context / "wheels")
+            names.add(wheel.name)
+    for name in ("Containerfile", *_SCRIPTS):
+        shutil.copyfile(recipe / name, context / name)
+    roots_used = [locks / f"{base}.lock"]
+    wheels_used = [locks / "python.lock"]
+    (context / SBOM).write_text(sbom.text(image, roots_used, wheels_used), encoding="utf-8")
+    archive: list[str | Path] = [
+        "git",
+        "-C",
+        top,
+        "archive",
+        "--format=tar",
+        "-o",
+        context / "source.tar",
+    ]
+    try:
+        tools.run([*archive, image.commit], "taking the sources")
+    except UserError as error:
+        raise UserError(
+            f"the sources of {image.tag} are not in this clone: commit {image.commit}",
+            where=str(top),
+            hint="fetch the whole history: git fetch --unshallow",
+        ) from error
+
+
+def _buildah(image: Image, context: Path, made: Path, cache: Path, fresh: bool) -> None:
+    storage: list[str | Path] = ["--root", cache / "storage", "--runroot", cache / "run"]
+    name = f"mtt/{image.name}:{image.version}"
+    command: list[str | Path] = [
+        "unshare",
+        "--net",
+        "buildah",
+        *storage,
+        "bud",
+        "--isolation=chroot",
+        "--layers",
+    ]
+    command += ["--no-cache"] if fresh else []
+    command += [f"--timestamp={image.epoch}", "--identity-label=false", "--format=oci"]
+    command += ["--pull-never", "--tag", name, context]
+    tools.run(command, f"building {image.tag}")
+    # The name in the layout is for people; the digest does not depend on it.
+    push: list[str | Path] = [
+        "buildah",
+        *storage,
+        "push",
+        "--quiet",
+        name,
+        f"oci:{made}:{image.stem}",
+    ]
+    tools.run(push, f"writing {image.tag}")
+
+
+def _publish(made: Path, target: Path, digest: str) -> None:
+    if target.exists():
+        try:
+            before = layout.digest_of(target)
+            if before == digest == layout.read(target).digest:
+                return
+            aside = target.with_name(f"{target.name}.{before.removeprefix('sha256:')[:12]}")
+        except UserError:
+            aside = target.with_name(f"{target.name}.damaged")
+        if aside.exists():
+            raise UserError(
+                "an earlier image is in the way, and so is the place to move it to",
+                where=str(aside),
+                hint="move it away",
+            )
+        target.rename(aside)
+    made.rename(target)

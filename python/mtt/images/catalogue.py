@@ -1,0 +1,130 @@
+"""The catalogue ``containers/versions.json``: which image has which version of an architecture."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+FORMAT = 1
+_INSTALLED = Path(__file__).with_name("versions.json")
+# Set by an installation that is used where its sources are.
+_SOURCES = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One entry: what is inside, what it is made of, and the digest it must have.
+
+    ``architecture`` is None for an image that has none, as the verifier alone. ``digest`` is the
+    manifest digest of the CPU lane, ``sha256:...``, and None before the first build; ``reference``
+    is where a registry has it, if one does. ``recipe`` and ``locks`` are folders below the sources.
+    """
+
+    name: str
+    version: int
+    architecture: str | None
+    description: str
+    commit: str
+    epoch: int
+    recipe: str
+    locks: str
+    suite: str
+    platform: str
+    digest: str | None
+    reference: str | None
+    gpu: str | None
+
+    @property
+    def tag(self) -> str:
+        """How people write it: ``pet@1``."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def stem(self) -> str:
+        """How its files are called: ``pet-1``; container tools give '@' a meaning of its own."""
+        return f"{self.name}-{self.version}"
+
+
+def load(path: Path | None = None) -> list[Image]:
+    """All images of the catalogue, which by default is the one that belongs to this mtt.
+
+    :raises UserError: it is missing, or not a catalogue that this mtt can read
+    """
+    path = path or _path()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise UserError(
+                f"the catalogue of images is of format {content['format']}, and this mtt knows "
+                f"{FORMAT}",
+                where=str(path),
+                hint="update mtt",
+            )
+        images = [_image(entry) for entry in content["images"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the catalogue of images cannot be read: {type(error).__name__}: {error}",
+            where=str(path),
+            hint="install mtt again",
+        ) from error
+    return images
+
+
+def find(tag: str, images: list[Image]) -> Image:
+    """The image that is written ``tag``, as ``pet@1``.
+
+    :raises UserError: there is none
+    """
+    for image in images:
+        if image.tag == tag:
+            return image
+    raise UserError(
+        f"the catalogue has no image '{tag}'",
+        hint=f"it has {', '.join(image.tag for image in images)}; see mtt image list",
+    )
+
+
+def for_version(architecture: str, version: int, images: list[Image]) -> Image | None:
+    """The image that has this version of an architecture, if there is one."""
+    for image in images:
+        if (image.architecture, image.version) == (architecture, version):
+            return image
+    return None
+
+
+def sources() -> Path:
+    """The clone of the repository that this mtt is used from; images are built from one.
+
+    :raises UserError: this mtt was installed without its sources
+    """
+    if (_SOURCES / "containers" / "versions.json").is_file():
+        return _SOURCES
+    raise UserError(
+        "an image is built from a clone of mtt's repository, and this mtt was installed without",
+        hint="install it from a clone with 'pip install --editable .', and build there",
+    )
+
+
+def _path() -> Path:
+    return _INSTALLED if _INSTALLED.is_file() else _SOURCES / "containers" / "versions.json"
+
+
+def _image(entry: dict[str, Any]) -> Image:
+    lane = entry["lanes"]["cpu"]
+    return Image(
+        name=str(entry["name"]),
+        version=int(entry["version"]),
+        architecture=entry["architecture"],
+        description=str(entry["description"]),
+        commit=str(entry["commit"]),
+        epoch=int(entry["epoch"]),
+        recipe=str(entry["recipe"]),
+        locks=str(entry["locks"]),
+        suite=str(entry["suite"]),
+        platform=str(entry["platform"]),
+        digest=lane["digest"],
+        reference=lane["reference"],
+        gpu=entry["gpu"],
+    )

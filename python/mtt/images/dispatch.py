@@ -1,0 +1,303 @@
+"""Decides whether a command must run in an image, and runs it there.
+
+A checkpoint names the version of its architecture in its header. Where no exact upgrade leads from
+it to the installed version, the very same command is run in the image that has that version.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..architectures import registry
+from ..errors import UserError
+from ..stages import checkpoint as checkpoints
+from ..stages.checkpoint_file import Header
+from . import catalogue, places, store
+from .catalogue import Image
+from .runtimes import Room, Runnable, run, stored, try_out
+
+RECORD = "extra/mtt/image.json"
+_WHEN = ("auto", "never", "always")
+# Options of commands that came after the first image, and whether a value follows: all are about getting
+# and trusting the file, which is done before.
+_LATER = {
+    "--image": True,
+    "--require-signature": True,
+    "--sha256": True,
+    "--max-size": True,
+    "--timeout": True,
+    "--token": True,
+    "--token-file": True,
+    "--revision": True,
+    "--allow-http": False,
+    "--offline": False,
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """Why an image is needed, and which."""
+
+    image: Image | None
+    version: str
+    why: str
+
+
+def in_image(
+    arguments: Namespace,
+    checkpoint: Path | None,
+    outputs: Sequence[Path],
+    elsewhere: str | None = None,
+) -> bool:
+    """Run the command in an image if it has to be; whether it has been.
+
+    :param checkpoint: what the command reads; None if it starts from nothing
+    :param outputs: files that it writes; the first is the model file, if there is one
+    :param elsewhere: where the checkpoint was downloaded from, as users call it
+    :raises UserError: it has to be, and cannot
+    :raises SystemExit: with the exit code of the command, if it failed
+    """
+    if arguments.image == "never":
+        return False
+    need = what_is_needed(checkpoint, arguments.image, _options(arguments))
+    if need is None:
+        return False
+    if elsewhere is not None:
+        raise UserError(
+            f"{need.why}: the image has no network, so the checkpoint must be here",
+            where=elsewhere,
+            hint="download it, and give its path",
+        )
+    room = room_for(arguments, outputs, checkpoint)
+    words = known_then(arguments.command_line)
+    runnable, notes = find(need, arguments.image, words, room.folder)
+    named = need.image.tag if need.image is not None else need.version
+    digest = runnable.digest or "digest not checked"
+    print(
+        f"{need.why}: running in the image {named} ({digest}) with {runnable.program}",
+        file=sys.stderr,
+    )
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    if runnable.digest is not None:
+        room.environment["MTT_IMAGE_DIGEST"] = runnable.digest
+    with tempfile.TemporaryDirectory() as empty:
+        code = run(runnable.command(words, replace(room, empty=Path(empty))))
+    if code != 0:
+        raise SystemExit(code)
+    record(outputs[0], need, runnable, words)
+    return True
+
+
+def what_is_needed(checkpoint: Path | None, when: str, options: Path | None) -> Need | None:
+    """The image for a checkpoint, or None if the installed mtt will do, or will say what is wrong."""
+    asked = None if when == "auto" else f"asked for with --image {when}"
+    if checkpoint is None:
+        if asked is None:
+            return None
+        name = _architecture_name(options)
+        version = registry.get(name).version
+        return _need(name, version, asked)
+    try:
+        header = checkpoints.read_header(checkpoint)
+    except UserError:
+        if asked is not None:
+            raise
+        return None  # not a checkpoint, or damaged: the command itself says it best
+    name, version = header["architecture"]["name"], header["architecture"]["version"]
+    if asked is not None:
+        return _need(name, version, asked)
+    if _loads_here(header):
+        return None
+    installed = registry.get(name).version if name in registry.names() else None
+    here = f"{name}@{installed}" if installed is not None else f"no {name}"
+    need = _need(name, version, f"{checkpoint} needs {name}@{version}, and {here} is installed")
+    return need if need.image is not None else None
+
+
+def _need(name: str, version: int, why: str) -> Need:
+    image = catalogue.for_version(name, version, catalogue.load())
+    return Need(image, f"{name}@{version}", why)
+
+
+def _loads_here(header: Header) -> bool:
+    try:
+        checkpoints.check_architecture(header)
+    except UserError:
+        return False
+    return True
+
+
+def find(need: Need, when: str, words: Sequence[str], folder: Path) -> tuple[Runnable, list[str]]:
+    """An image in a form that runs here, its digest checked; and what the user should know of it.
+
+    :raises UserError: there is none; with the commands that bring one
+    """
+    if when in _WHEN:
+        if need.image is None:
+            raise UserError(
+                f"the catalogue has no image for {need.version}",
+                hint=f"images there are: {', '.join(one.tag for one in catalogue.load())}",
+            )
+        place = places.images_folder()
+        found = _forms(store.sif_of(need.image, place), need.image.digest)
+        found += stored(need.image.digest) if need.image.digest is not None else []
+        found += _forms(store.layout_of(need.image, place), need.image.digest)
+        notes: list[str] = []
+    else:
+        found, notes = _given(Path(when), None if need.image is None else need.image.digest)
+    failures = []
+    for runnable in found:
+        why_not = try_out(runnable, folder)
+        if why_not is None:
+            return runnable, notes
+        failures.append(f"{runnable.program}: {why_not}")
+    raise _nothing_runs(need, failures, words)
+
+
+def _forms(path: Path, digest: str | None) -> list[Runnable]:
+    """The ways to run what is at ``path``, if anything is, once its content has been checked."""
+    if path.is_file():
+        checked = store.checked_sif(path, digest)
+        return [Runnable(program, str(path), checked) for program in ("apptainer", "singularity")]
+    if path.is_dir():
+        checked = store.checked_layout(path, digest).digest
+        programs = ("apptainer", "singularity", "podman")
+        return [Runnable(program, f"oci:{path}", checked) for program in programs]
+    return []
+
+
+def _given(path: Path, digest: str | None) -> tuple[list[Runnable], list[str]]:
+    """The image that the user names: another than the catalogue's is theirs to choose."""
+    if not path.exists():
+        raise UserError(
+            f"there is no image at {path}",
+            hint="--image takes auto, never, always, a .sif file or the folder of an OCI layout",
+        )
+    path = path.absolute()
+    if path.is_file() and not path.with_name(path.name + ".json").exists():
+        programs = ("apptainer", "singularity")
+        note = f"nothing says what {path.name} was made of: its digest is not checked"
+        return [Runnable(program, str(path), None) for program in programs], [note]
+    found = _forms(path, None)
+    other = digest is not None and found[0].digest != digest
+    return found, [f"{path.name} is not the image of the catalogue, {digest}"] if other else []
+
+
+def _nothing_runs(need: Need, failures: list[str], words: Sequence[str]) -> UserError:
+    tag = need.version if need.image is None else need.image.tag
+    if failures:
+        return UserError(
+            f"{need.why}, but nothing here can run the image",
+            where="; ".join(failures),
+            hint="install Apptainer or podman, or run it where they are: "
+            f"apptainer run {tag.replace('@', '-')}.sif {' '.join(words)}",
+        )
+    reference = "" if need.image is not None and need.image.reference else " REGISTRY/NAME:TAG"
+    return UserError(
+        f"{need.why}, but the image is not here",
+        where=str(places.images_folder()),
+        hint=f"get it with 'mtt image pull {tag}{reference} --sif' or 'mtt image build {tag} "
+        "--sif', and give the same command again",
+    )
+
+
+def room_for(arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | None = None) -> Room:
+    """The files that a command names, to read, and the folders that it writes to."""
+    here = Path.cwd()
+    writable = {_place(path).parent for path in outputs}
+    if arguments.command == "train":
+        writable.add(here)  # for outputs/
+    named = [value for value in vars(arguments).values() if isinstance(value, Path)]
+    given = [value for value in [getattr(arguments, "continue_from", None)] if value]
+    options = _options(arguments)
+    given += [] if checkpoint is None else [str(checkpoint)]
+    texts = [*map(str, named), *given, *(_texts(options) if options is not None else [])]
+    texts += [one.partition("=")[2] for one in getattr(arguments, "overrides", [])]
+    files = {_place(Path(text)) for text in texts if _is_file(text)}
+    readable = {one for one in files if not any(top in one.parents for top in writable)}
+    return Room(here, sorted(readable), sorted(writable))
+
+
+def _place(path: Path) -> Path:
+    """The full name, without '..': a folder and what is in it must be known as such."""
+    return Path(os.path.abspath(path))
+
+
+def known_then(words: Sequence[str]) -> list[str]:
+    """The command without what the mtt of an old image does not know, and has no part in."""
+    found: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and word.partition("=")[0] not in _LATER:
+            found.append(word)
+        skip = not skip and _LATER.get(word, False)
+    return found
+
+
+def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -> None:
+    """Write into the model file where it was made."""
+    from ..files import write_atomic
+    from ..stages.archive_edit import with_record
+
+    if output.suffix != ".pt" or not output.is_file():
+        return
+    content = {
+        "image": need.version if need.image is None else need.image.tag,
+        "digest": runnable.digest,
+        "runtime": runnable.program,
+        "command": ["mtt", *words],
+        "why": need.why,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    write_atomic(output, with_record(output.read_bytes(), RECORD, text.encode()))
+
+
+def _options(arguments: Namespace) -> Path | None:
+    return getattr(arguments, "options", None)
+
+
+def _architecture_name(options: Path | None) -> str:
+    content = _yaml(options)
+    architecture = content.get("architecture") if isinstance(content, dict) else None
+    name = architecture.get("name") if isinstance(architecture, dict) else architecture
+    if not isinstance(name, str):
+        raise UserError("the options name no architecture", where=str(options))
+    return name
+
+
+def _yaml(path: Path | None) -> Any:
+    import yaml
+
+    if path is None or not path.is_file():
+        return None
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None  # the command itself says what is wrong with it
+
+
+def _texts(options: Path) -> list[str]:
+    """Every text in the options: an old version's may name files under keys not known here."""
+
+    def walk(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            for one in value.values() if isinstance(value, dict) else value:
+                yield from walk(one)
+
+    return list(walk(_yaml(options)))
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name
+        return False

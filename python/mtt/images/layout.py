@@ -1,0 +1,133 @@
+"""OCI layouts: the digest of the image in one, checked down to each byte of its layers."""
+
+import gzip
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An image on the disk, whose content has been found to be what its digest says."""
+
+    path: Path
+    digest: str
+    architecture: str
+    labels: dict[str, str]
+    layers: list[str]
+    size: int
+    """Bytes of all blobs, as they are stored and sent."""
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of the layers once unpacked, by the archives that they are."""
+        return sum(_unpacked(blob(self.path, layer)) for layer in self.layers)
+
+
+def read(path: Path) -> Layout:
+    """The one image of a layout, with every blob compared with its digest.
+
+    :raises UserError: it is no layout, or not whole, or has been tampered with
+    """
+    manifest_digest = digest_of(path)
+    manifest = json.loads(_checked(path, manifest_digest))
+    config_digest = manifest["config"]["digest"]
+    config = json.loads(_checked(path, config_digest))
+    layers = [layer["digest"] for layer in manifest["layers"]]
+    for layer in layers:
+        _check(path, layer)
+    everything = [manifest_digest, config_digest, *layers]
+    return Layout(
+        path=path,
+        digest=manifest_digest,
+        architecture=str(config.get("architecture")),
+        labels=config.get("config", {}).get("Labels") or {},
+        layers=layers,
+        size=sum(blob(path, one).stat().st_size for one in everything),
+    )
+
+
+def digest_of(path: Path) -> str:
+    """The manifest digest that a layout's index names; nothing else is read.
+
+    :raises UserError: it is no layout of one image
+    """
+    try:
+        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        (entry,) = index["manifests"]
+        digest = entry["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "not an OCI layout of one image",
+            where=str(path),
+            hint=f"its index.json: {type(error).__name__}: {error}",
+        ) from error
+    if entry.get("mediaType", _MANIFEST) != _MANIFEST or not _is_digest(digest):
+        raise UserError("the layout's index names no image manifest", where=str(path))
+    return str(digest)
+
+
+def check_platform(found: Layout) -> None:
+    """Make sure that programs of the image run on this processor.
+
+    :raises UserError: it is for another one
+    """
+    machine = platform.machine()
+    here = _MACHINES.get(machine, machine)
+    if found.architecture != here:
+        raise UserError(
+            f"the image is for processors of type {found.architecture}, and this machine's is "
+            f"{here}",
+            where=str(found.path),
+            hint=f"run it on another machine, or build the image on a machine of type {here}",
+        )
+
+
+def blob(path: Path, digest: str) -> Path:
+    """The file of a blob."""
+    return path / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+def _check(path: Path, digest: str) -> None:
+    if not _is_digest(digest):
+        raise _damaged(path, f"'{digest}' is no digest")
+    file = blob(path, digest)
+    if not file.is_file():
+        raise _damaged(path, f"the part {digest} is missing")
+    with file.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != digest.removeprefix("sha256:"):
+            raise _damaged(path, f"the content of the part {digest} is another")
+
+
+def _checked(path: Path, digest: str) -> bytes:
+    _check(path, digest)
+    return blob(path, digest).read_bytes()
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"the image is damaged or has been tampered with: {why}",
+        where=str(path),
+        hint="move it away, and build or pull it again",
+    )
+
+
+def _is_digest(text: Any) -> bool:
+    rest = text.removeprefix("sha256:") if isinstance(text, str) else ""
+    return len(rest) == 64 and set(rest) <= set("0123456789abcdef") and rest != text
+
+
+def _unpacked(layer: Path) -> int:
+    total = 0
+    with gzip.open(layer) as stream:
+        while chunk := stream.read(2**22):
+            total += len(chunk)
+    return total

@@ -1,0 +1,164 @@
+"""Programs that run images: their command lines, and the trial that tells which of them works here."""
+
+import csv
+import io
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+# Of the user's environment, what decides how a command computes and how it looks.
+_PASSED = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "COLUMNS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "TERM",
+    "TZ",
+)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_TRIAL_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a command sees of this machine: nothing but these paths, under the names they have here."""
+
+    folder: Path
+    readable: Sequence[Path] = ()
+    writable: Sequence[Path] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    empty: Path | None = None
+    """What stands for the current folder if nothing in it is used: relative names need one."""
+
+    def mounts(self) -> list[str]:
+        """As ``--mount`` of all the programs takes them; a folder comes before what is in it."""
+        found = {path: _mount(path, path, False) for path in self.readable}
+        found |= {path: _mount(path, path, True) for path in self.writable}
+        here = {self.folder, *self.folder.parents}
+        there = any(one in here or self.folder in one.parents for one in found)
+        if self.empty is not None and not there:
+            found[self.folder] = _mount(self.empty, self.folder, False)
+        return [found[path] for path in sorted(found, key=lambda path: len(path.parts))]
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """An image in a form that one program runs."""
+
+    program: str
+    image: str
+    digest: str | None
+
+    def command(self, words: Sequence[str], room: Room) -> list[str]:
+        """The command line that runs ``mtt words`` in the image."""
+        make = apptainer if self.program in ("apptainer", "singularity") else podman
+        return make(self.program, self.image, words, room)
+
+
+def apptainer(program: str, image: str, words: Sequence[str], room: Room) -> list[str]:
+    """Apptainer's command line: of this machine's files, environment and network, only ``room``."""
+    command = [program, "--quiet", "run", "--containall", "--net", "--network=none"]
+    if Path("/dev/nvidiactl").exists():
+        command.append("--nv")
+    command += [f"--pwd={room.folder}"]
+    for mount in room.mounts():
+        command += ["--mount", mount]
+    for name, value in _environment(room).items():
+        command += ["--env", f"{name}={value}"]
+    return [*command, image, *words]
+
+
+def podman(program: str, image: str, words: Sequence[str], room: Room) -> list[str]:
+    """The command line of podman or docker; files that it writes belong to the user."""
+    command = [program, "run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp"]
+    command += ["--cap-drop=all", "--security-opt=no-new-privileges"]
+    command += ["--security-opt=label=disable", f"--user={os.getuid()}:{os.getgid()}"]
+    if program == "podman" and os.getuid() != 0:
+        command.append("--userns=keep-id")
+    command += [f"--workdir={room.folder}"]
+    for mount in room.mounts():
+        command += ["--mount", mount]
+    for name, value in ({"HOME": "/tmp"} | _environment(room)).items():
+        command += ["--env", f"{name}={value}"]
+    return [*command, image, *words]
+
+
+def try_out(runnable: Runnable, folder: Path) -> str | None:
+    """None if the image runs here, else why not: a program can be installed and yet run nothing."""
+    if shutil.which(runnable.program) is None:
+        return "not installed"
+    command = runnable.command(["--version"], Room(folder, writable=[folder]))
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TRIAL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit code {done.returncode}"
+
+
+def stored(digest: str) -> list[Runnable]:
+    """The image in the storage of podman or docker, which know it by its manifest digest."""
+    found = []
+    for program in ("podman", "docker"):
+        if shutil.which(program) is None:
+            continue
+        form = "{{.Digest}} {{.ID}}"
+        command = [program, "images", "--no-trunc", "--digests", f"--format={form}"]
+        listing = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        for line in listing.stdout.splitlines():
+            of, _, name = line.partition(" ")
+            if of == digest:
+                found.append(Runnable(program, name, digest))
+                break
+    return found
+
+
+def run(command: Sequence[str]) -> int:
+    """Run a command to its end and return its exit code; signals to stop reach it, once each."""
+    # In a group of its own: Ctrl-C would reach it from the terminal too, and the second one is
+    # taken as impatience.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
+    for one in _FORWARDED:
+        before[one] = signal.signal(one, forward)
+    try:
+        code = process.wait()
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    return code if code >= 0 else 128 - code
+
+
+def _environment(room: Room) -> dict[str, str]:
+    return {name: os.environ[name] for name in _PASSED if name in os.environ} | room.environment
+
+
+def _mount(source: Path, target: Path, writable: bool) -> str:
+    """One line of comma-separated values: names may hold commas, and quotes."""
+    text = io.StringIO()
+    fields = ["type=bind", f"source={source}", f"destination={target}"]
+    csv.writer(text, lineterminator="").writerow(fields if writable else [*fields, "ro"])
+    return text.getvalue()

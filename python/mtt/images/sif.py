@@ -1,0 +1,46 @@
+"""OCI layout in, ``.sif`` out: the one file that Apptainer runs on a cluster."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from . import layout, store, tools
+
+# The image's digest is what tells a checkpoint which image wrote it.
+_DEFINITION = """\
+Bootstrap: oci
+From: {layout}
+
+%environment
+    export MTT_IMAGE_DIGEST={digest}
+"""
+# Packed and unpacked several times as quickly as by default, which every start gains from.
+_COMPRESSION = "--mksquashfs-args=-comp zstd -Xcompression-level 6"
+
+
+def program() -> str:
+    """Apptainer, or Singularity where that is its name.
+
+    :raises UserError: neither is installed
+    """
+    found = [name for name in ("apptainer", "singularity") if shutil.which(name)]
+    if not found:
+        tools.need("apptainer")
+    return found[0]
+
+
+def make(found: layout.Layout, target: Path) -> None:
+    """Write ``target`` and the record beside it; the file appears when it is whole.
+
+    :raises UserError: Apptainer is missing or fails
+    """
+    builder = program()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as place:
+        definition, made = Path(place) / "image.def", Path(place) / "image.sif"
+        definition.write_text(_DEFINITION.format(layout=found.path, digest=found.digest))
+        command: list[str | Path] = [builder, "build", "--force", _COMPRESSION, made, definition]
+        tools.run(command, f"making {target.name}")
+        made.chmod(0o755)
+        os.replace(made, target)
+    store.record_sif(target, found.digest)

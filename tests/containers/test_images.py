@@ -1,0 +1,144 @@
+"""Images as they are built: small, complete, the same each time, and whole or not there at all."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from container_users import Mtt
+
+from mtt.images import catalogue, layout, places, store
+
+MB = 1e6
+IMAGES = {image.tag: image for image in catalogue.load()}
+
+
+def contents(path: Path) -> dict[str, int]:
+    """Sizes of all files in an image, by name."""
+    found: dict[str, int] = {}
+    for layer in layout.read(path).layers:
+        with tarfile.open(layout.blob(path, layer)) as archive:
+            found |= {entry.name: entry.size for entry in archive if entry.isfile()}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("tag", "unpacked", "packed"), [("pet@1", 1600, 500), ("mtt-verify@1", 600, 250)]
+)
+def test_images_are_small_and_say_what_they_are(
+    images: Path, tag: str, unpacked: int, packed: int
+) -> None:
+    image = IMAGES[tag]
+    found = store.checked_layout(store.layout_of(image, images), image.digest)
+    sif = store.sif_of(image, images)
+    sizes = f"{found.unpacked / MB:.0f} MB unpacked, SIF {sif.stat().st_size / MB:.0f} MB"
+    print(f"{tag}: {sizes}")
+    assert found.unpacked < unpacked * MB and sif.stat().st_size < packed * MB
+    assert found.labels["org.opencontainers.image.title"] == tag
+    assert found.labels["org.opencontainers.image.revision"] == image.commit
+    assert found.labels["mtt.locks"].startswith("sha256:")
+    bill = json.loads((images / f"{image.stem}.sbom.cdx.json").read_text())
+    assert bill["metadata"]["component"]["name"] == image.name
+
+
+def test_nothing_is_inside_that_nobody_needs(images: Path) -> None:
+    names = contents(images / "pet-1")
+    assert "usr/share/mtt/sbom.cdx.json" in names
+    programs = {name.rpartition("/")[2] for name in names if "/bin/" in f"/{name}"}
+    assert {"mtt", "mtt-verify"} <= programs
+    assert not programs & {"gcc", "g++", "cc", "ld", "pip", "apt-get", "cmake", "ninja", "pytest"}
+    site = "opt/mtt/lib/python3.11/site-packages/"
+    inside = [name.removeprefix(site) for name in names if name.startswith(site)]
+    assert not [name for name in inside if "/tests/" in name and not name.startswith("torch/")]
+    assert not [name for name in inside if name.endswith((".h", ".a", ".cpp", ".whl"))]
+
+
+def test_no_python_in_the_verifier(images: Path) -> None:
+    names = contents(images / "mtt-verify-1")
+    # Debian's libstdc++ brings five scripts for a debugger; they run nowhere here.
+    left = [name for name in names if not name.startswith(("usr/share/gcc/", "usr/share/gdb/"))]
+    assert [name for name in left if "python" in name.lower() or name.endswith(".py")] == []
+    assert "opt/verify/mtt/bin/mtt-verify" in names
+
+
+def test_built_again_it_is_the_same(mtt: Mtt, images: Path) -> None:
+    """On another day, and in another place with a blank in its name."""
+    result = mtt("image", "check", "pet@1", TZ="Asia/Tokyo", USER="somebody", LC_ALL="C")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith(f"the same: {IMAGES['pet@1'].digest}\n")
+
+
+def test_a_build_that_is_killed_leaves_no_image(
+    mtt: Mtt, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {**os.environ, "MTT_IMAGES": str(tmp_path)}
+    command = [sys.executable, "-m", "mtt", "image", "build", "mtt-verify@1"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        cache = places.cache_folder()
+        while process.poll() is None and not list(tmp_path.glob(".building-*")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "mtt-verify-1").exists()
+    assert list(cache.glob("building-*"))
+    time.sleep(1.1)
+    again = mtt("image", "build", "mtt-verify@1", MTT_IMAGES=str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "mtt-verify-1",
+        "mtt-verify-1.sbom.cdx.json",
+    ]
+    assert not list(cache.glob("building-*"))
+
+
+def test_a_full_disk(mtt: Mtt, images: Path, small_disk: Path) -> None:
+    result = mtt("image", "build", "mtt-verify@1", MTT_IMAGES=str(small_disk))
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: no space left on the disk while writing mtt-verify@1\n"
+        "  hint: free some space, or name another place in XDG_CACHE_HOME and MTT_IMAGES; no half "
+        "image was kept\n"
+    )
+    assert list(small_disk.iterdir()) == []
+
+
+def test_an_image_moved_through_a_registry(mtt: Mtt, images: Path, tmp_path: Path) -> None:
+    """Debian's docker-registry on the loopback device."""
+    settings = tmp_path / "registry.yml"
+    settings.write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\n"
+        "http: {addr: '127.0.0.1:5999'}\n"
+        "log: {accesslog: {disabled: true}, level: error}\n"
+    )
+    image = IMAGES["mtt-verify@1"]
+    reference = "127.0.0.1:5999/mtt/verify:1"
+    with subprocess.Popen(
+        ["docker-registry", "serve", str(settings)], stderr=subprocess.DEVNULL
+    ) as registry:
+        try:
+            time.sleep(2)
+            pushed = mtt("image", "push", image.tag, reference, "--plain-http")
+            assert pushed.stderr == ""
+            assert pushed.stdout == f"pushed 127.0.0.1:5999/mtt/verify@{image.digest}\n"
+            elsewhere = tmp_path / "elsewhere"
+            words = ["image", "pull", image.tag, reference, "--plain-http"]
+            pulled = mtt(*words, MTT_IMAGES=str(elsewhere))
+            assert (pulled.returncode, pulled.stderr) == (0, "")
+            assert pulled.stdout == f"{elsewhere / image.stem}: {image.digest}\n"
+            other = mtt("image", "pull", "pet@1", *words[3:], MTT_IMAGES=str(elsewhere))
+            assert other.returncode == 2
+            assert other.stderr == (
+                "error: the image is not the one of the catalogue\n"
+                f"  where: {reference}\n"
+                f"  hint: its digest is {image.digest}, and the catalogue has "
+                f"{IMAGES['pet@1'].digest}; move it away, and build or pull it again\n"
+            )
+            assert not (elsewhere / "pet-1").exists()
+        finally:
+            registry.terminate()

@@ -1,0 +1,245 @@
+"""Commands in the image, as an ordinary user of a cluster gives them: Apptainer, and podman."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import golden_runs as golden
+import numpy as np
+import pytest
+from container_users import ROOT, USER, Mtt, give
+
+from mtt.images import catalogue
+from mtt.images.runtimes import Room, Runnable
+from mtt.stages import checkpoint, inspect
+
+ETHANOL = ROOT / "docs" / "examples" / "ethanol"
+OLD = ROOT / "tests" / "golden" / "checkpoints" / "format-2_pet-1_options-1"
+EPOCHS = "architecture.training.num_epochs=1"
+IMAGES = {image.tag: image for image in catalogue.load()}
+
+
+def apptainer(tools: Path, folder: Path, sif: Path, *words: str, **changes: str) -> list[str]:
+    """Its command line; it runs as the owner of the folder, with the home that is named or none."""
+    home = changes.pop("HOME", "/nonexistent")
+    given = [f"{name}={value}" for name, value in ({"OMP_NUM_THREADS": "1"} | changes).items()]
+    return ["env", f"HOME={home}", *given, str(tools / "apptainer"), "-q", "run", str(sif), *words]
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def quickstart(folder: Path) -> Path:
+    """The user's folder with the data of the quickstart."""
+    give(folder, *(ETHANOL / name for name in ("ethanol.xyz", "options.yaml", "eval.yaml")))
+    return folder
+
+
+def test_a_whole_run_killed_and_continued(
+    tools: Path, images: Path, quickstart: Path, mtt: Mtt, tmp_path: Path
+) -> None:
+    """Its weights are bit for bit those of a run that was neither killed nor in an image."""
+    sif, verifier = images / "pet-1.sif", images / "mtt-verify-1.sif"
+    train = apptainer(tools, quickstart, sif, "train", "options.yaml", "-r", EPOCHS)
+    with subprocess.Popen(
+        train, cwd=quickstart, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and not list(quickstart.glob("outputs/*/*/metrics.csv")):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        output, messages = process.communicate()
+    assert process.returncode == 143, output + messages
+    assert "go on with: mtt train" in messages
+    words = ["train", "options.yaml", "-r", EPOCHS, "-c", "auto"]
+    done = run(apptainer(tools, quickstart, sif, *words), quickstart)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (quickstart / "model.pt").stat().st_uid == USER
+    header = checkpoint.read_header(quickstart / "model.ckpt")
+    assert header["image_digest"] == IMAGES["pet@1"].digest
+
+    give(tmp_path, *(ETHANOL / name for name in ("ethanol.xyz", "options.yaml")))
+    bare = mtt("train", "options.yaml", "-r", EPOCHS, cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert bare.returncode == 0, bare.stdout + bare.stderr
+    compared = inspect.compare(tmp_path / "model.ckpt", quickstart / "model.ckpt")
+    print(json.dumps(compared)[:2000])
+    _, here = checkpoint.read(tmp_path / "model.ckpt")
+    _, there = checkpoint.read(quickstart / "model.ckpt")
+    assert here.keys() == there.keys()
+    for name, tensor in here.items():
+        assert bytes(tensor.numpy().tobytes()) == bytes(there[name].numpy().tobytes()), name
+
+    export = ["export", "model.ckpt", "-o", "again.pt", "--verify"]
+    assert run(apptainer(tools, quickstart, sif, *export), quickstart).returncode == 0
+    evaluated = run(apptainer(tools, quickstart, sif, "eval", "again.pt", "eval.yaml"), quickstart)
+    assert evaluated.returncode == 0, evaluated.stderr
+    verified = run(apptainer(tools, quickstart, verifier, "again.pt"), quickstart)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_errors_keep_their_exit_codes(tools: Path, images: Path, quickstart: Path) -> None:
+    sif = images / "pet-1.sif"
+    done = run(apptainer(tools, quickstart, sif, "train", "option.yaml"), quickstart)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: options file not found: option.yaml; did you mean 'options.yaml'?\n"
+    )
+    slurm = {"SLURM_JOB_ID": "7", "TMPDIR": "/scratch/7", "PYTHONPATH": "/elsewhere"}
+    done = run(apptainer(tools, quickstart, sif, "--version", **slurm), quickstart)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "mtt 0.1.0\n", "")
+
+
+def test_podman_as_any_user(tools: Path, images: Path, quickstart: Path) -> None:
+    """With a file system that nobody can write to, no network, and a user that nobody knows."""
+    os.chown(quickstart, 4321, 4321)
+    podman = ["podman", "run", "--rm", "--network=none", "--read-only", "--user=4321:4321"]
+    # What this machine's kernel asks for.
+    podman += ["--cgroups=disabled", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
+    podman += ["-v", f"{quickstart}:/data", f"oci:{images / 'pet-1'}"]
+    train = ["train", "options.yaml", "-r", "architecture.training.num_epochs=1"]
+    script = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
+    trial = ["unshare", "-m", "sh", "-c", script, "sh", *podman]
+    version = run([*trial, "--version"], quickstart)
+    if version.returncode != 0:
+        pytest.skip(f"podman runs nothing here: {version.stderr.strip().splitlines()[-1]}")
+    done = run([*trial, *train], quickstart)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (quickstart / "model.pt").stat().st_uid == 4321
+
+
+def only_pet_2(
+    tools: Path, folder: Path, *words: str, **changes: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a later mtt, which has only pet@2."""
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", **changes}
+    script = Path(__file__).with_name("only_pet_2.py")
+    return subprocess.run(
+        [sys.executable, str(script), *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_old_checkpoint_lives_on(tools: Path, images: Path, folder: Path) -> None:
+    """Exported by the image, it predicts what its golden file says; the later mtt cannot read it."""
+    old = sorted(OLD.glob("*.ckpt"))[0]
+    give(folder, old)
+    here = only_pet_2(tools, folder, "export", old.name, "--image", "never")
+    assert here.returncode == 2
+    assert here.stderr.startswith("error: the checkpoint needs version 1 of the architecture 'pet'")
+    there = only_pet_2(tools, folder, "export", old.name, "-o", "old.pt")
+    assert there.returncode == 0, there.stderr
+    digest = IMAGES["pet@1"].digest
+    assert there.stderr.splitlines()[0] == (
+        f"{old.name} needs pet@1, and pet@2 is installed: running in the image pet@1 ({digest}) with "
+        "apptainer"
+    )
+    made = inspect.describe(folder / "old.pt")["made_in"]
+    assert (made["image"], made["digest"], made["runtime"]) == ("pet@1", digest, "apptainer")
+    stored = json.loads((OLD / "predictions.json").read_text())
+    structures = golden.from_json(stored["systems"])
+    from mtt.stages.predict import open_model
+
+    ((target, _),) = checkpoint.read_header(old)["targets"].items()
+    found = list(open_model(folder / "old.pt", "cpu").predict(structures, target))
+    expected = stored["predictions"][old.stem]["best"]
+    for one, before in zip(found, expected, strict=True):
+        scale = max(1.0, float(np.abs(before["energy"]).max()))
+        np.testing.assert_allclose(one.energy, before["energy"], rtol=0, atol=1e-12 * scale)
+
+
+def test_a_command_sees_what_it_names_and_nothing_else(
+    tools: Path, images: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.chdir(folder)
+    beside = folder.with_name(folder.name + "-inputs")
+    beside.mkdir(mode=0o755)
+    try:
+        for name in ("named", "other"):
+            (beside / name).write_text(name)
+            os.chown(beside / name, USER, USER)
+        room = Room(folder, [beside / "named"], [folder])
+        words = Runnable("apptainer", str(images / "pet-1.sif"), None).command([], room)
+        words[words.index("run")] = "exec"
+        script = (
+            f"pwd; ls {folder.parent}; ls {beside}; env; tail -n +3 /proc/net/dev; touch made; "
+        )
+        script += f"touch {beside}/named; touch {beside}/new; echo end"
+        done = run([*words, "sh", "-c", script], folder)
+        lines = done.stdout.splitlines()
+        assert lines[:4] == [str(folder), *sorted([folder.name, beside.name]), "named"]
+        assert not [line for line in lines if "SECRET" in line]
+        # Of network devices there is at most the one that leads nowhere.
+        assert {line.split(":")[0].strip() for line in lines if line.endswith(" 0")} <= {"lo"}
+        assert lines[-1] == "end"
+        assert (folder / "made").stat().st_uid == USER
+        assert (beside / "named").read_text() == "named"
+        assert sorted(path.name for path in beside.iterdir()) == ["named", "other"]
+        assert "Read-only file system" in done.stderr
+    finally:
+        shutil.rmtree(beside)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_reach_the_command_in_the_image(
+    tools: Path, images: Path, quickstart: Path, number: signal.Signals, code: int
+) -> None:
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "mtt", "train", "options.yaml", "--image", "always"]
+    with subprocess.Popen(
+        command, cwd=quickstart, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and not list(quickstart.glob("outputs/*/*/metrics.csv")):
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, messages = process.communicate()
+    assert process.returncode == code
+    assert "; saved outputs/" in messages and "\ngo on with: mtt train" in messages
+
+
+def test_an_image_that_is_not_there(
+    tools: Path, images: Path, folder: Path, tmp_path: Path
+) -> None:
+    old = sorted(OLD.glob("*.ckpt"))[0]
+    give(folder, old)
+    done = only_pet_2(tools, folder, "export", old.name, MTT_IMAGES=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"error: {old.name} needs pet@1, and pet@2 is installed, but the image is not here\n"
+    )
+
+
+def test_training_starts_as_quickly_as_without(
+    tools: Path, images: Path, quickstart: Path, mtt: Mtt, tmp_path: Path
+) -> None:
+    give(tmp_path, *(ETHANOL / name for name in ("ethanol.xyz", "options.yaml")))
+
+    def seconds(command: list[str], folder: Path) -> float:
+        """From the start of the program to its first line about the run's folder."""
+        began = time.monotonic()
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "results go to" in line:
+                    break
+            passed = time.monotonic() - began
+            process.terminate()
+            process.communicate()
+        return passed
+
+    bare = [sys.executable, "-m", "mtt", "train", "options.yaml"]
+    inside = apptainer(tools, quickstart, images / "pet-1.sif", "train", "options.yaml")
+    times = [(seconds(inside, quickstart), seconds(bare, tmp_path)) for _ in range(3)]
+    print(f"starts in the image and bare, in seconds: {times}")
+    assert min(one for one, _ in times) - min(one for _, one in times) < 5

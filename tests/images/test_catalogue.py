@@ -1,0 +1,99 @@
+"""The catalogue and the recipes: complete, of one mind, and made from the templates."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mtt.errors import UserError
+from mtt.images import catalogue, fetch, sbom
+
+ROOT = Path(__file__).parents[2]
+CONTAINERS = ROOT / "containers"
+IMAGES = catalogue.load()
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.tag)
+def test_an_entry_has_all_it_is_built_from(image: catalogue.Image) -> None:
+    recipe, locks = ROOT / image.recipe, ROOT / image.locks
+    assert re.fullmatch("[0-9a-f]{40}", image.commit)
+    assert image.digest is None or re.fullmatch("sha256:[0-9a-f]{64}", image.digest)
+    for name in ("base", "builder", "verify"):
+        debs = fetch.read_debs(locks / f"{name}.lock")
+        assert len({one.name for one in debs}) == len(debs) > 3
+        assert all(re.fullmatch("[0-9a-f]{64}", one.sha256) for one in debs)
+    wheels = fetch.read_wheels(locks / "python.lock")
+    names = {requirement.partition("==")[0] for requirement in wheels}
+    assert {"torch", "metatensor-torch", "metatomic-torch", "vesin"} <= names
+    assert not names & {"pytest", "cmake", "pip", "mypy"}
+    everything = b"".join(path.read_bytes() for path in sorted(locks.glob("*.lock")))
+    lock_hash = hashlib.sha256(everything).hexdigest()
+    assert f'mtt.locks="sha256:{lock_hash}"' in (recipe / "Containerfile").read_text()
+
+
+def test_recipes_are_those_of_the_templates(tmp_path: Path) -> None:
+    """Until a recipe's digest is published the template may change; afterwards the recipe stays."""
+    shutil.copytree(CONTAINERS, tmp_path / "containers")
+    for image in IMAGES:
+        command = [sys.executable, str(tmp_path / "containers" / "recipe.py"), image.tag]
+        subprocess.run(command, check=True)
+        made = tmp_path / image.recipe
+        for path in made.iterdir():
+            assert path.read_bytes() == (ROOT / image.recipe / path.name).read_bytes(), path.name
+
+
+def test_every_version_of_every_architecture_has_its_image() -> None:
+    from mtt.architectures import registry
+
+    for name in ("pet",):
+        versions = {one.version for one in IMAGES if one.architecture == name}
+        # The newest may be without one while it is being made.
+        assert set(range(1, registry.get(name).version)) <= versions
+
+
+def test_an_unknown_image() -> None:
+    with pytest.raises(UserError) as caught:
+        catalogue.find("pet@99", IMAGES)
+    assert str(caught.value) == (
+        "the catalogue has no image 'pet@99'\n"
+        f"  hint: it has {', '.join(image.tag for image in IMAGES)}; see mtt image list"
+    )
+
+
+def test_catalogues_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "versions.json"
+    path.write_text('{"format": 2, "images": []}')
+    with pytest.raises(UserError) as caught:
+        catalogue.load(path)
+    assert str(caught.value) == (
+        "the catalogue of images is of format 2, and this mtt knows 1\n"
+        f"  where: {path}\n"
+        "  hint: update mtt"
+    )
+    path.write_text('{"format": 1, "images": [{"name": "pet"}]}')
+    with pytest.raises(UserError) as caught:
+        catalogue.load(path)
+    assert str(caught.value) == (
+        "the catalogue of images cannot be read: KeyError: 'lanes'\n"
+        f"  where: {path}\n"
+        "  hint: install mtt again"
+    )
+
+
+def test_bill_of_materials() -> None:
+    image = catalogue.find("pet@1", IMAGES)
+    locks = ROOT / image.locks
+    text = sbom.text(image, [locks / "base.lock"], [locks / "python.lock"])
+    assert text == sbom.text(image, [locks / "base.lock"], [locks / "python.lock"])
+    found = json.loads(text)
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.5")
+    by_name = {one["name"]: one for one in found["components"]}
+    torch = fetch.read_wheels(locks / "python.lock")[f"torch=={by_name['torch']['version']}"]
+    assert by_name["torch"]["hashes"] == [{"alg": "SHA-256", "content": torch}]
+    assert by_name["libc6"]["purl"].startswith("pkg:deb/debian/libc6@2.")
+    assert by_name["mtt"]["version"] == image.commit

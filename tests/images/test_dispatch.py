@@ -1,0 +1,294 @@
+"""When a command runs in an image, in which, and what it sees there. No container tool is needed."""
+
+import dataclasses
+import json
+import os
+import stat
+import zipfile
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from small_layout import write_layout
+
+import mtt.architectures.pet as pet
+from mtt.__main__ import main
+from mtt.images import catalogue, dispatch, runtimes, store
+from mtt.images.runtimes import Room, Runnable
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = next((ROOT / "tests/golden/checkpoints/format-2_pet-1_options-1").glob("*.ckpt"))
+DIGEST = "sha256:" + "1" * 64
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a checkpoint of pet@1, no images, and no program that runs them."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "bin").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("MTT_IMAGES", str(tmp_path / "images"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setattr("shutil.which", lambda name: _which(tmp_path / "bin", name))
+    Path("old.ckpt").write_bytes(GOLDEN.read_bytes())
+    return tmp_path
+
+
+def _which(folder: Path, name: str) -> str | None:
+    return str(folder / name) if (folder / name).exists() else None
+
+
+@pytest.fixture
+def pet_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the installed version were 2, with no exact upgrade from 1."""
+    newer = dataclasses.replace(pet.architecture, version=2, upgrades={})
+    monkeypatch.setattr(pet, "architecture", newer)
+
+
+@pytest.fixture
+def sif(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that stands for the image, and is the one of the catalogue."""
+    images = [dataclasses.replace(one, digest=DIGEST) for one in catalogue.load()]
+    monkeypatch.setattr(catalogue, "load", lambda: images)
+    (folder / "images").mkdir()
+    path = folder / "images" / "pet-1.sif"
+    path.write_bytes(b"an image")
+    store.record_sif(path, DIGEST)
+    return path
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    """Put a program that stands for a container runtime where programs are looked for."""
+    path = folder / "bin" / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def needed(when: str = "auto") -> dispatch.Need | None:
+    return dispatch.what_is_needed(Path("old.ckpt"), when, None)
+
+
+def test_an_installed_version_needs_no_image(folder: Path) -> None:
+    assert needed() is None
+    assert needed("always") == dispatch.Need(
+        catalogue.find("pet@1", catalogue.load()), "pet@1", "asked for with --image always"
+    )
+
+
+def test_a_version_without_an_exact_upgrade_needs_its_image(folder: Path, pet_2: None) -> None:
+    found = needed()
+    assert found is not None and found.image is not None
+    assert found.image.tag == "pet@1"
+    assert found.why == "old.ckpt needs pet@1, and pet@2 is installed"
+
+
+def test_an_exact_upgrade_is_preferred(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mtt.architectures.registry import Upgrade
+
+    newer = dataclasses.replace(pet.architecture, version=2, upgrades={1: Upgrade()})
+    monkeypatch.setattr(pet, "architecture", newer)
+    assert needed() is None
+
+
+def test_what_is_no_checkpoint_is_left_to_the_command(folder: Path, pet_2: None) -> None:
+    Path("old.ckpt").write_bytes(b"something else")
+    assert needed() is None
+
+
+def test_no_image_here(folder: Path, pet_2: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "old.ckpt"]) == 2
+    assert capsys.readouterr().err == (
+        "error: old.ckpt needs pet@1, and pet@2 is installed, but the image is not here\n"
+        f"  where: {folder / 'images'}\n"
+        "  hint: get it with 'mtt image pull pet@1 REGISTRY/NAME:TAG --sif' or 'mtt image build pet@1 "
+        "--sif', and give the same command again\n"
+    )
+    never = Namespace(image="never", command_line=["export", "old.ckpt"])
+    assert not dispatch.in_image(never, Path("old.ckpt"), [Path("old.pt")])
+    assert not Path("old.pt").exists()
+
+
+def test_nothing_that_runs_it(
+    folder: Path, pet_2: None, sif: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(folder, "apptainer", "echo first >&2; echo 'no user namespaces' >&2; exit 255")
+    assert main(["export", "old.ckpt"]) == 2
+    assert capsys.readouterr().err == (
+        "error: old.ckpt needs pet@1, and pet@2 is installed, but nothing here can run the image\n"
+        "  where: apptainer: no user namespaces; singularity: not installed\n"
+        "  hint: install Apptainer or podman, or run it where they are: apptainer run pet-1.sif export "
+        "old.ckpt\n"
+    )
+
+
+RUNS = 'case "$*" in *--version) exit 0 ;; esac; printf "%s\\n" "$@" > "$OUT"'
+
+
+def test_the_very_same_command(
+    folder: Path,
+    pet_2: None,
+    sif: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OUT", str(folder / "words"))
+    program(folder, "singularity", RUNS)
+    assert main(["export", "old.ckpt", "--image=auto", "-o", "../new.pt"]) == 0
+    assert capsys.readouterr().err == (
+        f"old.ckpt needs pet@1, and pet@2 is installed: running in the image pet@1 ({DIGEST}) with "
+        "singularity\n"
+    )
+    words = (folder / "words").read_text().splitlines()
+    assert words[-5:] == [str(sif), "export", "old.ckpt", "-o", "../new.pt"]
+    here = folder / "here"
+    assert [one for one in words if one.startswith("type=")] == [
+        f"type=bind,source={folder},destination={folder}",
+    ]
+    assert f"--pwd={here}" in words and f"MTT_IMAGE_DIGEST={DIGEST}" in words
+
+
+def test_exit_codes_are_those_of_the_command(
+    folder: Path, pet_2: None, sif: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(folder, "apptainer", 'case "$*" in *--version) exit 0 ;; esac; exit 3')
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "old.ckpt"])
+    assert ended.value.code == 3
+    program(folder, "apptainer", 'case "$*" in *--version) exit 0 ;; esac; kill -9 $$')
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "old.ckpt"])
+    assert ended.value.code == 137
+
+
+@pytest.mark.parametrize("content", [b"another image", b"an image!"])
+def test_an_image_that_was_changed_is_not_run(
+    folder: Path, pet_2: None, sif: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(folder, "apptainer", "exit 0")
+    sif.write_bytes(content)
+    assert main(["export", "old.ckpt"]) == 2
+    assert capsys.readouterr().err == (
+        "error: the .sif file is damaged or has been tampered with: its content is another\n"
+        f"  where: {sif}\n"
+        "  hint: move it away, and build or pull it again\n"
+    )
+
+
+def test_where_the_model_file_was_made_is_in_it(
+    folder: Path, pet_2: None, sif: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(folder / "made.pt", "w") as archive:
+        archive.writestr("made/data.pkl", b"1")
+    script = f'case "$*" in *--version) exit 0 ;; esac; cp {folder}/made.pt old.pt'
+    program(folder, "apptainer", script)
+    assert main(["export", "old.ckpt"]) == 0
+    with zipfile.ZipFile("old.pt") as archive:
+        assert json.loads(archive.read(f"made/{dispatch.RECORD}")) == {
+            "command": ["mtt", "export", "old.ckpt"],
+            "digest": DIGEST,
+            "image": "pet@1",
+            "runtime": "apptainer",
+            "why": "old.ckpt needs pet@1, and pet@2 is installed",
+        }
+
+
+def test_an_image_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program(folder, "apptainer", "exit 0")
+    Path("mine.sif").write_bytes(b"mine")
+    assert main(["export", "old.ckpt", "--image", "mine.sif"]) == 0
+    assert capsys.readouterr().err == (
+        "asked for with --image mine.sif: running in the image pet@1 (digest not checked) with "
+        "apptainer\n"
+        "warning: nothing says what mine.sif was made of: its digest is not checked\n"
+    )
+    assert main(["export", "old.ckpt", "--image", "alway"]) == 2
+    assert capsys.readouterr().err == (
+        "error: there is no image at alway\n"
+        "  hint: --image takes auto, never, always, a .sif file or the folder of an OCI layout\n"
+    )
+
+
+def test_an_image_of_another_digest_by_name(
+    folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(folder, "podman", "exit 0")
+    digest = write_layout(folder / "mine")
+    assert main(["export", "old.ckpt", "--image", str(folder / "mine")]) == 0
+    assert capsys.readouterr().err == (
+        f"asked for with --image {folder / 'mine'}: running in the image pet@1 ({digest}) with podman\n"
+        f"warning: mine is not the image of the catalogue, {DIGEST}\n"
+    )
+
+
+def test_an_image_in_the_storage_of_a_container_engine(
+    folder: Path, pet_2: None, sif: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sif.unlink()
+    name = "sha256:" + "7" * 64
+    listing = f"printf 'sha256:0 other\n{DIGEST} {name}\n'"
+    program(folder, "docker", f'[ "$1" = images ] && {{ {listing}; exit 0; }}; echo "$*" > said')
+    assert main(["export", "old.ckpt"]) == 0
+    assert capsys.readouterr().err == (
+        f"old.ckpt needs pet@1, and pet@2 is installed: running in the image pet@1 ({DIGEST}) with "
+        "docker\n"
+    )
+    assert Path("said").read_text().endswith(f" {name} export old.ckpt\n")
+
+
+def test_training_sees_its_data_and_its_folder(folder: Path) -> None:
+    (folder / "data").mkdir()
+    for name in ("a.xyz", "b.xyz"):
+        (folder / "data" / name).touch()
+    Path("own.xyz").touch()
+    text = "training_set: {systems: ../data/a.xyz}\ntest_set: [own.xyz, gone.xyz]\n"
+    Path("options.yaml").write_text(text)
+    from mtt.cli import parse
+
+    words = ["train", "options.yaml", "-c", "old.ckpt", "-r", "validation_set=../data/b.xyz"]
+    found = dispatch.room_for(parse(words), [Path("model.pt")])
+    here = folder / "here"
+    assert found.writable == [here]
+    assert found.readable == [folder / "data" / "a.xyz", folder / "data" / "b.xyz"]
+
+
+def test_the_current_folder_is_there_even_if_nothing_in_it_is_used(folder: Path) -> None:
+    outside = [folder / "a,b.ckpt"]
+    room = Room(folder / "here", outside, [folder / "out"], empty=folder / "empty")
+    assert sorted(room.mounts()) == sorted(
+        [
+            f"type=bind,source={folder}/empty,destination={folder}/here,ro",
+            f'type=bind,"source={folder}/a,b.ckpt","destination={folder}/a,b.ckpt",ro',
+            f"type=bind,source={folder}/out,destination={folder}/out",
+        ]
+    )
+
+
+def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*runtimes._PASSED, "SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    monkeypatch.setattr(os, "getgid", lambda: 99)
+    room = Room(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
+    mounts = ["--mount", "type=bind,source=/d,destination=/d"]
+    mounts += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
+    assert Runnable("apptainer", "x.sif", None).command(["eval"], room) == [
+        *["apptainer", "--quiet", "run", "--containall", "--net", "--network=none", "--pwd=/d"],
+        *mounts,
+        *["--env", "OMP_NUM_THREADS=3", "x.sif", "eval"],
+    ]
+    assert Runnable("podman", "oci:x", None).command(["eval"], room) == [
+        *[
+            "podman",
+            "run",
+            "--rm",
+            "--network=none",
+            "--read-only",
+            "--tmpfs=/tmp",
+            "--cap-drop=all",
+        ],
+        *["--security-opt=no-new-privileges", "--security-opt=label=disable", "--user=1234:99"],
+        *["--userns=keep-id", "--workdir=/d", *mounts],
+        *["--env", "HOME=/tmp", "--env", "OMP_NUM_THREADS=3", "oci:x", "eval"],
+    ]
