@@ -13,6 +13,7 @@ from small_layout import write_layout
 
 import mtt.architectures.pet as pet
 from mtt.__main__ import main
+from mtt.errors import UserError
 from mtt.images import catalogue, dispatch, runtimes, store
 from mtt.images.runtimes import Room, Runnable
 
@@ -291,4 +292,28 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         *["--security-opt=no-new-privileges", "--security-opt=label=disable", "--user=1234:99"],
         *["--userns=keep-id", "--workdir=/d", *mounts],
         *["--env", "HOME=/tmp", "--env", "OMP_NUM_THREADS=3", "oci:x", "eval"],
+    ]
+
+
+def test_a_file_from_elsewhere_must_be_here_for_an_image(folder: Path, pet_2: None) -> None:
+    arguments = Namespace(image="auto", command_line=["export", "https://host.example/old.ckpt"])
+    with pytest.raises(UserError) as raised:
+        dispatch.in_image(
+            arguments, Path("old.ckpt"), [Path("old.pt")], "https://host.example/old.ckpt"
+        )
+    assert str(raised.value) == (
+        "old.ckpt needs pet@1, and pet@2 is installed: the image has no network, so the checkpoint "
+        "must be here\n"
+        "  where: https://host.example/old.ckpt\n"
+        "  hint: download it, and give its path"
+    )
+
+
+def test_an_old_image_is_given_no_newer_options() -> None:
+    words = ["export", "a.ckpt", "--image=always", "--require-signature", "lab.pub", "--offline"]
+    assert dispatch.known_then([*words, "--timeout", "--image", "-o", "b.pt"]) == [
+        "export",
+        "a.ckpt",
+        "-o",
+        "b.pt",
     ]
