@@ -213,7 +213,12 @@ def test_an_image_that_is_not_there(
 ) -> None:
     old = sorted(OLD.glob("*.ckpt"))[0]
     give(folder, old)
-    done = only_pet_2(tools, folder, "export", old.name, MTT_IMAGES=str(tmp_path))
+    # podman's own storage may have the image from a test before.
+    (tmp_path / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\nrunroot = "{tmp_path}/run"\ngraphroot = "{tmp_path}/graph"\n'
+    )
+    empty = {"MTT_IMAGES": str(tmp_path), "CONTAINERS_STORAGE_CONF": f"{tmp_path}/storage.conf"}
+    done = only_pet_2(tools, folder, "export", old.name, **empty)
     assert done.returncode == 2
     assert done.stderr.startswith(
         f"error: {old.name} needs pet@1, and pet@2 is installed, but the image is not here\n"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..report.files import check_keeps, check_writable, replacing
 from ..report.verification import Report
+from . import checkpoint as checkpoints
 from . import export_process, provenance
 from . import verify as verification
 
@@ -47,6 +48,8 @@ def run(
 
         said = load_metadata(metadata).model_dump(mode="json")
     check_writable(beside)
+    # Before a process is started for it.
+    checkpoints.check_architecture(checkpoints.read_header(checkpoint), checkpoint)
     date = provenance.date()
     task = export_process.Task(checkpoint, weights, said, verified=verify != "none")
     with replacing(output) as temporary:
