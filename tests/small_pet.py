@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from small_runs import make_options
 
+from mtt.files import sha256_of
 from mtt.stages import checkpoint as checkpoints
 from mtt.stages import export, provenance, train
 from mtt.stages.export_model import export_bytes
@@ -25,6 +26,6 @@ def export_pet(checkpoint: Path, output: Path) -> Path:
     """The best weights as a file that nobody has verified, made in this process, which is quicker."""
     header, tensors = checkpoints.read(checkpoint)
     potential = checkpoints.load_potential(header, tensors, "best")
-    record = provenance.record(header, provenance.sha256(checkpoint), "best", None, False)
+    record = provenance.record(header, sha256_of(checkpoint), "best", None, False)
     output.write_bytes(export_bytes(potential, header, tensors, record))
     return output

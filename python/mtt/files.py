@@ -1,5 +1,6 @@
-"""Writing files so that a crash or a full disk leaves the old one or the new one, whole."""
+"""Writing files so that a crash or a full disk leaves the old one or the new one, whole; and their hashes."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -30,3 +31,12 @@ def sync_folder(folder: Path) -> None:
         pass  # and some cannot sync one: the rename itself has been done
     finally:
         os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits.
+
+    :raises OSError: it cannot be read
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

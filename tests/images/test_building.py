@@ -7,6 +7,7 @@ import pytest
 
 from mtt.__main__ import main
 from mtt.errors import UserError
+from mtt.files import sha256_of
 from mtt.images import catalogue, fetch, places, tools
 
 
@@ -90,7 +91,7 @@ def test_a_damaged_file_of_the_cache_is_not_used(tmp_path: Path) -> None:
     lock = tmp_path / "python.lock"
     content = b"a wheel"
     (tmp_path / "one.whl").write_bytes(content)
-    digest = fetch.sha256(tmp_path / "one.whl")
+    digest = sha256_of(tmp_path / "one.whl")
     lock.write_text(f"# a comment\none==1 --hash=sha256:{digest}\n")
     assert fetch.read_wheels(lock) == {"one==1": digest}
     home = tmp_path / "wheels" / digest

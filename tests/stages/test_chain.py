@@ -9,6 +9,7 @@ import pytest
 from command import mtt
 
 from mtt.__main__ import main
+from mtt.files import sha256_of
 from mtt.stages import chain, provenance, sign
 from mtt.stages import checkpoint as checkpoints
 
@@ -189,13 +190,13 @@ def test_the_statement_names_the_materials(folder: Path) -> None:
     said = json.loads(provenance.statement_path(Path("model.pt")).read_bytes())
     assert said["_type"] == "https://in-toto.io/Statement/v1"
     assert said["predicateType"] == "https://slsa.dev/provenance/v1"
-    digest = provenance.sha256(Path("model.pt"))
+    digest = sha256_of(Path("model.pt"))
     assert said["subject"] == [{"name": "model.pt", "digest": {"sha256": digest}}]
     materials = {
         one["name"]: one for one in said["predicate"]["buildDefinition"]["resolvedDependencies"]
     }
     header = checkpoints.read_header(Path("model.ckpt"))
-    assert materials["model.ckpt"]["digest"] == {"sha256": provenance.sha256(Path("model.ckpt"))}
+    assert materials["model.ckpt"]["digest"] == {"sha256": sha256_of(Path("model.ckpt"))}
     assert materials["options"]["digest"] == {"sha256": header["options_hash"]}
     assert materials["training_set"]["digest"] == {
         "mtt-structures": header["data_hash"]["training_set"]

@@ -11,6 +11,7 @@ import pytest
 
 from mtt.__main__ import main
 from mtt.errors import UserError
+from mtt.files import sha256_of
 from mtt.stages import sign
 
 
@@ -210,7 +211,7 @@ def test_the_statement_of_the_export_is_signed(folder: Path) -> None:
 
     model = Path("my modél.pt")
     beside = provenance.statement_path(model)
-    digest = provenance.sha256(model)
+    digest = sha256_of(model)
     text = json.dumps({"subject": [{"name": "x", "digest": {"sha256": digest}}], "more": "facts"})
     beside.write_text(text)
     sign.run(model, Path("lab.key"))

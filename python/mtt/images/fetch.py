@@ -1,6 +1,5 @@
 """Locked inputs of an image: fetched once, checked by their hashes each time that they are used."""
 
-import hashlib
 import os
 import shutil
 import sys
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import sha256_of
 from . import tools
 
 
@@ -60,7 +60,7 @@ def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
                     "up for a snapshot of Debian of the image's time",
                 ) from error
             for path in Path(place).iterdir():
-                path.rename(folder / f"{sha256(path)}.deb")
+                path.rename(folder / f"{sha256_of(path)}.deb")
         for one in missing:
             if not (folder / f"{one.sha256}.deb").is_file():
                 raise UserError(
@@ -99,7 +99,7 @@ def wheels(lock: Path, cache: Path) -> list[Path]:
             ]
             tools.run(command, "fetching wheels")
             for path in Path(place).glob("*.whl"):
-                home = folder / sha256(path)
+                home = folder / sha256_of(path)
                 home.mkdir(exist_ok=True)
                 path.rename(home / path.name)
     found = [(one, _wheel(folder, digest)) for one, digest in wanted.items()]
@@ -118,12 +118,6 @@ def put(path: Path, folder: Path, name: str | None = None) -> None:
         shutil.copyfile(path, target)
 
 
-def sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _wheel(folder: Path, digest: str) -> Path | None:
     found = next((folder / digest).glob("*.whl"), None)
     return found if found is not None and _is(found, digest) else None
@@ -131,7 +125,7 @@ def _wheel(folder: Path, digest: str) -> Path | None:
 
 def _is(path: Path, digest: str) -> bool:
     """Whether the file is there and whole; a damaged one is fetched again."""
-    return path.is_file() and sha256(path) == digest
+    return path.is_file() and sha256_of(path) == digest
 
 
 def _lines(lock: Path) -> list[str]:

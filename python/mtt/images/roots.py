@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from ..files import sha256_of
 from . import fetch, tools
 
 _HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
@@ -62,7 +63,7 @@ def _mirror(packages: list[fetch.Deb], files: dict[str, Path], suite: str, folde
             f"{control}\nFilename: {one.name}.deb\nSize: {size}\nSHA256: {one.sha256}\n"
         )
     index.write_text("\n".join(paragraphs), encoding="utf-8")
-    digest, size = fetch.sha256(index), index.stat().st_size
+    digest, size = sha256_of(index), index.stat().st_size
     release = (
         f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\nSHA256:\n"
     )

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import write_atomic
-from . import fetch, layout
+from ..files import sha256_of, write_atomic
+from . import layout
 from .catalogue import Image
 
 # What is written beside a .sif file: its own hash, and the digest of the image that it was made of.
@@ -24,7 +24,7 @@ def sif_of(image: Image, folder: Path) -> Path:
 
 def record_sif(sif: Path, digest: str) -> None:
     """Write down what a new ``.sif`` was made of; its own bytes differ from build to build."""
-    content = {"manifest": digest, "sha256": fetch.sha256(sif)}
+    content = {"manifest": digest, "sha256": sha256_of(sif)}
     write_atomic(_record(sif), (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -55,7 +55,7 @@ def checked_sif(path: Path, digest: str | None) -> str:
             hint="make it again with 'mtt image build --sif' or 'mtt image pull --sif', "
             "or name it with --image if you trust it",
         ) from error
-    if fetch.sha256(path) != content:
+    if sha256_of(path) != content:
         raise UserError(
             "the .sif file is damaged or has been tampered with: its content is another",
             where=str(path),

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UserError
-from ..files import sync_folder, write_atomic
+from ..files import sha256_of, sync_folder, write_atomic
 
-_CHUNK: Final = 2**20
 _MONTH: Final = 30 * 24 * 3600.0
 
 
@@ -29,15 +28,6 @@ def root() -> Path:
     if os.environ.get("MTT_CACHE"):
         return Path(os.environ["MTT_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mtt"
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def _pin(source: Source, settings: Settings) -> str | None:
 
 def _check(source: Source, path: Path, pin: str | None) -> str:
     """The hash of the file; raises UserError if it is another one than was asked for."""
-    from .cache import sha256_of
+    from ..files import sha256_of
 
     try:
         found = sha256_of(path)

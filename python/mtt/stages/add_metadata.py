@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UserError
+from ..files import sha256_of
 from ..options import load_metadata
 from ..options.metadata import Metadata, merged_references
 from ..report.files import check_keeps, check_writable, replacing
@@ -60,9 +61,9 @@ def run(
             only = QUICK_FAMILIES if verify == "quick" else None
             settings = verification.Settings(only=only, extensions=extensions)
             report = verification.run(temporary, settings=settings, display=str(output))
-        digest = provenance.sha256(temporary)
+        digest = sha256_of(temporary)
     made = provenance.Made(output.name, digest, report, date)
-    old, said = provenance.sha256(model), given.model_dump(mode="json")
+    old, said = sha256_of(model), given.model_dump(mode="json")
     provenance.write_statement(beside, provenance.of_metadata(made, model.name, old, said))
     return output
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..errors import UserError
+from ..files import sha256_of
 from ..options.model import hash_of_options
 from ..options.upgrades import upgrade_options
 from . import checkpoint_formats as formats
@@ -67,7 +68,7 @@ def check(given: Given) -> list[Link]:
             "the model file does not say where it comes from: mtt did not export it",
             where=str(given.model),
         )
-    digest = provenance.sha256(given.model)
+    digest = sha256_of(given.model)
     return [
         *_of_checkpoint(given, said),
         _image(given, said),

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
+from ..files import sha256_of
 from ..report.files import check_keeps, check_writable, replacing
 from ..report.verification import Report
 from . import checkpoint as checkpoints
@@ -55,7 +56,7 @@ def run(
     with replacing(output) as temporary:
         temporary.write_bytes(export_process.run(task))
         report = verified(temporary, output, verify)
-        digest = provenance.sha256(temporary)
+        digest = sha256_of(temporary)
     made = provenance.Made(output.name, digest, report, date)
     provenance.write_statement(beside, provenance.of_export(made, output, checkpoint.name, source))
     return output

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 from ..errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
+from ..files import sha256_of
 
 _FIXED: Final = {"PYTHONHASHSEED": "0"}
 
@@ -114,7 +115,7 @@ def _scripted(task: Task) -> bytes:
     potential = checkpoints.load_potential(header, tensors, task.weights)
     record = provenance.record(
         header,
-        provenance.sha256(task.checkpoint),
+        sha256_of(task.checkpoint),
         task.weights,
         task.metadata,
         task.verified,

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..data.elements import symbols
 from ..errors import UserError
+from ..files import sha256_of
 from . import bounded_zip, inert_pickle
 from .bounded_zip import ZipProblem
 from .inert_pickle import Thing
@@ -22,7 +23,6 @@ from .inspect import count_same
 
 _LARGEST_TEXT: Final = 2**20
 _MOST_UNPACKED: Final = 200
-_CHUNK: Final = 2**20
 # How older and newer versions of metatomic call the class of what they write as JSON.
 _TYPES: Final = ("class", "type")
 # What metatomic and mtt write beside the code, each a text.
@@ -42,7 +42,7 @@ def describe_model(path: Path) -> dict[str, Any]:
                 "kind": "model",
                 "path": str(path),
                 "size": path.stat().st_size,
-                "sha256": _sha256(path),
+                "sha256": sha256_of(path),
                 **pickled,
                 "versions": {
                     name.removesuffix("-version"): text
@@ -246,14 +246,6 @@ def _digest(records: _Records, name: str) -> str:
     digest = hashlib.sha256()
     for piece in bounded_zip.chunks(records.archive, info.filename, info.file_size):
         digest.update(piece)
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
     return digest.hexdigest()
 
 

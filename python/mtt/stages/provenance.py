@@ -26,19 +26,9 @@ RECORD: Final = "extra/mtt/provenance.json"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
-_CHUNK: Final = 2**20
 # The options of ten thousand data sets are far smaller.
 _LARGEST: Final = 64 * 2**20
 _DIGITS: Final = 8
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 # ---- inside ----

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UserError, VerificationFailed
+from ..files import sha256_of
 from ..report import model_card
 from ..report.show import size
 from ..report.verification import Report, html, terminal
-from ..sources.cache import sha256_of
 from . import inspect
 from . import verify as verification
 

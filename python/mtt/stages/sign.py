@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UserError
-from ..files import write_atomic
+from ..files import sha256_of, write_atomic
 from ..report.files import check_writable, unwritable
 from . import provenance
 
@@ -300,7 +300,7 @@ def _digest(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
             raise UserError("this is not a regular file", where=str(path))
-        return provenance.sha256(path)
+        return sha256_of(path)
     except FileNotFoundError as error:
         raise UserError("there is no such file", where=str(path)) from error
     except OSError as error:
