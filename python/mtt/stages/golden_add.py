@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import metatomic.torch
 import numpy as np
@@ -170,8 +170,8 @@ def _from_checkpoint(
             where=str(model),
             hint="give the right one, or none: references then come from the model itself",
         )
-    weights = "last" if provenance.get("weights") == "last" else "best"
-    potential = checkpoints.load_potential(header, tensors, weights)  # type: ignore[arg-type]
+    weights: Literal["best", "last"] = "last" if provenance.get("weights") == "last" else "best"
+    potential = checkpoints.load_potential(header, tensors, weights)
     scaled = _scaled(structures, length_unit, potential.length_unit)
     _check_types(scaled, potential.atomic_types)
     pack = golden.golden_pack(potential, list(zip(names, scaled, strict=True)))

@@ -95,7 +95,7 @@ class ExportedModel:
         for option in self._model.requested_neighbor_lists():
             finder = NeighborList(option, self.length_unit, skin=0.0)
             system.add_neighbor_list(option, finder.compute(system))
-        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # torch lists it nowhere
             energy = self._call(system, "system").reshape(())
             forces, virial = torch.autograd.grad(-energy, [x, strain], allow_unused=True)
         count = len(structure)

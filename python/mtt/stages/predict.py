@@ -148,7 +148,7 @@ class Exported:
                 _check_types(structure, self.atomic_types)
             positions, strains, systems = self._systems(chunk)
             # Profiling and recompiling pay off over thousands of calls of one shape, not here.
-            with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # torch lists it nowhere
                 results = self.model(systems, options, check_consistency=True)
                 energy = results[target].block().values.reshape(-1)
                 gradients = _gradients(energy, [*positions, *strains])
