@@ -1,4 +1,4 @@
-"""pet@1 keeps the architecture contract in every combination of its optional hypers."""
+"""pet@2 keeps the architecture contract in every combination of its optional hypers."""
 
 from typing import Any, ClassVar
 
@@ -27,7 +27,8 @@ class TestResidualPostNorm(ArchitectureContract):
         "transformer_type": "PostLN",
         "normalization": "LayerNorm",
         "activation": "SiLU",
-        "cutoff_function": "Cosine",
+        "cutoff_function": "Polynomial",
+        "num_radial": 0,
         "num_attention_layers": 2,
     }
 

@@ -56,7 +56,7 @@ def header(**changes: Any) -> dict[str, Any]:
     model = {"cutoff": 4.5, "d_pet": 8, "normalization": "RMSNorm"}
     training = {"num_epochs": 5, "batch_size": 2, "loss": {"energy": 1.0, "type": "mse"}}
     return {
-        "architecture": {"name": "pet", "version": 1, "hypers": model},
+        "architecture": {"name": "pet", "version": 2, "hypers": model},
         "atomic_types": [1, 8, 200],
         "best": {"epoch": 2, "metric": "rmse_prod", "value": 0.5},
         "data_hash": {"training_set": "ab" * 32},
@@ -121,7 +121,7 @@ def test_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
         shown(capsys, "a.ckpt")
         == f"""\
 a.ckpt: checkpoint, {size / 1000:.3g} kB
-  architecture  pet, version 1
+  architecture  pet, version 2
   weights       12 in 64 bits
   elements      H (1), O (8), type 200
   target        energy in eV, with forces and stress (PBE)
@@ -161,7 +161,7 @@ def test_what_is_said_only_if_it_is_so(capsys: pytest.CaptureFixture[str]) -> No
         position={"epoch": 0, "step": 0, "batch": 0},
     )
     lines = shown(capsys, "a.ckpt").splitlines()
-    assert "  architecture  pet, version 7; version 1 is installed here" in lines
+    assert "  architecture  pet, version 7; version 2 is installed here" in lines
     assert "  epoch         0 of 5" in lines
     assert "  metrics       no epoch has been finished" in lines
     assert "  origin        content_hash=efefefefefef..., kind=fine-tuning, weights=best" in lines
@@ -229,7 +229,7 @@ def test_a_model_file(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[
         "  precision     float32",
         "  devices       cuda, cpu",
         "  neighbors     within 3.0 angstrom, full list, strict",
-        "  architecture  pet, version 1",
+        "  architecture  pet, version 2",
         f"  checkpoint    content hash {content[:12]}...",
         "  verification  skipped by --no-verify",
         "  extensions    none",

@@ -12,8 +12,9 @@ from typing import Any
 # Every value that an option of the model is tried with; defaults need not be among the numbers.
 MODEL: dict[str, list[Any]] = {
     "cutoff": [3.0, 3.4],
-    "cutoff_function": ["Bump", "Cosine"],
+    "cutoff_function": ["Bump", "Polynomial"],
     "cutoff_width": [0.5, 0.9],
+    "num_radial": [8, 0, 3],
     "d_pet": [2, 4],
     "d_head": [2, 3],
     "d_node": [2, 3],

@@ -20,6 +20,7 @@ from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.readers import read_datasets
 from mtt.data.structure import Structure
+from mtt.errors import UserError
 from mtt.options import load_options
 from mtt.stages import checkpoint
 from mtt.training import loop
@@ -102,6 +103,15 @@ def write_predictions(folder: Path, structures: list[Structure]) -> None:
     found = {path.stem: predict(path, structures) for path in sorted(folder.glob("*.ckpt"))}
     text = json.dumps({"systems": to_json(structures), "predictions": found}, indent=None)
     (folder / "predictions.json").write_text(text + "\n")
+
+
+def lives_here(path: Path) -> bool:
+    """Whether the installed versions take the checkpoint up; the others live on in their images."""
+    try:
+        checkpoint.check_architecture(checkpoint.read_header(path))
+    except UserError:
+        return False
+    return True
 
 
 def structure_of(path: Path) -> dict[str, str]:

@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 from small_layout import write_layout
 
-import mtt.architectures.pet as pet
 from mtt.__main__ import main
 from mtt.errors import UserError
 from mtt.images import catalogue, dispatch, runtimes, store
 from mtt.images.runtimes import Room, Runnable
 
 ROOT = Path(__file__).parents[2]
-GOLDEN = next((ROOT / "tests/golden/checkpoints/format-2_pet-1_options-1").glob("*.ckpt"))
+GOLDEN = ROOT / "tests/golden/checkpoints"
+# Of pet@1: one that no exact upgrade leads from, and one that is upgraded; and one of pet@2.
+OLD = GOLDEN / "format-2_pet-1_options-1" / "1.ckpt"
+UPGRADED = GOLDEN / "format-2_pet-1_options-1" / "0.ckpt"
+NEW = GOLDEN / "format-2_pet-2_options-1" / "0.ckpt"
 DIGEST = "sha256:" + "1" * 64
 
 
@@ -31,19 +34,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MTT_IMAGES", str(tmp_path / "images"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr("shutil.which", lambda name: _which(tmp_path / "bin", name))
-    Path("old.ckpt").write_bytes(GOLDEN.read_bytes())
+    Path("old.ckpt").write_bytes(OLD.read_bytes())
     return tmp_path
 
 
 def _which(folder: Path, name: str) -> str | None:
     return str(folder / name) if (folder / name).exists() else None
-
-
-@pytest.fixture
-def pet_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the installed version were 2, with no exact upgrade from 1."""
-    newer = dataclasses.replace(pet.architecture, version=2, upgrades={})
-    monkeypatch.setattr(pet, "architecture", newer)
 
 
 @pytest.fixture
@@ -65,38 +61,62 @@ def program(folder: Path, name: str, script: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def needed(when: str = "auto") -> dispatch.Need | None:
-    return dispatch.what_is_needed(Path("old.ckpt"), when, None)
+def needed(
+    checkpoint: Path | None, when: str = "auto", options: dispatch.Asked | None = None
+) -> dispatch.Need | None:
+    return dispatch.what_is_needed(checkpoint, when, options)
 
 
 def test_an_installed_version_needs_no_image(folder: Path) -> None:
-    assert needed() is None
-    assert needed("always") == dispatch.Need(
-        catalogue.find("pet@1", catalogue.load()), "pet@1", "asked for with --image always"
+    assert needed(NEW) is None
+    assert needed(NEW, "always") == dispatch.Need(
+        catalogue.find("pet@2", catalogue.load()), "pet@2", "asked for with --image always"
     )
 
 
-def test_a_version_without_an_exact_upgrade_needs_its_image(folder: Path, pet_2: None) -> None:
-    found = needed()
+def test_a_version_without_an_exact_upgrade_needs_its_image(folder: Path) -> None:
+    found = needed(Path("old.ckpt"))
     assert found is not None and found.image is not None
     assert found.image.tag == "pet@1"
     assert found.why == "old.ckpt needs pet@1, and pet@2 is installed"
 
 
-def test_an_exact_upgrade_is_preferred(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mtt.architectures.registry import Upgrade
-
-    newer = dataclasses.replace(pet.architecture, version=2, upgrades={1: Upgrade()})
-    monkeypatch.setattr(pet, "architecture", newer)
-    assert needed() is None
+def test_an_exact_upgrade_is_preferred(folder: Path) -> None:
+    assert needed(UPGRADED) is None
+    found = needed(UPGRADED, "always")
+    assert found is not None and found.image is not None and found.image.tag == "pet@1"
 
 
-def test_what_is_no_checkpoint_is_left_to_the_command(folder: Path, pet_2: None) -> None:
+def test_options_may_ask_for_an_old_version(folder: Path) -> None:
+    from mtt.cli import parse
+
+    def asked(*words: str) -> dispatch.Asked | None:
+        return dispatch._asked_for(parse(["train", "options.yaml", *words]))
+
+    Path("options.yaml").write_text("architecture: {name: pet, version: 1}\n")
+    found = needed(None, "auto", asked())
+    assert found is not None and found.image is not None and found.image.tag == "pet@1"
+    assert found.why == "options.yaml asks for pet@1, and pet@2 is installed"
+    # A checkpoint that would be upgraded goes on as it began.
+    assert needed(UPGRADED, "auto", asked()) == found
+    assert needed(None, "auto", asked("-r", "architecture.version=2")) is None
+    assert needed(None, "auto", asked("-r", "architecture.version=9")) is None
+    Path("options.yaml").write_text("architecture: pet\n")
+    assert needed(None, "auto", asked()) is None
+    assert needed(None, "auto", asked("-r", "architecture.version=1")) == found
+    assert needed(None, "always", asked()) == dispatch.Need(
+        catalogue.find("pet@2", catalogue.load()), "pet@2", "asked for with --image always"
+    )
+    Path("options.yaml").write_text("architecture: [\n")
+    assert needed(None, "auto", asked()) is None
+
+
+def test_what_is_no_checkpoint_is_left_to_the_command(folder: Path) -> None:
     Path("old.ckpt").write_bytes(b"something else")
-    assert needed() is None
+    assert needed(Path("old.ckpt")) is None
 
 
-def test_no_image_here(folder: Path, pet_2: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_image_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "old.ckpt"]) == 2
     assert capsys.readouterr().err == (
         "error: old.ckpt needs pet@1, and pet@2 is installed, but the image is not here\n"
@@ -109,9 +129,7 @@ def test_no_image_here(folder: Path, pet_2: None, capsys: pytest.CaptureFixture[
     assert not Path("old.pt").exists()
 
 
-def test_nothing_that_runs_it(
-    folder: Path, pet_2: None, sif: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_that_runs_it(folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program(folder, "apptainer", "echo first >&2; echo 'no user namespaces' >&2; exit 255")
     assert main(["export", "old.ckpt"]) == 2
     assert capsys.readouterr().err == (
@@ -127,7 +145,6 @@ RUNS = 'case "$*" in *--version) exit 0 ;; esac; printf "%s\\n" "$@" > "$OUT"'
 
 def test_the_very_same_command(
     folder: Path,
-    pet_2: None,
     sif: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -149,7 +166,7 @@ def test_the_very_same_command(
 
 
 def test_exit_codes_are_those_of_the_command(
-    folder: Path, pet_2: None, sif: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program(folder, "apptainer", 'case "$*" in *--version) exit 0 ;; esac; exit 3')
     with pytest.raises(SystemExit) as ended:
@@ -163,7 +180,7 @@ def test_exit_codes_are_those_of_the_command(
 
 @pytest.mark.parametrize("content", [b"another image", b"an image!"])
 def test_an_image_that_was_changed_is_not_run(
-    folder: Path, pet_2: None, sif: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+    folder: Path, sif: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program(folder, "apptainer", "exit 0")
     sif.write_bytes(content)
@@ -176,7 +193,7 @@ def test_an_image_that_was_changed_is_not_run(
 
 
 def test_where_the_model_file_was_made_is_in_it(
-    folder: Path, pet_2: None, sif: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, sif: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with zipfile.ZipFile(folder / "made.pt", "w") as archive:
         archive.writestr("made/data.pkl", b"1")
@@ -222,7 +239,7 @@ def test_an_image_of_another_digest_by_name(
 
 
 def test_an_image_in_the_storage_of_a_container_engine(
-    folder: Path, pet_2: None, sif: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sif.unlink()
     name = "sha256:" + "7" * 64
@@ -295,7 +312,7 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_a_file_from_elsewhere_must_be_here_for_an_image(folder: Path, pet_2: None) -> None:
+def test_a_file_from_elsewhere_must_be_here_for_an_image(folder: Path) -> None:
     arguments = Namespace(image="auto", command_line=["export", "https://host.example/old.ckpt"])
     with pytest.raises(UserError) as raised:
         dispatch.in_image(

@@ -49,7 +49,7 @@ def pet(rest: str) -> str:
 def test_the_shortest_file_has_all_defaults(load: Load) -> None:
     options = load("architecture: pet\ntraining_set: a.xyz\n")
     assert (options.seed, options.device, options.base_precision) == (0, "auto", 32)
-    assert options.architecture.version == 1
+    assert options.architecture.version == 2
     assert options.architecture.model == ModelHypers()
     assert options.training_set == [DatasetOptions(systems={"read_from": "a.xyz"})]
     target = options.training_set[0].targets["energy"]
@@ -69,7 +69,7 @@ def test_long_and_short_forms_mean_the_same(load: Load) -> None:
 version: 1
 architecture:
   name: pet
-  version: 1
+  version: 2
   model: {}
   training:
     loss: {type: huber}

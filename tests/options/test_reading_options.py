@@ -222,12 +222,23 @@ def test_a_required_option_of_a_section_is_shown_at_the_section(write: Write) ->
     )
 
 
+def test_an_option_that_an_old_version_had(write: Write) -> None:
+    path = write(
+        "architecture: {name: pet, model: {cutoff_function: Cosine}}\ntraining_set: a.xyz\n"
+    )
+    assert message(path).startswith(
+        "options.yaml:1:52: error: architecture.model.cutoff_function: Cosine is of pet@1 only, as its "
+        "second derivative jumps and forces have kinks: use Bump or Polynomial, or train pet@1 in its "
+        "image with version: 1\n"
+    )
+
+
 def test_a_version_that_is_not_installed(write: Write) -> None:
-    path = write("architecture: {name: pet, version: 2}\ntraining_set: ethanol.xyz\n")
+    path = write("architecture: {name: pet, version: 3}\ntraining_set: ethanol.xyz\n")
     assert message(path) == (
-        "options.yaml:1:36: error: architecture.version: version 2 of 'pet' is not installed; "
-        "version 1 is\n"
-        "  1 | architecture: {name: pet, version: 2}\n"
+        "options.yaml:1:36: error: architecture.version: version 3 of 'pet' is not installed; "
+        "version 2 is\n"
+        "  1 | architecture: {name: pet, version: 3}\n"
         "    |                                    ^"
     )
 

@@ -26,7 +26,7 @@ from mtt.sources import Settings, Token
 from mtt.sources.push import push as upload
 from mtt.stages.push import Package
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-1_options-1"
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-2_options-1"
 METADATA = """\
 name: water | copper
 description: |
@@ -161,13 +161,13 @@ def check_card(card: str, files: dict[str, bytes]) -> None:
         "Authors: A. Person",
     ]
     for line in (
-        "| architecture | pet, version 1 |",
+        "| architecture | pet, version 2 |",
         "| elements | H C O Cu |",
         "| predicts | energy in eV, trained with forces and stress |",
         "| interaction range | 6 angstrom |",
         "| training set | 12 structures |",
         "| weights | of the best epoch (2) |",
-        "| forces RMSE | 2.154 eV/A |",
+        "| forces RMSE | 2.172 eV/A |",
         "**Passed**: an MD engine can use the model file. Level quick, by mtt-verify 0.1.0; see "
         "`verification.html`.",
         "| family | pass | fail | skip | waived |",

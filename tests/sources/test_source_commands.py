@@ -16,7 +16,7 @@ from sources.web_server import Web, serving, status
 
 from mtt.__main__ import main
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-1_options-1"
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-2_options-1"
 CHECKPOINT = (GOLDEN / "0.ckpt").read_bytes()
 
 
@@ -114,7 +114,7 @@ def test_show_and_upgrade_and_eval(
         said = capsys.readouterr()
         return said.out if code == 0 else said.err
 
-    assert here("show", *words).startswith(f"{shown}: checkpoint, 48.5 kB\n")
+    assert here("show", *words).startswith(f"{shown}: checkpoint, 49.6 kB\n")
     assert json.loads(here("show", *words, "--json"))["path"] == shown
     golden = str(GOLDEN / "0.ckpt")
     assert here("show", "--diff", *words, golden) == f"{shown} and {golden} are the same\n"

@@ -97,7 +97,7 @@ def test_round_trip(small, path):
 
 def test_what_the_header_says(small, path):
     header = checkpoint.read_header(path)
-    assert header["architecture"]["name"] == "pet" and header["architecture"]["version"] == 1
+    assert header["architecture"]["name"] == "pet" and header["architecture"]["version"] == 2
     assert header["architecture"]["hypers"]["d_pet"] == 4
     assert header["atomic_types"] == [1, 6, 8, 29]
     assert header["length_unit"] == "angstrom"
@@ -460,7 +460,7 @@ def test_an_unknown_architecture(small, path):
 def test_another_version_of_the_architecture(small, path):
     changed_architecture(small, path, version=7)
     assert message(checkpoint.read, path) == (
-        "the checkpoint needs version 7 of the architecture 'pet', but version 1 is installed\n"
+        "the checkpoint needs version 7 of the architecture 'pet', but version 2 is installed\n"
         f"  where: {path}\n"
         f"  hint: update mtt: use mtt {__version__}, which wrote it, or the image of pet@7"
     )

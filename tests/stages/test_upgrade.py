@@ -14,7 +14,7 @@ from mtt import __version__
 from mtt.architectures import registry
 from mtt.architectures.registry import Upgrade
 from mtt.errors import UserError
-from mtt.options import Options, upgrades
+from mtt.options import Options, load_options, upgrades
 from mtt.options.model import hash_of_options, options_hash
 from mtt.stages import checkpoint, upgrade
 from mtt.stages.inspect import describe
@@ -48,7 +48,7 @@ def energies(path):
 def test_an_old_format_to_a_file(tmp_path):
     new = tmp_path / "new.ckpt"
     said = upgrade.run(OLD, new)
-    assert said == f"wrote {new}: format 1 -> 2"
+    assert said == f"wrote {new}: format 1 -> 2, pet 1 -> 2"
     header, old = checkpoint.read_header(new), checkpoint.read_header(OLD)
     assert header["upgraded_from"] == {
         "format": 1,
@@ -77,7 +77,7 @@ def test_the_input_is_never_replaced(current):
     assert path.read_bytes() == before
 
 
-def version_three(monkeypatch, **changes):
+def version_four(monkeypatch, **changes):
     """PET as it might be two versions from now, where one weight and one option got other names."""
 
     def rename(old, new):
@@ -87,20 +87,20 @@ def version_three(monkeypatch, **changes):
         return {("temperature" if key == "attention_temperature" else key): old[key] for key in old}
 
     pet = registry.get("pet")
-    steps = {1: Upgrade(hypers, rename("node_head", "heads.node")), 2: Upgrade()}
-    future = dataclasses.replace(pet, version=3, upgrades={**steps, **changes.pop("steps", {})})
+    steps = {2: Upgrade(hypers, rename("node_head", "heads.node")), 3: Upgrade()}
+    future = dataclasses.replace(pet, version=4, upgrades={**steps, **changes.pop("steps", {})})
     monkeypatch.setattr(registry, "get", lambda name: dataclasses.replace(future, **changes))
 
 
 def test_steps_of_an_architecture_are_taken_one_by_one(current, monkeypatch):
     _, path = current
     header, tensors = checkpoint.read(path)
-    version_three(monkeypatch)
+    version_four(monkeypatch)
     found, upgraded = upgrade.to_installed(header, tensors)
-    assert found["architecture"]["version"] == 3
+    assert found["architecture"]["version"] == 4
     assert found["architecture"]["hypers"]["temperature"] == 1.0
     assert "attention_temperature" not in found["architecture"]["hypers"]
-    assert found["options"]["architecture"]["version"] == 3
+    assert found["options"]["architecture"]["version"] == 4
     assert found["options"]["architecture"]["model"] == found["architecture"]["hypers"]
     assert found["options_hash"] == hash_of_options(found["options"]) != header["options_hash"]
     renamed = {name.replace("core.node_head", "core.heads.node"): name for name in tensors}
@@ -109,20 +109,43 @@ def test_steps_of_an_architecture_are_taken_one_by_one(current, monkeypatch):
         assert torch.equal(upgraded[name], tensors[before])
     for group in ("model/", "best/", "optimizer/"):
         assert any(name.startswith(f"{group}core.heads.node") for name in upgraded), group
-    assert header["architecture"]["version"] == 1, "what was given has been changed"
+    assert header["architecture"]["version"] == 2, "what was given has been changed"
 
 
 def test_a_version_without_an_exact_upgrade_names_its_image(current, monkeypatch):
     _, path = current
     pet = registry.get("pet")
-    future = dataclasses.replace(pet, version=3, upgrades={2: Upgrade()})
+    future = dataclasses.replace(pet, version=4, upgrades={3: Upgrade()})
     monkeypatch.setattr(registry, "get", lambda name: future)
     assert message(checkpoint.read, path) == (
-        "the checkpoint needs version 1 of the architecture 'pet', but version 3 is installed\n"
+        "the checkpoint needs version 2 of the architecture 'pet', but version 4 is installed\n"
         f"  where: {path}\n"
         "  hint: its predictions would change in an upgrade: use "
-        f"mtt {__version__}, which wrote it, or the image of pet@1"
+        f"mtt {__version__}, which wrote it, or the image of pet@2"
     )
+
+
+def test_a_run_of_pet_1_goes_on_with_the_model_that_it_has(tmp_path):
+    """Options that leave num_radial out mean another model now than they did then."""
+    make_options(tmp_path)
+    without = load_options(tmp_path / "options.yaml", ["architecture.model.num_radial=0"])
+    run = prepare(without, None, tmp_path / "model.pt", lambda _: None)
+    loop.train(run.state, run.problem, Silent())
+    path = tmp_path / "old.ckpt"
+    run.save(path)
+    header, tensors = checkpoint.read(path)
+    for model in (header["architecture"]["hypers"], header["options"]["architecture"]["model"]):
+        del model["num_radial"]
+    header["architecture"]["version"] = header["options"]["architecture"]["version"] = 1
+    checkpoint.write(path, header, tensors)
+
+    same = load_options(tmp_path / "options.yaml")
+    said = message(prepare, same, path, tmp_path / "model.pt", lambda _: None)
+    assert "\n    architecture.model.num_radial: 0 in the checkpoint, now 8\n" in said
+    gone_on = prepare(without, path, tmp_path / "model.pt", lambda _: None)
+    assert gone_on.finished and gone_on.header["architecture"]["version"] == 2
+    for name, one in gone_on.state.to_checkpoint()[1].items():
+        assert torch.equal(one, tensors[name]), name
 
 
 def test_an_upgrade_that_forgets_a_weight_is_noticed(current, monkeypatch):
@@ -137,7 +160,7 @@ def test_an_upgrade_that_forgets_a_weight_is_noticed(current, monkeypatch):
     monkeypatch.setattr(
         registry,
         "get",
-        lambda _: dataclasses.replace(pet, version=2, upgrades={1: Upgrade(weights=forget)}),
+        lambda _: dataclasses.replace(pet, version=3, upgrades={2: Upgrade(weights=forget)}),
     )
     assert message(checkpoint.read, path) == (
         f"the checkpoint is damaged: its tensor '{name}' is missing\n"
@@ -174,7 +197,10 @@ def test_options_of_this_version_stay_as_they_are(current):
 def test_the_command(tmp_path):
     command = [sys.executable, "-m", "mtt", "upgrade", str(OLD), "-o", str(tmp_path / "new.ckpt")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"wrote {tmp_path}/new.ckpt: format 1 -> 2\n" and done.stderr == ""
+    assert (
+        done.stdout == f"wrote {tmp_path}/new.ckpt: format 1 -> 2, pet 1 -> 2\n"
+        and done.stderr == ""
+    )
     assert energies(tmp_path / "new.ckpt") == energies(OLD)
     command[-1] = str(tmp_path / "new.pt")
     done = subprocess.run(command, capture_output=True, text=True)

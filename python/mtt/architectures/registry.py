@@ -36,10 +36,12 @@ class Upgrade:
     ``hypers`` gets the stored hypers and returns those of the next version. ``weights`` does so with
     tensors by name, in the core's state dict: it is called for the weights of the model and of the
     best epoch, and for each kind of moment that the optimizer keeps, where names may be missing.
+    ``refuses`` gets the stored hypers and says why models with these have no exact step, or None.
     """
 
     hypers: Callable[[dict[str, Any]], dict[str, Any]] = dict
     weights: "Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]" = dict
+    refuses: Callable[[dict[str, Any]], str | None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,18 @@ class Architecture:
     build_core: "Callable[[Any, Sequence[int]], Core]"
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+
+    def why_not_upgraded(self, version: int, hypers: dict[str, Any]) -> str | None:
+        """Why no exact steps lead from a model of an older version to this one; None if they do."""
+        for old in range(version, self.version):
+            if old not in self.upgrades:
+                return "its predictions would change in an upgrade"
+            step = self.upgrades[old]
+            reason = step.refuses(hypers)
+            if reason is not None:
+                return f"its predictions would change in an upgrade, as {reason}"
+            hypers = step.hypers(dict(hypers))
+        return None
 
 
 def names() -> list[str]:

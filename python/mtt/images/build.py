@@ -3,11 +3,12 @@
 apt and pip fetch, mmdebstrap makes the roots, and buildah does the rest without a network.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import UserError
@@ -39,7 +40,7 @@ def build(image: Image, folder: Path, tell: Tell, fresh: bool = False) -> layout
         )
     cache = places.cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with places.building(cache):
+    with places.building(cache), _public_files():
         clear_leftovers(cache, folder)
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as place:
             context = Path(place)
@@ -53,6 +54,16 @@ def build(image: Image, folder: Path, tell: Tell, fresh: bool = False) -> layout
                 _publish(made, folder / image.stem, found.digest)
                 shutil.copyfile(context / SBOM, folder / f"{image.stem}.{SBOM}")
     return layout.read(folder / image.stem)
+
+
+@contextlib.contextmanager
+def _public_files() -> Iterator[None]:
+    """Everybody may read what is in an image, whatever the umask of who builds it."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def clear_leftovers(cache: Path, folder: Path) -> None:

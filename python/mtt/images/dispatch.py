@@ -24,6 +24,7 @@ from .runtimes import Room, Runnable, run, stored, try_out
 
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
+_INSTALLED = 0
 # Options of commands that came after the first image, and whether a value follows: all are about getting
 # and trusting the file, which is done before.
 _LATER = {
@@ -38,6 +39,21 @@ _LATER = {
     "--allow-http": False,
     "--offline": False,
 }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The architecture that options ask for; its version is 0 if they name none."""
+
+    where: str
+    name: str | None
+    version: int
+
+    def differs(self) -> bool:
+        """Whether this is a version of a known architecture that is not the installed one."""
+        if self.name is None or self.name not in registry.names():
+            return False
+        return self.version not in (_INSTALLED, registry.get(self.name).version)
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ def in_image(
     """
     if arguments.image == "never":
         return False
-    need = what_is_needed(checkpoint, arguments.image, _options(arguments))
+    need = what_is_needed(checkpoint, arguments.image, _asked_for(arguments))
     if need is None:
         return False
     if elsewhere is not None:
@@ -95,35 +111,39 @@ def in_image(
     return True
 
 
-def what_is_needed(checkpoint: Path | None, when: str, options: Path | None) -> Need | None:
-    """The image for a checkpoint, or None if the installed mtt will do, or will say what is wrong."""
+def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) -> Need | None:
+    """The image for a command, or None if the installed mtt will do, or will say what is wrong.
+
+    The version of the options counts, if they name one, and that of the checkpoint otherwise.
+    """
     asked = None if when == "auto" else f"asked for with --image {when}"
-    if checkpoint is None:
-        if asked is None:
-            return None
-        name = _architecture_name(options)
+    if options is not None and options.differs():
+        name, version, loads = str(options.name), options.version, False
+        who = f"{options.where} asks for"
+    elif checkpoint is not None:
+        try:
+            header = checkpoints.read_header(checkpoint)
+        except UserError:
+            if asked is not None:
+                raise
+            return None  # not a checkpoint, or damaged: the command itself says it best
+        name, version = header["architecture"]["name"], header["architecture"]["version"]
+        who, loads = f"{checkpoint} needs", _loads_here(header)
+    elif asked is not None:
+        if options is None or options.name is None:
+            where = None if options is None else options.where
+            raise UserError("the options name no architecture", where=where)
+        name, who, loads = options.name, "", True
         version = registry.get(name).version
-        return _need(name, version, asked)
-    try:
-        header = checkpoints.read_header(checkpoint)
-    except UserError:
-        if asked is not None:
-            raise
-        return None  # not a checkpoint, or damaged: the command itself says it best
-    name, version = header["architecture"]["name"], header["architecture"]["version"]
-    if asked is not None:
-        return _need(name, version, asked)
-    if _loads_here(header):
+    else:
         return None
-    installed = registry.get(name).version if name in registry.names() else None
-    here = f"{name}@{installed}" if installed is not None else f"no {name}"
-    need = _need(name, version, f"{checkpoint} needs {name}@{version}, and {here} is installed")
-    return need if need.image is not None else None
-
-
-def _need(name: str, version: int, why: str) -> Need:
     image = catalogue.for_version(name, version, catalogue.load())
-    return Need(image, f"{name}@{version}", why)
+    if asked is not None:
+        return Need(image, f"{name}@{version}", asked)
+    if loads or image is None:
+        return None
+    here = f"{name}@{registry.get(name).version}" if name in registry.names() else f"no {name}"
+    return Need(image, f"{name}@{version}", f"{who} {name}@{version}, and {here} is installed")
 
 
 def _loads_here(header: Header) -> bool:
@@ -242,12 +262,10 @@ def known_then(words: Sequence[str]) -> list[str]:
 
 
 def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -> None:
-    """Write into the model file where it was made."""
+    """Write into the model file, or beside predictions into their errors, where they were made."""
     from ..files import write_atomic
     from ..stages.archive_edit import with_record
 
-    if output.suffix != ".pt" or not output.is_file():
-        return
     content = {
         "image": need.version if need.image is None else need.image.tag,
         "digest": runnable.digest,
@@ -255,21 +273,36 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
         "command": ["mtt", *words],
         "why": need.why,
     }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    write_atomic(output, with_record(output.read_bytes(), RECORD, text.encode()))
+    errors = output.with_suffix(".json")
+    if output.suffix == ".pt" and output.is_file():
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        write_atomic(output, with_record(output.read_bytes(), RECORD, text.encode()))
+    elif output.suffix == ".xyz" and errors.is_file():
+        said = {**json.loads(errors.read_text(encoding="utf-8")), "made_in": content}
+        write_atomic(errors, (json.dumps(said, indent=2) + "\n").encode())
 
 
 def _options(arguments: Namespace) -> Path | None:
     return getattr(arguments, "options", None)
 
 
-def _architecture_name(options: Path | None) -> str:
+def _asked_for(arguments: Namespace) -> Asked | None:
+    """What the options of a training say, without a check: those of an old version are unknown here."""
+    options = _options(arguments)
+    if options is None or arguments.command != "train":
+        return None
     content = _yaml(options)
     architecture = content.get("architecture") if isinstance(content, dict) else None
-    name = architecture.get("name") if isinstance(architecture, dict) else architecture
-    if not isinstance(name, str):
-        raise UserError("the options name no architecture", where=str(options))
-    return name
+    found = architecture if isinstance(architecture, dict) else {"name": architecture}
+    name, version = found.get("name"), found.get("version")
+    for key, _, value in (one.partition("=") for one in arguments.overrides):
+        if key.strip() == "architecture.version" and value.strip().isdecimal():
+            version = int(value)
+    return Asked(
+        str(options),
+        name if isinstance(name, str) else None,
+        version if type(version) is int else _INSTALLED,
+    )
 
 
 def _yaml(path: Path | None) -> Any:

@@ -142,12 +142,12 @@ def check_architecture(header: Header, path: Path | None = None) -> registry.Arc
             hint=f"install the package that provides it; known here: {', '.join(registry.names())}",
         )
     architecture = registry.get(name)
-    newer = version > architecture.version
-    if not newer and all(
-        one in architecture.upgrades for one in range(version, architecture.version)
-    ):
+    if version > architecture.version:
+        why: str | None = "update mtt"
+    else:
+        why = architecture.why_not_upgraded(version, header["architecture"]["hypers"])
+    if why is None:
         return architecture
-    why = "update mtt" if newer else "its predictions would change in an upgrade"
     raise UserError(
         f"the checkpoint needs version {version} of the architecture '{name}', but version "
         f"{architecture.version} is installed",

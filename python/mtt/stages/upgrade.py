@@ -61,29 +61,40 @@ def to_installed(header: Header, tensors: "Tensors") -> "tuple[Header, Tensors]"
     There must be an upgrade for each step, which
     :func:`mtt.stages.checkpoint.check_architecture` makes sure of.
     """
-    architecture = registry.get(header["architecture"]["name"])
-    for old in range(header["architecture"]["version"], architecture.version):
-        header, tensors = _step(header, tensors, architecture.upgrades[old])
+    for step in _steps(header):
+        tensors = _with_core_tensors(tensors, step.weights)
+    return header_to_installed(header), tensors
+
+
+def header_to_installed(header: Header) -> Header:
+    """:func:`to_installed` of the header alone, without torch."""
+    for step in _steps(header):
+        header = _header_step(header, step)
     options = upgrade_options(header["options"])
     if options != header["options"]:
         header = {**header, "options": options, "options_hash": hash_of_options(options)}
-    return header, tensors
+    return header
 
 
-def _step(header: Header, tensors: "Tensors", step: registry.Upgrade) -> "tuple[Header, Tensors]":
+def _steps(header: Header) -> list[registry.Upgrade]:
+    architecture = registry.get(header["architecture"]["name"])
+    versions = range(header["architecture"]["version"], architecture.version)
+    return [architecture.upgrades[old] for old in versions]
+
+
+def _header_step(header: Header, step: registry.Upgrade) -> Header:
     old = header["architecture"]
     new = {**old, "version": old["version"] + 1, "hypers": step.hypers(dict(old["hypers"]))}
     options = dict(header["options"])
     if isinstance(options.get("architecture"), dict):
         hypers = {"version": new["version"], "model": new["hypers"]}
         options["architecture"] = {**options["architecture"], **hypers}
-    header = {
+    return {
         **header,
         "architecture": new,
         "options": options,
         "options_hash": hash_of_options(options),
     }
-    return header, _with_core_tensors(tensors, step.weights)
 
 
 def _with_core_tensors(tensors: "Tensors", weights: "Callable[[Tensors], Tensors]") -> "Tensors":

@@ -1,5 +1,6 @@
 """Whether options still describe the run that a checkpoint is of, and what differs if not."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from ..errors import UserError
 from ..options import Options
 from ..options.upgrades import upgrade_options
 from ..stages import checkpoint as checkpoints
+from ..stages import upgrade
 
 Header = dict[str, Any]
 Difference = tuple[str, str, str]
@@ -58,7 +60,10 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
 
 
 def refused(header: Header, options: Options) -> list[Difference]:
-    """Options that make this another run than that of the checkpoint."""
+    """Options that make this another run than that of the checkpoint, in today's versions."""
+    with contextlib.suppress(UserError):  # one that cannot be upgraded is compared as it is
+        checkpoints.check_architecture(header)
+        header = upgrade.header_to_installed(header)
     found = differences(_by_meaning(header["options"]), options.to_dict())
     extended = options.architecture.training.num_epochs > _num_epochs(header["options"])
     return [

@@ -1,10 +1,10 @@
-"""Options of the Point Edge Transformer, version 1."""
+"""Options of the Point Edge Transformer, version 2."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from mtt.options.base import Conflict, OptionsModel, inconsistent
+from mtt.options.base import Conflict, OptionsModel, inconsistent, invalid
 from mtt.options.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
@@ -21,10 +21,13 @@ class ModelHypers(OptionsModel):
     cutoff: PositiveFloat = 4.5
     """Radius, in the length unit of the data, within which atoms are neighbors. A smaller one is
     faster; a larger one sees more of the surroundings."""
-    cutoff_function: Literal["Bump", "Cosine"] = "Bump"
-    """Function that takes the weight of a neighbor smoothly to zero at the cutoff."""
+    cutoff_function: Literal["Bump", "Polynomial"] = "Bump"
+    """Function that takes the weight of a neighbor to zero at the cutoff: infinitely smooth (Bump), or
+    twice differentiable and less steep (Polynomial)."""
     cutoff_width: PositiveFloat = 0.5
     """Width of the shell below the cutoff in which that function falls from one to zero."""
+    num_radial: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Radial functions of its length that describe an edge, beside its vector and the length itself."""
     d_pet: Size = 128
     """Size of the feature vector of each edge; a multiple of num_heads."""
     d_head: Size = 128
@@ -50,6 +53,16 @@ class ModelHypers(OptionsModel):
     featurizer_type: Literal["feedforward", "residual"] = "feedforward"
     """Energies from the features after the last message-passing layer (feedforward), or summed
     over what every layer contributes (residual)."""
+
+    @field_validator("cutoff_function", mode="before")
+    @classmethod
+    def _no_kinks(cls, value: object) -> object:
+        if value == "Cosine":
+            raise invalid(
+                "Cosine is of pet@1 only, as its second derivative jumps and forces have kinks: use "
+                "Bump or Polynomial, or train pet@1 in its image with version: 1"
+            )
+        return value
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> Self:

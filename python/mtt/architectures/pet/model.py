@@ -1,4 +1,4 @@
-"""The Point Edge Transformer, pet@1: per-atom energies from attention among the edges of each atom.
+"""The Point Edge Transformer, pet@2: per-atom energies from attention among the edges of each atom.
 
 Source: Pozdnyakov and Ceriotti, "Smooth, exact rotational symmetrization for deep learning on point
 clouds", NeurIPS 2023, arXiv:2305.19302. Every atom's neighbors become tokens (geometry, neighbor type,
@@ -40,7 +40,7 @@ class Inputs(NamedTuple):
     """What every message layer needs besides features: the same in all layers."""
 
     grid: Grid
-    geometry: torch.Tensor  # [E, 4] edge vector and distance
+    geometry: torch.Tensor  # [E, 4 + R] edge vector, distance, radial functions of it
     neighbor_species: torch.Tensor  # [E] int64
     factors: torch.Tensor  # [E] cutoff factors
 
@@ -51,10 +51,21 @@ def cutoff_bump(distances: torch.Tensor, cutoff: float, width: float) -> torch.T
     return 0.5 * (1.0 + torch.tanh(1.0 / torch.tan(math.pi * x)))
 
 
-def cutoff_cosine(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """Once differentiable switch from 1 at ``cutoff - width`` to 0 at ``cutoff``: (1 + cos(pi x)) / 2."""
+def cutoff_polynomial(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
+    """Twice differentiable switch from 1 at ``cutoff - width`` to 0: 1 - 10 x^3 + 15 x^4 - 6 x^5."""
     x = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
-    return 0.5 * (1.0 + torch.cos(math.pi * x))
+    return 1.0 - x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
+
+
+def radial_functions(distances: torch.Tensor, number: int, cutoff: float) -> torch.Tensor:
+    """Spherical Bessel functions [E, number] of distances [E]: sqrt(2 / cutoff) sin(n pi r / cutoff) / r.
+
+    Source: Gasteiger, Gross and Guennemann, "Directional message passing for molecular graphs", ICLR
+    2020, arXiv:2003.03123, with n = 1 ... number.
+    """
+    orders = torch.arange(1, number + 1, dtype=distances.dtype, device=distances.device)
+    angles = distances[:, None] * (math.pi / cutoff) * orders
+    return math.sqrt(2.0 / cutoff) * torch.sin(angles) / distances[:, None]
 
 
 def make_grid(graph: Graph, cutoff_factors: torch.Tensor) -> Grid:
@@ -194,7 +205,7 @@ class MessageLayer(torch.nn.Module):
         super().__init__()
         d = hypers.d_pet
         self.first = first
-        self.geometry = torch.nn.Linear(4, d)
+        self.geometry = torch.nn.Linear(4 + hypers.num_radial, d)
         # The first layer has no messages yet: there the neighbor's type is the message.
         self.neighbor_type = torch.nn.Embedding(n_species, d)
         self.merge = torch.nn.Linear((2 if first else 3) * d, d)
@@ -268,6 +279,7 @@ class PET(Core):
         self.cutoff_width = float(hypers.cutoff_width)
         self.bump = hypers.cutoff_function == "Bump"
         self.interaction_range = hypers.num_gnn_layers * self.cutoff
+        self.num_radial = hypers.num_radial
 
     def prepare(self, graph: Graph) -> Inputs:
         vectors = graph.vectors
@@ -276,8 +288,11 @@ class PET(Core):
         if self.bump:
             factors = cutoff_bump(distances, self.cutoff, self.cutoff_width)
         else:
-            factors = cutoff_cosine(distances, self.cutoff, self.cutoff_width)
+            factors = cutoff_polynomial(distances, self.cutoff, self.cutoff_width)
         geometry = torch.cat([vectors, distances[:, None]], dim=1)
+        if self.num_radial > 0:
+            radial = radial_functions(distances, self.num_radial, self.cutoff)
+            geometry = torch.cat([geometry, radial], dim=1)
         neighbor_species = graph.species.index_select(0, graph.neighbors)
         return Inputs(make_grid(graph, factors), geometry, neighbor_species, factors)
 
