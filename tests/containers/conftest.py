@@ -9,9 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from container_users import ROOT, USER, Mtt
+from container_users import IMAGES, ROOT, USER, Mtt, apptainer
 
 from mtt.images import places
+
+_GIB = 2**30
+# What a place that builds nothing says, by no fault of ours: no packages, no history, no disk.
+_NOT_HERE = (
+    "apt finds no source for the Debian packages",
+    "is not the one that was locked",
+    "fetching Debian packages failed",
+    "fetching wheels failed",
+    "are not in this clone",
+    "no space left on the disk",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,16 +39,20 @@ def tools() -> Path:
         pytest.skip("the container tools are set up, and images built, by root")
     if shutil.which("apt-get") is None:
         pytest.skip("the container tools are set up from Debian's packages: there is no apt-get")
-    folder = places.cache_folder() / "tools"
+    probe = subprocess.run(["unshare", "--net", "--mount", "true"], check=False)
+    if probe.returncode != 0:
+        pytest.skip("namespaces are not allowed here: nothing can be built without a network")
+    cache = places.cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    if not (cache / "storage").exists() and shutil.disk_usage(cache).free < 16 * _GIB:
+        pytest.skip(f"images and what they are made of take 16 GiB, which {cache} does not have")
+    folder = cache / "tools"
     script = ROOT / "containers" / "setup-tools.sh"
     done = subprocess.run(
         ["bash", str(script), str(folder)], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         pytest.skip(f"the container tools cannot be set up: {done.stderr.strip()[-300:]}")
-    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip("namespaces are not allowed here: nothing can be built without a network")
     return folder / "bin"
 
 
@@ -61,16 +76,33 @@ def mtt(tools: Path) -> Mtt:
 
 @pytest.fixture(scope="session")
 def images(mtt: Mtt) -> Path:
-    """The folder of images, with all of the catalogue built, as ``.sif`` files too."""
-    for tag in ("pet@1", "mtt-verify@1"):
+    """The folder of images, with all of the catalogue built: their digests are those of the catalogue."""
+    for tag in IMAGES:
         built = mtt("image", "build", tag, "--sif")
+        for reason in _NOT_HERE:
+            if built.returncode == 2 and reason in built.stderr:
+                pytest.skip(f"{tag} cannot be built here: {built.stderr}")
         assert built.returncode == 0, built.stderr
         print(built.stdout)
     return places.images_folder()
 
 
+@pytest.fixture(scope="session")
+def apptainer_works(tools: Path, images: Path) -> None:
+    """Skips where Apptainer is not allowed to run anything at all."""
+    path = Path(tempfile.mkdtemp(prefix="mtt-user-"))
+    os.chown(path, USER, USER)
+    try:
+        command = apptainer(tools, images / "pet-1.sif", program="exec", words=["true"])
+        done = subprocess.run(command, cwd=path, capture_output=True, text=True, check=False)
+    finally:
+        shutil.rmtree(path)
+    if done.returncode != 0:
+        pytest.skip(f"Apptainer runs nothing here: {done.stderr.strip()}")
+
+
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder(apptainer_works: None) -> Iterator[Path]:
     """An empty folder of an ordinary user, where others may look in."""
     path = Path(tempfile.mkdtemp(prefix="mtt-user-"))
     path.chmod(0o755)

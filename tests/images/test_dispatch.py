@@ -111,6 +111,18 @@ def test_options_may_ask_for_an_old_version(folder: Path) -> None:
     assert needed(None, "auto", asked()) is None
 
 
+def test_training_of_an_old_version_needs_its_image(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("options.yaml").write_text("architecture: {name: pet, version: 1}\ntraining_set: a.xyz\n")
+    assert main(["train", "options.yaml"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: options.yaml asks for pet@1, and pet@2 is installed, but the image is not here\n"
+    )
+    assert main(["train", "options.yaml", "--image", "never"]) == 2
+    assert "version 1 of 'pet' is not installed; version 2 is" in capsys.readouterr().err
+
+
 def test_what_is_no_checkpoint_is_left_to_the_command(folder: Path) -> None:
     Path("old.ckpt").write_bytes(b"something else")
     assert needed(Path("old.ckpt")) is None

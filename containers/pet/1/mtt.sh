@@ -1,7 +1,7 @@
 # In the builder: the wheel of mtt from its sources, and what the images get of it.
 set -eu
 export PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/build PATH="/opt/build/bin:$PATH"
-export SOURCE_DATE_EPOCH=1795519783 CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-2}" HOME=/tmp
+export SOURCE_DATE_EPOCH=1795530598 CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-2}" HOME=/tmp
 # Paths of the compiler's temporary files must not get into the program.
 export CXXFLAGS="-ffile-prefix-map=/source=. -frandom-seed=mtt"
 pip="$(echo /wheels/pip-*.whl)/pip"

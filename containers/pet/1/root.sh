@@ -7,6 +7,8 @@ rm -rf etc/apt/sources.list* var/lib/apt/lists/* var/cache/* var/log/*
 # mmdebstrap copies the first two from this machine, and wants them to be there when it ends.
 for file in etc/hostname etc/resolv.conf etc/machine-id; do : > $file; chmod 644 $file; done
 rm -rf tmp/* run/* root/.[a-z]* usr/share/man usr/share/info usr/share/locale usr/share/lintian
+# libstdc++ brings scripts for a debugger, in Python.
+rm -rf usr/share/gdb usr/share/gcc*
 mkdir -p usr/share/doc
 find usr/share/doc -type f ! -name copyright -delete
 find usr/share/doc -type l -delete

@@ -104,7 +104,7 @@ def _in_image(arguments: Namespace, given: "Source | Literal['auto'] | None") ->
     from mtt.sources import Fetched, LocalFile
 
     local = Fetched(given.path, given) if isinstance(given, LocalFile) else None
-    if local is None and (given not in ("auto", None) or arguments.image in ("auto", "never")):
+    if arguments.image == "never" or (local is None and given not in ("auto", None)):
         return False
     check_input(arguments.options, "options file")
     check_output(arguments.output, ".pt")

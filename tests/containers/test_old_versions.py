@@ -1,0 +1,135 @@
+"""Checkpoints of versions that are gone from mtt live on in their images, with the same numbers.
+
+What can be upgraded is compared with its image too: an upgrade that changes a prediction is a bug.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import golden_runs as golden
+import numpy as np
+import pytest
+from container_users import ETHANOL, GOLDEN, IMAGES, Mtt, give
+
+from mtt.stages import checkpoint, inspect
+from mtt.stages.predict import Prediction, open_model
+
+FILES = sorted(path for folder in GOLDEN.iterdir() for path in folder.glob("*.ckpt"))
+GONE = [path for path in FILES if not golden.lives_here(path)]
+HERE = [path for path in FILES if golden.lives_here(path)]
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}-{path.stem}"
+
+
+def few(paths: Sequence[Path], number: int) -> list[Path]:
+    """The first ones of each version; each export takes seconds."""
+    folders = sorted({path.parent for path in paths})
+    return [one for folder in folders for one in [p for p in paths if p.parent == folder][:number]]
+
+
+@functools.cache
+def stored(folder: Path) -> dict[str, Any]:
+    """The golden systems, and what the checkpoints of a folder predicted for them when they were new."""
+    found: dict[str, Any] = json.loads((folder / "predictions.json").read_text())
+    return found
+
+
+def precision(path: Path) -> float:
+    """Of what a model file computes; the golden predictions are in float64 in any case."""
+    return 1e-12 if checkpoint.read_header(path)["precision"] == 64 else 3e-6
+
+
+def predictions(model: Path, old: Path) -> list[Prediction]:
+    ((target, _),) = checkpoint.read_header(old)["targets"].items()
+    structures = golden.from_json(stored(old.parent)["systems"])
+    return list(open_model(model, "cpu").predict(structures, target))
+
+
+def assert_equal(value: Any, expected: Any, path: Path, what: str) -> None:
+    atol = precision(path) * max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(value, expected, rtol=0, atol=atol, err_msg=what)
+
+
+@pytest.mark.parametrize("old", GONE, ids=name_of)
+def test_an_old_checkpoint_lives_on(images: Path, folder: Path, mtt: Mtt, old: Path) -> None:
+    """Exported by its image, it predicts what its golden file says; this mtt cannot read it."""
+    give(folder, old)
+    if old.stem == "1":
+        here = mtt("export", old.name, "--image", "never", cwd=folder)
+        assert here.returncode == 2
+        assert here.stderr.startswith("error: the checkpoint needs version 1 of the architecture")
+    there = mtt("export", old.name, "-o", "old.pt", cwd=folder, OMP_NUM_THREADS="1")
+    assert there.returncode == 0, there.stderr
+    digest = IMAGES["pet@1"].digest
+    assert there.stderr.splitlines()[0] == (
+        f"{old.name} needs pet@1, and pet@2 is installed: running in the image pet@1 ({digest}) with "
+        "apptainer"
+    )
+    made = inspect.describe(folder / "old.pt")["made_in"]
+    assert (made["image"], made["digest"], made["runtime"]) == ("pet@1", digest, "apptainer")
+    expected = stored(old.parent)["predictions"][old.stem]["best"]
+    for one, before in zip(predictions(folder / "old.pt", old), expected, strict=True):
+        assert_equal(one.energy, before["energy"], old, "energy")
+        assert_equal(one.forces, before["forces"], old, "forces")
+
+
+@pytest.mark.parametrize("path", few(HERE, 3), ids=name_of)
+def test_here_and_in_its_image_it_predicts_the_same(
+    images: Path, folder: Path, mtt: Mtt, path: Path
+) -> None:
+    """Upgraded if it is of an older version, and as it is if not; the image has its very version."""
+    give(folder, path)
+    version = checkpoint.read_header(path)["architecture"]["version"]
+    found = {}
+    for when in ("never", "always"):
+        words = ["export", path.name, "-o", f"{when}.pt", "--no-verify", "--image", when]
+        done = mtt(*words, cwd=folder, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+        found[when] = predictions(folder / f"{when}.pt", path)
+        made = inspect.describe(folder / f"{when}.pt").get("made_in", {})
+        assert made.get("image") == (None if when == "never" else f"pet@{version}")
+    for one, other in zip(found["never"], found["always"], strict=True):
+        assert_equal(one.energy, other.energy, path, "energy")
+        assert_equal(one.forces, other.forces, path, "forces")
+
+
+def test_a_run_of_an_old_version_from_start_to_end(images: Path, folder: Path, mtt: Mtt) -> None:
+    """Options that ask for pet@1, training gone on with from its checkpoint, and its errors."""
+    give(folder, *(ETHANOL / name for name in ("ethanol.xyz", "options.yaml", "eval.yaml")))
+    kinks = ["-r", "architecture.model.cutoff_function=Cosine"]
+    words = ["train", "options.yaml", *kinks, "-r", "architecture.training.num_epochs="]
+    words[-1] += "1"
+    first = mtt(*words, "-r", "architecture.version=1", cwd=folder, OMP_NUM_THREADS="1")
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.startswith("options.yaml asks for pet@1, and pet@2 is installed: running")
+    header = checkpoint.read_header(folder / "model.ckpt")
+    assert header["architecture"]["version"] == 1
+    assert header["image_digest"] == IMAGES["pet@1"].digest
+    words[-1] = words[-1].replace("=1", "=2")
+    more = mtt(*words, "-c", "model.ckpt", cwd=folder, OMP_NUM_THREADS="1")
+    assert more.returncode == 0, more.stderr
+    assert more.stderr.startswith("model.ckpt needs pet@1, and pet@2 is installed: running in")
+    assert checkpoint.read_header(folder / "model.ckpt")["position"]["epoch"] == 2
+    done = mtt("eval", "model.ckpt", "eval.yaml", cwd=folder, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((folder / "predictions.json").read_text())
+    assert report["made_in"]["image"] == "pet@1"
+
+
+def test_an_image_that_is_not_there(images: Path, folder: Path, mtt: Mtt, tmp_path: Path) -> None:
+    give(folder, GONE[0])
+    # podman's own storage may have the image from a test before.
+    (tmp_path / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\nrunroot = "{tmp_path}/run"\ngraphroot = "{tmp_path}/graph"\n'
+    )
+    empty = {"MTT_IMAGES": str(tmp_path), "CONTAINERS_STORAGE_CONF": f"{tmp_path}/storage.conf"}
+    done = mtt("export", GONE[0].name, cwd=folder, **empty)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"error: {GONE[0].name} needs pet@1, and pet@2 is installed, but the image is not here\n"
+    )
