@@ -2,7 +2,9 @@
 
 Run ``python containers/lock.py containers/pet/1`` on Debian of the suite below, x86-64, with Python
 3.11; then read the difference. apt and pip resolve, as they are set up here; nothing is installed,
-and nothing is written about where a file came from, so that the locks work with any mirror.
+and nothing is written about where a file came from, so that the locks work with any mirror. With
+names of locks behind the folder it writes just these: ``... containers/pet/2-cuda python`` where
+pip takes torch for GPUs.
 """
 
 import json
@@ -27,11 +29,15 @@ HEADER = "# Made by containers/lock.py: do not edit."
 
 
 def direct(part: str) -> list[str]:
-    """The requirements under the comment ``part`` of requirements/direct.txt."""
-    text = (ROOT / "requirements" / "direct.txt").read_text()
-    sections = re.split(r"^# (\w+)$", text, flags=re.MULTILINE)
-    found = dict(zip(sections[1::2], sections[2::2], strict=True))
-    return str(found[part]).split()
+    """The requirements under comments that begin with ``part`` in requirements/direct.txt."""
+    found: list[str] = []
+    section = ""
+    for line in (ROOT / "requirements" / "direct.txt").read_text().splitlines():
+        if line.startswith("# "):
+            section = line.removeprefix("# ").partition(",")[0]
+        elif line and section == part:
+            found.append(line)
+    return found
 
 
 def debian_lines(wanted: list[str]) -> list[str]:
@@ -86,14 +92,19 @@ def write(path: Path, lines: list[str]) -> None:
 
 
 def main() -> None:
-    """Write all locks of the recipe in the folder given."""
-    recipe = Path(sys.argv[1])
+    """Write the locks of the recipe in the folder given, all or those named."""
+    recipe, only = Path(sys.argv[1]), sys.argv[2:]
+    recipe.mkdir(parents=True, exist_ok=True)
     for name, wanted in DEBIAN.items():
+        if only and name not in only:
+            continue
         lines = debian_lines(wanted)
         write(recipe / f"{name}.lock", lines)
         if name == "base":
             write(recipe / "verify.lock", [one for one in lines if one.split()[0] in VERIFY])
     for name, part in PYTHON.items():
+        if only and name not in only:
+            continue
         extra = ["pip", "setuptools"] if name == "build" else []
         lines = python_lines([*direct(part), *extra])
         write(recipe / f"{name}.lock", lines)

@@ -28,7 +28,20 @@ PROGRAM = {
 }
 
 
-def labels(image: dict, lock_hash: str) -> dict[str, str]:
+# What the libraries of an image come from: those that mtt is compiled with, or others for a GPU.
+LIBRARIES = {
+    "cpu": "FROM builder",
+    "cuda": """FROM scratch AS cuda
+ADD builder.tar /
+COPY libraries.sh build.lock /recipe/
+COPY libraries.lock /recipe/python.lock
+RUN --mount=type=bind,source=libraries,target=/wheels sh /recipe/libraries.sh
+
+FROM cuda""",
+}
+
+
+def labels(image: dict, lane: str, lock_hash: str) -> dict[str, str]:
     """The labels by which people and programs know an image without running it."""
     found = {
         f"{TITLE}.title": f"{image['name']}@{image['version']}",
@@ -38,7 +51,7 @@ def labels(image: dict, lock_hash: str) -> dict[str, str]:
         f"{TITLE}.created": created(image["epoch"]),
         f"{TITLE}.licenses": "BSD-3-Clause",
         "mtt.locks": lock_hash,
-        "mtt.lane": "cpu",
+        "mtt.lane": lane,
     }
     if image["architecture"] is not None:
         found["mtt.architecture"] = image["architecture"]
@@ -51,24 +64,30 @@ def created(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def locks_hash(locks: Path) -> str:
-    """One hash over all locks, in the order of their names."""
-    return "sha256:" + hashlib.sha256(b"".join((locks / n).read_bytes() for n in LOCKS)).hexdigest()
+def locks_hash(locks: list[Path]) -> str:
+    """One hash over all locks, in the order given."""
+    return "sha256:" + hashlib.sha256(b"".join(one.read_bytes() for one in locks)).hexdigest()
 
 
 def main() -> None:
-    """Fill the templates in for the image given."""
-    (wanted,) = sys.argv[1:]
+    """Fill the templates in for the image given: ``pet@2``, or ``pet@2-cuda``."""
+    name, _, version = sys.argv[1].partition("@")
+    version, _, lane = version.partition("-")
+    lane = lane or "cpu"
     images = json.loads((HERE / "versions.json").read_text())["images"]
-    (image,) = (one for one in images if f"{one['name']}@{one['version']}" == wanted)
-    recipe = HERE.parent / image["recipe"]
+    (image,) = (one for one in images if (one["name"], one["version"]) == (name, int(version)))
+    own = image["lanes"][lane]
+    recipe = HERE.parent / own.get("recipe", image["recipe"])
     recipe.mkdir(parents=True, exist_ok=True)
-    texts = labels(image, locks_hash(HERE.parent / image["locks"]))
+    locks = [HERE.parent / image["locks"] / name for name in LOCKS]
+    locks += [HERE.parent / own["libraries"]] if "libraries" in own else []
+    texts = labels(image, lane, locks_hash(locks))
     program = image["program"]
     values = {
         "EPOCH": str(image["epoch"]),
         "TORCH_MINOR": image["torch"].rpartition(".")[0],
         "PARTS": PARTS[program],
+        "LIBRARIES": LIBRARIES[lane],
         "ENV": ENVIRONMENT[program],
         "ENTRY": PROGRAM[program],
         "LABELS": " \\\n    ".join(f'{key}="{value}"' for key, value in texts.items()),

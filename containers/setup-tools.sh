@@ -7,21 +7,28 @@ set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 packages=(buildah skopeo mmdebstrap squashfs-tools umoci docker-registry crun podman uidmap)
 
-if ! dpkg-query --show "${packages[@]}" > /dev/null 2>&1; then
-    apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${packages[@]}" > /dev/null
+# Locked packages are fetched from these lists, which containers often lack. Old ones are better than none.
+apt-get -qq update || echo "the lists of packages stay as they are" >&2
+
+installed() { [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2> /dev/null)" = installed ]; }
+missing=()
+for one in "${packages[@]}"; do installed "$one" || missing+=("$one"); done
+if [ ${#missing[@]} -gt 0 ]; then
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" > /dev/null
+    # Its package starts a registry at every boot; the tests start one of their own.
+    [ ! -d /run/systemd/system ] || systemctl disable --quiet --now docker-registry || true
 fi
-# Locked packages are fetched from these lists, which containers often lack.
-[ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -print -quit)" ] || apt-get -qq update
 
 root=$folder/sid
 if [ ! -x "$root/usr/bin/apptainer" ]; then
     new=$(mktemp -d "$folder/.sid-XXXXXX")
+    trap 'rm -rf "$new"' EXIT
     mmdebstrap --quiet --mode=root --variant=minbase --include=apptainer,ca-certificates,squashfuse \
         --aptopt='Acquire::Check-Valid-Until "false"' sid "$new"
     echo "127.0.0.1 localhost" > "$new/etc/hosts"
     chmod 755 "$new"
     mv "$new" "$root"
+    trap - EXIT
 fi
 
 mkdir -p "$folder/bin"

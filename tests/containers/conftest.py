@@ -14,14 +14,18 @@ from container_users import IMAGES, ROOT, USER, Mtt, apptainer
 from mtt.images import places
 
 _GIB = 2**30
-# What a place that builds nothing says, by no fault of ours: no packages, no history, no disk.
+# What a place says that builds nothing, by no fault of ours: no packages, no history, no disk, no rights.
 _NOT_HERE = (
     "apt finds no source for the Debian packages",
     "is not the one that was locked",
     "fetching Debian packages failed",
     "fetching wheels failed",
     "are not in this clone",
-    "no space left on the disk",
+    "no space left on",
+    "not permitted",
+    "ermission denied",
+    "overlay",
+    "namespace",
 )
 
 
@@ -37,15 +41,21 @@ def tools() -> Path:
     """A folder with Apptainer; everything else is installed. Skips, with the reason, where it cannot be."""
     if os.geteuid() != 0:
         pytest.skip("the container tools are set up, and images built, by root")
-    if shutil.which("apt-get") is None:
-        pytest.skip("the container tools are set up from Debian's packages: there is no apt-get")
+    release = Path("/etc/os-release")
+    suite = {image.suite for image in IMAGES.values()}.pop()
+    if not release.exists() or f"VERSION_CODENAME={suite}" not in release.read_text():
+        pytest.skip(
+            f"images are built with the tools of Debian {suite}, and this is another system"
+        )
     probe = subprocess.run(["unshare", "--net", "--mount", "true"], check=False)
     if probe.returncode != 0:
         pytest.skip("namespaces are not allowed here: nothing can be built without a network")
     cache = places.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    if not (cache / "storage").exists() and shutil.disk_usage(cache).free < 16 * _GIB:
-        pytest.skip(f"images and what they are made of take 16 GiB, which {cache} does not have")
+    for place in (cache, Path(tempfile.gettempdir())):
+        wanted = 4 if (cache / "storage").exists() else 16
+        if shutil.disk_usage(place).free < wanted * _GIB:
+            pytest.skip(f"images and what they are made of take {wanted} GiB, not free in {place}")
     folder = cache / "tools"
     script = ROOT / "containers" / "setup-tools.sh"
     done = subprocess.run(
@@ -57,15 +67,27 @@ def tools() -> Path:
 
 
 @pytest.fixture(scope="session")
-def mtt(tools: Path) -> Mtt:
+def images_folder() -> Iterator[Path]:
+    """Where images are: a folder that every user may look into, as root's home is not."""
+    if places.VARIABLE in os.environ:
+        yield places.images_folder()
+        return
+    path = Path(tempfile.mkdtemp(prefix="mtt-images-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def mtt(tools: Path, images_folder: Path) -> Mtt:
     """Runs this mtt, with the tools within its reach."""
 
     def run(*words: str, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", **changes}
+        given = {"PATH": f"{tools}:{os.environ['PATH']}", places.VARIABLE: str(images_folder)}
         return subprocess.run(
             [sys.executable, "-m", "mtt", *words],
             cwd=cwd,
-            env=environment,
+            env={**os.environ, **given, **changes},
             capture_output=True,
             text=True,
             check=False,
@@ -75,7 +97,7 @@ def mtt(tools: Path) -> Mtt:
 
 
 @pytest.fixture(scope="session")
-def images(mtt: Mtt) -> Path:
+def images(mtt: Mtt, images_folder: Path) -> Path:
     """The folder of images, with all of the catalogue built: their digests are those of the catalogue."""
     for tag in IMAGES:
         built = mtt("image", "build", tag, "--sif")
@@ -84,7 +106,7 @@ def images(mtt: Mtt) -> Path:
                 pytest.skip(f"{tag} cannot be built here: {built.stderr}")
         assert built.returncode == 0, built.stderr
         print(built.stdout)
-    return places.images_folder()
+    return images_folder
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -79,9 +80,7 @@ def test_built_again_it_is_the_same(mtt: Mtt, images: Path) -> None:
     assert result.stdout.endswith(f"the same: {IMAGES[tag].digest}\n")
 
 
-def test_a_build_that_is_killed_leaves_no_image(
-    mtt: Mtt, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_that_is_killed_leaves_no_image(mtt: Mtt, images: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "MTT_IMAGES": str(tmp_path)}
     command = [sys.executable, "-m", "mtt", "image", "build", "mtt-verify@1"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
@@ -113,25 +112,39 @@ def test_a_full_disk(mtt: Mtt, images: Path, small_disk: Path) -> None:
     assert list(small_disk.iterdir()) == []
 
 
+def wait_for(address: str) -> None:
+    """Until a server answers there."""
+    host, _, port = address.partition(":")
+    for _ in range(300):
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nothing answers at {address}")
+
+
 def test_an_image_moved_through_a_registry(mtt: Mtt, images: Path, tmp_path: Path) -> None:
     """Debian's docker-registry on the loopback device."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     settings = tmp_path / "registry.yml"
     settings.write_text(
         "version: 0.1\n"
         f"storage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\n"
-        "http: {addr: '127.0.0.1:5999'}\n"
+        f"http: {{addr: '{address}'}}\n"
         "log: {accesslog: {disabled: true}, level: error}\n"
     )
     image = IMAGES["mtt-verify@1"]
-    reference = "127.0.0.1:5999/mtt/verify:1"
+    reference = f"{address}/mtt/verify:1"
     with subprocess.Popen(
         ["docker-registry", "serve", str(settings)], stderr=subprocess.DEVNULL
     ) as registry:
         try:
-            time.sleep(2)
+            wait_for(address)
             pushed = mtt("image", "push", image.tag, reference, "--plain-http")
             assert pushed.stderr == ""
-            assert pushed.stdout == f"pushed 127.0.0.1:5999/mtt/verify@{image.digest}\n"
+            assert pushed.stdout == f"pushed {address}/mtt/verify@{image.digest}\n"
             elsewhere = tmp_path / "elsewhere"
             words = ["image", "pull", image.tag, reference, "--plain-http"]
             pulled = mtt(*words, MTT_IMAGES=str(elsewhere))

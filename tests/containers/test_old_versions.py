@@ -76,6 +76,8 @@ def test_an_old_checkpoint_lives_on(images: Path, folder: Path, mtt: Mtt, old: P
     for one, before in zip(predictions(folder / "old.pt", old), expected, strict=True):
         assert_equal(one.energy, before["energy"], old, "energy")
         assert_equal(one.forces, before["forces"], old, "forces")
+    chain = mtt("show", "--chain", "old.pt", "--ckpt", old.name, cwd=folder)
+    assert chain.returncode == 0, chain.stdout
 
 
 @pytest.mark.parametrize("path", few(HERE, 3), ids=name_of)

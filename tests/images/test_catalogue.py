@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,31 @@ def test_an_entry_has_all_it_is_built_from(image: catalogue.Image) -> None:
         debs = fetch.read_debs(locks / f"{name}.lock")
         assert len({one.name for one in debs}) == len(debs) > 3
         assert all(re.fullmatch("[0-9a-f]{64}", one.sha256) for one in debs)
-    wheels = fetch.read_wheels(locks / "python.lock")
+    wheels = fetch.read_wheels(ROOT / image.libraries)
     names = {requirement.partition("==")[0] for requirement in wheels}
-    assert {"torch", "metatensor-torch", "metatomic-torch", "vesin"} <= names
+    assert what_mtt_runs_with() <= names
     assert not names & {"pytest", "cmake", "pip", "mypy"}
-    everything = b"".join(path.read_bytes() for path in sorted(locks.glob("*.lock")))
-    lock_hash = hashlib.sha256(everything).hexdigest()
+    files = sorted(locks.glob("*.lock"))
+    files += [ROOT / image.libraries] if ROOT / image.libraries not in files else []
+    lock_hash = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     assert f'mtt.locks="sha256:{lock_hash}"' in (recipe / "Containerfile").read_text()
+
+
+def what_mtt_runs_with() -> set[str]:
+    """Names of the packages that the installed mtt says it needs, with those for signing."""
+    text = (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["sign"]]
+    return {re.split("[^A-Za-z0-9_-]", one)[0].lower().replace("_", "-") for one in needed}
+
+
+def test_a_lane_for_gpus_says_which() -> None:
+    for image in IMAGES:
+        if image.lane == "cuda":
+            assert image.gpu is not None and set(image.gpu) == {"cuda", "oldest", "newest"}
+            assert float(image.gpu["oldest"]) < float(image.gpu["newest"])
+            names = "".join(fetch.read_wheels(ROOT / image.libraries))
+            assert "nvidia-cublas" in names and "torch==2.13.0+cpu" not in names
 
 
 def test_recipes_are_those_of_the_templates(tmp_path: Path) -> None:

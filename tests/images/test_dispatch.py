@@ -13,6 +13,7 @@ from small_layout import write_layout
 
 from mtt.__main__ import main
 from mtt.errors import UserError
+from mtt.files import sha256_of
 from mtt.images import catalogue, dispatch, runtimes, store
 from mtt.images.runtimes import Room, Runnable
 
@@ -35,6 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr("shutil.which", lambda name: _which(tmp_path / "bin", name))
     Path("old.ckpt").write_bytes(OLD.read_bytes())
+    with zipfile.ZipFile(tmp_path / "made.pt", "w") as archive:
+        archive.writestr("made/data.pkl", b"1")
     return tmp_path
 
 
@@ -54,10 +57,15 @@ def sif(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def program(folder: Path, name: str, script: str) -> None:
-    """Put a program that stands for a container runtime where programs are looked for."""
+def program(folder: Path, name: str, script: str, works: bool = True) -> None:
+    """Put a program that stands for a container runtime where programs are looked for.
+
+    It says a version, and leaves a model file that was made in advance where the script says ``make``.
+    """
     path = folder / "bin" / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
+    version = 'case "$*" in *--version) echo "mtt 0.1.0"; exit 0 ;; esac' if works else ""
+    made = f'make() {{ cp "{folder}/made.pt" "$1"; }}'
+    path.write_text(f"#!/bin/sh\n{version}\n{made}\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
@@ -142,17 +150,22 @@ def test_no_image_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_nothing_that_runs_it(folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    program(folder, "apptainer", "echo first >&2; echo 'no user namespaces' >&2; exit 255")
+    program(
+        folder,
+        "apptainer",
+        "echo first >&2; echo 'no user namespaces' >&2; printf '\\033[0m' >&2; exit 255",
+        works=False,
+    )
     assert main(["export", "old.ckpt"]) == 2
     assert capsys.readouterr().err == (
         "error: old.ckpt needs pet@1, and pet@2 is installed, but nothing here can run the image\n"
-        "  where: apptainer: no user namespaces; singularity: not installed\n"
+        "  where: apptainer with pet-1.sif: no user namespaces; singularity with pet-1.sif: not installed\n"
         "  hint: install Apptainer or podman, or run it where they are: apptainer run pet-1.sif export "
         "old.ckpt\n"
     )
 
 
-RUNS = 'case "$*" in *--version) exit 0 ;; esac; printf "%s\\n" "$@" > "$OUT"'
+RUNS = 'printf "%s\\n" "$@" > "$OUT"; make ../new.pt'
 
 
 def test_the_very_same_command(
@@ -180,11 +193,11 @@ def test_the_very_same_command(
 def test_exit_codes_are_those_of_the_command(
     folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program(folder, "apptainer", 'case "$*" in *--version) exit 0 ;; esac; exit 3')
+    program(folder, "apptainer", "exit 3")
     with pytest.raises(SystemExit) as ended:
         main(["export", "old.ckpt"])
     assert ended.value.code == 3
-    program(folder, "apptainer", 'case "$*" in *--version) exit 0 ;; esac; kill -9 $$')
+    program(folder, "apptainer", "kill -9 $$")
     with pytest.raises(SystemExit) as ended:
         main(["export", "old.ckpt"])
     assert ended.value.code == 137
@@ -207,9 +220,9 @@ def test_an_image_that_was_changed_is_not_run(
 def test_where_the_model_file_was_made_is_in_it(
     folder: Path, sif: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with zipfile.ZipFile(folder / "made.pt", "w") as archive:
-        archive.writestr("made/data.pkl", b"1")
-    script = f'case "$*" in *--version) exit 0 ;; esac; cp {folder}/made.pt old.pt'
+    statement = {"subject": [{"digest": {"sha256": sha256_of(folder / "made.pt")}}]}
+    (folder / "made.json").write_text(json.dumps(statement))
+    script = f"make old.pt; cp {folder}/made.json old.pt.intoto.json"
     program(folder, "apptainer", script)
     assert main(["export", "old.ckpt"]) == 0
     with zipfile.ZipFile("old.pt") as archive:
@@ -220,15 +233,74 @@ def test_where_the_model_file_was_made_is_in_it(
             "runtime": "apptainer",
             "why": "old.ckpt needs pet@1, and pet@2 is installed",
         }
+    statement["subject"][0]["digest"]["sha256"] = sha256_of(Path("old.pt"))
+    assert json.loads(Path("old.pt.intoto.json").read_text()) == statement
+
+
+def test_where_predictions_were_made_is_beside_them(
+    folder: Path, sif: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "errors.json").write_text('{"model": "old.ckpt"}')
+    Path("eval.yaml").write_text("systems: a.xyz\ntargets: {energy: {}}\n")
+    Path("a.xyz").write_text("1\nenergy=1 pbc=FFF\nH 0 0 0\n")
+    script = f"cp {folder}/errors.json out.json; touch out.extxyz"
+    program(folder, "apptainer", script)
+    assert main(["eval", "old.ckpt", "eval.yaml", "--output", "out.extxyz"]) == 0
+    said = json.loads(Path("out.json").read_text())
+    assert said["model"] == "old.ckpt" and said["made_in"]["digest"] == DIGEST
+
+
+def test_a_good_form_of_an_image_is_enough(
+    folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(folder, "apptainer", "make old.pt")
+    write_layout(folder / "images" / "pet-1")
+    assert main(["export", "old.ckpt"]) == 0  # the layout, of another digest, is not even read
+    assert "left out" not in capsys.readouterr().err
+    sif.write_bytes(b"another image")
+    assert main(["export", "old.ckpt"]) == 2
+    program(folder, "podman", f"printf '{DIGEST} sha256:7\\n'; make old.pt")
+    assert main(["export", "old.ckpt"]) == 0
+    assert capsys.readouterr().err.endswith(
+        f"with podman\nwarning: {sif} is left out: the .sif file is damaged or has been tampered with: "
+        "its content is another\n"
+    )
+
+
+def test_what_a_link_leads_to_is_seen_too(folder: Path) -> None:
+    from mtt.cli import parse
+
+    (folder / "scratch").mkdir()
+    (folder / "scratch" / "data.xyz").touch()
+    Path("data.xyz").symlink_to("../scratch/data.xyz")
+    Path("options.yaml").write_text("training_set: data.xyz\n")
+    found = dispatch.room_for(parse(["train", "options.yaml"]), [Path("model.pt")])
+    assert found.readable == [folder / "scratch" / "data.xyz"]
+
+
+def test_a_runtime_that_runs_nothing(
+    folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An old file of that name is not said to be from there."""
+    make = (folder / "made.pt").read_bytes()
+    Path("old.pt").write_bytes(make)
+    program(folder, "apptainer", "exit 0", works=False)
+    assert main(["export", "old.ckpt"]) == 2
+    assert "apptainer with pet-1.sif: it ran nothing: no version" in capsys.readouterr().err
+    program(folder, "apptainer", "exit 0")
+    assert main(["export", "old.ckpt"]) == 2
+    said = capsys.readouterr().err
+    assert "the image pet@1 ended without an error, and has not written old.pt\n" in said
+    assert Path("old.pt").read_bytes() == make
 
 
 def test_an_image_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    program(folder, "apptainer", "exit 0")
+    program(folder, "apptainer", "make old.pt")
     Path("mine.sif").write_bytes(b"mine")
     assert main(["export", "old.ckpt", "--image", "mine.sif"]) == 0
     assert capsys.readouterr().err == (
-        "asked for with --image mine.sif: running in the image pet@1 (digest not checked) with "
-        "apptainer\n"
+        f"asked for with --image mine.sif: running in the image {folder / 'here' / 'mine.sif'} (digest "
+        "not checked) with apptainer\n"
         "warning: nothing says what mine.sif was made of: its digest is not checked\n"
     )
     assert main(["export", "old.ckpt", "--image", "alway"]) == 2
@@ -241,11 +313,11 @@ def test_an_image_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_an_image_of_another_digest_by_name(
     folder: Path, sif: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program(folder, "podman", "exit 0")
+    program(folder, "podman", "make old.pt")
     digest = write_layout(folder / "mine")
     assert main(["export", "old.ckpt", "--image", str(folder / "mine")]) == 0
     assert capsys.readouterr().err == (
-        f"asked for with --image {folder / 'mine'}: running in the image pet@1 ({digest}) with podman\n"
+        f"asked for with --image {folder / 'mine'}: running in the image oci:{folder}/mine ({digest}) with podman\n"
         f"warning: mine is not the image of the catalogue, {DIGEST}\n"
     )
 
@@ -256,13 +328,26 @@ def test_an_image_in_the_storage_of_a_container_engine(
     sif.unlink()
     name = "sha256:" + "7" * 64
     listing = f"printf 'sha256:0 other\n{DIGEST} {name}\n'"
-    program(folder, "docker", f'[ "$1" = images ] && {{ {listing}; exit 0; }}; echo "$*" > said')
+    program(
+        folder,
+        "docker",
+        f'[ "$1" = images ] && {{ {listing}; exit 0; }}; echo "$*" > said; make old.pt',
+    )
     assert main(["export", "old.ckpt"]) == 0
     assert capsys.readouterr().err == (
         f"old.ckpt needs pet@1, and pet@2 is installed: running in the image pet@1 ({DIGEST}) with "
         "docker\n"
     )
     assert Path("said").read_text().endswith(f" {name} export old.ckpt\n")
+
+
+def test_with_a_gpu_the_image_for_gpus_comes_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image,) = [one for one in catalogue.load() if one.tag == "pet@2"]
+    assert [one.tag for one in dispatch._lanes(image)] == ["pet@2"]
+    monkeypatch.setattr(dispatch, "has_gpu", lambda: True)
+    assert [one.tag for one in dispatch._lanes(image)] == ["pet@2-cuda", "pet@2"]
 
 
 def test_training_sees_its_data_and_its_folder(folder: Path) -> None:
@@ -308,6 +393,8 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         *mounts,
         *["--env", "OMP_NUM_THREADS=3", "x.sif", "eval"],
     ]
+    words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], room)
+    assert words[2] == "exec" and words[-5:] == ["oci:x", "/bin/mtt", "-q", "show", "$x"]
     assert Runnable("podman", "oci:x", None).command(["eval"], room) == [
         *[
             "podman",

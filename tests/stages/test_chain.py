@@ -204,3 +204,28 @@ def test_the_statement_names_the_materials(folder: Path) -> None:
     (report,) = said["predicate"]["runDetails"]["byproducts"]
     assert report["annotations"]["verdict"] == "pass"
     assert report["annotations"]["checks"]["LOAD"]["pass"] > 0
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_checkpoints_of_an_old_version(
+    number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exactly upgraded one is the same checkpoint; one that is not has options unknown here."""
+    monkeypatch.chdir(tmp_path)
+    golden = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-1_options-1"
+    shutil.copy(golden / f"{number}.ckpt", "old.ckpt")
+    Path("data.xyz").touch()
+    if number == "1":
+        header = checkpoints.read_header(Path("old.ckpt"))
+        one = given(checkpoint=Path("old.ckpt"), data=[Path("data.xyz")])
+        assert chain._data(one, header) == chain.Link(
+            "data -> checkpoint", "not given", "the options are of pet@1: check it in its image"
+        )
+        return
+    mtt(tmp_path, "export", "old.ckpt", "-o", "model.pt", "--no-verify")
+    mtt(tmp_path, "upgrade", "old.ckpt", "-o", "new.ckpt")
+    for name in ("old.ckpt", "new.ckpt"):
+        links = chain.check(chain.Given(Path("model.pt"), Path(name), None, [], None))
+        states = {one.name: one.state for one in links}
+        assert states["options -> checkpoint"] == states["checkpoint -> model"] == "holds", name
+        assert "broken" not in states.values()

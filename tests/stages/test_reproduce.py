@@ -191,3 +191,13 @@ def test_metadata_added_later_is_no_difference(folder: Path) -> None:
     changed = with_metadata(Path("model.pt"), Metadata(name="ethanol ü", authors=["A. Person"]))
     Path("named.pt").write_bytes(changed)
     assert with_text(Path("model.pt"), text_of(Path("named.pt"))) == changed
+
+
+def test_a_run_of_an_old_version_is_reproduced_in_its_image(folder: Path) -> None:
+    golden = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-1_options-1"
+    for number in ("0", "1"):
+        with pytest.raises(UserError) as caught:
+            reproduce.run(golden / f"{number}.ckpt", Path("again"), [DATA])
+        assert caught.value.what == "the run was of pet@1, and pet@2 is installed"
+        assert "apptainer run pet-1.sif reproduce" in (caught.value.hint or "")
+    assert not Path("again").exists()

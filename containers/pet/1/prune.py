@@ -26,6 +26,9 @@ FOLDERS = [
     "vesin/include",
     "vesin/lib/cmake",
     "matplotlib/mpl-data/sample_data",
+    # Of torch for GPUs: a compiler of kernels, which mtt never uses, and headers.
+    "triton",
+    "nvidia/cu13/include",
     "ase/gui",
     "ase/test",
 ]

@@ -18,6 +18,7 @@ from .catalogue import Image, sources
 # What the templates leave in a recipe's folder, beside the Containerfile.
 _SCRIPTS = ("libraries.sh", "mtt.sh", "prune.py", "prune.sh")
 _LOCKS = ("python.lock", "build.lock")
+_LIBRARIES = "libraries.lock"
 SBOM = "sbom.cdx.json"
 
 Tell = Callable[[str], None]
@@ -87,18 +88,19 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell) -> None:
         root = roots.make(name, locks, recipe, image.suite, image.epoch, cache)
         fetch.put(root, context, target)
     tell("wheels")
-    (context / "wheels").mkdir()
-    names = set()
-    for lock in _LOCKS:
-        shutil.copyfile(locks / lock, context / lock)
-        for wheel in fetch.wheels(locks / lock, cache):
-            if wheel.name not in names:
-                fetch.put(wheel, context / "wheels")
-            names.add(wheel.name)
+    used = {name: locks / name for name in _LOCKS} | {_LIBRARIES: top / image.libraries}
+    for name, lock in used.items():
+        shutil.copyfile(lock, context / name)
+    # Apart, as pip could not tell the torch that mtt is compiled with from that for GPUs.
+    for folder, names in (("wheels", _LOCKS), ("libraries", ("build.lock", _LIBRARIES))):
+        (context / folder).mkdir()
+        found = {one.name: one for name in names for one in fetch.wheels(used[name], cache)}
+        for wheel in found.values():
+            fetch.put(wheel, context / folder)
     for name in ("Containerfile", *_SCRIPTS):
         shutil.copyfile(recipe / name, context / name)
     roots_used = [locks / f"{base}.lock"]
-    wheels_used = [locks / "python.lock"]
+    wheels_used = [top / image.libraries]
     (context / SBOM).write_text(sbom.text(image, roots_used, wheels_used), encoding="utf-8")
     archive: list[str | Path] = [
         "git",
@@ -148,14 +150,16 @@ def _buildah(image: Image, context: Path, made: Path, cache: Path, fresh: bool) 
 
 
 def _publish(made: Path, target: Path, digest: str) -> None:
+    """Give the new image its name; what has that name is moved aside, unless it is the same."""
     if target.exists():
-        try:
-            before = layout.digest_of(target)
-            if before == digest == layout.read(target).digest:
-                return
-            aside = target.with_name(f"{target.name}.{before.removeprefix('sha256:')[:12]}")
-        except UserError:
-            aside = target.with_name(f"{target.name}.damaged")
+        before = _digest(target)
+        if before == digest:
+            return
+        ending = "damaged" if before is None else before.removeprefix("sha256:")[:12]
+        aside = target.with_name(f"{target.name}.{ending}")
+        if before is not None and before == _digest(aside):
+            # It is there twice: this one goes with the folder that the new one was made in.
+            aside = made.with_name("before")
         if aside.exists():
             raise UserError(
                 "an earlier image is in the way, and so is the place to move it to",
@@ -164,3 +168,11 @@ def _publish(made: Path, target: Path, digest: str) -> None:
             )
         target.rename(aside)
     made.rename(target)
+
+
+def _digest(path: Path) -> str | None:
+    """Of a whole image, or None."""
+    try:
+        return layout.read(path).digest
+    except UserError:
+        return None

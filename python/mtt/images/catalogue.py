@@ -17,9 +17,11 @@ _SOURCES = Path(__file__).parents[3]
 class Image:
     """One entry: what is inside, what it is made of, and the digest it must have.
 
-    ``architecture`` is None for an image that has none, as the verifier alone. ``digest`` is the
-    manifest digest of the CPU lane, ``sha256:...``, and None before the first build; ``reference``
-    is where a registry has it, if one does. ``recipe`` and ``locks`` are folders below the sources.
+    ``architecture`` is None for an image that has none, as the verifier alone. ``lane`` is "cpu" or
+    "cuda". ``digest`` is its manifest digest, ``sha256:...``, and None before the first build;
+    ``reference`` is where a registry has it, if one does. ``recipe`` and ``locks`` are folders below
+    the sources, and ``libraries`` is the lock of the wheels that are inside. ``gpu`` has the CUDA
+    version of its torch, and the oldest and newest compute capability that it has kernels for.
     """
 
     name: str
@@ -30,21 +32,23 @@ class Image:
     epoch: int
     recipe: str
     locks: str
+    libraries: str
+    lane: str
     suite: str
     platform: str
     digest: str | None
     reference: str | None
-    gpu: str | None
+    gpu: dict[str, str] | None
 
     @property
     def tag(self) -> str:
-        """How people write it: ``pet@1``."""
-        return f"{self.name}@{self.version}"
+        """How people write it: ``pet@1``, or ``pet@1-cuda``."""
+        return f"{self.name}@{self.version}" + ("" if self.lane == "cpu" else f"-{self.lane}")
 
     @property
     def stem(self) -> str:
         """How its files are called: ``pet-1``; container tools give '@' a meaning of its own."""
-        return f"{self.name}-{self.version}"
+        return self.tag.replace("@", "-")
 
 
 def load(path: Path | None = None) -> list[Image]:
@@ -62,7 +66,12 @@ def load(path: Path | None = None) -> list[Image]:
                 where=str(path),
                 hint="update mtt",
             )
-        images = [_image(entry) for entry in content["images"]]
+        images = [
+            _image(entry, lane, found)
+            for entry in content["images"]
+            for lane, found in entry["lanes"].items()
+            if found is not None
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"the catalogue of images cannot be read: {type(error).__name__}: {error}",
@@ -87,9 +96,9 @@ def find(tag: str, images: list[Image]) -> Image:
 
 
 def for_version(architecture: str, version: int, images: list[Image]) -> Image | None:
-    """The image that has this version of an architecture, if there is one."""
+    """The image for CPUs that has this version of an architecture, if there is one."""
     for image in images:
-        if (image.architecture, image.version) == (architecture, version):
+        if (image.architecture, image.version, image.lane) == (architecture, version, "cpu"):
             return image
     return None
 
@@ -111,8 +120,8 @@ def _path() -> Path:
     return _INSTALLED if _INSTALLED.is_file() else _SOURCES / "containers" / "versions.json"
 
 
-def _image(entry: dict[str, Any]) -> Image:
-    lane = entry["lanes"]["cpu"]
+def _image(entry: dict[str, Any], lane: str, found: dict[str, Any]) -> Image:
+    locks = str(entry["locks"])
     return Image(
         name=str(entry["name"]),
         version=int(entry["version"]),
@@ -120,11 +129,13 @@ def _image(entry: dict[str, Any]) -> Image:
         description=str(entry["description"]),
         commit=str(entry["commit"]),
         epoch=int(entry["epoch"]),
-        recipe=str(entry["recipe"]),
-        locks=str(entry["locks"]),
+        recipe=str(found.get("recipe", entry["recipe"])),
+        locks=locks,
+        libraries=str(found.get("libraries", f"{locks}/python.lock")),
+        lane=lane,
         suite=str(entry["suite"]),
         platform=str(entry["platform"]),
-        digest=lane["digest"],
-        reference=lane["reference"],
-        gpu=entry["gpu"],
+        digest=found["digest"],
+        reference=found["reference"],
+        gpu=found.get("gpu"),
     )

@@ -6,10 +6,11 @@ it to the installed version, the very same command is run in the image that has 
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ..stages import checkpoint as checkpoints
 from ..stages.checkpoint_file import Header
 from . import catalogue, places, store
 from .catalogue import Image
-from .runtimes import Room, Runnable, run, stored, try_out
+from .runtimes import Room, Runnable, has_gpu, run, stored, try_out
 
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
@@ -93,7 +94,7 @@ def in_image(
     room = room_for(arguments, outputs, checkpoint)
     words = known_then(arguments.command_line)
     runnable, notes = find(need, arguments.image, words, room.folder)
-    named = need.image.tag if need.image is not None else need.version
+    named = name_of(runnable)
     digest = runnable.digest or "digest not checked"
     print(
         f"{need.why}: running in the image {named} ({digest}) with {runnable.program}",
@@ -103,12 +104,36 @@ def in_image(
         print(f"warning: {note}", file=sys.stderr)
     if runnable.digest is not None:
         room.environment["MTT_IMAGE_DIGEST"] = runnable.digest
+    before = _state(outputs[0])
     with tempfile.TemporaryDirectory() as empty:
         code = run(runnable.command(words, replace(room, empty=Path(empty))))
     if code != 0:
         raise SystemExit(code)
-    record(outputs[0], need, runnable, words)
+    if _state(outputs[0]) != before:
+        record(outputs[0], need, runnable, words)
+    elif arguments.command != "train":  # which has nothing to do if it was done before
+        raise UserError(
+            f"the image {named} ended without an error, and has not written {outputs[0]}",
+            hint=f"what was run: {shlex.join(runnable.command(words, room))}",
+        )
     return True
+
+
+def name_of(runnable: Runnable) -> str:
+    """What the catalogue calls an image of that digest, or where an image of the user's is."""
+    for image in catalogue.load():
+        if runnable.digest is not None and image.digest == runnable.digest:
+            return image.tag
+    return runnable.image
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What tells a new file from the one that was there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) -> Need | None:
@@ -128,7 +153,9 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
                 raise
             return None  # not a checkpoint, or damaged: the command itself says it best
         name, version = header["architecture"]["name"], header["architecture"]["version"]
-        who, loads = f"{checkpoint} needs", _loads_here(header)
+        # Options that name the installed version are for here, and so is what is said of the checkpoint.
+        here = options is not None and options.version != _INSTALLED
+        who, loads = f"{checkpoint} needs", here or _loads_here(header)
     elif asked is not None:
         if options is None or options.name is None:
             where = None if options is None else options.where
@@ -142,8 +169,8 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
         return Need(image, f"{name}@{version}", asked)
     if loads or image is None:
         return None
-    here = f"{name}@{registry.get(name).version}" if name in registry.names() else f"no {name}"
-    return Need(image, f"{name}@{version}", f"{who} {name}@{version}, and {here} is installed")
+    installed = f"{name}@{registry.get(name).version}" if name in registry.names() else f"no {name}"
+    return Need(image, f"{name}@{version}", f"{who} {name}@{version}, and {installed} is installed")
 
 
 def _loads_here(header: Header) -> bool:
@@ -159,26 +186,56 @@ def find(need: Need, when: str, words: Sequence[str], folder: Path) -> tuple[Run
 
     :raises UserError: there is none; with the commands that bring one
     """
-    if when in _WHEN:
-        if need.image is None:
-            raise UserError(
-                f"the catalogue has no image for {need.version}",
-                hint=f"images there are: {', '.join(one.tag for one in catalogue.load())}",
-            )
-        place = places.images_folder()
-        found = _forms(store.sif_of(need.image, place), need.image.digest)
-        found += stored(need.image.digest) if need.image.digest is not None else []
-        found += _forms(store.layout_of(need.image, place), need.image.digest)
-        notes: list[str] = []
-    else:
+    notes: list[str] = []
+    found: Iterable[Runnable | UserError]
+    if when not in _WHEN:
         found, notes = _given(Path(when), None if need.image is None else need.image.digest)
-    failures = []
-    for runnable in found:
-        why_not = try_out(runnable, folder)
+    elif need.image is not None:
+        found = _forms_of(need.image)
+    else:
+        raise UserError(
+            f"the catalogue has no image for {need.version}",
+            hint=f"images there are: {', '.join(one.tag for one in catalogue.load())}",
+        )
+    failures: list[str] = []
+    wrong: list[UserError] = []
+    for one in found:
+        if isinstance(one, UserError):
+            wrong.append(one)
+            notes.append(f"{one.where} is left out: {one.what}")
+            continue
+        why_not = try_out(one, folder)
         if why_not is None:
-            return runnable, notes
-        failures.append(f"{runnable.program}: {why_not}")
-    raise _nothing_runs(need, failures, words)
+            return one, notes
+        failures.append(f"{one.program} with {Path(one.image).name}: {why_not}")
+    raise wrong[0] if wrong else _nothing_runs(need, failures, words)
+
+
+def _forms_of(image: Image) -> Iterator[Runnable | UserError]:
+    """The ways to run an image of the catalogue, the quickest first, or what is wrong with a form.
+
+    One by one: to check the content of a form takes as long as reading it.
+    """
+    place = places.images_folder()
+    for one in _lanes(image):
+        for forms in (
+            lambda one=one: _forms(store.sif_of(one, place), one.digest),
+            lambda one=one: [] if one.digest is None else stored(one.digest),
+            lambda one=one: _forms(store.layout_of(one, place), one.digest),
+        ):
+            try:
+                yield from forms()
+            except UserError as error:
+                yield error
+
+
+def _lanes(image: Image) -> list[Image]:
+    """Where there is a GPU, the image for it comes before the one for CPUs."""
+    others = [one for one in catalogue.load() if one.lane != "cpu"] if has_gpu() else []
+    return [
+        *(one for one in others if (one.name, one.version) == (image.name, image.version)),
+        image,
+    ]
 
 
 def _forms(path: Path, digest: str | None) -> list[Runnable]:
@@ -187,9 +244,10 @@ def _forms(path: Path, digest: str | None) -> list[Runnable]:
         checked = store.checked_sif(path, digest)
         return [Runnable(program, str(path), checked) for program in ("apptainer", "singularity")]
     if path.is_dir():
-        checked = store.checked_layout(path, digest).digest
+        found = store.checked_layout(path, digest)
         programs = ("apptainer", "singularity", "podman")
-        return [Runnable(program, f"oci:{path}", checked) for program in programs]
+        start = tuple(found.entrypoint)
+        return [Runnable(one, f"oci:{path}", found.digest, start) for one in programs]
     return []
 
 
@@ -213,11 +271,13 @@ def _given(path: Path, digest: str | None) -> tuple[list[Runnable], list[str]]:
 def _nothing_runs(need: Need, failures: list[str], words: Sequence[str]) -> UserError:
     tag = need.version if need.image is None else need.image.tag
     if failures:
+        there = "install Apptainer or podman, or run it where they are"
+        if not any(".sif: " in one for one in failures):
+            there = f"make the form that runs most widely, mtt image build {tag} --sif; or {there}"
         return UserError(
             f"{need.why}, but nothing here can run the image",
             where="; ".join(failures),
-            hint="install Apptainer or podman, or run it where they are: "
-            f"apptainer run {tag.replace('@', '-')}.sif {' '.join(words)}",
+            hint=f"{there}: apptainer run {tag.replace('@', '-')}.sif {shlex.join(words)}",
         )
     reference = "" if need.image is not None and need.image.reference else " REGISTRY/NAME:TAG"
     return UserError(
@@ -233,14 +293,17 @@ def room_for(arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | N
     here = Path.cwd()
     writable = {_place(path).parent for path in outputs}
     if arguments.command == "train":
-        writable.add(here)  # for outputs/
+        writable |= {here, (here / "outputs").resolve()}
+        writable = {one for one in writable if one.is_dir()}
     named = [value for value in vars(arguments).values() if isinstance(value, Path)]
     given = [value for value in [getattr(arguments, "continue_from", None)] if value]
     options = _options(arguments)
     given += [] if checkpoint is None else [str(checkpoint)]
-    texts = [*map(str, named), *given, *(_texts(options) if options is not None else [])]
-    texts += [one.partition("=")[2] for one in getattr(arguments, "overrides", [])]
+    texts = [*map(str, named), *given, *_walk(_yaml(options))]
+    overrides = getattr(arguments, "overrides", [])
+    texts += [text for one in overrides for text in _walk(_parsed(one.partition("=")[2]))]
     files = {_place(Path(text)) for text in texts if _is_file(text)}
+    files |= {one.resolve() for one in files}  # where a link leads to must be there too
     readable = {one for one in files if not any(top in one.parents for top in writable)}
     return Room(here, sorted(readable), sorted(writable))
 
@@ -262,12 +325,16 @@ def known_then(words: Sequence[str]) -> list[str]:
 
 
 def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -> None:
-    """Write into the model file, or beside predictions into their errors, where they were made."""
-    from ..files import write_atomic
+    """Write into the model file, or beside predictions into their errors, where they were made.
+
+    The statement about the model file, which the image wrote, names the new content.
+    """
+    from ..files import sha256_of, write_atomic
     from ..stages.archive_edit import with_record
+    from ..stages.provenance import restate
 
     content = {
-        "image": need.version if need.image is None else need.image.tag,
+        "image": name_of(runnable),
         "digest": runnable.digest,
         "runtime": runnable.program,
         "command": ["mtt", *words],
@@ -276,8 +343,10 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
     errors = output.with_suffix(".json")
     if output.suffix == ".pt" and output.is_file():
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        before = sha256_of(output)
         write_atomic(output, with_record(output.read_bytes(), RECORD, text.encode()))
-    elif output.suffix == ".xyz" and errors.is_file():
+        restate(output, before, sha256_of(output))
+    elif output.suffix != ".pt" and errors.is_file():
         said = {**json.loads(errors.read_text(encoding="utf-8")), "made_in": content}
         write_atomic(errors, (json.dumps(said, indent=2) + "\n").encode())
 
@@ -306,27 +375,30 @@ def _asked_for(arguments: Namespace) -> Asked | None:
 
 
 def _yaml(path: Path | None) -> Any:
-    import yaml
-
     if path is None or not path.is_file():
         return None
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return _parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None  # the command itself says what is wrong with it
 
 
-def _texts(options: Path) -> list[str]:
-    """Every text in the options: an old version's may name files under keys not known here."""
+def _parsed(text: str) -> Any:
+    import yaml
 
-    def walk(value: Any) -> Iterator[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict | list):
-            for one in value.values() if isinstance(value, dict) else value:
-                yield from walk(one)
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return None
 
-    return list(walk(_yaml(options)))
+
+def _walk(value: Any) -> Iterator[str]:
+    """Every text in options: an old version's may name files under keys not known here."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _walk(one)
 
 
 def _is_file(text: str) -> bool:

@@ -52,7 +52,8 @@ def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
             try:
                 tools.run(command, "fetching Debian packages", Path(place))
             except UserError as error:
-                if "Can't find a source" not in str(error):
+                gone = ("Can't find a source", "was not found", "Unable to locate package")
+                if not any(text in str(error) for text in gone):
                     raise
                 raise UserError(
                     "apt finds no source for the Debian packages that the image is locked to",

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import platform
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class Layout:
     digest: str
     architecture: str
     labels: dict[str, str]
+    entrypoint: list[str]
     layers: list[str]
     size: int
     """Bytes of all blobs, as they are stored and sent."""
@@ -30,6 +32,14 @@ class Layout:
     def unpacked(self) -> int:
         """Bytes of the layers once unpacked, by the archives that they are."""
         return sum(_unpacked(blob(self.path, layer)) for layer in self.layers)
+
+    def has_shell(self) -> bool:
+        """Whether ``sh`` is inside, which scripts need."""
+        for layer in self.layers:
+            with tarfile.open(blob(self.path, layer)) as archive:
+                if any(entry.name.endswith("bin/sh") for entry in archive):
+                    return True
+        return False
 
 
 def read(path: Path) -> Layout:
@@ -50,6 +60,7 @@ def read(path: Path) -> Layout:
         digest=manifest_digest,
         architecture=str(config.get("architecture")),
         labels=config.get("config", {}).get("Labels") or {},
+        entrypoint=config.get("config", {}).get("Entrypoint") or [],
         layers=layers,
         size=sum(blob(path, one).stat().st_size for one in everything),
     )

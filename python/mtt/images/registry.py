@@ -35,7 +35,7 @@ def pull(image: Image, reference: str, folder: Path, plain: bool) -> layout.Layo
     if target.exists():
         return store.checked_layout(target, image.digest)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as place:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pulling-") as place:
         made = Path(place) / "layout"
         command = ["skopeo", "copy", "--quiet", "--preserve-digests"]
         command += [f"--src-tls-verify={'false' if plain else 'true'}"]

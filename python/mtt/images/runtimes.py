@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,8 +23,10 @@ _PASSED = (
     "TERM",
     "TZ",
 )
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _TRIAL_SECONDS = 300
+_LISTING_SECONDS = 30
+_COLORS = re.compile("\x1b\\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,31 @@ class Room:
 
 @dataclass(frozen=True)
 class Runnable:
-    """An image in a form that one program runs."""
+    """An image in a form that one program runs; ``entrypoint`` is its program, where that is known."""
 
     program: str
     image: str
     digest: str | None
+    entrypoint: tuple[str, ...] = ()
 
     def command(self, words: Sequence[str], room: Room) -> list[str]:
         """The command line that runs ``mtt words`` in the image."""
-        make = apptainer if self.program in ("apptainer", "singularity") else podman
-        return make(self.program, self.image, words, room)
+        if self.program not in ("apptainer", "singularity"):
+            return podman(self.program, self.image, words, room)
+        # By its name: the script that Apptainer makes for such an image evaluates the words once more.
+        verb = "exec" if self.entrypoint else "run"
+        return apptainer(self.program, verb, self.image, [*self.entrypoint, *words], room)
 
 
-def apptainer(program: str, image: str, words: Sequence[str], room: Room) -> list[str]:
+def has_gpu() -> bool:
+    """Whether the driver of an NVIDIA GPU is loaded here."""
+    return Path("/dev/nvidiactl").exists()
+
+
+def apptainer(program: str, verb: str, image: str, words: Sequence[str], room: Room) -> list[str]:
     """Apptainer's command line: of this machine's files, environment and network, only ``room``."""
-    command = [program, "--quiet", "run", "--containall", "--net", "--network=none"]
-    if Path("/dev/nvidiactl").exists():
+    command = [program, "--quiet", verb, "--containall", "--net", "--network=none"]
+    if has_gpu():
         command.append("--nv")
     command += [f"--pwd={room.folder}"]
     for mount in room.mounts():
@@ -108,8 +120,9 @@ def try_out(runnable: Runnable, folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0:
-        return None
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return None if done.stdout.strip() else "it ran nothing: no version was printed"
+    text = _COLORS.sub("", done.stderr)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else f"exit code {done.returncode}"
 
 
@@ -121,9 +134,17 @@ def stored(digest: str) -> list[Runnable]:
             continue
         form = "{{.Digest}} {{.ID}}"
         command = [program, "images", "--no-trunc", "--digests", f"--format={form}"]
-        listing = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
+        try:
+            listing = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_LISTING_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
         for line in listing.stdout.splitlines():
             of, _, name = line.partition(" ")
             if of == digest:

@@ -1,6 +1,7 @@
 """OCI layout in, ``.sif`` out: the one file that Apptainer runs on a cluster."""
 
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,12 @@ From: {layout}
 
 %environment
     export MTT_IMAGE_DIGEST={digest}
+"""
+# Apptainer's own script for such images evaluates the words again: '$' in a name would count. Without a
+# shell inside there is only that one.
+_SCRIPT = """
+%runscript
+    exec {program} "$@"
 """
 # Packed and unpacked several times as quickly as by default, which every start gains from.
 _COMPRESSION = "--mksquashfs-args=-comp zstd -Xcompression-level 6"
@@ -36,11 +43,14 @@ def make(found: layout.Layout, target: Path) -> None:
     :raises UserError: Apptainer is missing or fails
     """
     builder = program()
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as place:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as place:
         definition, made = Path(place) / "image.def", Path(place) / "image.sif"
-        definition.write_text(_DEFINITION.format(layout=found.path, digest=found.digest))
+        text = _DEFINITION.format(layout=found.path, digest=found.digest)
+        if found.entrypoint and found.has_shell():
+            text += _SCRIPT.format(program=shlex.join(found.entrypoint))
+        definition.write_text(text)
         command: list[str | Path] = [builder, "build", "--force", _COMPRESSION, made, definition]
-        tools.run(command, f"making {target.name}")
+        tools.run(command, f"making {target.name}", target.parent)
         made.chmod(0o755)
         os.replace(made, target)
     store.record_sif(target, found.digest)

@@ -52,7 +52,7 @@ class ArchitectureOptions(OptionsModel):
     """Name of the architecture."""
     version: int | None = None
     """Version of the architecture that these options are written for; the installed one if not
-    given. A version that is not installed is an error."""
+    given. Training of another one runs in its image, or is an error where there is none."""
     model: SerializeAsAny[OptionsModel] = OptionsModel()
     """Options of the model; they depend on the architecture."""
     training: SerializeAsAny[TrainingHypers] = TrainingHypers()

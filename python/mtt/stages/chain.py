@@ -3,6 +3,7 @@
 Data and options -> checkpoint -> image -> export -> report: each names the one before it by a hash.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,11 @@ from typing import Any, Final, Literal
 from ..errors import UserError
 from ..files import sha256_of
 from ..options.model import hash_of_options
+from ..options.problems import OptionsError
 from ..options.upgrades import upgrade_options
+from . import checkpoint as checkpoints
 from . import checkpoint_formats as formats
-from . import foreign, provenance, recorded, sign
+from . import foreign, provenance, recorded, sign, upgrade
 from .checkpoint_file import CheckpointFile, open_file
 from .inspect_model import record_digests
 
@@ -97,10 +100,12 @@ def _of_checkpoint(given: Given, said: Mapping[str, Any]) -> Iterator[Link]:
         return
     named = said.get("checkpoint")
     content = named.get("content_hash") if isinstance(named, dict) else None
+    # What was upgraded since is the same checkpoint, and says so.
+    before = (header.get("upgraded_from") or {}).get("content_hash")
     yield _compared(
         "checkpoint -> model",
         content,
-        header["content_hash"],
+        before if before is not None and content == before else header["content_hash"],
         "content hash of the checkpoint",
     )
     yield _weights(given.model, file, header, said)
@@ -129,8 +134,12 @@ def _data(given: Given, header: Mapping[str, Any]) -> Link:
     if not given.data:
         return Link(name, "not given", "give the data with --data")
     assert given.checkpoint is not None
-    record = recorded.read(given.checkpoint)
-    options = recorded.with_files(record, given.data)
+    record = dataclasses.replace(recorded.read(given.checkpoint), options=_today(header)["options"])
+    try:
+        options = recorded.with_files(record, given.data)
+    except OptionsError:
+        which = f"{header['architecture']['name']}@{header['architecture']['version']}"
+        return Link(name, "not given", f"the options are of {which}: check it in its image")
     from ..training.data import check_same
 
     try:
@@ -141,6 +150,16 @@ def _data(given: Given, header: Mapping[str, Any]) -> Link:
     return Link(name, "holds", f"hash of the structures: {hashes}")
 
 
+def _today(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The header in the versions of this mtt, as far as an exact upgrade leads there."""
+    try:
+        checkpoints.check_architecture(dict(header))
+    except UserError:
+        options = upgrade_options(dict(header["options"]))
+        return {**header, "options": options, "options_hash": hash_of_options(options)}
+    return upgrade.header_to_installed(dict(header))
+
+
 def _options(header: Mapping[str, Any], said: Mapping[str, Any]) -> Link:
     """The checkpoint's options have the hash that it says, and the model says the same."""
     name = "options -> checkpoint"
@@ -149,7 +168,7 @@ def _options(header: Mapping[str, Any], said: Mapping[str, Any]) -> Link:
         why = f"they have the hash {_short(computed)}, the checkpoint says "
         return Link(name, "broken", why + _short(header["options_hash"]))
     # An export holds them in the version of the mtt that made it.
-    today = hash_of_options(upgrade_options(dict(header["options"])))
+    today = _today(header)["options_hash"]
     if said.get("options_hash") not in (computed, today):
         why = f"the model says that their hash is {_short(said.get('options_hash'))}, "
         return Link(name, "broken", f"{why}the checkpoint has {_short(computed)}")

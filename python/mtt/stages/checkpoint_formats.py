@@ -310,7 +310,8 @@ def who_can_read(stored: Header) -> str:
     """What a header, even one of a later format, says of the mtt and the image that know it."""
     packages, architecture = stored.get("packages"), stored.get("architecture")
     writer = packages.get("mtt") if isinstance(packages, dict) else None
-    found = [f"mtt {writer}, which wrote it"] if isinstance(writer, str) else []
+    other = isinstance(writer, str) and writer != __version__
+    found = [f"mtt {writer}, which wrote it"] if other else []
     if isinstance(architecture, dict):
         name, version = architecture.get("name"), architecture.get("version")
         if isinstance(name, str) and type(version) is int:

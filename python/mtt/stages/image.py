@@ -1,5 +1,6 @@
 """Recipe in, image out; and what else can be done with images: list, check, push, pull."""
 
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ def list_images(tell: Tell) -> None:
             p for p in (store.sif_of(image, folder), store.layout_of(image, folder)) if p.exists()
         ]
         for path in here:
-            tell(f"  here: {path}")
+            tell(f"  here, not checked: {path}")
         if not here:
             tell(f"  not here; {how_to_get(image)}")
 
@@ -46,10 +47,17 @@ def image_for(checkpoint: Path, tell: Tell) -> None:
         )
     folder = places.images_folder()
     tell(f"{checkpoint} is of {name}@{version}: the image is {image.tag}")
+    try:
+        checkpoints.check_architecture(header)
+    except UserError as error:
+        tell(f"  needed: {error.what}")
+    else:
+        tell("  not needed: the installed version takes the checkpoint up, exactly")
     tell(f"  digest {image.digest or 'not yet built'}")
     path = store.sif_of(image, folder)
     if path.exists():
-        tell(f"  apptainer run {path} export {checkpoint}")
+        store.checked_sif(path, image.digest)
+        tell(f"  {shlex.join(['apptainer', 'run', str(path), 'export', str(checkpoint)])}")
     else:
         tell(f"  not here; {how_to_get(image)}")
 

@@ -240,6 +240,14 @@ def _count(checks: Sequence[Any], status: str) -> int:
     return sum(one.status == status for one in checks)
 
 
+def restate(model: Path, before: str, after: str) -> None:
+    """Let the statement about a file, if there is one, name its new SHA-256 in the place of the old."""
+    path = statement_path(model)
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        write_atomic(path, text.replace(before, after).encode())
+
+
 def write_statement(path: Path, statement: dict[str, Any]) -> None:
     """Write a statement so that a crash leaves the old file or the new one, whole.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ..architectures import registry
 from ..errors import Terminated, UserError
 from ..files import write_atomic
 from ..options import Options, load_recorded
@@ -39,6 +40,7 @@ def run(
     :raises KeyboardInterrupt: with what is left, as :func:`mtt.stages.train.run`
     """
     old = recorded.read(source)
+    _check_version(old)
     _check_finished(old)
     begin = _base(old, base)
     # The time of a run was that of a queue, and has no part in what it gave.
@@ -61,13 +63,23 @@ def run(
 
 
 def _say_where(image: str | None) -> None:
-    """Tell if the run was in an image and this is not in it.
-
-    A dispatcher of images has its place here: it would run the same command inside the image.
-    """
+    """Tell if the run was in an image and this is not in it."""
     here = os.environ.get("MTT_IMAGE_DIGEST")
     if image is not None and image != here:
         print(f"the run was in the image {image}; this is {f'in {here}' if here else 'in none'}")
+
+
+def _check_version(old: Recorded) -> None:
+    """Another version of the architecture gives other bits, even where an upgrade is exact."""
+    of = old.header.get("architecture")
+    name, version = (of.get("name"), of.get("version")) if isinstance(of, dict) else (None, None)
+    if name in registry.names() and registry.get(str(name)).version != version:
+        raise UserError(
+            f"the run was of {name}@{version}, and {name}@{registry.get(str(name)).version} is installed",
+            where=str(old.path),
+            hint="give the same command in its image: apptainer run "
+            f"{name}-{version}.sif reproduce ...; mtt image list says where it is",
+        )
 
 
 def _check_finished(old: Recorded) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..architectures import registry
 from ..errors import UserError
 from ..options import Options
 from ..options.upgrades import upgrade_options
@@ -44,11 +45,19 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
         lines = "".join(
             f"\n    {key}: {old} in the checkpoint, now {new}" for key, old, new in found
         )
+        began = checkpoints.read_header(path)["architecture"]
+        version = registry.get(began["name"]).version
+        older = (
+            f"it began as {began['name']}@{began['version']}, which runs in its image with version: "
+            f"{began['version']}, and {began['name']}@{version} is installed; "
+            if began["version"] < version
+            else ""
+        )
         raise UserError(
             f"the options differ from those that the checkpoint was trained with:{lines}",
             where=str(path),
-            hint="undo these changes to go on (num_epochs may be made larger), train anew without "
-            f"--continue, {ON_PURPOSE}",
+            hint=f"{older}undo these changes to go on (num_epochs may be made larger), train anew "
+            f"without --continue, {ON_PURPOSE}",
         )
     before, after = _num_epochs(header["options"]), options.architecture.training.num_epochs
     if after == before:

@@ -25,9 +25,8 @@ def _one_to_two(hypers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _not_to_two(hypers: dict[str, Any]) -> str | None:
-    if hypers.get("cutoff_function") == "Cosine":
-        return "the cutoff function Cosine, which made forces with kinks, is of pet@1 only"
-    return None
+    function = hypers.get("cutoff_function", "Bump")
+    return None if function == "Bump" else f"the cutoff function {function} is of pet@1 only"
 
 
 architecture = Architecture(
