@@ -22,5 +22,7 @@ rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- var/lib/dpkg/*-old var/cac
 if [ -x usr/bin/python3.11 ]; then
   # Bytecode that fits whatever the time of its source: images have one time for all files.
   find usr/lib -name __pycache__ -prune -exec rm -rf {} +
-  PYTHONHASHSEED=0 chroot . python3.11 -m compileall -q -j1 --invalidation-mode unchecked-hash usr/lib/python3.11
+  # With the same variables everywhere: Python writes other bytecode, of what it imports, if it may.
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 \
+    chroot . python3.11 -m compileall -q -j1 --invalidation-mode unchecked-hash usr/lib/python3.11
 fi

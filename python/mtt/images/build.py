@@ -30,7 +30,7 @@ def build(image: Image, folder: Path, tell: Tell, fresh: bool = False) -> layout
     The layout appears under its name only when it is whole. If one is there already that is the
     same, it stays; another one is moved aside.
 
-    :param fresh: make every layer anew, instead of taking those of an earlier build
+    :param fresh: make roots and layers anew, instead of taking those of an earlier build
     :raises UserError: a program or an input is missing, or the disk is full
     """
     tools.need("apt-get", "buildah", "dpkg-deb", "git", "mmdebstrap", "unshare")
@@ -46,7 +46,7 @@ def build(image: Image, folder: Path, tell: Tell, fresh: bool = False) -> layout
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as place:
             context = Path(place)
             context.chmod(0o755)
-            _fill(image, context, cache, tell)
+            _fill(image, context, cache, tell, fresh)
             tell("building the image, without network")
             with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as result:
                 made = Path(result) / "layout"
@@ -75,7 +75,7 @@ def clear_leftovers(cache: Path, folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _fill(image: Image, context: Path, cache: Path, tell: Tell) -> None:
+def _fill(image: Image, context: Path, cache: Path, tell: Tell, fresh: bool) -> None:
     """All that the Containerfile names, in one folder."""
     top = sources()
     recipe, locks = top / image.recipe, top / image.locks
@@ -85,7 +85,7 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell) -> None:
     containerfile = (recipe / "Containerfile").read_text()
     base = "verify" if "/out/verify" in containerfile else "base"
     for name, target in (("builder", "builder.tar"), (base, "base.tar")):
-        root = roots.make(name, locks, recipe, image.suite, image.epoch, cache)
+        root = roots.make(name, locks, recipe, image.suite, image.epoch, cache, fresh)
         fetch.put(root, context, target)
     tell("wheels")
     used = {name: locks / name for name in _LOCKS} | {_LIBRARIES: top / image.libraries}

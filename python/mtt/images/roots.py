@@ -18,15 +18,18 @@ VARIANTS = {
 }
 
 
-def make(name: str, locks: Path, recipe: Path, suite: str, epoch: int, cache: Path) -> Path:
+def make(
+    name: str, locks: Path, recipe: Path, suite: str, epoch: int, cache: Path, fresh: bool = False
+) -> Path:
     """The tar file of the root ``name`` (base, builder or verify), made unless it is there.
 
+    :param fresh: make it even so
     :raises UserError: a package cannot be had, or a program is missing or fails
     """
     lock, hook = locks / f"{name}.lock", recipe / "root.sh"
     key = hashlib.sha256(lock.read_bytes() + hook.read_bytes() + f"{suite} {epoch}".encode())
     made = cache / "roots" / f"{name}-{key.hexdigest()}.tar"
-    if made.is_file():
+    if made.is_file() and not fresh:
         return made
     made.parent.mkdir(parents=True, exist_ok=True)
     tools.need("mmdebstrap", "dpkg-deb", "unshare")
@@ -43,8 +46,9 @@ def make(name: str, locks: Path, recipe: Path, suite: str, epoch: int, cache: Pa
             command.append(f"--hook-dir={_HOOKS}")
         command += [f"--include={','.join(files)}", suite, str(folder / "root.tar")]
         command.append(f"deb [trusted=yes] copy:{quote(str(mirror))} {suite} main")
-        clock = {"SOURCE_DATE_EPOCH": str(epoch)}
-        tools.run(command, f"making the root '{name}'", environment=clock)
+        # Nothing of who builds it: variables have changed what packages' scripts and Python write.
+        environment = {"SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C.UTF-8"}
+        tools.run(command, f"making the root '{name}'", environment=environment)
         (folder / "root.tar").rename(made)
     return made
 

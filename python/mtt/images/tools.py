@@ -20,6 +20,7 @@ _PACKAGES = {
     "unshare": "util-linux",
 }
 _LAST_LINES = 15
+_PLACES = ("PATH", "HOME", "TMPDIR")
 
 
 def need(*programs: str) -> None:
@@ -51,6 +52,8 @@ def run(
     """Run a program to its end and return what it printed.
 
     :param doing: for the message if it fails: "building the image"
+    :param environment: all that it gets of one, beside where programs and temporary files are; by
+        default that of this program
     :raises UserError: it failed; with its last lines
     """
     words = [str(word) for word in command]
@@ -60,7 +63,7 @@ def run(
     process = subprocess.Popen(
         words,
         cwd=folder,
-        env={**os.environ, **(environment or {})},
+        env=None if environment is None else _only(_PLACES) | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -78,6 +81,10 @@ def run(
     if process.returncode != 0:
         raise _failed(doing, str(command[0]), process.returncode, messages + output)
     return output
+
+
+def _only(names: Sequence[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _failed(doing: str, program: str, code: int, text: str) -> UserError:
