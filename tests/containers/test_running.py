@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from container_users import ETHANOL, GOLDEN, IMAGES, USER, Mtt, apptainer, give, run
 
+from mtt.images.places import VARIABLE
 from mtt.images.runtimes import Room, Runnable, stored
 from mtt.stages import checkpoint
 
@@ -165,7 +166,7 @@ def test_a_command_sees_what_it_names_and_nothing_else(
 def test_signals_reach_the_command_in_the_image(
     tools: Path, images: Path, quickstart: Path, number: signal.Signals, code: int
 ) -> None:
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", VARIABLE: str(images)}
     command = [sys.executable, "-m", "mtt", "train", "options.yaml", "--image", "always"]
     with subprocess.Popen(
         command, cwd=quickstart, env=environment, stderr=subprocess.PIPE, text=True
