@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from container_users import IMAGES, ROOT, USER, Mtt, apptainer
+from container_users import IMAGES, ROOT, USER, Mtt, apptainer, environment
 
 from mtt.images import places
 
@@ -83,11 +83,10 @@ def mtt(tools: Path, images_folder: Path) -> Mtt:
     """Runs this mtt, with the tools within its reach."""
 
     def run(*words: str, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess:
-        given = {"PATH": f"{tools}:{os.environ['PATH']}", places.VARIABLE: str(images_folder)}
         return subprocess.run(
             [sys.executable, "-m", "mtt", *words],
             cwd=cwd,
-            env={**os.environ, **given, **changes},
+            env=environment(tools, images_folder, **changes),
             capture_output=True,
             text=True,
             check=False,

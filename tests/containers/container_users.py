@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mtt.images import catalogue
+from mtt.images import catalogue, places
 
 ROOT = Path(__file__).parents[2]
 ETHANOL = ROOT / "docs" / "examples" / "ethanol"
@@ -31,6 +31,12 @@ def apptainer(
     changes = {"HOME": "/nonexistent", "OMP_NUM_THREADS": "1"} | environment
     given = [f"{name}={value}" for name, value in changes.items()]
     return ["env", *given, str(tools / "apptainer"), "-q", program, str(sif), *words]
+
+
+def environment(tools: Path, images: Path, **changes: str) -> dict[str, str]:
+    """Of an mtt that has the tools and the images within its reach."""
+    path = f"{tools}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, places.VARIABLE: str(images), **changes}
 
 
 def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:

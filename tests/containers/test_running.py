@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from container_users import ETHANOL, GOLDEN, IMAGES, USER, Mtt, apptainer, give, run
+from container_users import ETHANOL, GOLDEN, IMAGES, USER, Mtt, apptainer, environment, give, run
 
-from mtt.images.places import VARIABLE
 from mtt.images.runtimes import Room, Runnable, stored
 from mtt.stages import checkpoint
 
@@ -166,10 +165,9 @@ def test_a_command_sees_what_it_names_and_nothing_else(
 def test_signals_reach_the_command_in_the_image(
     tools: Path, images: Path, quickstart: Path, number: signal.Signals, code: int
 ) -> None:
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", VARIABLE: str(images)}
     command = [sys.executable, "-m", "mtt", "train", "options.yaml", "--image", "always"]
     with subprocess.Popen(
-        command, cwd=quickstart, env=environment, stderr=subprocess.PIPE, text=True
+        command, cwd=quickstart, env=environment(tools, images), stderr=subprocess.PIPE, text=True
     ) as process:
         while process.poll() is None and not list(quickstart.glob("outputs/*/*/metrics.csv")):
             time.sleep(0.1)

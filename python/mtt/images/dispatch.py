@@ -5,7 +5,6 @@ it to the installed version, the very same command is run in the image that has 
 """
 
 import json
-import os
 import shlex
 import sys
 import tempfile
@@ -13,7 +12,6 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..architectures import registry
 from ..errors import UserError
@@ -21,7 +19,8 @@ from ..stages import checkpoint as checkpoints
 from ..stages.checkpoint_file import Header
 from . import catalogue, places, store
 from .catalogue import Image
-from .runtimes import Room, Runnable, has_gpu, run, stored, try_out
+from .room import content_of, options_of, room_for
+from .runtimes import Runnable, has_gpu, run, stored, try_out
 
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
@@ -288,31 +287,6 @@ def _nothing_runs(need: Need, failures: list[str], words: Sequence[str]) -> User
     )
 
 
-def room_for(arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | None = None) -> Room:
-    """The files that a command names, to read, and the folders that it writes to."""
-    here = Path.cwd()
-    writable = {_place(path).parent for path in outputs}
-    if arguments.command == "train":
-        writable |= {here, (here / "outputs").resolve()}
-        writable = {one for one in writable if one.is_dir()}
-    named = [value for value in vars(arguments).values() if isinstance(value, Path)]
-    given = [value for value in [getattr(arguments, "continue_from", None)] if value]
-    options = _options(arguments)
-    given += [] if checkpoint is None else [str(checkpoint)]
-    texts = [*map(str, named), *given, *_walk(_yaml(options))]
-    overrides = getattr(arguments, "overrides", [])
-    texts += [text for one in overrides for text in _walk(_parsed(one.partition("=")[2]))]
-    files = {_place(Path(text)) for text in texts if _is_file(text)}
-    files |= {one.resolve() for one in files}  # where a link leads to must be there too
-    readable = {one for one in files if not any(top in one.parents for top in writable)}
-    return Room(here, sorted(readable), sorted(writable))
-
-
-def _place(path: Path) -> Path:
-    """The full name, without '..': a folder and what is in it must be known as such."""
-    return Path(os.path.abspath(path))
-
-
 def known_then(words: Sequence[str]) -> list[str]:
     """The command without what the mtt of an old image does not know, and has no part in."""
     found: list[str] = []
@@ -351,16 +325,12 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
         write_atomic(errors, (json.dumps(said, indent=2) + "\n").encode())
 
 
-def _options(arguments: Namespace) -> Path | None:
-    return getattr(arguments, "options", None)
-
-
 def _asked_for(arguments: Namespace) -> Asked | None:
     """What the options of a training say, without a check: those of an old version are unknown here."""
-    options = _options(arguments)
+    options = options_of(arguments)
     if options is None or arguments.command != "train":
         return None
-    content = _yaml(options)
+    content = content_of(options)
     architecture = content.get("architecture") if isinstance(content, dict) else None
     found = architecture if isinstance(architecture, dict) else {"name": architecture}
     name, version = found.get("name"), found.get("version")
@@ -372,37 +342,3 @@ def _asked_for(arguments: Namespace) -> Asked | None:
         name if isinstance(name, str) else None,
         version if type(version) is int else _INSTALLED,
     )
-
-
-def _yaml(path: Path | None) -> Any:
-    if path is None or not path.is_file():
-        return None
-    try:
-        return _parsed(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None  # the command itself says what is wrong with it
-
-
-def _parsed(text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):
-        return None
-
-
-def _walk(value: Any) -> Iterator[str]:
-    """Every text in options: an old version's may name files under keys not known here."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _walk(one)
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a name
-        return False

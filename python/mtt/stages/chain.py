@@ -15,8 +15,6 @@ from ..errors import UserError
 from ..files import sha256_of
 from ..options.model import hash_of_options
 from ..options.problems import OptionsError
-from ..options.upgrades import upgrade_options
-from . import checkpoint as checkpoints
 from . import checkpoint_formats as formats
 from . import foreign, provenance, recorded, sign, upgrade
 from .checkpoint_file import CheckpointFile, open_file
@@ -134,7 +132,9 @@ def _data(given: Given, header: Mapping[str, Any]) -> Link:
     if not given.data:
         return Link(name, "not given", "give the data with --data")
     assert given.checkpoint is not None
-    record = dataclasses.replace(recorded.read(given.checkpoint), options=_today(header)["options"])
+    record = dataclasses.replace(
+        recorded.read(given.checkpoint), options=upgrade.header_for_today(dict(header))["options"]
+    )
     try:
         options = recorded.with_files(record, given.data)
     except OptionsError:
@@ -150,16 +150,6 @@ def _data(given: Given, header: Mapping[str, Any]) -> Link:
     return Link(name, "holds", f"hash of the structures: {hashes}")
 
 
-def _today(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The header in the versions of this mtt, as far as an exact upgrade leads there."""
-    try:
-        checkpoints.check_architecture(dict(header))
-    except UserError:
-        options = upgrade_options(dict(header["options"]))
-        return {**header, "options": options, "options_hash": hash_of_options(options)}
-    return upgrade.header_to_installed(dict(header))
-
-
 def _options(header: Mapping[str, Any], said: Mapping[str, Any]) -> Link:
     """The checkpoint's options have the hash that it says, and the model says the same."""
     name = "options -> checkpoint"
@@ -168,7 +158,7 @@ def _options(header: Mapping[str, Any], said: Mapping[str, Any]) -> Link:
         why = f"they have the hash {_short(computed)}, the checkpoint says "
         return Link(name, "broken", why + _short(header["options_hash"]))
     # An export holds them in the version of the mtt that made it.
-    today = _today(header)["options_hash"]
+    today = upgrade.header_for_today(dict(header))["options_hash"]
     if said.get("options_hash") not in (computed, today):
         why = f"the model says that their hash is {_short(said.get('options_hash'))}, "
         return Link(name, "broken", f"{why}the checkpoint has {_short(computed)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..architectures import registry
+from ..errors import UserError
 from ..options.model import hash_of_options
 from ..options.upgrades import upgrade_options
 from ..report.files import check_keeps
@@ -70,10 +71,27 @@ def header_to_installed(header: Header) -> Header:
     """:func:`to_installed` of the header alone, without torch."""
     for step in _steps(header):
         header = _header_step(header, step)
+    return _with_options_of_today(header)
+
+
+def header_for_today(header: Header) -> Header:
+    """:func:`header_to_installed` as far as it goes.
+
+    A header without an exact upgrade keeps its version of the architecture; its options are brought
+    to today's version in any case.
+    """
+    try:
+        checkpoints.check_architecture(header)
+    except UserError:
+        return _with_options_of_today(header)
+    return header_to_installed(header)
+
+
+def _with_options_of_today(header: Header) -> Header:
     options = upgrade_options(header["options"])
-    if options != header["options"]:
-        header = {**header, "options": options, "options_hash": hash_of_options(options)}
-    return header
+    if options == header["options"]:
+        return header
+    return {**header, "options": options, "options_hash": hash_of_options(options)}
 
 
 def _steps(header: Header) -> list[registry.Upgrade]:

@@ -1,6 +1,5 @@
 """Whether options still describe the run that a checkpoint is of, and what differs if not."""
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,9 +69,7 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
 
 def refused(header: Header, options: Options) -> list[Difference]:
     """Options that make this another run than that of the checkpoint, in today's versions."""
-    with contextlib.suppress(UserError):  # one that cannot be upgraded is compared as it is
-        checkpoints.check_architecture(header)
-        header = upgrade.header_to_installed(header)
+    header = upgrade.header_for_today(header)
     found = differences(_by_meaning(header["options"]), options.to_dict())
     extended = options.architecture.training.num_epochs > _num_epochs(header["options"])
     return [
