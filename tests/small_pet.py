@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from small_runs import make_options
 
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.export import provenance
+from mtt.export import run as export
+from mtt.export.torchscript import export_bytes
 from mtt.files import sha256_of
-from mtt.stages import checkpoint as checkpoints
-from mtt.stages import export, provenance, train
-from mtt.stages.export_model import export_bytes
+from mtt.training import run as train
 
 
 def checkpoint_of_pet(folder: Path, precision: int = 64) -> Path:

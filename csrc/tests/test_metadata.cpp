@@ -8,7 +8,7 @@
 
 namespace {
 
-// The same text as in tests/stages/test_add_metadata.py, which finds it in a file.
+// The same text as in tests/export/test_add_metadata.py, which finds it in a file.
 const char* const text = R"({
     "authors": [
         "A. Person",

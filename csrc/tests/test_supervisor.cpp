@@ -1,4 +1,4 @@
-// The supervisor against workers that do everything but work. No model here: see tests/stages/test_verify_isolation.py.
+// The supervisor against workers that do everything but work. No model here: see tests/verify/test_verify_isolation.py.
 #include <signal.h>
 #include <unistd.h>
 

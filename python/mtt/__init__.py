@@ -1,9 +1,10 @@
 """Trains interatomic potentials, keeps checkpoints loadable, verifies exports for MD engines."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .stages.verify import verify as verify
+    from mtt.verify.run import verify as verify
 
 __version__ = "0.1.0"
 
@@ -11,7 +12,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     # Only when it is asked for: the command line must start quickly.
     if name == "verify":
-        from .stages.verify import verify
-
-        return verify
+        return importlib.import_module("mtt.verify")
     raise AttributeError(f"module 'mtt' has no attribute '{name}'")

@@ -1,10 +1,154 @@
-"""Writing files so that a crash or a full disk leaves the old one or the new one, whole; and their hashes."""
+"""Files that appear under their name only when they are complete, and their hashes."""
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import os
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .report.files import replacing
+from mtt.errors import UserError
+
+# ".NAME.mtt-" and what mkstemp makes up, and the suffix of NAME.
+_TEMPORARY = re.compile(r"\.(.+)\.mtt-[a-z0-9_]{8}(\.[^.]*)?", re.DOTALL)
+# Nobody takes so long from making a temporary file to locking it.
+_MINUTE = 60.0
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file beside ``path``, which takes its name at the end of the block.
+
+    Yields the path of an empty temporary file in the same folder, with the same suffix. If the
+    block raises, the temporary file is removed and whatever was at ``path`` stays as it was.
+    Temporary files for ``path`` of processes that were killed are removed first.
+
+    :raises UserError: if the folder is missing or cannot be written to, or the disk is full
+    """
+    clear_leftovers(path.parent, path.name, _MINUTE)
+    try:
+        handle, temporary = _make_temporary(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def clear_leftovers(folder: Path, name: str | None = None, age: float = 0.0) -> None:
+    """Remove temporary files of :func:`replacing` whose process was killed.
+
+    Files in use are locked, which ends with the process that wrote them. What cannot be locked or
+    removed stays, without a word: it is in nobody's way.
+
+    :param name: of the file that was to be replaced; any if not given
+    :param age: seconds for which they must not have been touched
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.path for entry in entries if _is_temporary(entry.name, name)]
+    except OSError:
+        return
+    for path in found:
+        with contextlib.suppress(OSError):
+            _remove_unless_used(path, age)
+
+
+def _is_temporary(found: str, name: str | None) -> bool:
+    match = _TEMPORARY.fullmatch(found)
+    if match is None or (name is not None and match[1] != name):
+        return False
+    return Path(match[1]).suffix == (match[2] or "")
+
+
+def _remove_unless_used(path: str, age: float) -> None:
+    # Neither links nor pipes nor what belongs to somebody else: ours are none of these.
+    known = os.lstat(path)
+    if not stat.S_ISREG(known.st_mode) or known.st_uid != os.geteuid():
+        return
+    if age and time.time() - known.st_mtime < age:
+        return
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(handle)
+
+
+def _make_temporary(path: Path) -> tuple[int, Path]:
+    """An empty file beside ``path``, and the open descriptor whose lock says that it is in use."""
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.mtt-", suffix=path.suffix
+    )
+    # Not every file system has locks; there, nobody can take leftovers for such.
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle, Path(name)
+
+
+def check_writable(path: Path) -> None:
+    """Raise the UserError of :func:`replacing` now, before anything long is computed."""
+    if path.is_dir():
+        raise UserError("the output is a folder; a file name is needed", where=str(path))
+    try:
+        handle, temporary = _make_temporary(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    os.close(handle)
+    temporary.unlink()
+
+
+def check_keeps(inputs: Iterable[Path], output: Path) -> None:
+    """Raise UserError if writing ``output`` would replace one of the files that are read."""
+    for path in inputs:
+        if path.exists() and output.exists() and path.samefile(output):
+            raise UserError(
+                f"the output would replace {path}, which is read",
+                where=str(output),
+                hint="give the output another name",
+            )
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """What to tell someone whose file cannot be written."""
+    folder = path.parent
+    if error.errno == errno.ENOENT:
+        return UserError(
+            f"the folder '{folder}' does not exist", where=str(path), hint="create it first"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            "the disk is full",
+            where=str(path),
+            hint="free some space; nothing that was there has been overwritten",
+        )
+    reason = error.strerror or str(error)
+    return UserError(f"the file cannot be written: {reason}", where=str(path))
+
+
+def _umask() -> int:
+    # There is no way to read it without setting it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_atomic(path: Path, content: bytes) -> None:

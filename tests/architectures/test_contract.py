@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from mtt.architectures import registry
+from mtt import plugins
 from mtt.architectures.contract import ArchitectureContract
 
 
@@ -28,11 +28,11 @@ class Small(ArchitectureContract):
 
 
 def test_state_outside_the_state_dict_is_caught(monkeypatch):
-    pet = registry.get("pet")
+    pet = plugins.get("pet")
 
     def build(hypers, types):
         return Counting(pet.build_core(hypers, types))
 
-    monkeypatch.setattr(registry, "get", lambda _: dataclasses.replace(pet, build_core=build))
+    monkeypatch.setattr(plugins, "get", lambda _: dataclasses.replace(pet, build_core=build))
     with pytest.raises(AssertionError, match="something that training changed is not in its state"):
         Small().test_all_that_training_changes_is_in_the_state_dict()

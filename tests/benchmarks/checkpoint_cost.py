@@ -25,11 +25,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from mtt.checkpoint import checkpoint
 from mtt.options import load_options
-from mtt.stages import checkpoint
-from mtt.stages import train as stage
+from mtt.training import run as stage
 from mtt.training.prepare import Run
-from mtt.training.saving import Saver
+from mtt.training.runs.saving import Saver
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/ethanol"
 DEFAULTS: dict[str, Any] = {"checkpoint_interval": 100, "checkpoint_every": "10 min"}

@@ -28,7 +28,7 @@ import numpy as np
 import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from mtt.stages import verify
+from mtt.verify import run as verify
 
 TYPES = [1, 6, 8, 29]
 SMALL_PET = {

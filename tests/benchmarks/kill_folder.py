@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from mtt.checkpoint import checkpoint
 from mtt.errors import UserError
 from mtt.options import load_options
-from mtt.stages import checkpoint
 
 # Of one process that was struck at the worst instant, with room for what the next has not cleared.
 MOST_TEMPORARIES = 4
@@ -153,8 +153,8 @@ def _records(path: Path) -> dict[str, bytes]:
 
 def outputs(folder: Path, count: int = 8) -> dict[str, bytes]:
     """Energies and forces that ``model.pt`` gives for some of the validation structures."""
-    from mtt.stages.predict import open_model
-    from mtt.training.data import read_run_data
+    from mtt.evaluation.predict import open_model
+    from mtt.training.run_data import read_run_data
 
     structures = read_run_data(load_options(folder / "options.yaml")).validation[:count]
     model = open_model(folder / "model.pt", "cpu")

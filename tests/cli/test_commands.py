@@ -1,5 +1,6 @@
 """What each command checks, what it hands to its stage, and how help and version look."""
 
+import importlib
 import os
 import resource
 import subprocess
@@ -14,10 +15,18 @@ import pytest
 from mtt import __version__
 from mtt.__main__ import main
 from mtt.options import Options
-from mtt.stages.verify_settings import Outputs, Settings
+from mtt.verify.settings import Outputs, Settings
 
 HEAVY = {"torch", "numpy", "ase", "matplotlib", "rich", "metatomic", "metatensor"}
 HELP = Path(__file__).parent / "help"
+
+_STAGES = {
+    "train": "mtt.training.run",
+    "export": "mtt.export.run",
+    "evaluate": "mtt.evaluation.run",
+    "verify": "mtt.verify.run",
+    "golden_add": "mtt.export.golden_add",
+}
 
 Stage = Callable[[str], list[tuple[tuple[Any, ...], dict[str, Any]]]]
 
@@ -25,7 +34,6 @@ Stage = Callable[[str], list[tuple[tuple[Any, ...], dict[str, Any]]]]
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Puts a stage in place that only records how it is called."""
-    import mtt.stages
 
     def replace(name: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -35,8 +43,9 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
             return "written.pt"
 
         module = SimpleNamespace(run=run)
-        monkeypatch.setitem(sys.modules, f"mtt.stages.{name}", module)
-        monkeypatch.setattr(mtt.stages, name, module, raising=False)
+        package, _, last = _STAGES[name].rpartition(".")
+        monkeypatch.setitem(sys.modules, _STAGES[name], module)
+        monkeypatch.setattr(importlib.import_module(package), last, module, raising=False)
         return calls
 
     return replace

@@ -26,7 +26,7 @@ def fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Fail:
     """Runs `mtt verify` with a stage that raises; gives the exit code and what was shown."""
-    import mtt.stages
+    import mtt.verify
 
     (tmp_path / "model.pt").touch()
     monkeypatch.chdir(tmp_path)
@@ -36,8 +36,8 @@ def fail(
             raise error
 
         module = SimpleNamespace(run=run)
-        monkeypatch.setitem(sys.modules, "mtt.stages.verify", module)
-        monkeypatch.setattr(mtt.stages, "verify", module, raising=False)
+        monkeypatch.setitem(sys.modules, "mtt.verify.run", module)
+        monkeypatch.setattr(mtt.verify, "run", module, raising=False)
         code = main(["verify", "model.pt", "--only", "LOAD"])
         captured = capsys.readouterr()
         assert captured.out == ""
@@ -198,7 +198,7 @@ def test_a_bug_that_can_be_logged_nowhere_is_shown(
 def test_warnings_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import mtt.stages
+    import mtt.verify
 
     def run(*_: object, **__: object) -> None:
         with warnings.catch_warnings():
@@ -206,8 +206,8 @@ def test_warnings_are_one_line(
             warnings.warn("not verified", stacklevel=1)
 
     module = SimpleNamespace(run=run)
-    monkeypatch.setitem(sys.modules, "mtt.stages.verify", module)
-    monkeypatch.setattr(mtt.stages, "verify", module, raising=False)
+    monkeypatch.setitem(sys.modules, "mtt.verify.run", module)
+    monkeypatch.setattr(mtt.verify, "run", module, raising=False)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # restored at the end
     (tmp_path / "model.pt").touch()
     assert main(["verify", str(tmp_path / "model.pt")]) == 0
@@ -216,13 +216,13 @@ def test_warnings_are_one_line(
 
 _WAIT = """
 import sys, time, types
-import mtt.stages
+import mtt.verify
 from mtt.__main__ import main
 def run(*_, **__):
     print("ready", flush=True)
     time.sleep(60)
 module = types.SimpleNamespace(run=run)
-sys.modules["mtt.stages.verify"] = mtt.stages.verify = module
+sys.modules["mtt.verify.run"] = mtt.verify.run = module
 sys.exit(main(["verify", sys.argv[1]]))
 """
 

@@ -29,7 +29,7 @@ from small_pet import checkpoint_of_pet, export_pet
 from toy_models import export_toy
 
 from mtt.__main__ import main
-from mtt.stages import checkpoint
+from mtt.checkpoint import checkpoint
 
 ROOT = Path(__file__).parents[2]
 COPY = "copy it again, or use another checkpoint of the run"

@@ -2,7 +2,7 @@
 
 Tested elsewhere in the same way, and not again here: files that are missing and names of commands
 and outputs (``test_commands.py``), and Ctrl-C during a real training, with the message that says how
-to go on (``tests/stages/test_train.py``).
+to go on (``tests/training/test_train.py``).
 """
 
 import errno
@@ -19,7 +19,7 @@ import yaml
 from small_runs import make_options
 
 from mtt.__main__ import main
-from mtt.stages import checkpoint as checkpoints
+from mtt.checkpoint import checkpoint as checkpoints
 
 Fails = Callable[..., str]
 
@@ -36,7 +36,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder after a run of one epoch and an export; what it showed is not looked at here."""
-    from mtt.stages import train
+    from mtt.training import run as train
 
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from container_users import IMAGES, ROOT, USER, Mtt, apptainer, environment
 
-from mtt.images import places
+from mtt.images import storage
 
 _GIB = 2**30
 # What a place says that builds nothing, by no fault of ours: no packages, no history, no disk, no rights.
@@ -50,7 +50,7 @@ def tools() -> Path:
     probe = subprocess.run(["unshare", "--net", "--mount", "true"], check=False)
     if probe.returncode != 0:
         pytest.skip("namespaces are not allowed here: nothing can be built without a network")
-    cache = places.cache_folder()
+    cache = storage.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     for place in (cache, Path(tempfile.gettempdir())):
         wanted = 4 if (cache / "storage").exists() else 16
@@ -69,8 +69,8 @@ def tools() -> Path:
 @pytest.fixture(scope="session")
 def images_folder() -> Iterator[Path]:
     """Where images are: a folder that every user may look into, as root's home is not."""
-    if places.VARIABLE in os.environ:
-        yield places.images_folder()
+    if storage.VARIABLE in os.environ:
+        yield storage.images_folder()
         return
     path = Path(tempfile.mkdtemp(prefix="mtt-images-"))
     path.chmod(0o755)

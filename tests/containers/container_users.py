@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mtt.images import catalogue, places
+from mtt.images import catalogue, storage
 
 ROOT = Path(__file__).parents[2]
 ETHANOL = ROOT / "docs" / "examples" / "ethanol"
@@ -36,7 +36,7 @@ def apptainer(
 def environment(tools: Path, images: Path, **changes: str) -> dict[str, str]:
     """Of an mtt that has the tools and the images within its reach."""
     path = f"{tools}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, places.VARIABLE: str(images), **changes}
+    return {**os.environ, "PATH": path, storage.VARIABLE: str(images), **changes}
 
 
 def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from container_users import IMAGES, Mtt
 
-from mtt.images import layout, places, store
+from mtt.images import layout, storage, store
 
 MB = 1e6
 PET = [tag for tag in IMAGES if tag.startswith("pet@")]
@@ -88,7 +88,7 @@ def test_a_build_that_is_killed_leaves_no_image(mtt: Mtt, images: Path, tmp_path
     environment = {**os.environ, "MTT_IMAGES": str(tmp_path)}
     command = [sys.executable, "-m", "mtt", "image", "build", "mtt-verify@1"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        cache = places.cache_folder()
+        cache = storage.cache_folder()
         while process.poll() is None and not list(tmp_path.glob(".building-*")):
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from container_users import ETHANOL, GOLDEN, IMAGES, Mtt, give
 
-from mtt.stages import checkpoint, inspect
-from mtt.stages.predict import Prediction, open_model
+from mtt.checkpoint import checkpoint
+from mtt.evaluation.predict import Prediction, open_model
+from mtt.inspect import describe
 
 FILES = sorted(path for folder in GOLDEN.iterdir() for path in folder.glob("*.ckpt"))
 GONE = [path for path in FILES if not golden.lives_here(path)]
@@ -70,7 +71,7 @@ def test_an_old_checkpoint_lives_on(images: Path, folder: Path, mtt: Mtt, old: P
         f"{old.name} needs pet@1, and pet@2 is installed: running in the image pet@1 ({digest}) with "
         "apptainer"
     )
-    made = inspect.describe(folder / "old.pt")["made_in"]
+    made = describe.describe(folder / "old.pt")["made_in"]
     assert (made["image"], made["digest"], made["runtime"]) == ("pet@1", digest, "apptainer")
     expected = stored(old.parent)["predictions"][old.stem]["best"]
     for one, before in zip(predictions(folder / "old.pt", old), expected, strict=True):
@@ -93,7 +94,7 @@ def test_here_and_in_its_image_it_predicts_the_same(
         done = mtt(*words, cwd=folder, OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stderr
         found[when] = predictions(folder / f"{when}.pt", path)
-        made = inspect.describe(folder / f"{when}.pt").get("made_in", {})
+        made = describe.describe(folder / f"{when}.pt").get("made_in", {})
         assert made.get("image") == (None if when == "never" else f"pet@{version}")
     for one, other in zip(found["never"], found["always"], strict=True):
         assert_equal(one.energy, other.energy, path, "energy")

@@ -12,7 +12,8 @@ import torch
 from toy_models import MODELS, Example, examples, reference
 
 from mtt.data.structure import Structure
-from mtt.stages import evaluate, predict
+from mtt.evaluation import predict
+from mtt.evaluation import run as evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 TOLERANCE = 1e-10

@@ -36,7 +36,7 @@ def find_program() -> Path:
     """``MTT_VERIFY``, or the program that is installed with the package."""
     if "MTT_VERIFY" in os.environ:
         return Path(os.environ["MTT_VERIFY"])
-    from mtt.stages import verify
+    from mtt.verify import run as verify
 
     return verify.program()
 

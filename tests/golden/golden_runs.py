@@ -16,13 +16,13 @@ import torch
 from small_runs import make_options, write_data
 
 from mtt.architectures.gradients import energy_forces_strain
+from mtt.checkpoint import checkpoint
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.readers import read_datasets
 from mtt.data.structure import Structure
 from mtt.errors import UserError
 from mtt.options import load_options
-from mtt.stages import checkpoint
 from mtt.training import loop
 from mtt.training.prepare import prepare
 

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
 
-from mtt.architectures import registry
+from mtt import plugins
 from mtt.architectures.pet import architecture
+from mtt.checkpoint import checkpoint, upgrade
+from mtt.checkpoint.formats import FORMAT_VERSION, UPGRADES
 from mtt.errors import UserError
-from mtt.options.model import OPTIONS_VERSION
-from mtt.options.training import TrainingHypers
-from mtt.stages import checkpoint, upgrade
-from mtt.stages.checkpoint_formats import FORMAT_VERSION, UPGRADES
+from mtt.options.schema.options import OPTIONS_VERSION
+from mtt.options.schema.training import TrainingHypers
 
 FOLDERS = sorted(path for path in golden.FOLDER.iterdir() if path.is_dir())
 CURRENT = (
     golden.FOLDER
-    / f"format-{FORMAT_VERSION}_pet-{registry.get('pet').version}_options-{OPTIONS_VERSION}"
+    / f"format-{FORMAT_VERSION}_pet-{plugins.get('pet').version}_options-{OPTIONS_VERSION}"
 )
 ALL = [path for folder in FOLDERS for path in sorted(folder.glob("*.ckpt"))]
 # The others are asked in their images, by tests/containers.

@@ -8,7 +8,7 @@ import pytest
 from mtt.__main__ import main
 from mtt.errors import UserError
 from mtt.files import sha256_of
-from mtt.images import catalogue, fetch, places, tools
+from mtt.images import catalogue, packages, storage, tools
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def test_no_registry_that_has_it(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_one_build_at_a_time(tmp_path: Path) -> None:
-    with places.building(tmp_path), pytest.raises(UserError) as caught, places.building(tmp_path):
+    with storage.building(tmp_path), pytest.raises(UserError) as caught, storage.building(tmp_path):
         pass
     assert str(caught.value) == (
         f"another image is being built\n  where: {tmp_path}\n  hint: wait until it is done"
@@ -93,13 +93,13 @@ def test_a_damaged_file_of_the_cache_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "one.whl").write_bytes(content)
     digest = sha256_of(tmp_path / "one.whl")
     lock.write_text(f"# a comment\none==1 --hash=sha256:{digest}\n")
-    assert fetch.read_wheels(lock) == {"one==1": digest}
+    assert packages.read_wheels(lock) == {"one==1": digest}
     home = tmp_path / "wheels" / digest
     home.mkdir(parents=True)
     (tmp_path / "one.whl").rename(home / "one.whl")
-    assert fetch.wheels(lock, tmp_path) == [home / "one.whl"]
+    assert packages.wheels(lock, tmp_path) == [home / "one.whl"]
     (home / "one.whl").write_bytes(b"another")
-    assert fetch._wheel(tmp_path / "wheels", digest) is None
+    assert packages._wheel(tmp_path / "wheels", digest) is None
 
 
 def test_what_is_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mtt.errors import UserError
-from mtt.images import catalogue, fetch, sbom
+from mtt.images import catalogue, packages, sbom
 
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "containers"
@@ -25,10 +25,10 @@ def test_an_entry_has_all_it_is_built_from(image: catalogue.Image) -> None:
     assert re.fullmatch("[0-9a-f]{40}", image.commit)
     assert image.digest is None or re.fullmatch("sha256:[0-9a-f]{64}", image.digest)
     for name in ("base", "builder", "verify"):
-        debs = fetch.read_debs(locks / f"{name}.lock")
+        debs = packages.read_debs(locks / f"{name}.lock")
         assert len({one.name for one in debs}) == len(debs) > 3
         assert all(re.fullmatch("[0-9a-f]{64}", one.sha256) for one in debs)
-    wheels = fetch.read_wheels(ROOT / image.libraries)
+    wheels = packages.read_wheels(ROOT / image.libraries)
     names = {requirement.partition("==")[0] for requirement in wheels}
     assert what_mtt_runs_with() <= names
     assert not names & {"pytest", "cmake", "pip", "mypy"}
@@ -51,7 +51,7 @@ def test_a_lane_for_gpus_says_which() -> None:
         if image.lane == "cuda":
             assert image.gpu is not None and set(image.gpu) == {"cuda", "oldest", "newest"}
             assert float(image.gpu["oldest"]) < float(image.gpu["newest"])
-            names = "".join(fetch.read_wheels(ROOT / image.libraries))
+            names = "".join(packages.read_wheels(ROOT / image.libraries))
             assert "nvidia-cublas" in names and "torch==2.13.0+cpu" not in names
 
 
@@ -67,12 +67,12 @@ def test_recipes_are_those_of_the_templates(tmp_path: Path) -> None:
 
 
 def test_every_version_of_every_architecture_has_its_image() -> None:
-    from mtt.architectures import registry
+    from mtt import plugins
 
     for name in ("pet",):
         versions = {one.version for one in IMAGES if one.architecture == name}
         # The newest may be without one while it is being made.
-        assert set(range(1, registry.get(name).version)) <= versions
+        assert set(range(1, plugins.get(name).version)) <= versions
 
 
 def test_an_unknown_image() -> None:
@@ -112,7 +112,7 @@ def test_bill_of_materials() -> None:
     found = json.loads(text)
     assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.5")
     by_name = {one["name"]: one for one in found["components"]}
-    torch = fetch.read_wheels(locks / "python.lock")[f"torch=={by_name['torch']['version']}"]
+    torch = packages.read_wheels(locks / "python.lock")[f"torch=={by_name['torch']['version']}"]
     assert by_name["torch"]["hashes"] == [{"alg": "SHA-256", "content": torch}]
     assert by_name["libc6"]["purl"].startswith("pkg:deb/debian/libc6@2.")
     assert by_name["mtt"]["version"] == image.commit

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mtt.errors import UserError
 from mtt.options import Options, load_options
-from mtt.options.durations import seconds, steps
-from mtt.options.training import TrainingHypers
+from mtt.options.schema.durations import seconds, steps
+from mtt.options.schema.training import TrainingHypers
 
 
 def stored(text: object) -> str | None:

@@ -21,10 +21,10 @@ from mtt.cli import make_parser
 from mtt.cli import push as push_command
 from mtt.cli.arguments import settings
 from mtt.errors import UserError
-from mtt.report.model_card import MARK
 from mtt.sources import Settings, Token
-from mtt.sources.push import push as upload
-from mtt.stages.push import Package
+from mtt.sources.model_card import MARK
+from mtt.sources.publish import Package
+from mtt.sources.upload import push as upload
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-2_options-1"
 METADATA = """\
@@ -41,7 +41,7 @@ extra: {licence: CC-BY-4.0}
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint and its export, side by side."""
-    from mtt.stages import export
+    from mtt.export import run as export
 
     folder = tmp_path_factory.mktemp("exported")
     shutil.copy(GOLDEN / "0.ckpt", folder / "model.ckpt")

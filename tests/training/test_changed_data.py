@@ -8,14 +8,14 @@ import pytest
 import torch
 from small_runs import make_options, write_data
 
-from mtt.architectures import registry
+from mtt import plugins
+from mtt.checkpoint import checkpoint
 from mtt.data import changes
 from mtt.data.structure import Structure, Target, content_hash, fingerprints
 from mtt.errors import UserError
 from mtt.options import Options
-from mtt.stages import checkpoint
 from mtt.training.prepare import prepare
-from mtt.training.same_run import differences, refused
+from mtt.training.runs.option_changes import differences, refused
 
 HASH = "fa38641347e6eccac7ff3c6927d26d484043ad62a1c7deee406ab22650c1a725"
 CKPT = Path("model.ckpt")
@@ -363,7 +363,7 @@ def test_options_that_this_version_cannot_read_are_compared_as_they_are(folder):
 def header_with(options):
     """What of a checkpoint's header decides whether options are those of its run."""
     return {
-        "architecture": {"name": "pet", "version": registry.get("pet").version, "hypers": {}},
+        "architecture": {"name": "pet", "version": plugins.get("pet").version, "hypers": {}},
         "options": options,
     }
 

@@ -13,14 +13,14 @@ import torch
 from small_runs import make_options, write_data
 
 from mtt.__main__ import main
+from mtt.checkpoint import checkpoint
 from mtt.data.readers import read_datasets
 from mtt.errors import UserError
+from mtt.evaluation.predict import open_model
 from mtt.options import load_options
-from mtt.options.problems import OptionsError
-from mtt.options.training import FineTuneOptions
-from mtt.stages import checkpoint
-from mtt.stages import train as stage
-from mtt.stages.predict import open_model
+from mtt.options.reading.problems import OptionsError
+from mtt.options.schema.training import FineTuneOptions
+from mtt.training import run as stage
 from mtt.training.prepare import prepare
 
 EPOCHS = 20

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtt.training.folder import Point, points_in
-from mtt.training.retention import superfluous
+from mtt.training.runs.folder import Point, points_in
+from mtt.training.runs.retention import superfluous
 
 points = st.lists(
     st.builds(Point, st.integers(0, 9), st.sampled_from([0, 0, 3, 5])), min_size=1, unique=True

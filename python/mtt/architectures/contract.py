@@ -18,14 +18,14 @@ import torch
 from metatensor.torch import Labels
 from metatomic.torch import ModelOutput, System
 
-from ..data.batch import collate
-from ..data.dataset import Dataset
-from ..data.structure import Structure
-from . import registry
-from .gradients import energy_forces_strain
-from .graph import Graph
-from .metatomic_systems import system_with_neighbors
-from .potential import Potential
+from mtt import plugins
+from mtt.architectures.gradients import energy_forces_strain
+from mtt.architectures.metatomic_systems import system_with_neighbors
+from mtt.architectures.potential import Potential
+from mtt.data.batch import collate
+from mtt.data.dataset import Dataset
+from mtt.data.graph import Graph
+from mtt.data.structure import Structure
 
 TYPES = [1, 6, 8]
 
@@ -66,7 +66,7 @@ class ArchitectureContract:
 
     def potential(self, dtype: torch.dtype = torch.float64) -> Potential:
         """A freshly initialised potential with a baseline and a scale that are not trivial."""
-        architecture = registry.get(self.architecture)
+        architecture = plugins.get(self.architecture)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             core = architecture.build_core(architecture.ModelHypers(**self.hypers), TYPES)
@@ -248,7 +248,7 @@ class ArchitectureContract:
         return potential([system], outputs, selection)["energy"].block()
 
     def test_hypers_and_weights_survive_json_and_a_state_dict(self) -> None:
-        architecture = registry.get(self.architecture)
+        architecture = plugins.get(self.architecture)
         hypers = architecture.ModelHypers(**self.hypers)
         again = architecture.ModelHypers.model_validate_json(hypers.model_dump_json())
         assert again == hypers
@@ -259,7 +259,7 @@ class ArchitectureContract:
 
     def test_all_that_training_changes_is_in_the_state_dict(self) -> None:
         """A core that counts, averages or remembers elsewhere would resume as another model."""
-        architecture = registry.get(self.architecture)
+        architecture = plugins.get(self.architecture)
         hypers = architecture.ModelHypers(**self.hypers)
         trained, resumed = (architecture.build_core(hypers, TYPES) for _ in range(2))
         graphs = [self.graph([molecule(seed)], torch.float32) for seed in range(4)]

@@ -9,7 +9,7 @@ from typing import Tuple
 
 import torch
 
-from mtt.architectures.graph import Graph
+from mtt.data.graph import Graph
 
 
 def energy_forces_strain(

@@ -5,9 +5,9 @@ import torch
 from metatensor.torch import Labels, TensorBlock
 from metatomic.torch import NeighborListOptions, System, register_autograd_neighbors
 
-from ..data.neighbors import neighbor_list
-from ..data.structure import Structure
-from .potential import Potential
+from mtt.architectures.potential import Potential
+from mtt.data.neighbors import neighbor_list
+from mtt.data.structure import Structure
 
 PAIR_NAMES = ["first_atom", "second_atom", "cell_shift_a", "cell_shift_b", "cell_shift_c"]
 

@@ -10,7 +10,8 @@ import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatomic.torch import ModelOutput, NeighborListOptions, System
 
-from mtt.architectures.graph import Core, Graph
+from mtt.architectures.interface import Core
+from mtt.data.graph import Graph
 
 
 def reverse_indices(

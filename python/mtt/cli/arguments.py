@@ -147,7 +147,7 @@ def settings(arguments: Namespace, any_hub: bool = True) -> "Settings":
     """
     from mtt.sources import Settings
     from mtt.sources.source import check_sha256
-    from mtt.sources.token import find
+    from mtt.tokens import find
 
     usual = Settings()
     sha256 = getattr(arguments, "sha256", None)
@@ -215,7 +215,7 @@ def _seconds(text: str) -> float:
 
 def check_input(path: Path, what: str) -> None:
     """Raise UserError unless ``path`` is a file; ``what`` names it: "model file"."""
-    from mtt.options.problems import missing_file
+    from mtt.options.reading.problems import missing_file
 
     if path.is_dir():
         raise UserError(f"the {what} is a folder, not a file: {path}")
@@ -229,7 +229,7 @@ def check_output(path: Path, suffix: str | None = None) -> None:
     Its folder must exist and take a new file; it is not made here, so that a typing mistake
     makes no folders. ``suffix`` is the one that the name must have.
     """
-    from mtt.report.files import check_writable
+    from mtt.files import check_writable
 
     if suffix is not None and path.suffix != suffix:
         raise UserError(
@@ -261,7 +261,7 @@ def check_signatures(fetched: "Sequence[Fetched]", arguments: Namespace) -> None
     from dataclasses import replace
 
     from mtt import sources
-    from mtt.stages import sign
+    from mtt.lineage import sign
 
     check_input(key, "public key")
     for one in fetched:

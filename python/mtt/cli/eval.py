@@ -65,6 +65,6 @@ def run(arguments: Namespace) -> None:
         if in_image(arguments, fetched, [arguments.output]):
             return
 
-        from mtt.stages import evaluate
+        from mtt.evaluation import run as evaluate
 
         evaluate.run(fetched.path, arguments.options, arguments.overrides, arguments.output)

@@ -19,7 +19,7 @@ from mtt.cli.arguments import (
 from mtt.errors import UserError
 
 if TYPE_CHECKING:
-    from mtt.stages.export import Verify
+    from mtt.export.run import Verify
 
 HELP = "turn a checkpoint into a model file for MD engines"
 DESCRIPTION = """\
@@ -96,7 +96,7 @@ def run(arguments: Namespace) -> None:
     with speaking_of([fetched]):
         if _is_model(fetched.path):
             _check_changing(fetched.path, arguments)
-            from mtt.stages import add_metadata
+            from mtt.export import add_metadata
 
             written = add_metadata.run(fetched.path, arguments.metadata, output, verify=verify)
         else:
@@ -106,7 +106,7 @@ def run(arguments: Namespace) -> None:
             if in_image(arguments, fetched, [output]):
                 return
 
-            from mtt.stages import export
+            from mtt.export import run as export
 
             written = export.run(
                 fetched.path,
@@ -129,7 +129,7 @@ def _split(words: list[str]) -> tuple[str | None, list[str]]:
 
 def _check_architecture(path: Path, expected: str) -> None:
     """The older spelling of this command says what the checkpoint is of."""
-    from mtt.stages.checkpoint import read_header
+    from mtt.checkpoint.checkpoint import read_header
 
     found = read_header(path)["architecture"]["name"]
     if found != expected:

@@ -80,7 +80,7 @@ def run(arguments: Namespace) -> None:
             hint="say --in-place if that is meant",
         )
 
-    from mtt.stages import golden_add
+    from mtt.export import golden_add
 
     count = golden_add.run(
         arguments.model,

@@ -73,7 +73,7 @@ def run(arguments: Namespace) -> None:
     if arguments.action == "for":
         check_input(arguments.checkpoint, "checkpoint")
 
-    from mtt.stages import image as stage
+    from mtt.images import commands as stage
 
     tell: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
     actions: dict[str, Callable[[], Any]] = {

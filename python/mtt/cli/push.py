@@ -9,7 +9,7 @@ from mtt.errors import UserError
 
 if TYPE_CHECKING:
     from mtt.sources import Settings
-    from mtt.stages.push import Package
+    from mtt.sources.publish import Package
 
 HELP = "publish a model on the Hugging Face hub"
 DESCRIPTION = """\
@@ -69,10 +69,10 @@ def run(arguments: Namespace) -> None:
         load_metadata(arguments.metadata)
     how = settings(arguments)
 
-    from mtt.stages import push
+    from mtt.sources import publish
 
     given = (arguments.checkpoint, arguments.repository, arguments.model, arguments.metadata)
-    with push.packed(*given, level=arguments.level) as package:
+    with publish.packed(*given, level=arguments.level) as package:
         if arguments.dry_run:
             print(f"would be uploaded to {package.repository}:\n{package.summary()}\n")
             print(package.texts["README.md"].decode(), end="")
@@ -81,8 +81,8 @@ def run(arguments: Namespace) -> None:
 
 
 def _upload(package: "Package", arguments: Namespace, how: "Settings") -> None:
-    from mtt.report.model_card import MARK
-    from mtt.sources.push import CARD, push
+    from mtt.sources.model_card import MARK
+    from mtt.sources.upload import CARD, push
 
     url, written = push(
         package.repository,

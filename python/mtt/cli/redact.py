@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from mtt.sources.token import VARIABLES
+from mtt.tokens import VARIABLES
 
 _SHORTEST: Final = 8  # a shorter one would be cut out of common words
 _HIDDEN: Final = "[token]"

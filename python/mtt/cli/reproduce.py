@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> None:
     if arguments.base is not None:
         check_input(arguments.base, "base")
 
-    from mtt.stages import reproduce
+    from mtt.lineage import reproduce
 
     folder = arguments.output or Path(f"{source.stem}-again")
     result = reproduce.run(

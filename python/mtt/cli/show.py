@@ -70,8 +70,7 @@ def _add_chain(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Describe the files, or compare two."""
-    from mtt.report import show
-    from mtt.stages import inspect
+    from mtt.inspect import describe, show
 
     _check_chain(arguments)
     given = sources(arguments.files, arguments, "file")
@@ -88,11 +87,11 @@ def run(arguments: Namespace) -> None:
     try:
         with speaking_of(fetched):
             if arguments.diff:
-                compared = inspect.compare(*files)
+                compared = describe.compare(*files)
                 compared |= {"a": given[0].shown, "b": given[1].shown}
                 _print(_json(compared) if arguments.json else show.difference(compared))
                 return
-            found = [inspect.describe(path) for path in files]
+            found = [describe.describe(path) for path in files]
     except UserError as error:
         raise _harmless(error) from error
     found = [{**one, "path": source.shown} for one, source in zip(found, given, strict=True)]
@@ -129,8 +128,8 @@ def _chain(model: Path, arguments: Namespace) -> None:
     """Print each link; a broken one is a failed verification."""
     from dataclasses import asdict
 
-    from mtt.report.harmless import harmless
-    from mtt.stages import chain
+    from mtt.lineage import chain
+    from mtt.printable import printable
 
     given = chain.Given(
         model, arguments.ckpt, arguments.report, arguments.data, arguments.require_signature
@@ -144,7 +143,7 @@ def _chain(model: Path, arguments: Namespace) -> None:
     else:
         width = max(len(one.name) for one in links)
         for one in links:
-            _print(harmless(f"{one.state:<9}  {one.name:<{width}}  {one.why}"))
+            _print(printable(f"{one.state:<9}  {one.name:<{width}}  {one.why}"))
     broken = [one.name for one in links if one.state == "broken"]
     if broken:
         raise VerificationFailed(f"the chain is broken: {', '.join(broken)}")
@@ -154,7 +153,7 @@ def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:
     """What a damaged file says has been shown, but nobody should take it for sound."""
     for path, one in zip(files, found, strict=True):
         if not one.get("content", {}).get("fits", True):
-            from mtt.stages.checkpoint_formats import changed
+            from mtt.checkpoint.formats import changed
 
             raise changed(path)
 
@@ -171,7 +170,7 @@ def _print(text: str) -> None:
 
 def _harmless(error: UserError) -> UserError:
     """The error without what a hostile file has put into it to steer the terminal."""
-    from mtt.report.harmless import harmless
+    from mtt.printable import printable
 
-    parts = [part if part is None else harmless(part) for part in (error.where, error.hint)]
-    return UserError(harmless(error.what), *parts)
+    parts = [part if part is None else printable(part) for part in (error.where, error.hint)]
+    return UserError(printable(error.what), *parts)

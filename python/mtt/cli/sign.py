@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Check the files, then sign."""
-    from mtt.stages import sign
+    from mtt.lineage import sign
 
     if arguments.new_key is not None:
         if arguments.files:

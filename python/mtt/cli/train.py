@@ -90,11 +90,11 @@ def _run(arguments: Namespace) -> None:
             if one.record is not None:
                 in_image(arguments, one, [arguments.output])  # which says why it cannot
         if options.architecture.training.fine_tune is not None and continue_from != "auto":
-            from mtt.training.base import find_base
+            from mtt.training.fine_tune_base import find_base
 
             find_base(options, continue_from)
 
-        from mtt.stages import train
+        from mtt.training import run as train
 
         train.run(options, continue_from, arguments.output)
 

@@ -41,7 +41,7 @@ def run(arguments: Namespace) -> None:
     check_output(arguments.output, ".ckpt")
     (fetched,) = fetch([given], arguments)
 
-    from mtt.stages import upgrade
+    from mtt.checkpoint import upgrade
 
     with speaking_of([fetched]):
         print(upgrade.run(fetched.path, arguments.output))

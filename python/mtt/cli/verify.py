@@ -15,7 +15,7 @@ from mtt.cli.arguments import (
     speaking_of,
 )
 from mtt.errors import UserError
-from mtt.report.files import check_keeps
+from mtt.files import check_keeps
 
 HELP = "check that an MD engine can use a model file"
 DESCRIPTION = """\
@@ -148,8 +148,8 @@ def run(arguments: Namespace) -> None:
         raise UserError("there is no such folder of extensions", where=str(arguments.extensions))
 
     from mtt.sources import LocalFile
-    from mtt.stages import verify
-    from mtt.stages.verify_settings import Outputs, Settings
+    from mtt.verify import run as verify
+    from mtt.verify.settings import Outputs, Settings
 
     outputs = Outputs(
         json=arguments.json,

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..architectures.graph import Graph
-from .dataset import Dataset, Item
+from mtt.data.dataset import Dataset, Item
+from mtt.data.graph import Graph
 
 Rotations = Callable[[int, Sequence[int]], NDArray[np.float64]]
 

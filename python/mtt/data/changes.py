@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .structure import Structure
+from mtt.data.structure import Structure
 
 MAX_ROWS = 65_536
 Rows = NDArray[np.int64]

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from .elements import symbols
-from .neighbors import MAX_PAIRS, neighbor_list
-from .structure import Structure, content_hash
+from mtt.data.elements import symbols
+from mtt.data.neighbors import MAX_PAIRS, neighbor_list
+from mtt.data.structure import Structure, content_hash
+from mtt.errors import UserError
 
 __all__ = ["Dataset", "Item", "content_hash", "types_of"]
 

@@ -10,7 +10,7 @@ import ase.io
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from mtt.errors import UserError
 
 
 def read_frames(path: Path) -> list[ase.Atoms]:

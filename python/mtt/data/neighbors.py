@@ -6,8 +6,8 @@ import numpy as np
 import vesin
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from .structure import Structure
+from mtt.data.structure import Structure
+from mtt.errors import UserError
 
 MAX_PAIRS = 1_000_000
 # Below this distance two atoms are the same atom written twice, whatever the length unit.

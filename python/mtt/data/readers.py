@@ -8,15 +8,15 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from .frames import read_frames
-from .splits import resolve_indices
-from .structure import Structure
-from .targets import read_target
-from .units import check_same_units
+from mtt.data.compatibility import check_same_units
+from mtt.data.frames import read_frames
+from mtt.data.splits import resolve_indices
+from mtt.data.structure import Structure
+from mtt.data.targets import read_target
+from mtt.errors import UserError
 
 if TYPE_CHECKING:
-    from ..options.dataset import DatasetOptions
+    from mtt.options.schema.datasets import DatasetOptions
 
 __all__ = ["check_same_units", "read_datasets", "read_plain", "read_structures"]
 

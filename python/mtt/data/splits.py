@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from .random import generator, permutation
+from mtt.data.random import generator, permutation
+from mtt.errors import UserError
 
 Indices = Sequence[int] | NDArray[np.int64] | str
 Part = float | Indices | None

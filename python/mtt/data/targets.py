@@ -8,12 +8,12 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from .frames import as_numbers, find, missing_hint, read_frames
-from .structure import Structure, Target
+from mtt.data.frames import as_numbers, find, missing_hint, read_frames
+from mtt.data.structure import Structure, Target
+from mtt.errors import UserError
 
 if TYPE_CHECKING:
-    from ..options.dataset import GradientOptions, TargetOptions
+    from mtt.options.schema.datasets import GradientOptions, TargetOptions
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..errors import UserError
-from . import fetch, layout, places, roots, sbom, tools
-from .catalogue import Image, sources
+from mtt.errors import UserError
+from mtt.images import layout, packages, root_filesystems, sbom, storage, tools
+from mtt.images.catalogue import Image, sources
 
 # What the templates leave in a recipe's folder, beside the Containerfile.
 _SCRIPTS = ("libraries.sh", "mtt.sh", "prune.py", "prune.sh")
@@ -39,9 +39,9 @@ def build(image: Image, folder: Path, tell: Tell, fresh: bool = False) -> layout
             "images are built by root: their files belong to several users",
             hint="run the command with sudo; a finished image runs as any user",
         )
-    cache = places.cache_folder()
+    cache = storage.cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with places.building(cache), _public_files():
+    with storage.building(cache), _public_files():
         clear_leftovers(cache, folder)
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as place:
             context = Path(place)
@@ -85,8 +85,8 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell, fresh: bool) -> 
     containerfile = (recipe / "Containerfile").read_text()
     base = "verify" if "/out/verify" in containerfile else "base"
     for name, target in (("builder", "builder.tar"), (base, "base.tar")):
-        root = roots.make(name, locks, recipe, image.suite, image.epoch, cache, fresh)
-        fetch.put(root, context, target)
+        root = root_filesystems.make(name, locks, recipe, image.suite, image.epoch, cache, fresh)
+        packages.put(root, context, target)
     tell("wheels")
     used = {name: locks / name for name in _LOCKS} | {_LIBRARIES: top / image.libraries}
     for name, lock in used.items():
@@ -94,9 +94,9 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell, fresh: bool) -> 
     # Apart, as pip could not tell the torch that mtt is compiled with from that for GPUs.
     for folder, names in (("wheels", _LOCKS), ("libraries", ("build.lock", _LIBRARIES))):
         (context / folder).mkdir()
-        found = {one.name: one for name in names for one in fetch.wheels(used[name], cache)}
+        found = {one.name: one for name in names for one in packages.wheels(used[name], cache)}
         for wheel in found.values():
-            fetch.put(wheel, context / folder)
+            packages.put(wheel, context / folder)
     for name in ("Containerfile", *_SCRIPTS):
         shutil.copyfile(recipe / name, context / name)
     roots_used = [locks / f"{base}.lock"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from mtt.errors import UserError
 
 FORMAT = 1
 _INSTALLED = Path(__file__).with_name("versions.json")

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..architectures import registry
-from ..errors import UserError
-from ..stages import checkpoint as checkpoints
-from ..stages.checkpoint_file import Header
-from . import catalogue, places, store
-from .catalogue import Image
-from .room import content_of, options_of, room_for
-from .runtimes import Runnable, has_gpu, run, stored, try_out
+from mtt import plugins
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.checkpoint.safetensors_file import Header
+from mtt.errors import UserError
+from mtt.images import catalogue, storage, store
+from mtt.images.catalogue import Image
+from mtt.images.mounts import content_of, options_of, room_for
+from mtt.images.runtimes import Runnable, has_gpu, run, stored, try_out
 
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
@@ -51,9 +51,9 @@ class Asked:
 
     def differs(self) -> bool:
         """Whether this is a version of a known architecture that is not the installed one."""
-        if self.name is None or self.name not in registry.names():
+        if self.name is None or self.name not in plugins.names():
             return False
-        return self.version not in (_INSTALLED, registry.get(self.name).version)
+        return self.version not in (_INSTALLED, plugins.get(self.name).version)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
             where = None if options is None else options.where
             raise UserError("the options name no architecture", where=where)
         name, who, loads = options.name, "", True
-        version = registry.get(name).version
+        version = plugins.get(name).version
     else:
         return None
     image = catalogue.for_version(name, version, catalogue.load())
@@ -168,7 +168,7 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
         return Need(image, f"{name}@{version}", asked)
     if loads or image is None:
         return None
-    installed = f"{name}@{registry.get(name).version}" if name in registry.names() else f"no {name}"
+    installed = f"{name}@{plugins.get(name).version}" if name in plugins.names() else f"no {name}"
     return Need(image, f"{name}@{version}", f"{who} {name}@{version}, and {installed} is installed")
 
 
@@ -215,7 +215,7 @@ def _forms_of(image: Image) -> Iterator[Runnable | UserError]:
 
     One by one: to check the content of a form takes as long as reading it.
     """
-    place = places.images_folder()
+    place = storage.images_folder()
     for one in _lanes(image):
         for forms in (
             lambda one=one: _forms(store.sif_of(one, place), one.digest),
@@ -281,7 +281,7 @@ def _nothing_runs(need: Need, failures: list[str], words: Sequence[str]) -> User
     reference = "" if need.image is not None and need.image.reference else " REGISTRY/NAME:TAG"
     return UserError(
         f"{need.why}, but the image is not here",
-        where=str(places.images_folder()),
+        where=str(storage.images_folder()),
         hint=f"get it with 'mtt image pull {tag}{reference} --sif' or 'mtt image build {tag} "
         "--sif', and give the same command again",
     )
@@ -303,9 +303,9 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
 
     The statement about the model file, which the image wrote, names the new content.
     """
-    from ..files import sha256_of, write_atomic
-    from ..stages.archive_edit import with_record
-    from ..stages.provenance import restate
+    from mtt.export.archive_edit import with_record
+    from mtt.export.provenance import restate
+    from mtt.files import sha256_of, write_atomic
 
     content = {
         "image": name_of(runnable),

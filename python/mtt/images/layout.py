@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from mtt.errors import UserError
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}

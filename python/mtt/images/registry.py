@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from ..errors import UserError
-from . import layout, store, tools
-from .catalogue import Image
+from mtt.errors import UserError
+from mtt.images import layout, store, tools
+from mtt.images.catalogue import Image
 
 
 def push(image: Image, reference: str, folder: Path, plain: bool) -> str:

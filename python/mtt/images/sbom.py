@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import fetch
-from .catalogue import Image
+from mtt.images import packages
+from mtt.images.catalogue import Image
 
 
 def text(image: Image, roots: list[Path], wheels: list[Path]) -> str:
@@ -14,9 +14,9 @@ def text(image: Image, roots: list[Path], wheels: list[Path]) -> str:
     :param roots: locks of Debian packages
     :param wheels: locks of Python packages
     """
-    components = [_debian(deb, image.suite) for lock in roots for deb in fetch.read_debs(lock)]
+    components = [_debian(deb, image.suite) for lock in roots for deb in packages.read_debs(lock)]
     for lock in wheels:
-        components += [_python(*one) for one in fetch.read_wheels(lock).items()]
+        components += [_python(*one) for one in packages.read_wheels(lock).items()]
     itself = {
         "type": "application",
         "name": "mtt",
@@ -39,7 +39,7 @@ def text(image: Image, roots: list[Path], wheels: list[Path]) -> str:
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
-def _debian(deb: fetch.Deb, suite: str) -> dict[str, Any]:
+def _debian(deb: packages.Deb, suite: str) -> dict[str, Any]:
     return {
         "type": "library",
         "name": deb.name,

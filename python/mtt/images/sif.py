@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from . import layout, store, tools
+from mtt.images import layout, store, tools
 
 # The image's digest is what tells a checkpoint which image wrote it.
 _DEFINITION = """\

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from ..errors import UserError
-from ..files import sha256_of, write_atomic
-from . import layout
-from .catalogue import Image
+from mtt.errors import UserError
+from mtt.files import sha256_of, write_atomic
+from mtt.images import layout
+from mtt.images.catalogue import Image
 
 # What is written beside a .sif file: its own hash, and the digest of the image that it was made of.
 _RECORD = ".json"

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from mtt.errors import UserError
 
 # Program -> Debian package that has it.
 _PACKAGES = {

@@ -1,18 +1,18 @@
 """Typed options: reading, checking and explaining options.yaml. Imports no torch."""
 
-from mtt.options.base import OptionsModel, parse_slice
-from mtt.options.dataset import (
+from mtt.options.reading.load import load_eval_options, load_metadata, load_options, load_recorded
+from mtt.options.reading.problems import OptionsError, Problem
+from mtt.options.schema.base import OptionsModel, parse_slice
+from mtt.options.schema.datasets import (
     DatasetOptions,
     GradientOptions,
     SplitOptions,
     SystemsOptions,
     TargetOptions,
 )
-from mtt.options.load import load_eval_options, load_metadata, load_options, load_recorded
-from mtt.options.metadata import Metadata, References
-from mtt.options.model import ArchitectureOptions, Options, options_hash
-from mtt.options.problems import OptionsError, Problem
-from mtt.options.training import LossOptions, TrainingHypers
+from mtt.options.schema.metadata import Metadata, References
+from mtt.options.schema.options import ArchitectureOptions, Options, options_hash
+from mtt.options.schema.training import LossOptions, TrainingHypers
 
 __all__ = [
     "ArchitectureOptions",

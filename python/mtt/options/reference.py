@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtt.architectures import registry
-from mtt.options.metadata import Metadata
-from mtt.options.model import options_class
+from mtt import plugins
+from mtt.options.schema.metadata import Metadata
+from mtt.options.schema.options import options_class
 
 Schema = dict[str, Any]
 
@@ -50,7 +50,7 @@ def render(architecture: str = "pet") -> dict[str, str]:
     """The generated files, as name -> text, for one architecture."""
     schema = options_class(architecture).model_json_schema()
     metadata = Metadata.model_json_schema()
-    editor = _for_editors(schema, registry.get(architecture).name)
+    editor = _for_editors(schema, plugins.get(architecture).name)
     return {
         _PAGE: _page(schema, metadata, architecture),
         f"options-{architecture}.schema.json": json.dumps(editor, indent=2) + "\n",

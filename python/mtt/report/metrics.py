@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import replacing, unwritable
+from mtt.files import replacing, unwritable
 
 if TYPE_CHECKING:
     import torch
 
-    from ..data.batch import Batch
+    from mtt.data.batch import Batch
 
 Row = Mapping[str, float | int]
 

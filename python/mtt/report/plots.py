@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from .files import replacing
-from .metrics import Row, readable, unit_of
+from mtt.files import replacing
+from mtt.report.metrics import Row, readable, unit_of
 
 TRAIN, VALIDATION = "#2a6f97", "#d1603d"
 _BEST = "#5c5c5c"

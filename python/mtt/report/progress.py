@@ -18,9 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from .console import SteadyConsole
-from .files import unwritable
-from .metrics import readable, unit_of
+from mtt.files import unwritable
+from mtt.report.console import SteadyConsole
+from mtt.report.metrics import readable, unit_of
 
 if TYPE_CHECKING:
     import torch

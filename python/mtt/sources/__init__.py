@@ -4,9 +4,9 @@
 imported: a local file costs nothing.
 """
 
-from .fetch import Fetched, Settings, fetch
-from .source import HubFile, LocalFile, Source, WebFile, read
-from .token import Token
+from mtt.sources.fetch import Fetched, Settings, fetch
+from mtt.sources.source import HubFile, LocalFile, Source, WebFile, read
+from mtt.tokens import Token
 
 __all__ = [
     "Fetched",

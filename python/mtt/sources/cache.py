@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import UserError
-from ..files import sha256_of, sync_folder, write_atomic
+from mtt.errors import UserError
+from mtt.files import sha256_of, sync_folder, write_atomic
 
 _MONTH: Final = 30 * 24 * 3600.0
 

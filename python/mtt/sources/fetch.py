@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import UserError
-from .source import HubFile, LocalFile, Source, WebFile
-from .token import Token
+from mtt.errors import UserError
+from mtt.sources.source import HubFile, LocalFile, Source, WebFile
+from mtt.tokens import Token
 
 GIGABYTE: Final = 10**9
 
@@ -53,12 +53,12 @@ def fetch(source: Source, settings: Settings) -> Fetched:
             _check(source, source.path, pin)
         return Fetched(source.path, source)
     if isinstance(source, WebFile):
-        from .web import download
+        from mtt.sources.web import download
 
         path = download(source, settings, pin)
         sha256 = _check(source, path, pin)
         return Fetched(path, source, {"url": source.shown, "sha256": sha256})
-    from . import hub
+    from mtt.sources import hub
 
     path, commit = hub.download(source, settings)
     sha256 = _check(source, path, pin)
@@ -73,7 +73,7 @@ def _pin(source: Source, settings: Settings) -> str | None:
 
 def _check(source: Source, path: Path, pin: str | None) -> str:
     """The hash of the file; raises UserError if it is another one than was asked for."""
-    from ..files import sha256_of
+    from mtt.files import sha256_of
 
     try:
         found = sha256_of(path)

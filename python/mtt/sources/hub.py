@@ -15,11 +15,11 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 from huggingface_hub import utils as hub_utils
 
-from ..errors import UserError
-from .fetch import Settings
-from .source import HubFile, hub_endpoint
-from .token import Token
-from .web import check_scheme, too_large
+from mtt.errors import UserError
+from mtt.sources.fetch import Settings
+from mtt.sources.source import HubFile, hub_endpoint
+from mtt.sources.web import check_scheme, too_large
+from mtt.tokens import Token
 
 # What breaks off is gone on with from the last whole chunk, and models are smaller than the usual 10 MB.
 _CHUNK: Final = 2**16

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from ..errors import UserError
+from mtt.errors import UserError
 
 HUB_HOSTS: Final = ("huggingface.co", "www.huggingface.co", "hf.co")
 DEFAULT_HUB: Final = "https://huggingface.co"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.structure import Structure, Target
+from mtt.data.structure import Structure, Target
 
 Fixed = float | Mapping[int, float] | None
 

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..architectures.potential import Potential
-from ..data.batch import collate
-from ..data.dataset import Dataset, named, types_of
-from ..data.structure import Structure
-from ..errors import UserError
-from ..options import Options
-from ..stages import checkpoint as checkpoints
-from .base import check_fits, protect
-from .baseline import Baseline, refit_baseline
-from .data import RunData, read_run_data
-from .loop import reproducible
-from .same_run import Header
+from mtt.architectures.potential import Potential
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.data.batch import collate
+from mtt.data.dataset import Dataset, named, types_of
+from mtt.data.structure import Structure
+from mtt.errors import UserError
+from mtt.options import Options
+from mtt.training.baseline import Baseline, refit_baseline
+from mtt.training.fine_tune_base import check_fits, protect
+from mtt.training.loop import reproducible
+from mtt.training.run_data import RunData, read_run_data
+from mtt.training.runs.option_changes import Header
 
 
 class Begun(NamedTuple):

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.batch import Batch, batches
-from ..data.dataset import Dataset
-from ..data.random import generator, permutation, random_rotations
-from ..errors import UserError
-from ..options.training import TrainingHypers
-from .loss import TABLE_SHAPE, Loss, selected_metric
-from .optimizer import learning_rate
-from .state import Best, State
+from mtt.data.batch import Batch, batches
+from mtt.data.dataset import Dataset
+from mtt.data.random import generator, permutation, random_rotations
+from mtt.errors import UserError
+from mtt.options.schema.training import TrainingHypers
+from mtt.training.loss import TABLE_SHAPE, Loss, selected_metric
+from mtt.training.optimizer import learning_rate
+from mtt.training.state import Best, State
 
 # Validation batches stay in memory between epochs up to this size.
 _CACHE_BYTES = 512 * 2**20

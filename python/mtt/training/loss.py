@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import torch
 
-from ..architectures.gradients import energy_forces_strain
-from ..data.batch import Batch
-from ..options.training import LossOptions
+from mtt.architectures.gradients import energy_forces_strain
+from mtt.data.batch import Batch
+from mtt.options.schema.training import LossOptions
 
 QUANTITIES = ("energy", "energy_per_atom", "forces", "stress")
 # Rows of the table of sums; the strain row counts the loss, the stress row what people read.

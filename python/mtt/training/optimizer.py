@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import torch
 
-from ..options.training import TrainingHypers
+from mtt.options.schema.training import TrainingHypers
 
 
 def learning_rate(step: int, num_steps: int, hypers: TrainingHypers) -> float:

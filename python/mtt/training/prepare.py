@@ -9,24 +9,24 @@ from typing import Any
 
 import torch
 
-from ..architectures import registry
-from ..architectures.potential import Potential
-from ..data.dataset import Dataset, types_of
-from ..data.random import generator
-from ..data.structure import Structure
-from ..errors import UserError
-from ..options import Options, options_hash
-from ..options.model import hash_of_options
-from ..stages import checkpoint as checkpoints
-from . import fine_tune
-from .base import find_base, protect
-from .baseline import Baseline, fit_baseline, in_training_units
-from .data import RunData, check_structures, read_run_data
-from .fine_tune import Begun
-from .loop import Problem
-from .optimizer import make_optimizer
-from .same_run import Header, check_options
-from .state import State
+from mtt import plugins
+from mtt.architectures.potential import Potential
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.data.dataset import Dataset, types_of
+from mtt.data.random import generator
+from mtt.data.structure import Structure
+from mtt.errors import UserError
+from mtt.options import Options, options_hash
+from mtt.options.schema.options import hash_of_options
+from mtt.training import fine_tune
+from mtt.training.baseline import Baseline, fit_baseline, in_training_units
+from mtt.training.fine_tune import Begun
+from mtt.training.fine_tune_base import find_base, protect
+from mtt.training.loop import Problem
+from mtt.training.optimizer import make_optimizer
+from mtt.training.run_data import RunData, check_structures, read_run_data
+from mtt.training.runs.option_changes import Header, check_options
+from mtt.training.state import State
 
 # Fingerprints of the data in a checkpoint: DATA/training_set and so on.
 _DATA = "data/"
@@ -181,7 +181,7 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         hypers.atomic_baseline.get(target),
         hypers.scale_targets,
     )
-    architecture = registry.get(options.architecture.name)
+    architecture = plugins.get(options.architecture.name)
     first = options.training_set[0]
     unit = first.targets[target].unit
     with torch.random.fork_rng(devices=[]):
@@ -229,7 +229,7 @@ def _fixed_header(
 ) -> dict[str, Any]:
     """What a checkpoint says that does not change while training."""
     target = potential.target_name
-    architecture = registry.get(options.architecture.name)
+    architecture = plugins.get(options.architecture.name)
     first = options.training_set[0]
     return {
         "architecture": {
@@ -262,7 +262,7 @@ def _fixed_header(
 
 
 def _check_tensors(train_set: Sequence[Structure]) -> dict[str, torch.Tensor]:
-    from ..stages.golden import structure_tensors
+    from mtt.export.golden_pack import structure_tensors
 
     tensors: dict[str, torch.Tensor] = {}
     for index, structure in enumerate(check_structures(train_set)):

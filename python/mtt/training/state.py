@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ..architectures.potential import Potential
-from .loss import TABLE_SHAPE
+from mtt.architectures.potential import Potential
+from mtt.training.loss import TABLE_SHAPE
 
 Tensors = dict[str, torch.Tensor]
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mtt.architectures.pet.hypers import ModelHypers, TrainingHypers
-from mtt.architectures.registry import Architecture, Upgrade
+from mtt.plugins import Architecture, Upgrade
 
 if TYPE_CHECKING:
-    from mtt.architectures.graph import Core
+    from mtt.architectures.interface import Core
 
 
 def _build_core(hypers: ModelHypers, atomic_types: Sequence[int]) -> "Core":

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from mtt.options.base import Conflict, OptionsModel, inconsistent, invalid
-from mtt.options.training import TrainingHypers
+from mtt.options.schema.base import Conflict, OptionsModel, inconsistent, invalid
+from mtt.options.schema.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
 

@@ -14,8 +14,9 @@ from typing import List, NamedTuple, Tuple
 
 import torch
 
-from mtt.architectures.graph import Core, Graph
+from mtt.architectures.interface import Core
 from mtt.architectures.pet.hypers import ModelHypers
+from mtt.data.graph import Graph
 
 # One constant for both precisions, so that evaluating float32 weights in float64 is the same function.
 NORM_EPSILON = 1e-6

@@ -1,0 +1,206 @@
+"""The bytes of a checkpoint file: a safetensors file, and every reason why it is not one.
+
+Layout: 8 bytes with the length of the header (little endian), the header (JSON: dtype, shape and
+place of every tensor, and under ``__metadata__`` the text ``mtt``), the bytes of the tensors.
+Everything is checked before it is used, within limits; torch is not needed. What the entries mean
+is the business of :mod:`mtt.checkpoint.formats`.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from mtt.errors import UserError
+
+MAX_HEADER_BYTES: Final = 32 * 2**20
+Header = dict[str, Any]
+
+DTYPE_BYTES: Final = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "I16": 2,
+    "I32": 4,
+    "I64": 8,
+    "F16": 2,
+    "BF16": 2,
+    "F32": 4,
+    "F64": 8,
+}
+
+
+class Entry(NamedTuple):
+    """One tensor of the file: its place is counted from the beginning of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A file whose layout has been found good: its JSON text, parsed, and its tensors' places."""
+
+    path: Path
+    stored: Header
+    table: dict[str, Entry]
+    size: int
+
+    def tensor(self, name: str) -> bytes:
+        """The bytes of one tensor; raises UserError if the file has become unreadable."""
+        entry = self.table[name]
+        try:
+            with self.path.open("rb") as file:
+                file.seek(entry.begin)
+                return file.read(entry.end - entry.begin)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
+    def content(self) -> bytes:
+        """The whole file; raises UserError if it has become unreadable or has changed its size."""
+        try:
+            raw = self.path.read_bytes()
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if len(raw) != self.size:
+            raise damaged(self.path, "it changed while it was read")
+        return raw
+
+
+def open_file(path: Path) -> CheckpointFile:
+    """Check that ``path`` is laid out as a checkpoint, its tensors filling the file exactly.
+
+    :raises UserError: if the file is missing, something else, or damaged
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError("this is not a regular file", where=str(path))
+        with path.open("rb") as file:
+            return _open(path, file)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _open(path: Path, file: BinaryIO) -> CheckpointFile:
+    size = path.stat().st_size
+    start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    if start[8:] != b"{" or not 2 <= length <= MAX_HEADER_BYTES:
+        raise _something_else(path)
+    if 8 + length > size:
+        raise _truncated(path, 8 + length - size)
+    table = _json_object(path, b"{" + file.read(length - 1))
+    metadata = table.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("mtt"), str):
+        raise _something_else(path)
+    entries = _entries(path, table, 8 + length, size)
+    return CheckpointFile(path, _json_object(path, metadata["mtt"]), entries, size)
+
+
+def _something_else(path: Path) -> UserError:
+    from mtt.filetypes import recognize
+
+    found = recognize.describe(path)
+    if found.kind == "checkpoint":
+        return damaged(path, "its header cannot have the length that it says")
+    return found.refusal(path)
+
+
+def _json_object(path: Path, text: bytes | str) -> dict[str, Any]:
+    try:
+        found = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+    # Deep nesting ends in a RecursionError, very long integers in a ValueError.
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"its header is not the JSON that it should be: {error}") from error
+    if not isinstance(found, dict):
+        raise damaged(path, "its header is not a JSON object")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _entries(path: Path, table: dict[str, Any], start: int, size: int) -> dict[str, Entry]:
+    """Tensors must have known types and lie one behind the other without gaps or overlaps."""
+    entries: dict[str, Entry] = {}
+    for name, described in table.items():
+        entry = _entry(described, start)
+        if entry is None:
+            raise damaged(path, f"its header describes the tensor '{name}' wrongly")
+        entries[name] = entry
+    end = start
+    for entry in sorted(entries.values(), key=lambda one: (one.begin, one.end)):
+        if entry.begin != end:
+            raise damaged(path, "its tensors overlap or have gaps between them")
+        end = entry.end
+    if end > size:
+        raise _truncated(path, end - size)
+    if end < size:
+        raise damaged(path, f"there are {size - end} bytes behind its last tensor")
+    return entries
+
+
+def _entry(described: Any, start: int) -> Entry | None:
+    """Where a tensor is, or None if its description makes no sense."""
+    if not isinstance(described, dict) or set(described) != {"dtype", "shape", "data_offsets"}:
+        return None
+    dtype, shape, offsets = described["dtype"], described["shape"], described["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
+        return None
+    if not naturals(shape) or not naturals(offsets) or len(offsets) != 2 or len(shape) > 16:
+        return None
+    if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
+        return None
+    return Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
+
+
+def naturals(value: Any) -> bool:
+    """Whether ``value`` is a list of integers that fit 63 bits and are not negative."""
+    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """The error for a file that the system does not let us read."""
+    if isinstance(error, FileNotFoundError):
+        return UserError("there is no such checkpoint", where=str(path))
+    return UserError(f"the checkpoint cannot be read: {error.strerror}", where=str(path))
+
+
+def _truncated(path: Path, missing: int) -> UserError:
+    return UserError(
+        f"the checkpoint is truncated: {missing} bytes are missing at its end",
+        where=str(path),
+        hint="copy it again, or use another checkpoint of the run",
+    )
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """The error for a file that was a checkpoint once."""
+    return UserError(
+        f"the checkpoint is damaged: {why}",
+        where=str(path),
+        hint="copy it again, or use another checkpoint of the run",
+    )

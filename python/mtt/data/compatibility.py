@@ -1,0 +1,54 @@
+"""Whether data sets can be learned together: same targets, same units."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mtt.errors import UserError
+
+if TYPE_CHECKING:
+    from mtt.options.schema.datasets import DatasetOptions
+
+
+def check_same_units(sets: Mapping[str, Sequence["DatasetOptions"]]) -> None:
+    """Refuse data sets that cannot be mixed.
+
+    :param sets: entries by the name of the option they come from, ``training_set`` first
+    :raises UserError: if two entries differ in the length unit, in the names of their targets, or
+        in the unit of a target
+    """
+    first: tuple[str, DatasetOptions] | None = None
+    for name, entries in sets.items():
+        for entry in entries:
+            if first is None:
+                first = (name, entry)
+            else:
+                _check_pair(*first, name, entry)
+
+
+def _check_pair(
+    first_name: str, first: "DatasetOptions", name: str, entry: "DatasetOptions"
+) -> None:
+    here, there = f"{name} ({entry.systems.read_from})", f"{first_name} ({first.systems.read_from})"
+    if set(entry.targets) != set(first.targets):
+        raise UserError(
+            f"the targets differ: {', '.join(sorted(entry.targets))} here,"
+            f" {', '.join(sorted(first.targets))} in {there}",
+            where=here,
+            hint="give the targets the same names",
+        )
+    units = [("lengths are", entry.systems.length_unit, first.systems.length_unit)]
+    for target in entry.targets:
+        units.append((f"'{target}' is", entry.targets[target].unit, first.targets[target].unit))
+    for what, unit, other in units:
+        if canonical(unit) != canonical(other):
+            raise UserError(
+                f"mixed units: {what} in {unit} here and in {other} in {there}",
+                where=here,
+                hint="convert one of the files: mtt computes in the units of the data",
+            )
+
+
+def canonical(unit: str) -> str:
+    """The one spelling that stands for all spellings of a unit."""
+    lower = unit.strip().lower()
+    return {"a": "angstrom", "nanometer": "nm"}.get(lower, lower)

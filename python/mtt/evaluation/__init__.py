@@ -1,0 +1,1 @@
+"""Predictions of a model on data, and their errors."""

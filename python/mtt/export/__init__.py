@@ -1,0 +1,1 @@
+"""Checkpoint in, standalone TorchScript file out, with provenance and a golden pack."""

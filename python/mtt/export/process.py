@@ -1,0 +1,151 @@
+"""Checkpoint in, the same bytes of a model file out, whatever has happened in this process.
+
+TorchScript writes the constants of a module in the order of a Python set, which differs from process
+to process, numbers classes by how many it has seen, and notes the absolute paths of source files.
+So a model is scripted in a process of its own: with fixed hashes, one thread, and nothing before it.
+This one then needs no torch.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+from mtt.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
+from mtt.files import sha256_of
+
+_FIXED: Final = {"PYTHONHASHSEED": "0"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is exported: see :func:`mtt.export.run.run`; ``metadata`` is what the user wrote."""
+
+    checkpoint: Path
+    weights: Literal["best", "last"]
+    metadata: dict[str, Any] | None
+    verified: bool
+
+
+def run(task: Task) -> bytes:
+    """The content of the model file.
+
+    :raises UserError: as :func:`mtt.checkpoint.checkpoint.read`; the process was killed
+    """
+    text = json.dumps(asdict(task) | {"checkpoint": str(task.checkpoint)})
+    # The folders of this process, so that both find the same packages; -P adds no other.
+    paths = os.pathsep.join(one for one in sys.path if one)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", __name__],
+        input=text.encode(),
+        stdout=subprocess.PIPE,
+        env={**os.environ, **_FIXED, "PYTHONPATH": paths},
+        check=False,
+    )
+    if done.returncode == EXIT_OK:
+        return done.stdout
+    if done.returncode == EXIT_USER:
+        raise UserError(*json.loads(done.stdout))
+    raise _failed(done.returncode, done.stdout.decode(errors="replace").strip())
+
+
+def _failed(code: int, text: str) -> Exception:
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return UserError(
+            f"the process that makes the model file was ended by {name}",
+            hint="SIGKILL without anyone's doing means that there was too little memory"
+            if name == "SIGKILL"
+            else None,
+        )
+    last = text.rpartition("\n")[2]
+    if last.startswith("MemoryError"):
+        return MemoryError(last)
+    error = RuntimeError(last)
+    error.add_note(text)  # for the error log
+    return error
+
+
+# ---- in the process of its own ----
+
+
+def main() -> int:
+    """Read a task on standard input, write the model, or what is wrong, to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the process that waits
+    answer = _only_for_the_answer()
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    with answer:
+        try:
+            given = json.load(sys.stdin)
+            task = Task(**{**given, "checkpoint": Path(given["checkpoint"])})
+            content = _scripted(task)
+        except UserError as error:
+            answer.write(json.dumps([error.what, error.where, error.hint]).encode())
+            return EXIT_USER
+        except Exception:
+            answer.write(traceback.format_exc().encode())
+            return EXIT_BUG
+        answer.write(content)
+    return EXIT_OK
+
+
+def _only_for_the_answer() -> BinaryIO:
+    """Standard output; whatever else is printed goes to standard error from here on."""
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answer
+
+
+def _scripted(task: Task) -> bytes:
+    import torch
+
+    from mtt.checkpoint import checkpoint as checkpoints
+    from mtt.export import provenance
+    from mtt.export.torchscript import export_bytes
+
+    torch.set_num_threads(1)
+    _name_sources_without_their_folders()
+    header, tensors = checkpoints.read(task.checkpoint)
+    potential = checkpoints.load_potential(header, tensors, task.weights)
+    record = provenance.record(
+        header,
+        sha256_of(task.checkpoint),
+        task.weights,
+        task.metadata,
+        task.verified,
+    )
+    return export_bytes(potential, header, tensors, record)
+
+
+def _name_sources_without_their_folders() -> None:
+    """For error messages, TorchScript notes which file a line is from: ``torch/nn/functional.py``."""
+    import importlib
+
+    sources = [importlib.import_module(one) for one in ("torch._sources", "torch.jit.frontend")]
+
+    found = sources[0].get_source_lines_and_file
+
+    def shortened(*arguments: Any, **named: Any) -> tuple[list[str], int, str | None]:
+        lines, number, name = found(*arguments, **named)
+        return lines, number, None if name is None else _below_a_root(name)
+
+    for one in sources:
+        one.get_source_lines_and_file = shortened  # type: ignore[attr-defined]  # of any module
+
+
+def _below_a_root(name: str) -> str:
+    """The part of a path below the folder that it is imported from."""
+    path = Path(name)
+    roots = [Path(one) for one in sys.path if one and path.is_relative_to(one)]
+    root = max(roots, key=lambda one: len(one.parts), default=path.parent)
+    return path.relative_to(root).as_posix()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""Where a model file comes from: the record inside it, and the statement beside it.
+
+Everything is plain JSON, and torch is not needed. The record has no date and no path of this machine,
+so that the same checkpoint gives the same file. The statement is an in-toto Statement with a
+predicate in the form of SLSA Provenance, and has a date.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+from mtt import __version__
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.errors import UserError
+from mtt.files import write_atomic
+from mtt.filetypes import bounded_zip
+from mtt.verify.report import Report
+
+FORMAT: Final = 2
+RECORD: Final = "extra/mtt/provenance.json"
+STATEMENT: Final = "https://in-toto.io/Statement/v1"
+PREDICATE: Final = "https://slsa.dev/provenance/v1"
+_EPOCH: Final = "SOURCE_DATE_EPOCH"
+# The options of ten thousand data sets are far smaller.
+_LARGEST: Final = 64 * 2**20
+_DIGITS: Final = 8
+
+
+# ---- inside ----
+
+
+def record(
+    header: Mapping[str, Any],
+    digest: str,
+    weights: str,
+    metadata: dict[str, Any] | None,
+    verified: bool,
+) -> dict[str, Any]:
+    """What a model file says of its origin.
+
+    :param header: of the checkpoint
+    :param digest: SHA-256 of the checkpoint's file
+    :param metadata: what the user wrote at export
+    """
+    position = header["best"] if weights == "best" else header["position"]
+    return {
+        "format": FORMAT,
+        "mtt": __version__,
+        "architecture": header["architecture"],
+        "checkpoint": {"content_hash": header["content_hash"], "sha256": digest},
+        "weights": weights,
+        "epoch": position["epoch"],
+        "data_hash": header["data_hash"],
+        "data_size": header["data_size"],
+        "options": without_folders(header["options"]),
+        "options_hash": header["options_hash"],
+        "history": [row_digest(row) for row in header["history"]],
+        "origin": header.get("origin"),
+        "image_digest": header["image_digest"],
+        "trained_with": header["packages"],
+        "exported_in": os.environ.get("MTT_IMAGE_DIGEST"),
+        "packages": checkpoints.package_versions(),
+        "metadata": metadata,
+        "verification": "passed" if verified else "skipped by --no-verify",
+    }
+
+
+def row_digest(row: Mapping[str, Any]) -> str:
+    """What tells a row of the history from any other, in eight characters."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def without_folders(options: Any) -> Any:
+    """Options in which absolute paths are file names: the rest is nobody's business."""
+    if isinstance(options, list):
+        return [without_folders(one) for one in options]
+    if not isinstance(options, dict):
+        return options
+    return {
+        key: _name(one) if key == "read_from" and isinstance(one, str) else without_folders(one)
+        for key, one in options.items()
+    }
+
+
+def _name(path: str) -> str:
+    return PurePath(path).name if PurePath(path).is_absolute() else path
+
+
+def read_record(model: Path) -> dict[str, Any] | None:
+    """The record in a model file; None if there is none, as in the files of other programs.
+
+    :raises UserError: the file is damaged, or cannot be read
+    """
+    from mtt.inspect.describe_model import damaged
+
+    try:
+        with bounded_zip.opened(model) as archive:
+            found = [one for one in archive.namelist() if one.partition("/")[2] == RECORD]
+            if not found:
+                return None
+            said = json.loads(bounded_zip.read(archive, found[0], _LARGEST))
+    except OSError as error:
+        raise UserError(f"the file cannot be read: {error.strerror}", where=str(model)) from error
+    except bounded_zip.ZipProblem as error:
+        raise damaged(model, str(error)) from error
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise damaged(model, "its provenance is not a JSON object")
+    return said
+
+
+# ---- beside ----
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that has been made: its name, SHA-256, the report on it, and when that was."""
+
+    name: str
+    sha256: str
+    report: Report | None
+    date: str
+
+
+def statement_path(model: Path) -> Path:
+    """Where the statement about a file is: ``model.pt.intoto.json``."""
+    return model.with_name(f"{model.name}.intoto.json")
+
+
+def date() -> str:
+    """Now, in UTC, or the moment that SOURCE_DATE_EPOCH names.
+
+    :raises UserError: that variable is no whole number of seconds
+    """
+    text = os.environ.get(_EPOCH)
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 11):
+        raise UserError(
+            f"{_EPOCH} is not a number of seconds: '{text}'",
+            where="the environment",
+            hint=f"unset it, or set it to what 'date +%s' prints, for instance {_EPOCH}=0",
+        )
+    seconds = time.time() if text is None else int(text)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def of_export(
+    made: Made, model: Path, checkpoint: str, source: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The statement about an export: its materials are what the record in the file names.
+
+    :param checkpoint: name of the checkpoint's file
+    :param source: where it was fetched from
+    """
+    said = read_record(model) or {}
+    materials = [
+        {
+            "name": checkpoint,
+            "digest": {"sha256": said["checkpoint"]["sha256"]},
+            "annotations": {
+                "content_hash": said["checkpoint"]["content_hash"],
+                **({"source": dict(source)} if source else {}),
+            },
+        },
+        {"name": "options", "digest": {"sha256": said["options_hash"]}},
+        # Hashes of the structures read, which no change of the file's layout changes.
+        *(
+            {"name": name, "digest": {"mtt-structures": digest}}
+            for name, digest in sorted(said["data_hash"].items())
+        ),
+        *_images(said),
+        *(
+            {"name": name, "annotations": {"version": version}}
+            for name, version in sorted(said["packages"].items())
+        ),
+    ]
+    parameters = {"weights": said["weights"], "metadata": said["metadata"]}
+    return _statement("export", parameters, materials, made)
+
+
+def of_metadata(made: Made, model: str, digest: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """The statement about a model file that got other metadata; its material is the old file."""
+    materials = [{"name": model, "digest": {"sha256": digest}}]
+    return _statement("metadata", {"metadata": metadata}, materials, made)
+
+
+def _images(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for name, key in (("training image", "image_digest"), ("export image", "exported_in")):
+        kind, colon, digest = str(said.get(key) or "").partition(":")
+        if digest:
+            found.append({"name": name, "digest": {kind: digest}})
+        elif kind:
+            found.append({"name": name, "annotations": {"digest": kind}})
+    return found
+
+
+def _statement(
+    kind: str, parameters: dict[str, Any], materials: Sequence[dict[str, Any]], made: Made
+) -> dict[str, Any]:
+    builder = {"id": f"urn:mtt:{__version__}", "version": checkpoints.package_versions()}
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": made.name, "digest": {"sha256": made.sha256}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": f"urn:mtt:{kind}:1",
+                "externalParameters": parameters,
+                "resolvedDependencies": list(materials),
+            },
+            "runDetails": {
+                "builder": builder,
+                "metadata": {"finishedOn": made.date},
+                "byproducts": [] if made.report is None else [_summary(made.report)],
+            },
+        },
+    }
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    """What was checked, and how it went."""
+    counts = {
+        family: {status: n for status in ("pass", "fail", "skip") if (n := _count(checks, status))}
+        for family, checks in report.families().items()
+    }
+    return {
+        "name": "verification report",
+        "digest": {"sha256": hashlib.sha256(report.text.encode()).hexdigest()},
+        "annotations": {"verdict": report.verdict, "level": report.level, "checks": counts},
+    }
+
+
+def _count(checks: Sequence[Any], status: str) -> int:
+    return sum(one.status == status for one in checks)
+
+
+def restate(model: Path, before: str, after: str) -> None:
+    """Let the statement about a file, if there is one, name its new SHA-256 in the place of the old."""
+    path = statement_path(model)
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        write_atomic(path, text.replace(before, after).encode())
+
+
+def write_statement(path: Path, statement: dict[str, Any]) -> None:
+    """Write a statement so that a crash leaves the old file or the new one, whole.
+
+    :raises UserError: it cannot be written
+    """
+    write_atomic(path, (json.dumps(statement, indent=2, sort_keys=True) + "\n").encode())

@@ -1,0 +1,77 @@
+"""Checkpoint in, verified TorchScript file out: ``model.ckpt`` -> ``model.pt``.
+
+The file appears under its name only after ``mtt-verify`` has passed it; whatever fails before leaves
+what was there untouched. Beside it a statement says what it was made from, ``model.pt.intoto.json``.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.export import process as export_process
+from mtt.export import provenance
+from mtt.files import check_keeps, check_writable, replacing, sha256_of
+from mtt.verify import run as verification
+from mtt.verify.report import Report
+
+QUICK_FAMILIES = ["LOAD", "SCHEMA", "PARITY"]
+Verify = Literal["quick", "full", "none"]
+
+
+def run(
+    checkpoint: Path,
+    output: Path | None = None,
+    weights: Literal["best", "last"] = "best",
+    metadata: Path | None = None,
+    verify: Verify = "quick",
+    source: dict[str, Any] | None = None,
+) -> Path:
+    """Export ``checkpoint`` and return the path of the file written.
+
+    :param output: default: the checkpoint's stem with ``.pt`` in the current folder
+    :param weights: those of the best epoch by the validation metric, or the last ones
+    :param metadata: YAML with name, description, authors, references and extra keys
+    :param verify: ``quick`` runs LOAD, SCHEMA and PARITY, ``full`` all families, ``none`` nothing,
+        which the file then records about itself
+    :param source: where the checkpoint was fetched from, for the statement beside the file; not for
+        the file, which is the same wherever its checkpoint has been
+    :raises UserError: unreadable checkpoint or metadata, output that cannot be written
+    :raises VerificationFailed: a check failed; nothing was written
+    """
+    output = Path(checkpoint.stem + ".pt") if output is None else output
+    beside = provenance.statement_path(output)
+    for path in (output, beside):
+        check_keeps([checkpoint, *([metadata] if metadata else [])], path)
+    said = None
+    if metadata is not None:
+        from mtt.options import load_metadata
+
+        said = load_metadata(metadata).model_dump(mode="json")
+    check_writable(beside)
+    # Before a process is started for it.
+    checkpoints.check_architecture(checkpoints.read_header(checkpoint), checkpoint)
+    date = provenance.date()
+    task = export_process.Task(checkpoint, weights, said, verified=verify != "none")
+    with replacing(output) as temporary:
+        temporary.write_bytes(export_process.run(task))
+        report = verified(temporary, output, verify)
+        digest = sha256_of(temporary)
+    made = provenance.Made(output.name, digest, report, date)
+    provenance.write_statement(beside, provenance.of_export(made, output, checkpoint.name, source))
+    return output
+
+
+def verified(temporary: Path, output: Path, verify: Verify) -> Report | None:
+    """The report of the checks that were asked for, on a file not yet named ``output``.
+
+    :raises VerificationFailed: a check failed
+    """
+    if verify == "none":
+        warnings.warn(
+            f"{output} is written without verification, and says so in its provenance",
+            stacklevel=1,
+        )
+        return None
+    families = QUICK_FAMILIES if verify == "quick" else None
+    return verification.run(temporary, only=families, display=str(output))

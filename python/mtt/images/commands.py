@@ -1,0 +1,163 @@
+"""Recipe in, image out; and what else can be done with images: list, check, push, pull."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.errors import UserError, VerificationFailed
+from mtt.images import build as builder
+from mtt.images import catalogue, layout, registry, sif, storage, store
+from mtt.images.catalogue import Image
+
+Tell = Callable[[str], None]
+_MB = 1e6
+
+
+def list_images(tell: Tell) -> None:
+    """Say which images there are, and which are in the folder of images."""
+    folder = storage.images_folder()
+    for image in catalogue.load():
+        tell(f"{image.tag}  {image.description}")
+        tell(f"  digest {image.digest or 'not yet built'}")
+        here = [
+            p for p in (store.sif_of(image, folder), store.layout_of(image, folder)) if p.exists()
+        ]
+        for path in here:
+            tell(f"  here, not checked: {path}")
+        if not here:
+            tell(f"  not here; {how_to_get(image)}")
+
+
+def image_for(checkpoint: Path, tell: Tell) -> None:
+    """Say which image a checkpoint needs.
+
+    :raises UserError: not a checkpoint, or the catalogue has no image for it
+    """
+    header = checkpoints.read_header(checkpoint)
+    name, version = header["architecture"]["name"], header["architecture"]["version"]
+    image = catalogue.for_version(name, version, catalogue.load())
+    if image is None:
+        raise UserError(
+            f"the catalogue has no image for version {version} of the architecture '{name}'",
+            where=str(checkpoint),
+            hint=f"a later mtt may have one; images there are: "
+            f"{', '.join(one.tag for one in catalogue.load())}",
+        )
+    folder = storage.images_folder()
+    tell(f"{checkpoint} is of {name}@{version}: the image is {image.tag}")
+    try:
+        checkpoints.check_architecture(header)
+    except UserError as error:
+        tell(f"  needed: {error.what}")
+    else:
+        tell("  not needed: the installed version takes the checkpoint up, exactly")
+    tell(f"  digest {image.digest or 'not yet built'}")
+    path = store.sif_of(image, folder)
+    if path.exists():
+        store.checked_sif(path, image.digest)
+        tell(f"  {shlex.join(['apptainer', 'run', str(path), 'export', str(checkpoint)])}")
+    else:
+        tell(f"  not here; {how_to_get(image)}")
+
+
+def how_to_get(image: Image) -> str:
+    """The commands that bring an image here."""
+    pull = f"mtt image pull {image.tag}" + ("" if image.reference else " REGISTRY/NAME:TAG")
+    return f"get it with: {pull} --sif, or mtt image build {image.tag} --sif"
+
+
+def build(tag: str, with_sif: bool, fresh: bool, tell: Tell) -> None:
+    """Build an image into the folder of images, and say how large it is.
+
+    :raises UserError: something that it takes is missing, or the disk is full
+    :raises VerificationFailed: the result is not what the catalogue has
+    """
+    image = catalogue.find(tag, catalogue.load())
+    if with_sif:
+        sif.program()
+    folder = storage.images_folder()
+    found = None if fresh else _already_here(image, folder)
+    if found is not None:
+        tell(f"{found.path} is there already: {found.digest}")
+    else:
+        began = time.monotonic()
+        found = builder.build(image, folder, tell, fresh)
+        seconds = time.monotonic() - began
+        tell(
+            f"wrote {found.path}: {found.digest}, {found.size / _MB:.0f} MB, "
+            f"{found.unpacked / _MB:.0f} MB unpacked ({seconds:.0f} s)"
+        )
+        if image.digest is not None and found.digest != image.digest:
+            raise _differs(image, found)
+    if with_sif:
+        _make_sif(image, found, folder, tell)
+
+
+def check(tag: str, tell: Tell) -> None:
+    """Build an image from nothing but fetched packages, and compare it with the catalogue.
+
+    :raises UserError: the catalogue has no digest to compare with
+    :raises VerificationFailed: the digest is another
+    """
+    image = catalogue.find(tag, catalogue.load())
+    if image.digest is None:
+        raise UserError(f"the catalogue has no digest of {tag} yet: nothing to compare with")
+    folder = storage.cache_folder() / "checked"
+    found = builder.build(image, folder, tell, fresh=True)
+    if found.digest != image.digest:
+        raise _differs(image, found)
+    tell(f"the same: {found.digest}")
+
+
+def push(tag: str, reference: str, plain: bool, tell: Tell) -> None:
+    """Copy an image to a registry."""
+    image = catalogue.find(tag, catalogue.load())
+    tell(f"pushed {registry.push(image, reference, storage.images_folder(), plain)}")
+
+
+def pull(tag: str, reference: str | None, plain: bool, with_sif: bool, tell: Tell) -> None:
+    """Copy an image from a registry, by default from where the catalogue says."""
+    image = catalogue.find(tag, catalogue.load())
+    folder = storage.images_folder()
+    if with_sif:
+        sif.program()
+    wanted = reference or registry.default_reference(image)
+    found = registry.pull(image, wanted, folder, plain)
+    tell(f"{found.path}: {found.digest}")
+    if with_sif:
+        _make_sif(image, found, folder, tell)
+
+
+def _already_here(image: Image, folder: Path) -> layout.Layout | None:
+    """The image of the catalogue, if it is here and whole."""
+    if image.digest is None:
+        return None
+    try:
+        return store.checked_layout(store.layout_of(image, folder), image.digest)
+    except UserError:
+        return None
+
+
+def _make_sif(image: Image, found: layout.Layout, folder: Path, tell: Tell) -> None:
+    target = store.sif_of(image, folder)
+    try:
+        store.checked_sif(target, found.digest)
+    except UserError:
+        pass
+    else:
+        tell(f"{target} is there already")
+        return
+    began = time.monotonic()
+    sif.make(found, target)
+    size = target.stat().st_size / _MB
+    tell(f"wrote {target}: {size:.0f} MB ({time.monotonic() - began:.0f} s)")
+
+
+def _differs(image: Image, found: layout.Layout) -> VerificationFailed:
+    return VerificationFailed(
+        f"{image.tag} came out as another image\n"
+        f"  where: {found.path}\n"
+        f"  hint: its digest is {found.digest}, and the catalogue has {image.digest}"
+    )

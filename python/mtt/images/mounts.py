@@ -1,0 +1,74 @@
+"""What a command sees of this machine in an image: the files that it names, and where it writes."""
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mtt.images.runtimes import Room
+
+
+def room_for(arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | None = None) -> Room:
+    """The files that a command names, to read, and the folders that it writes to."""
+    here = Path.cwd()
+    writable = {_place(path).parent for path in outputs}
+    if arguments.command == "train":
+        writable |= {here, (here / "outputs").resolve()}
+        writable = {one for one in writable if one.is_dir()}
+    named = [value for value in vars(arguments).values() if isinstance(value, Path)]
+    given = [value for value in [getattr(arguments, "continue_from", None)] if value]
+    options = options_of(arguments)
+    given += [] if checkpoint is None else [str(checkpoint)]
+    texts = [*map(str, named), *given, *_walk(content_of(options))]
+    overrides = getattr(arguments, "overrides", [])
+    texts += [text for one in overrides for text in _walk(_parsed(one.partition("=")[2]))]
+    files = {_place(Path(text)) for text in texts if _is_file(text)}
+    files |= {one.resolve() for one in files}  # where a link leads to must be there too
+    readable = {one for one in files if not any(top in one.parents for top in writable)}
+    return Room(here, sorted(readable), sorted(writable))
+
+
+def _place(path: Path) -> Path:
+    """The full name, without '..': a folder and what is in it must be known as such."""
+    return Path(os.path.abspath(path))
+
+
+def options_of(arguments: Namespace) -> Path | None:
+    """The options file of a command, if it has one."""
+    return getattr(arguments, "options", None)
+
+
+def content_of(path: Path | None) -> Any:
+    """What a YAML file holds; None if it cannot be read, which the command itself tells."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        return _parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _parsed(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return None
+
+
+def _walk(value: Any) -> Iterator[str]:
+    """Every text in options: an old version's may name files under keys not known here."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _walk(one)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name
+        return False

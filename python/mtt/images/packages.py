@@ -1,0 +1,134 @@
+"""Locked inputs of an image: fetched once, checked by their hashes each time that they are used."""
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtt.errors import UserError
+from mtt.files import sha256_of
+from mtt.images import tools
+
+
+@dataclass(frozen=True)
+class Deb:
+    """A Debian package of a lock."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+def read_debs(lock: Path) -> list[Deb]:
+    """The Debian packages of a lock, whose lines are ``NAME VERSION sha256:HASH``."""
+    found = []
+    for line in _lines(lock):
+        name, version, digest = line.split()
+        found.append(Deb(name, version, digest.removeprefix("sha256:")))
+    return found
+
+
+def read_wheels(lock: Path) -> dict[str, str]:
+    """Hash by requirement, of a lock whose lines are ``NAME==VERSION --hash=sha256:HASH``."""
+    pairs = [line.partition(" --hash=sha256:") for line in _lines(lock)]
+    return {requirement: digest for requirement, _, digest in pairs}
+
+
+def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
+    """The packages' files by name, fetched by apt from wherever it is set up to.
+
+    :raises UserError: apt no longer has one at the version of the lock, or has another file for it
+    """
+    folder = cache / "debs"
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [one for one in wanted if not _is(folder / f"{one.sha256}.deb", one.sha256)]
+    if missing:
+        tools.need("apt-get")
+        with tempfile.TemporaryDirectory(dir=cache) as place:
+            command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download"]
+            command += [f"{one.name}={one.version}" for one in missing]
+            try:
+                tools.run(command, "fetching Debian packages", Path(place))
+            except UserError as error:
+                gone = ("Can't find a source", "was not found", "Unable to locate package")
+                if not any(text in str(error) for text in gone):
+                    raise
+                raise UserError(
+                    "apt finds no source for the Debian packages that the image is locked to",
+                    hint="run 'apt-get update' first; if they are no longer in the suite, set apt "
+                    "up for a snapshot of Debian of the image's time",
+                ) from error
+            for path in Path(place).iterdir():
+                path.rename(folder / f"{sha256_of(path)}.deb")
+        for one in missing:
+            if not (folder / f"{one.sha256}.deb").is_file():
+                raise UserError(
+                    f"the Debian package {one.name} {one.version} is not the one that was locked",
+                    hint="set apt up for a mirror of the time of the image; snapshots of Debian "
+                    "have all of them",
+                )
+    return {one.name: folder / f"{one.sha256}.deb" for one in wanted}
+
+
+def wheels(lock: Path, cache: Path) -> list[Path]:
+    """The wheels of a lock, fetched by pip as the user has set it up.
+
+    :raises UserError: pip cannot find one with the locked hash
+    """
+    folder = cache / "wheels"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = read_wheels(lock)
+    missing = [one for one, digest in wanted.items() if _wheel(folder, digest) is None]
+    if missing:
+        if sys.version_info[:2] != (3, 11):
+            raise UserError("wheels of an image are fetched with Python 3.11, and this is another")
+        with tempfile.TemporaryDirectory(dir=cache) as place:
+            listed = Path(place) / "lock.txt"
+            lines = [f"{one} --hash=sha256:{wanted[one]}\n" for one in missing]
+            listed.write_text("".join(lines))
+            command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
+            command += [
+                "--require-hashes",
+                "--only-binary",
+                ":all:",
+                "-d",
+                place,
+                "-r",
+                str(listed),
+            ]
+            tools.run(command, "fetching wheels")
+            for path in Path(place).glob("*.whl"):
+                home = folder / sha256_of(path)
+                home.mkdir(exist_ok=True)
+                path.rename(home / path.name)
+    found = [(one, _wheel(folder, digest)) for one, digest in wanted.items()]
+    lost = [one for one, path in found if path is None]
+    if lost:
+        raise UserError(f"pip did not bring the locked wheels of {', '.join(lost)}")
+    return [path for _, path in found if path is not None]
+
+
+def put(path: Path, folder: Path, name: str | None = None) -> None:
+    """Place a file of the cache in a folder, without a copy where the disk allows that."""
+    target = folder / (name or path.name)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _wheel(folder: Path, digest: str) -> Path | None:
+    found = next((folder / digest).glob("*.whl"), None)
+    return found if found is not None and _is(found, digest) else None
+
+
+def _is(path: Path, digest: str) -> bool:
+    """Whether the file is there and whole; a damaged one is fetched again."""
+    return path.is_file() and sha256_of(path) == digest
+
+
+def _lines(lock: Path) -> list[str]:
+    text = lock.read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]

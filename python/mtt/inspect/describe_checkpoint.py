@@ -1,0 +1,159 @@
+"""Checkpoint in, description out, without torch: what the header says, and what the bytes are."""
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any, Final
+
+from mtt import plugins
+from mtt.checkpoint import formats
+from mtt.checkpoint.safetensors_file import DTYPE_BYTES, CheckpointFile, Entry, Header, open_file
+from mtt.data.elements import symbols
+from mtt.inspect.describe import count_same
+from mtt.report.metrics import unit_of
+
+Row = dict[str, Any]
+_CHUNK: Final = 2**20
+_AS_THEY_ARE: Final = (
+    "atomic_types",
+    "best",
+    "image_digest",
+    "length_unit",
+    "options",
+    "options_hash",
+    "origin",
+    "packages",
+    "precision",
+    "targets",
+    "upgraded_from",
+)
+
+
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """The description of a checkpoint, even of one that this installation could not load.
+
+    :raises UserError: as :func:`mtt.checkpoint.checkpoint.read_header`
+    """
+    file = open_file(path)
+    header = formats.header_of(file)
+    sizes, hashes = header["data_size"], header["data_hash"]
+    return {
+        "kind": "checkpoint",
+        "path": str(path),
+        "size": file.size,
+        "format_version": header["format_version"],
+        "content": {
+            "hash": header["content_hash"],
+            "fits": formats.content_fits(file, header, file.content()),
+        },
+        "architecture": _architecture(header["architecture"]),
+        "elements": symbols(header["atomic_types"]),
+        "position": {
+            **header["position"],
+            "num_epochs": _training(header).get("num_epochs"),
+            "num_steps": header["num_steps"],
+        },
+        "history": _history(header),
+        "data": {name: {"structures": sizes[name], "hash": hashes[name]} for name in sizes},
+        "split": {part: len(indices) for part, indices in header["split"].items()},
+        "tensors": _tensors(file),
+        **{key: header[key] for key in _AS_THEY_ARE},
+    }
+
+
+def _training(header: Header) -> dict[str, Any]:
+    architecture = header["options"].get("architecture")
+    training = architecture.get("training") if isinstance(architecture, dict) else None
+    return training if isinstance(training, dict) else {}
+
+
+def _architecture(stored: dict[str, Any]) -> dict[str, Any]:
+    name = stored["name"]
+    return {
+        "name": name,
+        "version": stored["version"],
+        "installed": name in plugins.names(),
+        "installed_version": _installed_version(name),
+        "hypers": stored["hypers"],
+    }
+
+
+def _installed_version(name: str) -> int | None:
+    """The version of a built-in architecture, out of its source: to import its options would take
+    longer than everything else here. None for those of other packages, and if it is not there."""
+    if name not in plugins.names() or "." in name:
+        return None
+    spec = importlib.util.find_spec(f"mtt.architectures.{name}")
+    if spec is None or spec.origin is None:
+        return None
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "version":
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            return value if isinstance(value, int) else None
+    return None
+
+
+def _history(header: Header) -> dict[str, Any]:
+    """First and last things about the epochs, with the unit of each metric."""
+    rows: list[Row] = header["history"]
+    energy_unit = next(iter(header["targets"].values()))["unit"]
+    best = [row for row in rows if row.get("epoch") == header["best"]["epoch"]]
+    last = rows[-1] if rows else None
+    return {
+        "epochs": len(rows),
+        "best": best[-1] if best else None,
+        "last": last,
+        "units": {name: unit_of(name, energy_unit, header["length_unit"]) for name in last or {}},
+    }
+
+
+def _tensors(file: CheckpointFile) -> dict[str, Any]:
+    """How many, how large, and in which groups; the group is the first part of a name."""
+    groups: dict[str, dict[str, int]] = {}
+    for name, entry in file.table.items():
+        group = groups.setdefault(name.partition("/")[0], {"tensors": 0, "bytes": 0})
+        group["tensors"] += 1
+        group["bytes"] += entry.end - entry.begin
+    total = sum(group["bytes"] for group in groups.values())
+    return {
+        "count": len(file.table),
+        "bytes": total,
+        "file_to_bytes": round(file.size / total, 4) if total else None,
+        "weights": _weights(file.table),
+        "groups": groups,
+    }
+
+
+def _weights(table: dict[str, Entry]) -> int:
+    """Numbers that are trained: those that the optimizer knows, or all of the core's before that."""
+    known = {name.partition("/")[2].rpartition("/")[0] for name in table if "/exp_avg" in name}
+    return sum(
+        (entry.end - entry.begin) // DTYPE_BYTES[entry.dtype]
+        for name, entry in table.items()
+        if name.startswith("model/")
+        and (name.partition("/")[2] in known or (not known and name.startswith("model/core.")))
+    )
+
+
+def compare_tensors(a: Path, b: Path) -> dict[str, dict[str, int]]:
+    """By group, how many tensors have the same dtype, shape and bytes, and how many do not."""
+    first, second = open_file(a).table, open_file(b).table
+    with a.open("rb") as left, b.open("rb") as right:
+
+        def same(name: str) -> bool:
+            x, y = first[name], second[name]
+            return (x.dtype, x.shape) == (y.dtype, y.shape) and _same_bytes(left, right, x, y)
+
+        return count_same(first, second, lambda name: name.partition("/")[0], same)
+
+
+def _same_bytes(left: Any, right: Any, x: Entry, y: Entry) -> bool:
+    left.seek(x.begin)
+    right.seek(y.begin)
+    todo = x.end - x.begin
+    while todo > 0:
+        size = min(todo, _CHUNK)
+        if left.read(size) != right.read(size):
+            return False
+        todo -= size
+    return True

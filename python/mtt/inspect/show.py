@@ -1,0 +1,340 @@
+"""Descriptions of files for people: one fact a line, in 80 columns.
+
+What comes from a file may be hostile. Every line goes through
+:func:`mtt.printable.printable` on its way out, so that nothing in it can steer a terminal.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from mtt.printable import printable
+from mtt.report.metrics import readable
+
+_WIDTH: Final = 80
+_LABEL: Final = 14
+_LONGEST: Final = 600
+_MOST: Final = 12
+_MOST_LINES: Final = 500
+# Lines are not broken here, and it is a space when they are printed.
+_KEPT: Final = "\u00a0"
+Description = Mapping[str, Any]
+Fact = tuple[str, str]
+
+
+def text(description: Description) -> str:
+    """A checkpoint or a model file, as described by :mod:`mtt.inspect.describe`."""
+    described = _checkpoint if description["kind"] == "checkpoint" else _model
+    name = "checkpoint" if description["kind"] == "checkpoint" else "model file"
+    lines = [f"{description['path']}: {name}, {size(description['size'])}"]
+    for label, fact in described(description):
+        lines += _wrapped(label, fact)
+    return _printed(lines)
+
+
+def difference(compared: Description) -> str:
+    """What :func:`mtt.inspect.describe.compare` found."""
+    name = "checkpoints" if compared["kind"] == "checkpoint" else "model files"
+    both = f"{compared['a']} and {compared['b']}"
+    if compared["same"]:
+        return printable(f"{both} are the same")
+    facts = []
+    for key, sides in compared["changed"].items():
+        facts.append(f"{key}: {' -> '.join(_sides(sides))}")
+    kind = "tensors" if "tensors" in compared else "records"
+    for group, counts in sorted(compared[kind].items()):
+        found = _counts(counts)
+        facts += [f"{kind} of {group}: {found}"] if found else []
+    lines = [f"{both}: {name} that differ"]
+    for fact in facts:
+        lines += _broken(fact, "  ", "    ")
+    return _printed(lines)
+
+
+def _printed(lines: list[str]) -> str:
+    more = [f"  ... and {len(lines) - _MOST_LINES} more lines"] if len(lines) > _MOST_LINES else []
+    return "\n".join(printable(line) for line in lines[:_MOST_LINES] + more)
+
+
+def _sides(sides: Mapping[str, Any]) -> list[str]:
+    """Both values; numbers with as many digits as are needed to see a difference, six at least."""
+    values = [sides[side] for side in ("a", "b") if side in sides]
+    if len(values) == 2 and all(isinstance(one, float) for one in values):
+        short = [f"{one:.6g}" for one in values]
+        if short[0] != short[1]:
+            return short
+    return [_value(sides[side]) if side in sides else "(none)" for side in ("a", "b")]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    parts = [f"{counts['differ']} of {total} differ in bits"] if counts["differ"] else []
+    parts += [f"{counts['only_a']} only in the first file"] if counts["only_a"] else []
+    parts += [f"{counts['only_b']} only in the second file"] if counts["only_b"] else []
+    return ", ".join(parts)
+
+
+# ---- checkpoints ----
+
+
+def _checkpoint(found: Description) -> Iterable[Fact]:
+    tensors, position = found["tensors"], found["position"]
+    yield "architecture", _architecture(found["architecture"])
+    yield "weights", f"{tensors['weights']} in {found['precision']} bits"
+    yield "elements", _elements(found["atomic_types"], found["elements"])
+    yield from (("target", _target(*one)) for one in found["targets"].items())
+    yield "lengths", str(found["length_unit"])
+    batch = f", {position['batch']} batches into the next" if position["batch"] else ""
+    yield "epoch", f"{position['epoch']} of {_value(position['num_epochs'])}{batch}"
+    yield "step", f"{position['step']} of {position['num_steps']}"
+    yield from _history(found)
+    yield (
+        "data",
+        _listed(
+            f"{name} {one['structures']} structures ({_short(one['hash'])})"
+            for name, one in found["data"].items()
+        ),
+    )
+    parts = ("train", "validation", "test")
+    yield "split", _listed(f"{found['split'][part]} {part}" for part in parts)
+    yield "model", _hypers(found["architecture"]["hypers"])
+    stored = found["options"].get("architecture")
+    yield "training", _hypers(stored.get("training") if isinstance(stored, dict) else None)
+    yield "seed", _value(found["options"].get("seed"))
+    if found["origin"] is not None:
+        yield "origin", _hypers(found["origin"])
+    if found["upgraded_from"] is not None:
+        yield "upgraded from", _hypers(found["upgraded_from"])
+    yield "written by", _packages(found["packages"])
+    yield "image", _short(found["image_digest"]) if found["image_digest"] else "none"
+    yield "format", f"version {found['format_version']}"
+    yield "tensors", _tensors(tensors)
+    fits = "fits the file" if found["content"]["fits"] else "DOES NOT FIT: the file is damaged"
+    yield "content hash", f"{_short(found['content']['hash'])}, {fits}"
+
+
+def _architecture(found: Description) -> str:
+    stated = f"{found['name']}, version {found['version']}"
+    if not found["installed"]:
+        return f"{stated}, which is not installed here"
+    if found["installed_version"] not in (None, found["version"]):
+        return f"{stated}; version {found['installed_version']} is installed here"
+    return stated
+
+
+def _elements(types: Sequence[int], symbols: Sequence[str | None]) -> str:
+    both = list(zip(types, symbols, strict=True))
+    if len(both) <= _MOST:
+        return _listed(f"{symbol} ({one})" if symbol else f"type {one}" for one, symbol in both)
+    return f"{len(both)}: {' '.join(symbol or str(one) for one, symbol in both)}"
+
+
+def _target(name: str, target: Any) -> str:
+    found = target if isinstance(target, dict) else {}
+    extra = [gradient for gradient in ("forces", "stress") if found.get(gradient)]
+    gradients = f", with {' and '.join(extra)}" if extra else ""
+    about = f" ({found['description']})" if found.get("description") else ""
+    return f"{name} in {found.get('unit') or 'no unit'}{gradients}{about}"
+
+
+def _history(found: Description) -> Iterable[Fact]:
+    """Metrics of the best and of the last epoch side by side."""
+    history, best = found["history"], found["best"]
+    if history["last"] is None:
+        yield "metrics", "no epoch has been finished"
+        return
+    value = "" if best.get("value") is None else f" ({_metric(best['value'], '')})"
+    yield "best epoch", f"{best['epoch']}, by {best['metric']}{value}"
+    columns = [("best", history["best"]), ("last", history["last"])]
+    if history["best"] in (None, history["last"]):
+        columns = [("last" if history["best"] is None else "best and last", history["last"])]
+    prefix = (
+        "validation_" if any(n.startswith("validation_") for n in history["last"]) else "train_"
+    )
+    yield prefix.removesuffix("_"), _row("", [title for title, _ in columns])
+    for metric in history["last"]:
+        if metric.startswith(prefix):
+            cells = [_metric(row.get(metric), history["units"][metric]) for _, row in columns]
+            name = metric.removeprefix(prefix).replace("_", " ")
+            name = name.replace("rmse", "RMSE").replace("mae", "MAE")
+            yield "", _row(name, cells)
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return (f"{name:<22}" + "".join(f"{cell:>20}" for cell in cells)).replace(" ", _KEPT)
+
+
+def _metric(value: Any, unit: str) -> str:
+    good = isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+    return readable(value, unit) if good else _value(value)
+
+
+def _tensors(found: Description) -> str:
+    groups = [f"{name} {size(one['bytes'])}" for name, one in sorted(found["groups"].items())]
+    ratio = found["file_to_bytes"]
+    whole = f"; the file is {ratio:.3g} times that" if isinstance(ratio, float) else ""
+    return f"{found['count']} of {size(found['bytes'])}{whole} ({_listed(groups)})"
+
+
+# ---- model files ----
+
+
+def _model(found: Description) -> Iterable[Fact]:
+    yield from _metadata(found["metadata"] or {})
+    yield from _capabilities(found["capabilities"])
+    yield from (("neighbors", _neighbors(one)) for one in found["neighbor_lists"] or [])
+    for name, one in (found["requested_inputs"] or {}).items():
+        yield "needs input", f"{name}{_output(one)}"
+    yield from _provenance(found["provenance"])
+    if "made_in" in found:
+        made = found["made_in"]
+        digest = _short(made["digest"]) if made.get("digest") else "digest not checked"
+        yield "made in", f"{_value(made.get('image'))} ({digest}): {_value(made.get('why'))}"
+    pack = found["golden_pack"]
+    if pack is None:
+        yield "golden pack", "none: mtt verify has no reference values for it"
+    else:
+        systems = pack.get("systems") if isinstance(pack.get("systems"), list) else []
+        yield "golden pack", f"{len(systems)} systems, {size(pack['bytes'])}: {_listed(systems)}"
+    yield "torch", _listed(f"{name} {number}" for name, number in found["versions"].items())
+    for label, key in (("extensions", "extensions"), ("libraries", "extensions_deps")):
+        values = found[key]
+        yield label, _listed(map(_value, values)) if isinstance(values, list) and values else "none"
+    groups = sorted(found["records"]["groups"].items())
+    records = _listed(f"{name} {size(one['bytes'])}" for name, one in groups)
+    yield "records", f"{found['records']['count']} ({records})"
+    yield "sha256", found["sha256"]
+
+
+def _metadata(found: Description) -> Iterable[Fact]:
+    for key in ("name", "description"):
+        if found.get(key):
+            yield key, str(found[key])
+    if found.get("authors"):
+        yield "authors", _value(found["authors"])
+    references = found.get("references")
+    for kind, listed in references.items() if isinstance(references, dict) else ():
+        if listed:
+            yield "references", f"{kind}: {_value(listed)}"
+    if found.get("extra"):
+        yield "extra", _value(found["extra"])
+
+
+def _capabilities(found: Description | None) -> Iterable[Fact]:
+    if found is None:
+        yield "capabilities", "could not be read without loading the model"
+        return
+    outputs = found.get("outputs")
+    for name, one in outputs.items() if isinstance(outputs, dict) else ():
+        yield "output", f"{name}{_output(one)}"
+    if "elements" in found:
+        yield "elements", _elements(found["atomic_types"], found["elements"])
+    length = found.get("length_unit") or ""
+    yield "range", f"{_value(found.get('interaction_range'))} {length}".rstrip()
+    yield "precision", _value(found.get("dtype"))
+    yield "devices", _value(found.get("supported_devices"))
+
+
+def _output(found: Any) -> str:
+    if not isinstance(found, dict):
+        return ""
+    kind = f", per {found['sample_kind']}" if found.get("sample_kind") else ""
+    about = f" ({found['description']})" if found.get("description") else ""
+    gradients = found.get("explicit_gradients")
+    extra = f", with gradients to {_value(gradients)}" if gradients else ""
+    return f" in {found.get('unit') or 'no unit'}{kind}{extra}{about}"
+
+
+def _neighbors(found: Description) -> str:
+    unit = found.get("length_unit") or ""
+    kind = "full" if found.get("full_list") else "half"
+    strict = "" if "strict" not in found else ", strict" if found["strict"] else ", not strict"
+    return f"within {_value(found.get('cutoff'))} {unit}".rstrip() + f", {kind} list{strict}"
+
+
+def _provenance(found: Any) -> Iterable[Fact]:
+    if not isinstance(found, dict):
+        yield "provenance", "none: mtt did not export it"
+        return
+    of = found.get("architecture")
+    if isinstance(of, dict):
+        yield "architecture", f"{_value(of.get('name'))}, version {_value(of.get('version'))}"
+        yield "model", _hypers(of.get("hypers"))
+    checkpoint = found.get("checkpoint")
+    content = checkpoint.get("content_hash") if isinstance(checkpoint, dict) else None
+    yield "checkpoint", f"content hash {_short(content)}"
+    yield "weights", f"{_value(found.get('weights'))}, of epoch {_value(found.get('epoch'))}"
+    yield "verification", _value(found.get("verification"))
+    yield "exported by", _packages(found.get("packages"))
+    yield "image", _short(found["image_digest"]) if found.get("image_digest") else "none"
+
+
+# ---- pieces ----
+
+
+def size(count: int) -> str:
+    """Bytes for people: 1.63 MB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} B"
+
+
+def _wrapped(label: str, fact: str) -> list[str]:
+    start = f"  {label:<{_LABEL}}"
+    return _broken(fact, start, " " * len(start))
+
+
+def _broken(fact: str, first: str, others: str) -> list[str]:
+    """Lines of a fact; one that is very long is cut."""
+    fact = fact if len(fact) <= _LONGEST else f"{fact[:_LONGEST]}..."
+    lines = textwrap.wrap(
+        fact, _WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False
+    )
+    return [line.replace(_KEPT, " ").rstrip() for line in lines]
+
+
+def _hypers(values: Any) -> str:
+    """Nested options in one line, each in one piece."""
+    if not isinstance(values, dict):
+        return _value(values)
+    found = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found += [f"{key}.{inner}={_value(one)}" for inner, one in value.items()]
+        else:
+            found.append(f"{key}={_value(value)}")
+    return _listed(found, len(found))
+
+
+def _packages(versions: Any) -> str:
+    """Packages with their versions, mtt first."""
+    if not isinstance(versions, dict):
+        return "unknown"
+    names = sorted(versions, key=lambda name: (name != "mtt", name))
+    return _listed((f"{name} {_value(versions[name])}" for name in names), len(names))
+
+
+def _value(value: Any) -> str:
+    """A value as it would be in options, long ones shortened; hashes to what tells them apart."""
+    if isinstance(value, list):
+        return _listed(map(_value, value)) or "[]"
+    if isinstance(value, str):
+        return _short(value) if len(value) >= 64 and value.isalnum() else value or '""'
+    return json.dumps(value)
+
+
+def _listed(values: Iterable[str], most: int = _MOST) -> str:
+    """The first of many, each in one piece."""
+    found = list(values)
+    more = f", and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(str(one).replace(" ", _KEPT) for one in found[:most]) + more
+
+
+def _short(digest: Any) -> str:
+    """As much of a hash as tells it from others; that of an image begins with its kind."""
+    if not isinstance(digest, str):
+        return "unknown"
+    kind, colon, number = digest.rpartition(":")
+    return f"{kind}{colon}{number[:12]}..."

@@ -1,0 +1,253 @@
+"""Model file and what it was made from in, verdict on every link between them out; without torch.
+
+Data and options -> checkpoint -> image -> export -> report: each names the one before it by a hash.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mtt.checkpoint import formats, upgrade
+from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
+from mtt.errors import UserError
+from mtt.export import provenance
+from mtt.files import sha256_of
+from mtt.filetypes import recognize
+from mtt.inspect.describe_model import record_digests
+from mtt.lineage import recorded, sign
+from mtt.options.reading.problems import OptionsError
+from mtt.options.schema.options import hash_of_options
+
+State = Literal["holds", "broken", "not given"]
+_OF_CHECKPOINT: Final = (
+    "data -> checkpoint",
+    "options -> checkpoint",
+    "checkpoint -> model",
+    "weights -> model",
+)
+_SHOWN: Final = 12
+_LARGEST: Final = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain: what it ties together, whether it holds, and what that rests on."""
+
+    name: str
+    state: State
+    why: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """The files between which links are checked; all but the model may be missing."""
+
+    model: Path
+    checkpoint: Path | None = None
+    report: Path | None = None
+    data: Sequence[Path] = ()
+    key: Path | None = None
+
+
+def check(given: Given) -> list[Link]:
+    """Every link, in the order in which the files were made.
+
+    :raises UserError: a file cannot be read, or is not of the kind that it should be
+    """
+    found = recognize.describe(given.model)
+    if found.kind == "checkpoint":
+        raise UserError(
+            "the chain is followed from a model file, and this is a checkpoint",
+            where=str(given.model),
+            hint=f"mtt show --chain model.pt --ckpt {given.model}",
+        )
+    said = provenance.read_record(given.model)
+    if said is None:
+        raise UserError(
+            "the model file does not say where it comes from: mtt did not export it",
+            where=str(given.model),
+        )
+    digest = sha256_of(given.model)
+    return [
+        *_of_checkpoint(given, said),
+        _image(given, said),
+        _statement(given.model, digest),
+        _report(given.report, digest),
+        _signature(given),
+    ]
+
+
+# ---- data, options -> checkpoint -> model ----
+
+
+def _of_checkpoint(given: Given, said: Mapping[str, Any]) -> Iterator[Link]:
+    if given.checkpoint is None:
+        for name in _OF_CHECKPOINT:
+            yield Link(name, "not given", "give the checkpoint with --ckpt")
+        return
+    file = open_file(given.checkpoint)
+    header = formats.header_of(file)
+    whole = formats.content_fits(file, header, file.content())
+    yield _data(given, header)
+    yield _options(header, said)
+    if not whole:
+        for name in _OF_CHECKPOINT[2:]:
+            yield Link(name, "broken", "the checkpoint does not fit its own hash")
+        return
+    named = said.get("checkpoint")
+    content = named.get("content_hash") if isinstance(named, dict) else None
+    # What was upgraded since is the same checkpoint, and says so.
+    before = (header.get("upgraded_from") or {}).get("content_hash")
+    yield _compared(
+        "checkpoint -> model",
+        content,
+        before if before is not None and content == before else header["content_hash"],
+        "content hash of the checkpoint",
+    )
+    yield _weights(given.model, file, header, said)
+
+
+def _weights(
+    model: Path, file: CheckpointFile, header: Mapping[str, Any], said: Mapping[str, Any]
+) -> Link:
+    """What the model claims is one thing: here its tensors are those of the checkpoint, bit by bit."""
+    name = "weights -> model"
+    if said.get("architecture") != header["architecture"]:
+        return Link(name, "not given", "the checkpoint was upgraded when it was exported")
+    prefix = "model/" if said.get("weights") == "last" else "best/"
+    wanted = [one for one in file.table if one.startswith(prefix)]
+    there = set(record_digests(model).values())
+    missing = [one for one in wanted if hashlib.sha256(file.tensor(one)).hexdigest() not in there]
+    if missing or not wanted:
+        what = f"{len(missing)} of {len(wanted)} tensors are not in the model: {missing[:1]}"
+        return Link(name, "broken", what if wanted else f"the checkpoint has no tensors {prefix}")
+    return Link(name, "holds", f"all {len(wanted)} tensors of the checkpoint are in the model")
+
+
+def _data(given: Given, header: Mapping[str, Any]) -> Link:
+    """The data are hashed again only if they are given: that takes as long as reading them."""
+    name = "data -> checkpoint"
+    if not given.data:
+        return Link(name, "not given", "give the data with --data")
+    assert given.checkpoint is not None
+    record = dataclasses.replace(
+        recorded.read(given.checkpoint), options=upgrade.header_for_today(dict(header))["options"]
+    )
+    try:
+        options = recorded.with_files(record, given.data)
+    except OptionsError:
+        which = f"{header['architecture']['name']}@{header['architecture']['version']}"
+        return Link(name, "not given", f"the options are of {which}: check it in its image")
+    from mtt.training.run_data import check_same
+
+    try:
+        check_same(options, header, record.kept)
+    except UserError as error:
+        return Link(name, "broken", f"{error.what} ({error.where})")
+    hashes = ", ".join(f"{key} {_short(one)}" for key, one in header["data_hash"].items())
+    return Link(name, "holds", f"hash of the structures: {hashes}")
+
+
+def _options(header: Mapping[str, Any], said: Mapping[str, Any]) -> Link:
+    """The checkpoint's options have the hash that it says, and the model says the same."""
+    name = "options -> checkpoint"
+    computed = hash_of_options(header["options"])
+    if computed != header["options_hash"]:
+        why = f"they have the hash {_short(computed)}, the checkpoint says "
+        return Link(name, "broken", why + _short(header["options_hash"]))
+    # An export holds them in the version of the mtt that made it.
+    today = upgrade.header_for_today(dict(header))["options_hash"]
+    if said.get("options_hash") not in (computed, today):
+        why = f"the model says that their hash is {_short(said.get('options_hash'))}, "
+        return Link(name, "broken", f"{why}the checkpoint has {_short(computed)}")
+    return Link(name, "holds", f"hash of the options {_short(computed)}")
+
+
+def _image(given: Given, said: Mapping[str, Any]) -> Link:
+    name, claimed = "image -> checkpoint", said.get("image_digest")
+    if given.checkpoint is None:
+        return Link(name, "not given", "give the checkpoint with --ckpt")
+    own = formats.header_of(open_file(given.checkpoint))["image_digest"]
+    if own is None and claimed is None:
+        return Link(name, "holds", "both say that it was trained in no image")
+    return _compared(name, claimed, own, "digest of the image")
+
+
+# ---- model -> statement, report, signature ----
+
+
+def _statement(model: Path, digest: str) -> Link:
+    path = provenance.statement_path(model)
+    if not path.exists():
+        return Link("model -> statement", "not given", f"there is no {path}")
+    said = _json(path)
+    try:
+        subjects = [one["digest"]["sha256"] for one in said["subject"]]
+    except (KeyError, TypeError):
+        return Link("model -> statement", "broken", f"{path} is no in-toto statement")
+    found = digest if digest in subjects else next(iter(subjects), None)
+    return _compared("model -> statement", found, digest, f"SHA-256 of the model in {path}")
+
+
+def _report(path: Path | None, digest: str) -> Link:
+    name = "model -> report"
+    if path is None:
+        return Link(name, "not given", "give one with --report (mtt verify --json FILE)")
+    from mtt.verify.report import Report
+    from mtt.verify.report.report import NoReport
+
+    try:
+        report = Report.from_json(_text(path))
+    except NoReport as error:
+        raise UserError(f"this is no report of a verification: {error}", where=str(path)) from error
+    if not report.passed:
+        return Link(name, "broken", f"{path} says that the model failed")
+    return _compared(name, report.sha256, digest, f"SHA-256 of the model in {path}")
+
+
+def _signature(given: Given) -> Link:
+    name = "model -> signature"
+    if given.key is None:
+        return Link(name, "not given", "give a public key with --require-signature")
+    try:
+        sign.require(given.model, given.key)
+    except UserError as error:
+        return Link(name, "broken", error.what)
+    return Link(name, "holds", f"{sign.signature_path(given.model)}, of {given.key}")
+
+
+# ---- pieces ----
+
+
+def _compared(name: str, claimed: Any, found: Any, what: str) -> Link:
+    if claimed == found:
+        return Link(name, "holds", f"{what} {_short(found)}")
+    return Link(name, "broken", f"{what}: {_short(claimed)} is named, {_short(found)} found")
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, str):
+        return "nothing"
+    kind, colon, number = value.rpartition(":")
+    return f"{kind}{colon}{number[:_SHOWN]}"
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST).decode("utf-8", "replace")
+    except FileNotFoundError as error:
+        raise UserError("there is no such file", where=str(path)) from error
+    except OSError as error:
+        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_text(path))
+    except (ValueError, RecursionError):
+        return None

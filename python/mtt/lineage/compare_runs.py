@@ -1,0 +1,175 @@
+"""A run and its repetition in; whether they gave the same bits, and where they first differ, out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mtt.checkpoint.formats import HASH, header_of
+from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
+from mtt.export import provenance
+from mtt.inspect.describe_model import record_digests
+from mtt.lineage.recorded import Recorded
+from mtt.options.schema.options import hash_of_options
+
+Row = Mapping[str, Any]
+# Set from the data before the first step.
+_BASELINE: Final = ("model/composition", "model/scale")
+# What a header says of a run besides what it gave.
+_CIRCUMSTANCES: Final = ("packages", "image_digest", "options", "architecture", "origin")
+_NO_REASON: Final = "a number of threads, a processor or a device, which files do not record"
+_MOST: Final = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """Whether the new file is the old one, and lines that say so, or where they first differ."""
+
+    identical: bool
+    lines: list[str]
+
+
+# ---- checkpoints ----
+
+
+def checkpoints(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
+    """Compare a checkpoint with ``MADE.ckpt``: every byte, or else split, history and tensors."""
+    path = made.with_name(f"{made.name}.ckpt")
+    if old.path.read_bytes() == path.read_bytes():
+        return _same_bytes(old.path, path)
+    first, second = open_file(old.path), open_file(path)
+    before, after = old.header, header_of(second)
+    tensors = _different_tensors(first, second)
+    places = [*_before_step_1(before, after, tensors), *_epochs(before, after)]
+    if not tensors and not places:
+        told = [key for key in _CIRCUMSTANCES if before.get(key) != after.get(key)]
+        lines = [f"bit-identical: all tensors of {old.path} and {path}"]
+        return Result(True, lines + [f"  what they record differs: {', '.join(told)}"] * bool(told))
+    places = places or ["after the last epoch"]
+    lines = [f"  first difference: {places[0]}", *(f"  then: {one}" for one in places[1:])]
+    if tensors:
+        lines.append(f"  {len(tensors)} of {len(first.table)} tensors differ: {_some(tensors)}")
+    return _different(old.path, path, lines + _reasons(before.get("packages"), after, changed))
+
+
+def _different_tensors(first: CheckpointFile, second: CheckpointFile) -> list[str]:
+    """Names of tensors that are not the same bits, or only in one of the files."""
+    return [
+        name
+        for name in sorted(first.table.keys() | second.table.keys())
+        if name != HASH
+        and (
+            name not in first.table
+            or name not in second.table
+            or first.table[name][:2] != second.table[name][:2]
+            or first.tensor(name) != second.tensor(name)
+        )
+    ]
+
+
+def _before_step_1(before: Row, after: Row, tensors: Sequence[str]) -> list[str]:
+    found = []
+    if before["split"] != after["split"]:
+        found.append("before step 1, in which structures are trained on")
+    if any(one in tensors for one in _BASELINE):
+        found.append("before step 1, in the energies of single atoms and the scale")
+    return found
+
+
+def _epochs(before: Row, after: Row) -> list[str]:
+    """The first epoch whose errors differ, and between which steps that was."""
+    rows: Sequence[Row] = before["history"]
+    others: Sequence[Row] = after["history"]
+    for epoch, (one, other) in enumerate(zip(rows, others, strict=False)):
+        names = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        if names:
+            names.sort(key=lambda name: not name.startswith("train_"))
+            values = ", ".join(
+                f"{name} {one.get(name)!r} and now {other.get(name)!r}" for name in names[:_MOST]
+            )
+            return [f"epoch {epoch + 1}, {_steps(rows, epoch)}: {values}"]
+    if len(rows) != len(others):
+        return [f"after epoch {min(len(rows), len(others))}, where one of the runs ends"]
+    return []
+
+
+def _steps(rows: Sequence[Row], epoch: int) -> str:
+    first = int(rows[epoch - 1]["step"]) + 1 if epoch else 1
+    last = int(rows[epoch]["step"])
+    return f"step {first}" if first == last else f"steps {first} to {last}"
+
+
+# ---- model files ----
+
+
+def models(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
+    """Compare a model file with ``MADE.pt``: every byte, or else record by record."""
+    path = made.with_name(f"{made.name}.pt")
+    if old.path.read_bytes() == path.read_bytes():
+        return _same_bytes(old.path, path)
+    after = provenance.read_record(path) or {}
+    told = sorted(key for key in {**old.header, **after} if old.header.get(key) != after.get(key))
+    first, second = record_digests(old.path), record_digests(path)
+    records = [
+        name
+        for name in sorted(first.keys() | second.keys())
+        # A number that torch makes of all others.
+        if first.get(name) != second.get(name) and name != ".data/serialization_id"
+    ]
+    if records == [provenance.RECORD] and _only_folders(old, told):
+        return Result(
+            True,
+            [
+                f"bit-identical: all of the models in {old.path} and {path}",
+                "  only hashes of options with absolute paths differ, which model files do not hold",
+            ],
+        )
+    lines = [f"  first difference: {_place(old, after, path)}"]
+    lines.append(f"  {len(records)} records differ: {_some(records)}")
+    if told:
+        lines.append(f"  in the provenance: {', '.join(told)}")
+    return _different(old.path, path, lines + _reasons(old.header["trained_with"], after, changed))
+
+
+def _only_folders(old: Recorded, told: Sequence[str]) -> bool:
+    """Whether nothing is another but what follows from paths that were left out of the file."""
+    left_out = hash_of_options(old.header["options"]) != old.header["options_hash"]
+    return left_out and set(told) <= {"checkpoint", "options_hash"}
+
+
+def _place(old: Recorded, after: Row, path: Path) -> str:
+    rows: Sequence[Row] = header_of(open_file(path.with_suffix(".ckpt")))["history"]
+    digests = zip(old.header["history"], after["history"], strict=False)
+    for epoch, (one, other) in enumerate(digests):
+        if one != other:
+            more = "its checkpoint has the numbers, and more about the time before"
+            return f"epoch {epoch + 1}, {_steps(rows, epoch)}; {more}"
+    return "after training, which went the same way in all epochs"
+
+
+# ---- both ----
+
+
+def _same_bytes(old: Path, new: Path) -> Result:
+    return Result(True, [f"bit-identical: {old} and {new} are the same bytes"])
+
+
+def _different(old: Path, new: Path, lines: list[str]) -> Result:
+    return Result(False, [f"different: {new} is not {old}", *lines])
+
+
+def _reasons(packages: Any, after: Row, changed: Sequence[str]) -> list[str]:
+    """What may have made the difference: what was changed on purpose, versions, or the machine."""
+    before = packages if isinstance(packages, dict) else {}
+    now = after.get("trained_with", after.get("packages")) or {}
+    found = list(changed) + [
+        f"{name} was {before.get(name)}, and is {now.get(name)} now"
+        for name in sorted({**before, **now})
+        if before.get(name) != now.get(name)
+    ]
+    return [f"  possible reason: {one}" for one in found or [_NO_REASON]]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more

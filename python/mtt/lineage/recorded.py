@@ -1,0 +1,165 @@
+"""What a checkpoint or a model file has recorded about its training; and the files it was made from.
+
+Torch is not needed. Files are known by their content, so they may lie elsewhere now.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mtt.data.changes import Rows
+from mtt.errors import UserError
+from mtt.export import provenance
+from mtt.filetypes import recognize
+from mtt.options import Options, load_recorded
+from mtt.options.stored import upgrade_options
+
+_SETS: Final = ("training_set", "validation_set", "test_set")
+
+
+# What a model file must say, which those of format 1 do not.
+_NEEDED: Final = {
+    "options": dict,
+    "options_hash": str,
+    "data_hash": dict,
+    "data_size": dict,
+    "history": list,
+    "trained_with": dict,
+    "verification": str,
+}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The record of a run. ``header`` is that of a checkpoint, or a model file's provenance.
+
+    - ``options``: in today's version;
+    - ``kept``: the fingerprints of the data, of checkpoints only.
+    """
+
+    path: Path
+    kind: str
+    header: Mapping[str, Any]
+    options: dict[str, Any]
+    kept: Mapping[str, Rows]
+
+
+def read(path: Path) -> Recorded:
+    """The record in a file.
+
+    :raises UserError: it cannot be read, or has no record of its options
+    """
+    found = _kind(path)
+    if found == "checkpoint":
+        return _of_checkpoint(path)
+    said = provenance.read_record(path)
+    if said is None:
+        raise UserError(
+            "the model file does not say what it was made from: mtt did not export it",
+            where=str(path),
+        )
+    if not all(isinstance(said.get(key), kind) for key, kind in _NEEDED.items()):
+        raise UserError(
+            "the model file does not say which options it was trained with: an older mtt made it",
+            where=str(path),
+            hint="give its checkpoint instead",
+        )
+    return Recorded(path, "model", said, upgrade_options(said["options"]), {})
+
+
+def _kind(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError("this is not a regular file", where=str(path))
+        found = recognize.describe(path)
+    except FileNotFoundError as error:
+        raise UserError("there is no such file", where=str(path)) from error
+    except OSError as error:
+        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+    if found.kind not in ("checkpoint", "model"):
+        raise found.refusal(path, "a checkpoint or a model file")
+    return found.kind
+
+
+def _of_checkpoint(path: Path) -> Recorded:
+    import numpy as np
+
+    from mtt.checkpoint.formats import header_of
+    from mtt.checkpoint.safetensors_file import open_file
+
+    file = open_file(path)
+    kept = {
+        name.removeprefix("data/"): np.frombuffer(file.tensor(name), "<i8").reshape(entry.shape)
+        for name, entry in file.table.items()
+        if name.startswith("data/") and entry.dtype == "I64"
+    }
+    header = header_of(file)
+    return Recorded(path, "checkpoint", header, upgrade_options(dict(header["options"])), kept)
+
+
+# ---- files that the options name ----
+
+
+def with_files(
+    recorded: Recorded,
+    given: Sequence[Path],
+    overrides: Sequence[str] = (),
+    base: Path | None = None,
+) -> Options:
+    """The recorded options, with the names of the files as they are here.
+
+    A given file stands for the one of the same name, or for the only one that there is. Others are
+    looked for where they were.
+
+    :param base: where the checkpoint is that a fine-tuning began with
+    :raises UserError: a file is not here, or a given one is not of the run
+    """
+    options = copy.deepcopy(recorded.options)
+    named = sorted({one["read_from"] for one in _naming(options)})
+    found = _matched(recorded.path, named, given)
+    for one in _naming(options):
+        one["read_from"] = found[one["read_from"]]
+    if base is not None:
+        chosen = options["architecture"]["training"]["fine_tune"]
+        if chosen.get("read_from") is not None:
+            chosen["read_from"] = str(base)
+    return load_recorded(options, overrides)
+
+
+def _naming(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All parts of options that name a file of data."""
+    left: list[Any] = [options.get(name) for name in _SETS]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            if isinstance(one.get("read_from"), str):
+                yield one
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+
+
+def _matched(path: Path, named: Sequence[str], given: Sequence[Path]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for file in given:
+        fitting = [one for one in named if Path(one).name == file.name]
+        fitting = fitting or (list(named) if len(named) == 1 else [])
+        if len(fitting) != 1 or fitting[0] in found:
+            raise UserError(
+                f"it is not clear which file of the run this is: {file}",
+                where=str(path),
+                hint=f"the run read {', '.join(named)}: give each file, once, by the name it had",
+            )
+        found[fitting[0]] = str(file.absolute())
+    for one in named:
+        if one not in found:
+            if not Path(one).is_file():
+                raise UserError(
+                    f"the data of the run are not here: {one}",
+                    where=str(path),
+                    hint="give them with --data FILE, where they are now",
+                )
+            found[one] = str(Path(one).absolute())
+    return found

@@ -1,0 +1,1 @@
+"""From the text of an options file to typed options, with every problem shown at its line."""

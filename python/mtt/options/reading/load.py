@@ -1,0 +1,203 @@
+"""Reads and checks options files, reporting everything that is wrong with one at once."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from mtt.errors import UserError
+from mtt.options.reading.document import Node, parse
+from mtt.options.reading.expand import expand_datasets, expand_options
+from mtt.options.reading.overrides import apply_overrides
+from mtt.options.reading.problems import OptionsError, Problem, missing_file
+from mtt.options.reading.validate import validate
+from mtt.options.schema.base import OptionsModel
+from mtt.options.schema.datasets import DatasetOptions
+from mtt.options.schema.metadata import Metadata
+from mtt.options.schema.options import Options, options_class
+
+M = TypeVar("M", bound=OptionsModel)
+
+# no options file comes near; a data file given by mistake must not be parsed for minutes
+_MAX_BYTES = 32 * 2**20
+
+
+def load_options(path: str | Path, overrides: Sequence[str] = ()) -> Options:
+    """The checked options of an options.yaml, with ``KEY=VALUE`` overrides applied.
+
+    Raises :class:`OptionsError` with all mistakes, located, or UserError if the file cannot be
+    read at all. Files that the options name must exist.
+    """
+    file = _open(Path(path), overrides)
+    expand_options(file.root)
+    model, problems = _model_for(file.root)
+    file.problems += problems
+    options = file.check(model)
+    file.check_files(file.root)
+    file.raise_problems()
+    assert options is not None
+    return options
+
+
+def load_recorded(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> Options:
+    """The options that a file of ours has recorded, with every default, in today's version.
+
+    Files that they name need not exist. Raises the same errors as :func:`load_options`.
+    """
+    text = yaml.safe_dump(dict(stored), sort_keys=False, allow_unicode=True)
+    file = _parsed("the recorded options", text, overrides)
+    expand_options(file.root)
+    model, problems = _model_for(file.root)
+    file.problems += problems
+    options = file.check(model)
+    file.raise_problems()
+    assert options is not None
+    return options
+
+
+def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[DatasetOptions]:
+    """The data sets of an eval.yaml: one dataset or a list of datasets.
+
+    Raises the same errors as :func:`load_options`.
+    """
+    file = _open(Path(path), overrides, several=True)
+    datasets = expand_datasets(file.root)
+    checked = [file.check(DatasetOptions, one) for one in datasets.value]
+    file.check_files(datasets)
+    if not checked:
+        file.problems.append(Problem(file.root.place, "", "expected at least one dataset"))
+    file.raise_problems()
+    return [one for one in checked if one is not None]
+
+
+def load_metadata(path: str | Path) -> Metadata:
+    """The checked contents of a metadata.yaml. Raises the same errors as :func:`load_options`."""
+    file = _open(Path(path), (), what="metadata file")
+    metadata = file.check(Metadata)
+    file.raise_problems()
+    assert metadata is not None
+    return metadata
+
+
+@dataclass
+class _File:
+    """An options file while it is being checked."""
+
+    name: str
+    lines: list[str]
+    root: Node
+    problems: list[Problem] = field(default_factory=list)
+
+    def check(self, model: type[M], root: Node | None = None) -> M | None:
+        result, problems = validate(model, self.root if root is None else root)
+        self.problems += problems
+        return result
+
+    def check_files(self, root: Node) -> None:
+        """Every ``read_from`` must be a file that exists.
+
+        The base of a fine-tuning is needed only when it begins, so it is looked for then.
+        """
+        later = _fine_tune(root)
+        for node in root.walk():
+            if node is later:
+                continue
+            for key in ("read_from",) if isinstance(node.value, dict) else ():
+                named = node.get(key)
+                if named is not None and isinstance(named.value, str):
+                    message = _unusable(Path(named.value))
+                    if message:
+                        self.problems.append(Problem(named.place, named.name, message))
+
+    def raise_problems(self) -> None:
+        if self.problems:
+            raise OptionsError(self.name, self.lines, self.problems)
+
+
+def _fine_tune(root: Node) -> Node | None:
+    node: Node | None = root
+    for key in ("architecture", "training", "fine_tune"):
+        node = None if node is None else node.get(key)
+    return node
+
+
+def _unusable(path: Path) -> str | None:
+    if path.is_dir():
+        return f"is a folder, not a file: {path}"
+    return None if path.exists() else missing_file(path)
+
+
+def _open(
+    path: Path, overrides: Sequence[str], several: bool = False, what: str = "options file"
+) -> _File:
+    """Parse the file and apply the overrides; stops here if there is no tree to go on with."""
+    return _parsed(str(path), read_text(path, what), overrides, several)
+
+
+def _parsed(name: str, text: str, overrides: Sequence[str], several: bool = False) -> _File:
+    lines = text.splitlines()
+    root, problems = parse(text)
+    if root is None:
+        problems = problems or [Problem(None, "", "the file is empty: it has no options")]
+        raise OptionsError(name, lines, problems)
+    if not isinstance(root.value, dict | list if several else dict):
+        message = f"expected a mapping of options at the top, found {_kind(root)}"
+        raise OptionsError(name, lines, [*problems, Problem(root.place, "", message)])
+    return _File(name, lines, root, problems + apply_overrides(root, overrides))
+
+
+def _kind(root: Node) -> str:
+    if isinstance(root.value, list):
+        return "a list"
+    return "text" if isinstance(root.value, str) else repr(root.value)
+
+
+def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
+    """The options class of the architecture that the file names."""
+    architecture = root.get("architecture")
+    if architecture is None:
+        return Options, []
+    name = architecture.get("name")
+    problems: list[Problem] = []
+    if name is not None and isinstance(name.value, str):
+        try:
+            return options_class(name.value), []
+        except UserError as error:
+            problems = [Problem(name.place, name.name, str(error))]
+    # its own options cannot be checked, everything else still can
+    for section in ("model", "training"):
+        found = architecture.get(section)
+        if found is not None:
+            found.dead = True
+    return Options, problems
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a small UTF-8 file. Raises UserError saying why it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, what, error) from None
+    if len(data) > _MAX_BYTES:
+        raise UserError(f"too large to be the {what}: {path}", hint="is it a data set or a model?")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"not a text file in UTF-8: {path}",
+            where=f"line {line}, byte {error.start}",
+            hint=f"the {what} is written in YAML; is this a data set or a model?",
+        ) from None
+
+
+def _unreadable(path: Path, what: str, error: OSError) -> UserError:
+    if error.errno == errno.ENOENT:
+        return UserError(missing_file(path, what))
+    if error.errno == errno.EISDIR:
+        return UserError(f"the {what} is a folder: {path}")
+    return UserError(f"cannot read {path}: {error.strerror}")

@@ -1,0 +1,216 @@
+"""Runs the typed models on a document tree and says in plain words what they found."""
+
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mtt.options.reading.document import Node, find
+from mtt.options.reading.problems import Problem, did_you_mean
+from mtt.options.schema.base import INCONSISTENT, Location, OptionsModel
+
+M = TypeVar("M", bound=OptionsModel)
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "string_type": "text",
+    "path_type": "a path",
+    "bool_type": "on or off",
+    "list_type": "a list",
+    "dict_type": "a mapping of options",
+    "model_type": "a mapping of options",
+    "model_attributes_type": "a mapping of options",
+}
+_LIMITS = {
+    "greater_than": ("gt", "larger than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "smaller than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def validate(model: type[M], root: Node) -> tuple[M | None, list[Problem]]:
+    """The options in ``root`` as ``model``, or None and everything that is wrong with them.
+
+    Checks that need several values run in pydantic only if each value is fine. So whatever was
+    found wrong is taken out and the rest is checked again, until nothing new turns up.
+    """
+    problems: list[Problem] = []
+    while True:
+        try:
+            result = model.model_validate(root.plain())
+        except ValidationError as error:
+            found = [one for detail in error.errors() for one in _problems(model, root, detail)]
+        else:
+            return (None if problems else result), problems
+        known = set(problems)
+        problems += [problem for problem, _ in found if problem not in known]
+        wrong = [node for _, node in found if node is not None and node is not root]
+        if not wrong:
+            return None, problems
+        for node in wrong:
+            node.dead = True
+
+
+def _problems(
+    model: type[OptionsModel], root: Node, detail: ErrorDetails
+) -> list[tuple[Problem, Node | None]]:
+    """Problems of one pydantic error, each with the node to take out if it has one."""
+    location = detail["loc"]
+    if detail["type"] == INCONSISTENT:
+        return [
+            _located(root, (*location, *conflict.location), conflict.message)
+            for conflict in detail["ctx"]["conflicts"]
+            if not any(_spoiled(root, (*location, *value)) for value in conflict.involved)
+        ]
+    if detail["type"] == "missing":
+        parent, _, parent_found = find(root, location[:-1])
+        gone = parent.value.get(location[-1]) if isinstance(parent.value, dict) else None
+        if gone is not None or not parent_found:  # it was taken out as wrong, and so reported
+            return []
+        problem, _ = _located(root, location, "is required")
+        place = parent.key_place or (parent.place if parent is not root else None)
+        return [(Problem(place, problem.name, problem.message), None)]
+    if detail["type"] == "extra_forbidden":
+        node, name, _ = find(root, location)
+        node.unknown = True
+        message = _unknown_option(model, location)
+        return [(Problem(node.key_place or node.place, name, message), node)]
+    if detail["type"] in ("value_error", "too_short") and _spoiled(root, location):
+        return []
+    return [_located(root, location, describe_error(detail))]
+
+
+def _spoiled(root: Node, location: Location) -> bool:
+    """Whether a value at or below a location was taken out as wrong.
+
+    What is said about the rest may then be a consequence of that, and is left unsaid.
+    """
+    node = root
+    for part in location:
+        if isinstance(node.value, dict) and part in node.value:
+            node = node.value[part]
+        elif isinstance(node.value, list) and isinstance(part, int):
+            alive = [child for child in node.value if not child.dead]
+            if part >= len(alive):
+                return True
+            node = alive[part]
+        else:
+            return False
+    return _has_dead(node)
+
+
+def _has_dead(node: Node) -> bool:
+    if node.dead:
+        return not node.unknown
+    children = node.value.values() if isinstance(node.value, dict) else node.value
+    return isinstance(node.value, dict | list) and any(_has_dead(child) for child in children)
+
+
+def _located(root: Node, location: Location, message: str) -> tuple[Problem, Node | None]:
+    node, name, found = find(root, location)
+    place = node.shown_at() if found or node is not root else None
+    return Problem(place, name, message), node if found else None
+
+
+def describe_error(detail: ErrorDetails) -> str:
+    """What a pydantic error means, for a person who writes YAML."""
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind in _EXPECTED:
+        advice = ""
+        if kind == "string_type" and isinstance(value, bool | int | float):
+            advice = " (put it in quotes if it is meant as text)"
+        return f"expected {_EXPECTED[kind]}, found {describe(value)}{advice}"
+    if kind in _LIMITS:
+        name, words = _LIMITS[kind]
+        return f"must be {words} {context[name]:g}, found {describe(value)}"
+    if kind == "literal_error":
+        return _not_a_choice(str(context["expected"]), value)
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "too_short":
+        return "must not be empty"
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind == "finite_number":
+        return f"expected a finite number, found {value}"
+    if kind == "invalid_key":
+        return "the name of an option must be text"
+    message = detail["msg"]
+    return message[:1].lower() + message[1:]
+
+
+def _not_a_choice(expected: str, value: Any) -> str:
+    text = f"expected {expected}, found {describe(value)}"
+    choices = [part.strip("'") for part in expected.replace(" or ", ", ").split(", ")]
+    near = did_you_mean(value, choices) if isinstance(value, str) else None
+    return f"{text}; did you mean '{near}'?" if near else text
+
+
+def describe(value: Any) -> str:
+    """A value as a person would call it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "on (true)" if value else "off (false)"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _unknown_option(model: type[OptionsModel], location: Location) -> str:
+    word = str(location[-1])
+    known = sorted({name for one in _models_at(model, location[:-1]) for name in one.model_fields})
+    near = did_you_mean(word, known)
+    if near is not None:
+        return f"unknown option; did you mean '{near}'?"
+    elsewhere = [name for name in _all_names(model, "") if name.rpartition(".")[2] == word]
+    if elsewhere:
+        return f"unknown option here; did you mean {elsewhere[0]}?"
+    return f"unknown option; known here: {', '.join(known)}"
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The types that a field may have, with Annotated and unions taken apart."""
+    if get_origin(annotation) is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _models_at(model: type[OptionsModel], location: Location) -> list[type[OptionsModel]]:
+    """The models that may stand at a location."""
+    current: list[Any] = [model]
+    for part in location:
+        if isinstance(part, str) and part.startswith("<"):
+            continue
+        following: list[Any] = []
+        for one in current:
+            if _is_model(one) and part in one.model_fields:
+                following += _members(one.model_fields[part].annotation)
+            elif get_origin(one) in (list, dict):
+                following += _members(get_args(one)[-1])
+        current = following
+    return [one for one in current if _is_model(one)]
+
+
+def _all_names(model: type[OptionsModel], prefix: str) -> Iterator[str]:
+    """Dotted names of all options outside lists and mappings with free keys."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for member in _members(field.annotation):
+            if _is_model(member):
+                yield from _all_names(member, f"{prefix}{name}.")

@@ -1,0 +1,1 @@
+"""The typed models of all options; defaults and limits have no other source."""

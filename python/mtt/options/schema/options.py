@@ -1,0 +1,214 @@
+"""The whole of an options file as typed models; defaults and validation have no other source."""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
+
+from mtt import plugins
+from mtt.errors import UserError
+from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsistent, invalid
+from mtt.options.schema.datasets import DatasetOptions, SplitOptions
+from mtt.options.schema.training import TrainingHypers
+
+OPTIONS_VERSION = 1
+_DEVICE = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+
+def _check_version(version: int) -> int:
+    if version != OPTIONS_VERSION:
+        raise invalid(f"this mtt reads version {OPTIONS_VERSION} of options files, found {version}")
+    return version
+
+
+def _check_device(device: str) -> str:
+    if not _DEVICE.match(device):
+        raise invalid(
+            f"expected one of 'auto', 'cpu', 'cuda', 'cuda:N' and 'mps', found '{device}'"
+        )
+    return device
+
+
+OptionsVersion = Annotated[int, AfterValidator(_check_version)]
+Device = Annotated[str, AfterValidator(_check_device)]
+
+
+class ArchitectureOptions(OptionsModel):
+    """Which architecture to train, and its options."""
+
+    name: str
+    """Name of the architecture."""
+    version: int | None = None
+    """Version of the architecture that these options are written for; the installed one if not
+    given. Training of another one runs in its image, or is an error where there is none."""
+    model: SerializeAsAny[OptionsModel] = OptionsModel()
+    """Options of the model; they depend on the architecture."""
+    training: SerializeAsAny[TrainingHypers] = TrainingHypers()
+    """Options of the trainer."""
+
+
+class Options(OptionsModel):
+    """Everything that decides what a training run computes."""
+
+    version: OptionsVersion = 1
+    """Version of this file format."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of everything random: split, initial weights, shuffling, augmentation."""
+    device: Device = "auto"
+    """Where to train: auto, cpu, cuda, cuda:N or mps."""
+    base_precision: Literal[32, 64] = 32
+    """Bits of the floating-point numbers of the model: 32 or 64."""
+    architecture: SerializeAsAny[ArchitectureOptions]
+    """The architecture and its options."""
+    training_set: Annotated[list[DatasetOptions], Field(min_length=1)]
+    """Data to learn from: a path, a dataset, or a list of datasets."""
+    validation_set: SplitOptions = SplitOptions(fraction=0.1)
+    """Data to choose the best epoch by: a fraction, indices, or data of its own."""
+    test_set: SplitOptions = SplitOptions(fraction=0.0)
+    """Data to report final errors on, never looked at before; a fraction of 0 for none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        conflicts = _split_conflicts(self) + _data_conflicts(self)
+        if conflicts:
+            raise inconsistent(conflicts)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able copy with every default written out."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Options":
+        """Options from what :meth:`to_dict` gave.
+
+        Raises UserError when the data does not fit this version of mtt, or when the
+        architecture is unknown.
+        """
+        architecture = data.get("architecture")
+        name = architecture.get("name") if isinstance(architecture, dict) else None
+        chosen = options_class(name) if isinstance(name, str) else cls
+        try:
+            return chosen.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            details = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+            raise UserError(
+                "the stored options do not fit this version of mtt: " + "; ".join(details)
+            ) from None
+
+
+def options_hash(options: Options) -> str:
+    """SHA-256, in hex, of the canonical JSON (sorted keys, no spaces) of the resolved options."""
+    return hash_of_options(options.to_dict())
+
+
+def hash_of_options(plain: Mapping[str, Any]) -> str:
+    """:func:`options_hash` of options as :meth:`Options.to_dict` gave them."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def options_class(architecture: str) -> type[Options]:
+    """:class:`Options` whose architecture section has the types of that architecture.
+
+    Raises :class:`mtt.errors.UserError` when the architecture is unknown or broken.
+    """
+    found = plugins.get(architecture)
+    installed: Any = _installed_version(found)
+    hypers = create_model(
+        "ArchitectureOptions",
+        __base__=ArchitectureOptions,
+        __doc__=ArchitectureOptions.__doc__,
+        version=(installed, _described(ArchitectureOptions, "version", found.version)),
+        model=(
+            found.ModelHypers,
+            _described(ArchitectureOptions, "model", default_factory=found.ModelHypers),
+        ),
+        training=(
+            found.TrainingHypers,
+            _described(ArchitectureOptions, "training", default_factory=found.TrainingHypers),
+        ),
+    )
+    return create_model(
+        "Options",
+        __base__=Options,
+        __doc__=Options.__doc__,
+        architecture=(hypers, _described(Options, "architecture", ...)),
+    )
+
+
+def _installed_version(architecture: plugins.Architecture) -> Any:
+    """Type of a number that must be the installed version."""
+
+    def check(version: int) -> int:
+        if version != architecture.version:
+            raise invalid(
+                f"version {version} of '{architecture.name}' is not installed; "
+                f"version {architecture.version} is"
+            )
+        return version
+
+    return Annotated[int, AfterValidator(check), WithJsonSchema({"const": architecture.version})]
+
+
+def _described(model: type[OptionsModel], field: str, *default: Any, **arguments: Any) -> Any:
+    return Field(*default, description=model.model_fields[field].description, **arguments)
+
+
+def _split_conflicts(options: Options) -> list[Conflict]:
+    validation, test = options.validation_set, options.test_set
+    if validation.is_empty():
+        message = "must be larger than 0: the best model is chosen by the validation set"
+        return [Conflict(("validation_set", "fraction"), message, (("validation_set",),))]
+    total = (validation.fraction or 0.0) + (test.fraction or 0.0)
+    if total >= 1.0:
+        message = f"together with test_set this takes {total:g} of the training set: none is left"
+        involved = (("validation_set",), ("test_set",))
+        return [Conflict(("validation_set", "fraction"), message, involved)]
+    return []
+
+
+def _data_conflicts(options: Options) -> list[Conflict]:
+    """Units and names that differ between the data sets of one run."""
+    first = options.training_set[0]
+    (name, target), length_unit = next(iter(first.targets.items())), first.systems.length_unit
+    conflicts: list[Conflict] = []
+
+    def compare(what: str, found: str, expected: str, *location: str | int) -> None:
+        if found.lower() != expected.lower():
+            message = f"{what} '{found}' differs from '{expected}' of the first training set"
+            conflicts.append(Conflict(location, message, (location,)))
+
+    for location, data in _all_datasets(options):
+        (other_name, other), other_unit = next(iter(data.targets.items())), data.systems.length_unit
+        compare("length unit", other_unit, length_unit, *location, "systems", "length_unit")
+        if other_name == name:
+            compare("unit", other.unit, target.unit, *location, "targets", name, "unit")
+        else:
+            compare("target", other_name, name, *location, "targets", other_name)
+    return conflicts
+
+
+def _all_datasets(options: Options) -> list[tuple[Location, DatasetOptions]]:
+    found: list[tuple[Location, DatasetOptions]] = [
+        (("training_set", index), data) for index, data in enumerate(options.training_set)
+    ]
+    for name in ("validation_set", "test_set"):
+        split: SplitOptions = getattr(options, name)
+        found += [
+            ((name, "datasets", index), data) for index, data in enumerate(split.datasets or [])
+        ]
+    return found

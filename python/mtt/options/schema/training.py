@@ -1,0 +1,175 @@
+"""Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PlainSerializer,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
+
+from mtt.options.schema.base import Conflict, FilePath, OptionsModel, inconsistent, invalid
+from mtt.options.schema.durations import Duration, SaveInterval
+
+Baseline = float | dict[int, float]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_baselines(value: Any) -> dict[str, Baseline]:
+    if not isinstance(value, dict):
+        raise invalid("expected a mapping from targets to energies, as in {energy: -5.0}")
+    return {str(target): _check_baseline(target, one) for target, one in value.items()}
+
+
+def _check_baseline(target: Any, value: Any) -> Baseline:
+    if _is_number(value):
+        return float(value)
+    if not isinstance(value, dict):
+        raise invalid(
+            f"the baseline of '{target}' must be a number or a mapping from atomic types to "
+            f"numbers, as in {{1: -13.6, 6: -1029.0}}"
+        )
+    fixed: dict[int, float] = {}
+    for key, energy in value.items():
+        # as read back from JSON
+        atomic_type = int(key) if isinstance(key, str) and key.isdecimal() else key
+        if not isinstance(atomic_type, int) or isinstance(atomic_type, bool) or atomic_type < 0:
+            raise invalid(f"'{key}' is not an atomic type: write the atomic number")
+        if not _is_number(energy):
+            raise invalid(f"the baseline of atomic type {key} must be a number")
+        fixed[atomic_type] = float(energy)
+    return fixed
+
+
+def _with_text_keys(baselines: dict[str, Baseline]) -> dict[str, Any]:
+    """JSON has only text for keys."""
+    return {
+        target: {str(key): energy for key, energy in one.items()} if isinstance(one, dict) else one
+        for target, one in baselines.items()
+    }
+
+
+Baselines = Annotated[
+    dict[str, Baseline],
+    PlainValidator(_check_baselines),
+    PlainSerializer(_with_text_keys, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "number"},
+                    {
+                        "type": "object",
+                        "propertyNames": {"pattern": "^[0-9]+$"},
+                        "additionalProperties": {"type": "number"},
+                    },
+                ]
+            },
+        }
+    ),
+]
+
+
+class LossOptions(OptionsModel):
+    """The function that training makes small, and the weight of each quantity in it."""
+
+    type: Literal["mse", "mae", "huber"] = "mse"
+    """Mean squared error, mean absolute error, or the Huber function between the two."""
+    delta: PositiveFloat = 1.0
+    """Error above which the Huber function grows linearly, in units of the target scale."""
+    energy: NonNegativeFloat = 1.0
+    """Weight of the energies."""
+    forces: NonNegativeFloat = 1.0
+    """Weight of the forces."""
+    stress: NonNegativeFloat = 1.0
+    """Weight of the stress (or virial), which enters as the strain derivative per atom, an energy."""
+
+
+class FineTuneOptions(OptionsModel):
+    """Begin a new run with the weights of another one, the base. `on` is short for `{}`, a path
+    alone for `{read_from: PATH}`."""
+
+    read_from: FilePath | None = None
+    """Checkpoint of the base; null takes the one that `--continue` names. A run that goes on needs
+    it no more."""
+    weights: Literal["best", "last"] = "best"
+    """Which weights of the base to begin with: those of its best epoch, or the last ones."""
+    baseline: Literal["refit", "keep"] = "refit"
+    """Energies per atom: fitted again to what the base leaves of the new training data (refit), as
+    data of another level of theory need it, or those of the base (keep)."""
+
+
+class TrainingHypers(OptionsModel):
+    """How a model is trained; the same for all architectures, which may set other defaults."""
+
+    batch_size: PositiveInt = 16
+    """Structures per optimizer step."""
+    num_epochs: PositiveInt = 1000
+    """Passes over the training set."""
+    learning_rate: PositiveFloat = 1e-4
+    """Highest learning rate, reached at the end of the warm-up."""
+    weight_decay: NonNegativeFloat | None = None
+    """Decoupled weight decay: a number selects AdamW, null plain Adam."""
+    warmup_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    """Part of all steps in which the learning rate rises from zero, before it decays as a
+    cosine."""
+    grad_clip_norm: PositiveFloat = 1.0
+    """Gradients of the weights longer than this are shortened to it."""
+    log_interval: PositiveInt = 1
+    """Epochs between reports."""
+    checkpoint_interval: PositiveInt = 100
+    """Epochs between checkpoints in the run's folder."""
+    checkpoint_every: SaveInterval | None = "10 min"
+    """Steps or time after which a checkpoint is written in the middle of an epoch as well, counted
+    from the last one: `500 steps`, `90 s`, `1h30m`; null for none."""
+    max_time: Duration | None = None
+    """Time after which training stops as after SIGTERM: it saves, and says how to go on. Counted
+    from the start of the program, reading of the data included: `45 min`, `11h30m`, `1d 2h`."""
+    keep_last: PositiveInt = 2
+    """How many of the newest checkpoints stay in the run's folder."""
+    keep_best: bool = True
+    """Keep the checkpoint with the lowest `best_model_metric` of those written after an epoch."""
+    keep_every: PositiveInt | None = 1
+    """Keep checkpoints written after epochs that are multiples of this: 1 keeps those of all
+    epochs, null of none. What nothing keeps is deleted once a newer one is on the disk."""
+    scale_targets: bool = True
+    """Train on targets divided by one common scale, fitted to the training set; that of the base
+    with fine_tune."""
+    atomic_baseline: Baselines = Field(default_factory=dict)
+    """Energies per atom to subtract before training, for targets whose baseline is not to be
+    fitted: one number for all atomic types, or a mapping from atomic number to number. Not with
+    fine_tune."""
+    num_workers: NonNegativeInt = 0
+    """Processes that prepare batches; 0 prepares them in the training process. The result does
+    not depend on it."""
+    fine_tune: FineTuneOptions | None = None
+    """Begin with the weights of another run, on other data or with other options, instead of
+    random ones. Model, target, units and scale are those of the base."""
+    rotational_augmentation: bool = True
+    """Rotate every structure at random each time it is trained on."""
+    best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "rmse_prod"
+    """Validation figure by which the best epoch is chosen: the product of the RMSEs or of the
+    MAEs of all quantities, or the loss."""
+    loss: LossOptions = LossOptions()
+    """The loss; a name alone, as in `loss: huber`, is short for `{type: huber}`."""
+
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> Self:
+        if self.fine_tune is not None and self.atomic_baseline:
+            message = (
+                "cannot be given with fine_tune: the energies per atom are those of the base, or "
+                "fitted to what it leaves (fine_tune.baseline)"
+            )
+            involved = (("atomic_baseline",), ("fine_tune",))
+            raise inconsistent([Conflict(("atomic_baseline",), message, involved)])
+        return self

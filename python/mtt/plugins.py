@@ -1,0 +1,144 @@
+"""Finds architectures by name: the built-in ones, and those that other packages register.
+
+Another package registers an :class:`Architecture` through an entry point::
+
+    [project.entry-points."mtt.architectures"]
+    mynet = "my_package.mtt_plugin:architecture"
+
+Nothing here imports torch, so options are validated before any heavy import.
+"""
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from mtt.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from mtt.architectures.interface import Core
+    from mtt.options.schema.base import OptionsModel
+    from mtt.options.schema.training import TrainingHypers
+
+ENTRY_POINT_GROUP = "mtt.architectures"
+# name -> module that holds an `architecture` object
+_BUILT_IN = {"pet": "mtt.architectures.pet"}
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """One step from a version of an architecture to the next, after which a model predicts the same.
+
+    ``hypers`` gets the stored hypers and returns those of the next version. ``weights`` does so with
+    tensors by name, in the core's state dict: it is called for the weights of the model and of the
+    best epoch, and for each kind of moment that the optimizer keeps, where names may be missing.
+    ``refuses`` gets the stored hypers and says why models with these have no exact step, or None.
+    """
+
+    hypers: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    weights: "Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]" = dict
+    refuses: Callable[[dict[str, Any]], str | None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the trainer, the checkpoint and the exporter need to know about one architecture.
+
+    ``version`` is increased whenever a state dict of an older version would no longer load or
+    would give other numbers. ``build_core(hypers, atomic_types)`` makes the core that maps a
+    :class:`mtt.data.graph.Graph` to raw per-atom energies; it imports torch itself.
+    ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
+    exact step from each older version to the next one; a version that is not in it needs the image
+    that has it, because predictions would change.
+    """
+
+    name: str
+    version: int
+    ModelHypers: "type[OptionsModel]"
+    TrainingHypers: "type[TrainingHypers]"
+    build_core: "Callable[[Any, Sequence[int]], Core]"
+    references: dict[str, list[str]] = field(default_factory=dict)
+    upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+
+    def why_not_upgraded(self, version: int, hypers: dict[str, Any]) -> str | None:
+        """Why no exact steps lead from a model of an older version to this one; None if they do."""
+        for old in range(version, self.version):
+            if old not in self.upgrades:
+                return "its predictions would change in an upgrade"
+            step = self.upgrades[old]
+            reason = step.refuses(hypers)
+            if reason is not None:
+                return f"its predictions would change in an upgrade, as {reason}"
+            hypers = step.hypers(dict(hypers))
+        return None
+
+
+def names() -> list[str]:
+    """Names that :func:`get` accepts, sorted; no plug-in is imported to list them."""
+    return sorted({*_BUILT_IN, *(point.name for point in _plugins())})
+
+
+def get(name: str) -> Architecture:
+    """The architecture called ``name``; a built-in one wins over a plug-in of the same name.
+
+    Raises :class:`UserError` when the name is unknown, or when its plug-in cannot be loaded.
+    """
+    if name in _BUILT_IN:
+        found = importlib.import_module(_BUILT_IN[name]).architecture
+        assert isinstance(found, Architecture)
+        return found
+    matches = [point for point in _plugins() if point.name == name]
+    if not matches:
+        raise UserError(unknown_name(name))
+    return _load(matches)
+
+
+def unknown_name(name: str) -> str:
+    """One line saying that no architecture is called ``name``, with the nearest name if any."""
+    known = names()
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"unknown architecture '{name}'; did you mean '{close[0]}'?"
+    return f"unknown architecture '{name}'; known: {', '.join(known)}"
+
+
+def _plugins() -> list[EntryPoint]:
+    return list(entry_points(group=ENTRY_POINT_GROUP))
+
+
+def _load(matches: list[EntryPoint]) -> Architecture:
+    name = matches[0].name
+    origins = sorted({_origin(point) for point in matches})
+    if len({point.value for point in matches}) > 1:
+        raise UserError(
+            f"the architecture '{name}' is registered by more than one package",
+            where=", ".join(origins),
+            hint="uninstall all of them but one",
+        )
+    point = matches[0]
+    try:
+        found = point.load()
+    except Exception as error:  # a plug-in may fail in any way; the user must learn which one
+        raise UserError(
+            f"the plug-in of architecture '{name}' could not be loaded: "
+            f"{type(error).__name__}: {error}",
+            where=f"{_origin(point)}, entry point {point.value}",
+            hint="repair, update or uninstall that package",
+        ) from error
+    if not isinstance(found, Architecture) or found.name != name:
+        what = f"'{found.name}'" if isinstance(found, Architecture) else type(found).__name__
+        raise UserError(
+            f"the plug-in of architecture '{name}' must give an mtt Architecture of that name, "
+            f"not {what}",
+            where=f"{_origin(point)}, entry point {point.value}",
+            hint="report this to the authors of that package",
+        )
+    return found
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"package {point.dist.name}" if point.dist is not None else "unknown package"

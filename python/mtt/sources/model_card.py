@@ -1,0 +1,175 @@
+"""The page of a model on the hub: what it is, how good, whether an engine can use it, how to cite it.
+
+Everything comes from descriptions of the files and from the report; nothing is asked, nothing is made up.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import yaml
+
+from mtt.inspect.show import size
+from mtt.printable import printable
+from mtt.report.metrics import readable
+from mtt.verify.report import Report
+from mtt.verify.report.report import STATUSES
+
+# Cards of mtt may be replaced by newer ones; those that people wrote may not.
+MARK: Final = "<!-- Written by mtt push. Without this line, mtt leaves the page alone. -->"
+# Licences that the hub knows by these names; it wants any other as "other", with a name.
+_LICENCES: Final = (
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "mpl-2.0", "unlicense", "zlib"),
+    *("gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "agpl-3.0", "eupl-1.2", "odbl", "odc-by"),
+    *("cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nd-4.0"),
+    *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
+)
+_METRICS: Final = ("energy_rmse_per_atom", "energy_mae_per_atom", "forces_rmse", "forces_mae")
+_STRESS: Final = ("stress_rmse", "stress_mae")
+
+Description = Mapping[str, Any]
+Files = Sequence[tuple[str, int, str]]
+
+
+def card(
+    repository: str, checkpoint: Description, model: Description, report: Report, files: Files
+) -> str:
+    """The page in Markdown, with the front matter that the hub reads.
+
+    :param checkpoint: what ``mtt show`` says of the checkpoint, as ``model`` of the model file
+    :param files: name, size in bytes and sha256 of what is beside it
+    """
+    metadata = model.get("metadata") or {}
+    front = yaml.safe_dump(_front(metadata, checkpoint), sort_keys=False, allow_unicode=True)
+    title = str(metadata.get("name") or repository.partition("/")[2])
+    parts = [
+        f"---\n{front}---\n{MARK}",
+        f"# {_line(title)}",
+        *_words(metadata),
+        f"## What it is\n\n{_table(_facts(checkpoint, model))}",
+        *_errors(checkpoint),
+        _verification(report),
+        _use(repository, files),
+        *_citations(metadata),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front(metadata: Description, checkpoint: Description) -> dict[str, Any]:
+    architecture = str(checkpoint["architecture"]["name"])
+    front: dict[str, Any] = {"library_name": "mtt"}
+    extra = metadata.get("extra") if isinstance(metadata.get("extra"), dict) else {}
+    given = {key.lower(): value for key, value in (extra or {}).items()}
+    licence = given.get("license") or given.get("licence")
+    if licence and licence.lower() in _LICENCES:
+        front["license"] = licence.lower()
+    elif licence:
+        front |= {"license": "other", "license_name": licence}
+    front["tags"] = [
+        "mtt",
+        "metatomic",
+        "interatomic-potential",
+        "molecular-dynamics",
+        architecture,
+    ]
+    return front
+
+
+def _words(metadata: Description) -> Iterable[str]:
+    if metadata.get("description"):
+        yield "\n".join(map(_line, str(metadata["description"]).splitlines()))
+    if metadata.get("authors"):
+        yield f"Authors: {', '.join(_line(one) for one in metadata['authors'])}"
+
+
+def _facts(checkpoint: Description, model: Description) -> Iterable[tuple[str, str]]:
+    architecture = checkpoint["architecture"]
+    yield "architecture", f"{architecture['name']}, version {architecture['version']}"
+    elements = zip(checkpoint["elements"], checkpoint["atomic_types"], strict=True)
+    yield "elements", " ".join(symbol or str(number) for symbol, number in elements)
+    for name, one in checkpoint["targets"].items():
+        gradients = [part for part in ("forces", "stress") if one.get(part)]
+        trained = f", trained with {' and '.join(gradients)}" if gradients else ""
+        yield "predicts", f"{name} in {one.get('unit') or 'no unit'}{trained}"
+    capabilities = model.get("capabilities") or {}
+    if "interaction_range" in capabilities:
+        length = checkpoint["length_unit"]
+        yield "interaction range", f"{capabilities['interaction_range']:g} {length}"
+        yield "precision", str(capabilities.get("dtype"))
+    for name, one in checkpoint["data"].items():
+        yield name.replace("_", " "), f"{one['structures']} structures"
+    position, best = checkpoint["position"], checkpoint["best"]
+    yield "epochs", f"{position['epoch']}, the best one is {best['epoch']}"
+    provenance = model.get("provenance") or {}
+    if provenance.get("weights"):
+        yield "weights", f"of the {provenance['weights']} epoch ({provenance.get('epoch')})"
+    versions = checkpoint["packages"]
+    written = [f"{name} {versions[name]}" for name in ("mtt", "torch") if name in versions]
+    yield "written by", ", ".join(written)
+
+
+def _errors(checkpoint: Description) -> Iterable[str]:
+    history = checkpoint["history"]
+    row = history["best"] or history["last"] or {}
+    rows = []
+    for metric in (*_METRICS, *_STRESS):
+        value = row.get(f"validation_{metric}")
+        if isinstance(value, float | int):
+            name = metric.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE")
+            rows.append((name, readable(float(value), history["units"][f"validation_{metric}"])))
+    if rows:
+        which = "best" if history["best"] else "last"
+        where = f"On the validation set, after the {which} epoch:"
+        yield f"## Errors\n\n{where}\n\n{_table(rows)}"
+
+
+def _verification(report: Report) -> str:
+    verdict = "**Passed**: an MD engine can use the model file." if report.passed else "**Failed**."
+    program = " ".join(report.program.get(key, "") for key in ("name", "version")).strip()
+    how = f"{verdict} Level {report.level}, by {program}; see `verification.html`."
+    header = ["family", *STATUSES]
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for family, checks in report.families().items():
+        counts = [sum(one.status == status for one in checks) for status in STATUSES]
+        lines.append(f"| {family} | {' | '.join(str(one or '') for one in counts)} |")
+    waivers = [f"- {_line(one.check)} was left out: {_line(one.reason)}" for one in report.waivers]
+    return "\n".join(["## Verification\n", how, "", *lines, *([""] if waivers else []), *waivers])
+
+
+def _use(repository: str, files: Files) -> str:
+    names = {name.rpartition(".")[2]: name for name, _, _ in files}
+    lines = [f"| `{name}` | {size(count)} | `{digest}` |" for name, count, digest in files]
+    return "\n".join(
+        [
+            "## Use\n",
+            "```bash",
+            f"mtt verify {repository} {names['pt']}",
+            f"mtt export {repository} {names['ckpt']}",
+            f"mtt train options.yaml --continue hf://{repository}/{names['ckpt']}",
+            "```\n",
+            "| file | size | sha256 |",
+            "|---|---|---|",
+            *lines,
+        ]
+    )
+
+
+def _citations(metadata: Description) -> Iterable[str]:
+    references = metadata.get("references")
+    found = references.items() if isinstance(references, dict) else ()
+    lines = [f"- {kind}: {_line(one)}" for kind, listed in found for one in listed]
+    if lines:
+        yield "## Cite\n\n" + "\n".join(lines)
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    body = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows]
+    return "\n".join(["| | |", "|---|---|", *body])
+
+
+def _cell(text: str) -> str:
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: object) -> str:
+    """A text of somebody's as one line, in which no HTML is hidden."""
+    return printable(str(text)).replace("<", "&lt;")

@@ -1,0 +1,127 @@
+"""The base of a fine-tuning: which checkpoint it is, and whether it fits the options.
+
+torch is not needed for that, so mistakes are told before it is imported.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from mtt import plugins
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.errors import UserError
+from mtt.options import Options
+from mtt.options.reading.problems import missing_file
+from mtt.training.runs.option_changes import BASE, Header, differences, is_base
+
+_OPTION = "architecture.training.fine_tune"
+
+
+def find_base(options: Options, source: Path | None) -> Path | None:
+    """The checkpoint to begin a fine-tuning with.
+
+    :param source: the checkpoint that ``--continue`` stands for
+    :return: None if a run goes on from ``source``, or begins without a base
+    :raises UserError: if no base is named, or another one than by the options
+    """
+    chosen = options.architecture.training.fine_tune
+    if chosen is None:
+        return None
+    if source is None and chosen.read_from is None:
+        raise UserError(
+            "there is no base to fine-tune",
+            where=_OPTION,
+            hint="name its checkpoint, as in 'mtt train options.yaml --continue base.ckpt', or in "
+            "the options, as in fine_tune: {read_from: base.ckpt}",
+        )
+    if source is None or (chosen.read_from is not None and _same_file(source, chosen.read_from)):
+        assert chosen.read_from is not None
+        if not chosen.read_from.exists():
+            raise UserError(missing_file(chosen.read_from, "base"), where=BASE)
+        return chosen.read_from
+    # A run that has a base itself is gone on with: where it is to be a base, read_from says so.
+    if checkpoints.read_header(source).get("origin") is not None:
+        return None
+    if chosen.read_from is None:
+        return source
+    raise UserError(
+        f"this is no checkpoint of this run, whose base is {chosen.read_from}",
+        where=str(source),
+        hint=f"leave --continue out to begin with that base; to begin with this one, name it in {BASE}",
+    )
+
+
+def check_fits(header: Header, options: Options, path: Path) -> None:
+    """The model that the options describe must be that of the base.
+
+    :raises UserError: naming everything that differs
+    """
+    found = [
+        one
+        for one in differences(_described(header), _asked_for(options))
+        if not (one[0].endswith("unit") and one[1].lower() == one[2].lower())
+    ]
+    if found and found[0][0] == "architecture.name":
+        found = found[:1]  # all hypers differ then
+    if found:
+        lines = "".join(f"\n    {key}: {old} in the base, now {new}" for key, old, new in found)
+        raise UserError(
+            f"the model of the base is not the one that the options describe:{lines}",
+            where=str(path),
+            hint="a fine-tuned model has hypers, target and units of its base: put them into the "
+            "options",
+        )
+
+
+def protect(origin: Header, output: Path) -> None:
+    """Refuse to write the new model over its base.
+
+    :param origin: what the new run's checkpoints say of the base
+    """
+    path = output.with_suffix(".ckpt")
+    try:
+        there = checkpoints.read_header(path)
+    except UserError:
+        return
+    if is_base(there, origin):
+        raise UserError(
+            "the fine-tuned model would replace its base",
+            where=str(path),
+            hint="give it a name of its own, as in --output fine-tuned.pt",
+        )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _described(header: Header) -> dict[str, Any]:
+    ((target, entry),) = header["targets"].items()
+    hypers = header["architecture"]["hypers"]
+    # A hyper that the base does not mention has its default.
+    with contextlib.suppress(ValueError):
+        model = plugins.get(header["architecture"]["name"]).ModelHypers.model_validate(hypers)
+        hypers = model.model_dump(mode="json")
+    return {
+        "architecture": {
+            "name": header["architecture"]["name"],
+            "model": hypers,
+        },
+        "target": target,
+        "unit": entry["unit"],
+        "length_unit": header["length_unit"],
+    }
+
+
+def _asked_for(options: Options) -> dict[str, Any]:
+    first = options.training_set[0]
+    ((target, entry),) = first.targets.items()
+    return {
+        "architecture": {
+            "name": options.architecture.name,
+            "model": options.architecture.model.model_dump(mode="json"),
+        },
+        "target": target,
+        "unit": entry.unit,
+        "length_unit": first.systems.length_unit,
+    }

@@ -1,0 +1,304 @@
+"""Options and data in, checkpoint and verified model out: ``options.yaml`` -> ``model.ckpt``."""
+
+import contextlib
+import functools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.errors import Terminated, UserError
+from mtt.files import check_writable, clear_leftovers, write_atomic
+from mtt.options import Options
+from mtt.options.schema import durations
+from mtt.report.metrics import MetricsCsv
+from mtt.report.progress import Reporter
+from mtt.training.loop import Interrupted, train
+from mtt.training.prepare import Run, prepare
+from mtt.training.runs.folder import (
+    LOG,
+    OPTIONS,
+    command_to_continue,
+    new_run_folder,
+    write_options,
+)
+from mtt.training.runs.lock import FolderLock
+from mtt.training.runs.resume import starting_point
+from mtt.training.runs.saving import Saver, tolerate
+from mtt.training.runs.signals import StopSignals, program_age
+from mtt.verify import run as verify
+
+if TYPE_CHECKING:
+    import torch
+
+ERRORS = "errors.json"
+_REST = "the rest is made"
+
+
+def run(
+    options: Options,
+    continue_from: Path | str | None = None,
+    output: Path = Path("model.pt"),
+    recorded: dict[str, Any] | None = None,
+) -> None:
+    """Train, or go on with training, and export the best model.
+
+    Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good;
+    a run that goes on from the newest checkpoint there stays in its folder. At the end the
+    checkpoint is written beside ``output``, which itself appears once verified.
+
+    :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
+    :param output: the model file to write, ending in ``.pt``
+    :param recorded: what checkpoints say that the options were, for a run that is made once more
+    :raises UserError: unusable data, device, checkpoint or output; options that have changed;
+        training that has diverged; another process that trains in the same folder
+    :raises VerificationFailed: the exported model failed a check
+    :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, SIGUSR1 and ``max_time``,
+        once the state is saved; the text says how to go on. Without text before training began.
+    """
+    check_writable(output)
+    verify.program()  # a model that cannot be verified would be refused after the last epoch
+    hypers = options.architecture.training
+    with Reporter(log_interval=hypers.log_interval) as reporter, FolderLock() as lock:
+        source, folder = starting_point(options, continue_from, lock)
+        work = prepare(options, source, output, reporter.message, recorded)
+        if work.finished:
+            assert source is not None
+            _already_finished(work, source, folder, reporter)
+            return
+        with StopSignals() as signals:
+            if folder is None:
+                folder, whole = new_run_folder(), None
+                lock.take(folder)
+            else:
+                whole = source
+            saver = _open_folder(work, folder, whole, reporter)
+            _train(work, saver, reporter, signals)
+        again = f"make them with: {command_to_continue(folder, 'auto', output)}"
+        with _can_be_finished_later(again):
+            if signals.received is not None:  # while the last epoch was written down
+                raise signals.exception("")
+            _finish(work, saver, reporter)
+
+
+def _open_folder(work: Run, folder: Path, whole: Path | None, reporter: Reporter) -> Saver:
+    """Begin the files of a run, or go on with them from the checkpoint ``whole``.
+
+    What cannot be written now is an error: nothing is lost yet.
+    """
+    clear_leftovers(folder)
+    reporter.log_to(folder / LOG)
+    reporter.message(f"results go to {folder}")
+    saver = Saver(work, folder, reporter, whole)
+    if whole is not None:
+        saver.clean(whole)
+    write_options(work.options, folder / OPTIONS)
+    if whole is None:
+        # Now there is one to go on from, with this split, whatever happens.
+        work.save(saver.path)
+        saver.whole = saver.path
+    return saver
+
+
+class _Observer:
+    """Shows and records what the loop does, and saves.
+
+    What cannot be written is reported, and training goes on: a full disk must not cost the run.
+    """
+
+    def __init__(self, work: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
+        self.work, self.saver, self.reporter, self.signals = work, saver, reporter, signals
+        hypers = work.problem.hypers
+        self.interval = hypers.checkpoint_interval
+        self.progressed = False
+        self.deadline: float | None = None
+        if hypers.max_time is not None:
+            left = durations.seconds(hypers.max_time) - program_age()
+            self.deadline = time.monotonic() + left
+        history = [in_order(row) for row in work.state.history]
+        self.metrics = MetricsCsv(saver.folder / "metrics.csv", history)
+
+    def stop_requested(self) -> bool:
+        return self.signals.received is not None or self.out_of_time()
+
+    def out_of_time(self) -> bool:
+        """Whether ``max_time`` has passed; of no importance once all epochs are done.
+
+        A part of a run takes one step or finishes one epoch at least, so that a chain of jobs with
+        too little time for a whole validation ends some day.
+        """
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return late and self.progressed and not self.work.finished
+
+    def step(self, loss: "torch.Tensor", n_structures: int) -> None:
+        self.progressed = True
+        self.reporter.step(loss, n_structures)
+        if self.saver.due():
+            self.saver.save()
+
+    def epoch(self, row: dict[str, float]) -> None:
+        self.progressed = True
+        tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
+        self.reporter.epoch(row)
+        at_interval = self.work.state.position.epoch % self.interval == 0
+        if at_interval or self.work.finished or self.saver.due():
+            self.saver.save()
+
+
+def in_order(row: dict[str, float]) -> dict[str, float]:
+    """A row of the history as people read it; in a checkpoint its keys are sorted by the alphabet."""
+
+    def place(name: str) -> tuple[int, bool, str]:
+        prefix, _, rest = name.partition("_")
+        return (
+            ("epoch", "step", "learning", "train", "validation").index(prefix),
+            rest != "loss",
+            rest,
+        )
+
+    return {name: row[name] for name in sorted(row, key=place)}
+
+
+def _train(work: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
+    problem, position = work.problem, work.state.position
+    target = next(iter(work.header["targets"].values()))
+    units = {"energy": str(target["unit"]), "length": str(work.header["length_unit"])}
+    observer = _Observer(work, saver, reporter, signals)
+    reporter.start(
+        problem.hypers.num_epochs, problem.steps_per_epoch, units, position.epoch, position.batch
+    )
+    try:
+        train(work.state, problem, observer)
+    except Interrupted:
+        reporter.finish()
+        why = "interrupted" if signals.received else f"max_time, {problem.hypers.max_time}, is over"
+        raise signals.exception(_save_interrupted(work, saver, why)) from None
+    reporter.finish()
+
+
+def _save_interrupted(work: Run, saver: Saver, why: str) -> str:
+    """Save in the middle of an epoch; what to tell the user."""
+    position = work.state.position
+    # No pictures: whoever sent the signal may not wait long.
+    if saver.save(then="training ends"):
+        saved = f"saved {saver.whole}"
+    else:
+        saved = f"the state could not be saved; {saver.whole} is the last that is whole"
+    assert saver.whole is not None
+    command = command_to_continue(saver.folder, saver.whole, work.output)
+    when = f"after {position.epoch} epochs and {position.step} steps"
+    return f"{why} {when}; {saved}\ngo on with: {command}"
+
+
+@contextlib.contextmanager
+def _can_be_finished_later(how: str) -> Iterator[None]:
+    """Tell someone who interrupts the block, in which all epochs are done, how to get its results."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        what = "terminated" if isinstance(error, Terminated) else "interrupted"
+        text = f"{what} when all epochs were done, before all results were made\n{how}"
+        raise type(error)(text) from None
+
+
+def _already_finished(work: Run, source: Path, folder: Path | None, reporter: Reporter) -> None:
+    """Going on with a finished run changes nothing, but results that are missing are made."""
+    reporter.message(
+        f"training is finished: all {work.problem.hypers.num_epochs} epochs are done, "
+        "there is nothing to go on with"
+    )
+    ckpt = work.output.with_suffix(".ckpt")
+    with _can_be_finished_later("the same command makes them"):
+        same = ckpt.exists() and _content(ckpt) == _content(source)
+        if not same:
+            write_atomic(ckpt, source.read_bytes())
+            reporter.message(f"wrote {ckpt}")
+        if folder is not None and not (folder / ERRORS).exists():
+            _pictures(work, ckpt, folder, reporter)
+        if not (same and work.output.exists()):
+            _export(ckpt, work.output, reporter)
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return str(checkpoints.read_header(path)["content_hash"])
+    except UserError:
+        return None
+
+
+def _finish(work: Run, saver: Saver, reporter: Reporter) -> None:
+    """Checkpoint, pictures, final errors, and the exported model."""
+    best = work.state.best_epoch
+    value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
+    reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
+    ckpt = work.output.with_suffix(".ckpt")
+    try:
+        work.save(ckpt)
+    except UserError as error:
+        raise UserError(error.what, error.where, _what_is_left(work, saver)) from error
+    reporter.message(f"wrote {ckpt}")
+    _pictures(work, ckpt, saver.folder, reporter)
+    _export(ckpt, work.output, reporter)
+
+
+def _what_is_left(work: Run, saver: Saver) -> str:
+    kept = saver.whole
+    assert kept is not None
+    if kept == saver.path:
+        return f"{kept} has the finished run: 'mtt export {kept}' makes the model file"
+    command = command_to_continue(saver.folder, kept, work.output)
+    return f"{kept} is the last that is whole; once there is space, go on with: {command}"
+
+
+def _pictures(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
+    """What a finished run has in its folder besides its last checkpoint."""
+    tolerate("the learning curve", lambda: _learning_curve(work, folder), reporter, _REST)
+    _final_errors(work, ckpt, folder, reporter)
+
+
+def _learning_curve(work: Run, folder: Path) -> None:
+    from mtt.report.plots import learning_curve
+
+    target = next(iter(work.header["targets"].values()))
+    learning_curve(
+        work.state.history,
+        folder / "learning_curve.png",
+        target["unit"],
+        work.header["length_unit"],
+        work.state.best_epoch.epoch or None,
+    )
+
+
+def _final_errors(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
+    """Errors of the best model on validation and test set: table, JSON and parity plots."""
+    from mtt.evaluation.errors import error_table, errors, parity_panels
+    from mtt.evaluation.predict import open_model
+    from mtt.report.plots import parity
+
+    model = open_model(ckpt, str(work.problem.device))
+    ((target, described),) = work.header["targets"].items()
+    units = (described["unit"], work.header["length_unit"])
+    found = {}
+    for name, structures in (("validation", work.data.validation), ("test", work.data.test)):
+        if not structures:
+            continue
+        predictions = list(model.predict(structures, target))
+        panels = parity_panels(structures, predictions, target, *units)
+        found[name] = errors(panels)
+        title = f"best model on the {name} set: {len(structures)} structures"
+        reporter.console.print(error_table(found[name], title))
+        shown = [panel for key, panel in panels.items() if key != "energy"]
+        draw = functools.partial(parity, shown, folder / f"parity_{name}.png", title)
+        tolerate("a picture", draw, reporter, _REST)
+    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    write = functools.partial(write_atomic, folder / ERRORS, text.encode())
+    tolerate("the errors", write, reporter, _REST)
+
+
+def _export(ckpt: Path, output: Path, reporter: Reporter) -> None:
+    from mtt.export import run as export
+
+    written = export.run(ckpt, output, weights="best", verify="full")
+    reporter.message(f"wrote {written}")

@@ -1,0 +1,151 @@
+"""Whether options still describe the run that a checkpoint is of, and what differs if not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtt import plugins
+from mtt.checkpoint import checkpoint as checkpoints
+from mtt.checkpoint import upgrade
+from mtt.errors import UserError
+from mtt.options import Options
+from mtt.options.stored import upgrade_options
+
+Header = dict[str, Any]
+Difference = tuple[str, str, str]
+
+# May change between two parts of a run: they decide where and how fast it runs, and what is told.
+FREE = {
+    "device",
+    "architecture.training.num_workers",
+    "architecture.training.log_interval",
+    "architecture.training.checkpoint_interval",
+    "architecture.training.checkpoint_every",
+    "architecture.training.max_time",
+    "architecture.training.keep_last",
+    "architecture.training.keep_best",
+    "architecture.training.keep_every",
+}
+_NUM_EPOCHS = "architecture.training.num_epochs"
+BASE = "architecture.training.fine_tune.read_from"
+_ABSENT = object()
+
+ON_PURPOSE = f"or fine-tune the checkpoint on purpose by naming it in {BASE}"
+
+
+def check_options(header: Header, options: Options, path: Path) -> str | None:
+    """Refuse options under which the run would not be the one of the checkpoint.
+
+    :return: what a larger number of epochs means for the schedule, or None if it is the same
+    :raises UserError: naming all options that differ
+    """
+    found = refused(header, options)
+    if found:
+        lines = "".join(
+            f"\n    {key}: {old} in the checkpoint, now {new}" for key, old, new in found
+        )
+        began = checkpoints.read_header(path)["architecture"]
+        version = plugins.get(began["name"]).version
+        older = (
+            f"it began as {began['name']}@{began['version']}, which runs in its image with version: "
+            f"{began['version']}, and {began['name']}@{version} is installed; "
+            if began["version"] < version
+            else ""
+        )
+        raise UserError(
+            f"the options differ from those that the checkpoint was trained with:{lines}",
+            where=str(path),
+            hint=f"{older}undo these changes to go on (num_epochs may be made larger), train anew "
+            f"without --continue, {ON_PURPOSE}",
+        )
+    before, after = _num_epochs(header["options"]), options.architecture.training.num_epochs
+    if after == before:
+        return None
+    return (
+        f"num_epochs is {after}, was {before}: from here on the learning rate follows the schedule "
+        f"of {after} epochs"
+    )
+
+
+def refused(header: Header, options: Options) -> list[Difference]:
+    """Options that make this another run than that of the checkpoint, in today's versions."""
+    header = upgrade.header_for_today(header)
+    found = differences(_by_meaning(header["options"]), options.to_dict())
+    extended = options.architecture.training.num_epochs > _num_epochs(header["options"])
+    return [
+        one
+        for one in found
+        if one[0] not in FREE
+        # Where the data lie does not matter: they are compared by their content.
+        and one[0].rpartition(".")[2] != "read_from"
+        and not (one[0] == _NUM_EPOCHS and extended)
+    ] + _other_base(header, options)
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[Difference]:
+    """What differs between plain values, as (dotted key, old, new), whatever it means."""
+    before, after = _parts(old, name), _parts(new, name)
+    if before is None or after is None:
+        return [] if old == new else [(name, _shown(old), _shown(new))]
+    return [
+        one
+        for key in {**before, **after}
+        for one in differences(before.get(key, _ABSENT), after.get(key, _ABSENT), key)
+    ]
+
+
+def _parts(value: Any, name: str) -> dict[str, Any] | None:
+    """The entries of a mapping, or of a list of mappings, by their full names."""
+    if isinstance(value, Mapping):
+        return {f"{name}.{key}" if name else str(key): one for key, one in value.items()}
+    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+        return {f"{name}[{index}]": one for index, one in enumerate(value)}
+    return None
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _ABSENT else repr(value)
+
+
+def _by_meaning(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Stored options in today's version, with the defaults of those that did not exist then."""
+    try:
+        return Options.from_dict(upgrade_options(dict(stored))).to_dict()
+    except (UserError, KeyError):  # this version cannot read them: then every difference counts
+        return stored
+
+
+def _num_epochs(stored: Mapping[str, Any]) -> int:
+    value = _stored(stored, _NUM_EPOCHS)
+    return value if isinstance(value, int) else 0
+
+
+def _stored(options: Any, name: str) -> Any:
+    for key in name.split("."):
+        options = options.get(key) if isinstance(options, Mapping) else None
+    return options
+
+
+def is_base(header: Header, origin: Header) -> bool:
+    """Whether a checkpoint is the one that a run began with, perhaps upgraded since."""
+    before = header.get("upgraded_from") or {}
+    return origin.get("content_hash") in (header["content_hash"], before.get("content_hash"))
+
+
+def _other_base(header: Header, options: Options) -> list[Difference]:
+    """The base of a fine-tuning, if it is not the one that the run began with.
+
+    A base that is no longer there is known by its path, any other by its content.
+    """
+    chosen, origin = options.architecture.training.fine_tune, header.get("origin")
+    if chosen is None or chosen.read_from is None or origin is None:
+        return []
+    before, now = repr(_stored(header["options"], BASE)), repr(str(chosen.read_from))
+    try:
+        found = checkpoints.read_header(chosen.read_from)
+    except UserError:
+        return [] if before == now else [(BASE, before, now)]
+    if is_base(found, origin):
+        return []
+    before += f" with the content hash {str(origin.get('content_hash'))[:12]}"
+    return [(BASE, before, f"{now} with {found['content_hash'][:12]}")]

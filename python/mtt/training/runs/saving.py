@@ -1,0 +1,95 @@
+"""Checkpoints in the folder of a run: when they are written, and which of them stay."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mtt.errors import UserError
+from mtt.options.schema import durations
+from mtt.report.progress import Reporter
+from mtt.training.loss import selected_metric
+from mtt.training.prepare import Run
+from mtt.training.runs.folder import Point, points_in
+from mtt.training.runs.retention import superfluous
+
+_GO_ON = "training goes on"
+
+
+def tolerate(what: str, write: Callable[[], None], reporter: Reporter, then: str = _GO_ON) -> bool:
+    """Whether ``write`` succeeded; if it did not, say so and go on."""
+    try:
+        write()
+    except (UserError, OSError) as error:
+        reason = error.what if isinstance(error, UserError) else str(error)
+        where = f" ({error.where})" if isinstance(error, UserError) and error.where else ""
+        reporter.message(f"warning: {what} could not be written: {reason}{where}; {then}")
+        return False
+    return True
+
+
+class Saver:
+    """Writes checkpoints to a folder that nobody else writes to, and deletes what nothing keeps.
+
+    :param whole: the checkpoint that the run goes on from; later, the last one that was written
+    """
+
+    def __init__(self, work: Run, folder: Path, reporter: Reporter, whole: Path | None) -> None:
+        self.work, self.folder, self.reporter, self.whole = work, folder, reporter, whole
+        self._hypers = work.problem.hypers
+        every = self._hypers.checkpoint_every
+        self._steps = None if every is None else durations.steps(every)
+        self._seconds = (
+            None if every is None or self._steps is not None else durations.seconds(every)
+        )
+        self._saved: Path | None = None
+        self._restart()
+
+    @property
+    def path(self) -> Path:
+        """The name of a checkpoint of the present state."""
+        position = self.work.state.position
+        return self.folder / Point.of(position.epoch, position.step, position.batch).name
+
+    def due(self) -> bool:
+        """Whether ``checkpoint_every`` has passed since the last attempt."""
+        if self._steps is not None:
+            return self.work.state.position.step - self._step >= self._steps
+        return self._seconds is not None and time.monotonic() - self._time >= self._seconds
+
+    def save(self, then: str = _GO_ON) -> bool:
+        """Write a checkpoint unless it has just been written; say so if that fails."""
+        path = self.path
+        # Also if it fails: a disk that is full now is not asked again at every step.
+        self._restart()
+        if path == self._saved:
+            return True
+        if not tolerate("the checkpoint", lambda: self.work.save(path), self.reporter, then):
+            return False
+        self._saved = self.whole = path
+        self.clean(path)
+        return True
+
+    def clean(self, newest: Path) -> None:
+        """Delete the checkpoints that the options do not keep, once ``newest`` is on the disk."""
+        point, hypers = Point.read(newest.name), self._hypers
+        assert point is not None
+        metrics = {
+            int(row["epoch"]): selected_metric(_validation(row), hypers.best_model_metric)
+            for row in self.work.state.history
+        }
+        keep = (hypers.keep_last, hypers.keep_best, hypers.keep_every)
+        try:
+            for old in superfluous(points_in(self.folder), point, metrics, *keep):
+                (self.folder / old.name).unlink(missing_ok=True)
+        except OSError as error:
+            self.reporter.message(f"warning: old checkpoints could not be deleted: {error}")
+
+    def _restart(self) -> None:
+        self._step, self._time = self.work.state.position.step, time.monotonic()
+
+
+def _validation(row: dict[str, float]) -> dict[str, float]:
+    prefix = "validation_"
+    return {
+        name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)
+    }

@@ -1,0 +1,180 @@
+"""The program ``mtt-verify``: where it is, whether it fits, and how a run of it ended."""
+
+import importlib.metadata
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtt.errors import UserError
+from mtt.tokens import VARIABLES as TOKEN_VARIABLES
+from mtt.verify.report import Report
+
+PROGRAM = "MTT_VERIFY"
+_PROGRESS = "progress: "
+_MOST_MESSAGES = 100
+# Patch releases of torch keep their interface; those of metatensor and metatomic add to it.
+_CLASHES = {"torch": 2, "metatensor-torch": 2, "metatomic-torch": 2}
+
+
+def program() -> Path:
+    """Where ``mtt-verify`` is, once it is known to fit the installed libraries.
+
+    :raises UserError: it was not built, or it was built against other versions
+    """
+    if os.environ.get(PROGRAM):
+        named = Path(os.environ[PROGRAM])
+        if not (named.is_file() and os.access(named, os.X_OK)):
+            raise UserError(
+                f"the environment variable {PROGRAM} does not name a program",
+                where=str(named),
+                hint="unset it to use the mtt-verify that is installed",
+            )
+        return named
+    root = _installed_files()
+    found = root / "bin" / "mtt-verify"
+    if not found.is_file():
+        raise UserError(
+            "mtt-verify is not installed: this copy of mtt was not built",
+            where=str(found),
+            hint="run 'pip install .' in the source folder, or name a program in MTT_VERIFY",
+        )
+    check_versions(json.loads((root / "_build_info.json").read_text()))
+    return found
+
+
+def check_versions(built: dict[str, str]) -> None:
+    """Compare what the compiled parts were built against with what is installed, without importing.
+
+    :param built: version by package name
+    :raises UserError: naming each clash, both versions, and how to rebuild
+    """
+    clashes = []
+    for package, digits in _CLASHES.items():
+        try:
+            installed = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            clashes.append(f"{package} {built[package]} is not installed any more")
+            continue
+        if _leading(installed, digits) != _leading(built[package], digits):
+            clashes.append(f"{package} {built[package]}, but {installed} is installed")
+    if clashes:
+        raise UserError(
+            "the compiled parts of mtt were built against " + "; ".join(clashes),
+            hint=rebuild_hint(),
+        )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that has ended: what it wrote, and the last check that it had begun."""
+
+    code: int
+    output: str
+    messages: list[str]
+    last_check: str
+
+    @property
+    def reason(self) -> str:
+        """The first of its messages, which is the one about the cause."""
+        return self.messages[0].removeprefix("mtt-verify: ") if self.messages else ""
+
+
+def spawn(command: list[str], on_check: Callable[[str], None] | None) -> Ended:
+    """Run the program to its end; ``on_check`` is told each check that starts."""
+    last_check = ""
+    messages: list[str] = []
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith(_PROGRESS):
+                    last_check = line.removeprefix(_PROGRESS).strip()
+                    if on_check is not None:
+                        on_check(last_check)
+                elif line.strip() and len(messages) < _MOST_MESSAGES:
+                    messages.append(line.strip())
+        except BaseException:
+            process.kill()  # Ctrl-C and SIGTERM must not leave the program running
+            raise
+        process.wait()
+        output.seek(0)
+        return Ended(process.returncode, output.read(), messages, last_check)
+
+
+def crashed(path: Path, result: Ended) -> Report:
+    """A report with one failed check, in the place of the one that the program did not write."""
+    code = result.code
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        what = f"the process died of {name} while it ran the model, as an MD engine would"
+    else:
+        what = f"the program ended with exit code {code} and no report"
+    family, _, check_name = result.last_check.partition("/")
+    check: dict[str, Any] = {
+        "family": family or "LOAD",
+        "name": check_name or "start",
+        "status": "fail",
+        "message": f"{what}: {result.reason}" if result.reason else what,
+    }
+    return Report.of(
+        {
+            "schema": 2,
+            "program": {"name": "mtt-verify"},
+            "file": {"path": str(path)},
+            "model": None,
+            "golden_pack": False,
+            "checks": [check],
+            "verdict": "fail",
+            "seconds": 0.0,
+        }
+    )
+
+
+def rebuild_hint() -> str:
+    """What to do when compiled parts and libraries do not fit."""
+    return (
+        "install the versions named first, or build again: "
+        "pip install --no-build-isolation --no-deps --force-reinstall . in the source folder"
+    )
+
+
+def _installed_files() -> Path:
+    """The folder that holds the compiled parts; editable installs keep them in site-packages."""
+    here = Path(__file__).parents[1]
+    if (here / "bin" / "mtt-verify").is_file():
+        return here
+    try:
+        for file in importlib.metadata.files("mtt") or []:
+            if file.name == "mtt-verify" and file.parent.name == "bin" and file.parts[0] == "mtt":
+                return Path(str(file.locate())).parents[1]
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    return here
+
+
+def _leading(version: str, digits: int) -> list[str]:
+    return version.split("+")[0].split(".")[:digits]
+
+
+def _environment() -> dict[str, str]:
+    # A search path set for something else must not decide which libtorch is tested, and a model that
+    # runs has no business with tokens.
+    kept = os.environ.keys() - {"LD_LIBRARY_PATH", *TOKEN_VARIABLES}
+    return {key: os.environ[key] for key in kept}

@@ -1,0 +1,27 @@
+"""Annotations of GitHub: lines on standard output that its runner turns into marks on a file."""
+
+from mtt.verify.report.report import Check, Report
+
+
+def annotations(shown: str, report: Report) -> str:
+    """An error for each failed check, and a notice for each waiver; nothing if there is neither."""
+    lines = [_line("error", shown, check) for check in report.failures]
+    lines += [_line("notice", shown, check) for check in report.checks if check.status == "waived"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _line(command: str, shown: str, check: Check) -> str:
+    text = check.sentence if check.status == "fail" else f"waived: {check.sentence}"
+    return (
+        f"::{command} file={_property(shown)},title={_property(check.full_name)}::{_escaped(text)}"
+    )
+
+
+def _escaped(text: str) -> str:
+    # A line end would let a model's message be a command of its own.
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

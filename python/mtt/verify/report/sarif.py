@@ -1,0 +1,81 @@
+"""SARIF 2.1.0, which code scanning services read: each check is a rule, each failure a result."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from mtt.verify.report.report import Check, Report
+
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def sarif(reports: Sequence[tuple[str, Report]]) -> bytes:
+    """The document for these reports, each with the name to show for its file: one run per file."""
+    runs = [_run(shown, report) for shown, report in reports]
+    document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}
+    # With escapes only, lone surrogates cannot make the file invalid.
+    return (json.dumps(document, indent=2, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _run(shown: str, report: Report) -> dict[str, Any]:
+    uri = quote(shown.replace("\\", "/"), errors="replace")
+    # A check appears more than once when it was waived by family and reported by name.
+    rules = {check.full_name: check for check in report.checks}
+    index = {name: number for number, name in enumerate(rules)}
+    driver: dict[str, Any] = {
+        "name": "mtt-verify",
+        "rules": [_rule(check) for check in rules.values()],
+    }
+    if report.program.get("version"):
+        driver["version"] = report.program["version"]
+    artifact: dict[str, Any] = {"location": {"uri": uri}}
+    if report.bytes is not None:
+        artifact["length"] = report.bytes
+    if report.sha256:
+        artifact["hashes"] = {"sha-256": report.sha256}
+    results = [
+        _result(check, uri, index[check.full_name])
+        for check in report.checks
+        if check.status in ("fail", "waived")
+    ]
+    return {
+        "tool": {"driver": driver},
+        "artifacts": [artifact],
+        "invocations": [{"executionSuccessful": True, "exitCode": report.exit_code}],
+        "results": results,
+        "properties": {
+            "verdict": report.verdict,
+            "program": dict(report.program),
+            "counts": {status: report.count(status) for status in ("pass", "fail", "skip")},
+        },
+    }
+
+
+def _rule(check: Check) -> dict[str, Any]:
+    rule: dict[str, Any] = {
+        "id": check.full_name,
+        "shortDescription": {"text": check.description or check.full_name},
+        "defaultConfiguration": {"level": "error"},
+    }
+    if check.tolerance_source:
+        rule["fullDescription"] = {"text": f"Tolerance: {check.tolerance_source}"}
+    return rule
+
+
+def _result(check: Check, uri: str, rule: int) -> dict[str, Any]:
+    fingerprint = hashlib.sha256(f"{uri}\n{check.full_name}".encode(errors="replace")).hexdigest()
+    location = {"artifactLocation": {"uri": uri, "index": 0}, "region": {"startLine": 1}}
+    result: dict[str, Any] = {
+        "ruleId": check.full_name,
+        "ruleIndex": rule,
+        "message": {"text": check.sentence},
+        "locations": [{"physicalLocation": location}],
+        # A scanning service tells by it whether a finding is the one of last week.
+        "partialFingerprints": {"fileAndCheck/v1": fingerprint},
+    }
+    if check.status == "fail":
+        return result | {"level": "error"}
+    suppression = {"kind": "external", "status": "accepted", "justification": check.message}
+    return result | {"level": "none", "kind": "open", "suppressions": [suppression]}

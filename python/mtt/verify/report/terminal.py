@@ -1,0 +1,134 @@
+"""A report for people at a terminal: a table that fits a screen, and the failures in words."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from rich import box
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from mtt.printable import printable
+from mtt.report.console import SteadyConsole
+from mtt.verify.report.report import STATUSES, Check, Report, tightest
+
+_STYLE = {"pass": "green", "fail": "bold red", "skip": "yellow", "waived": "magenta"}
+_WIDTH = 80
+# Names that a model chose; longer ones would push the numbers off the screen.
+_LONGEST_NAME = 34
+
+
+class Progress:
+    """A line on standard error that names the running check, on terminals only."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._status: Status | None = console.status("verifying") if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, check: str) -> None:
+        """Name the check that has started."""
+        if self._status is not None:
+            self._status.update(f"verifying: {check}")
+
+
+def print_report(report: Report, shown: str, console: Console | None = None) -> None:
+    """One line per family when all is well; every check that did not pass with its message."""
+    console = console or SteadyConsole()
+    console.print(Text(f"verification of {printable(shown)}", style="bold"))
+    if about := _about(report):
+        console.print(Text(about, style="dim"))
+    console.print(_table(report))
+    for status, sentence in _sentences(report):
+        console.print(Text.assemble((f"{status} ", _STYLE[status]), printable(sentence)))
+    verdict = "an MD engine can use it" if report.passed else "do not use this file"
+    if report.passed and (report.only or report.waivers):
+        verdict = "as far as it was checked, an MD engine can use it"
+    memory = f", {report.peak_memory_bytes / 1e6:.0f} MB" if report.peak_memory_bytes else ""
+    line = f"{report.verdict}: {verdict} ({report.seconds:.1f} s{memory})"
+    console.print(Text(line, style=_STYLE[report.verdict]))
+
+
+def print_line(report: Report, shown: str, console: Console | None = None) -> None:
+    """The whole report in a line: one of many."""
+    console = console or SteadyConsole()
+    if report.passed:
+        waived = report.count("waived")
+        rest = f"{report.count('pass')} checks passed" + (f", {waived} waived" if waived else "")
+    else:
+        rest = ", ".join(check.full_name for check in report.failures) or "no check passed"
+    status = (f"{report.verdict} ", _STYLE[report.verdict])
+    text = f"{printable(shown)}: {printable(rest, 400)} ({report.seconds:.1f} s)"
+    console.print(Text.assemble(status, text))
+
+
+def _about(report: Report) -> str:
+    """Model, library and what was asked for, in a line."""
+    parts = []
+    if report.model is not None:
+        parts.append(printable(str(report.model.get("dtype", "")), 12))
+    if report.program.get("torch"):
+        parts.append(f"torch {printable(report.program['torch'], 20)}")
+    if report.schema > 1:
+        parts.append(f"level {printable(report.level, 12)}")
+        if report.engine != "all":
+            parts.append(f"engine {printable(report.engine, 12)}")
+    return ", ".join(part for part in parts if part)
+
+
+def _table(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, width=_WIDTH)
+    table.add_column("family", no_wrap=True)
+    statuses = [status for status in STATUSES if status != "waived" or report.count("waived")]
+    for status in statuses:
+        table.add_column(status, justify="right", no_wrap=True)
+    table.add_column("tightest check", ratio=1, no_wrap=True)
+    table.add_column("used", justify="right", no_wrap=True)
+    table.add_column("s", justify="right", no_wrap=True)
+    for family, checks in report.families().items():
+        counts = [str(sum(c.status == status for c in checks) or "") for status in statuses]
+        name, used = _tightest(checks)
+        style = _STYLE["fail"] if any(c.status == "fail" for c in checks) else ""
+        seconds = f"{sum(c.seconds for c in checks):.1f}"
+        cells = [printable(family, 12), *counts, name, used, seconds]
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def _tightest(checks: list[Check]) -> tuple[str, str]:
+    """The check that came closest to its tolerance, and how much of it it used."""
+    closest = tightest(checks)
+    if closest is None or closest.used is None:
+        return "", ""
+    used = 100 * closest.used
+    return printable(closest.name, _LONGEST_NAME), (f"{used:.2g} %" if used < 1e4 else ">9999 %")
+
+
+def _sentences(report: Report) -> Iterable[tuple[str, str]]:
+    """Status and text of all that did not pass; checks that share a reason share a line."""
+    for check in report.failures:
+        yield "fail", check.sentence
+    for status in ("skip", "waived"):
+        reasons: dict[str, list[str]] = {}
+        for check in report.checks:
+            if check.status == status:
+                reasons.setdefault(check.message, []).append(check.full_name)
+        for reason, names in reasons.items():
+            families = {name.split("/")[0] for name in names}
+            several = f"{len(names)} checks of {', '.join(sorted(families))}"
+            yield status, f"{names[0] if len(names) == 1 else several}: {reason}"

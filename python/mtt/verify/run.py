@@ -1,0 +1,248 @@
+"""Model file in, verdict of ``mtt-verify`` out.
+
+The C++ program runs as its own process with nothing of this one: libraries that Python has already
+loaded would hide that a model file needs one it does not bring.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mtt.errors import MttError, UserError, VerificationFailed
+from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
+from mtt.verify.report import Report
+from mtt.verify.report.report import NoReport
+from mtt.verify.settings import ENGINES, LEVELS, Outputs, Settings
+
+__all__ = ["Outputs", "Settings", "execute", "program", "run", "run_all", "verify"]
+
+
+def run(
+    path: Path,
+    only: Sequence[str] | None = None,
+    settings: Settings | None = None,
+    outputs: Outputs | None = None,
+    display: str | None = None,
+) -> Report:
+    """Verify a model file, print the report as a table, and return it.
+
+    :param only: short for settings with nothing else
+    :param display: name to show instead of ``path``, which may be a temporary file
+    :raises UserError: the program cannot run, a family does not exist, or the file is a checkpoint
+    :raises VerificationFailed: a check failed; the message names all that did
+    """
+    shown = display or str(path)
+    report = _verified(path, settings or Settings(only=only))
+    _write([(shown, report)], outputs or Outputs())
+    if not report.passed:
+        raise VerificationFailed(report.failure(shown))
+    return report
+
+
+def run_all(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> list[Report]:
+    """Verify several files, with a line for each; what is unusable does not keep the others from it.
+
+    :raises VerificationFailed: at least one failed
+    :raises UserError: none failed, but something could not be verified
+    """
+    from mtt.verify.report import terminal
+
+    done: list[tuple[str, Report]] = []
+    problems: list[UserError] = []
+    for path in paths:
+        try:
+            report = _verified(path, settings)
+        except UserError as error:
+            problems.append(error)
+            print(error.report(), file=sys.stderr)
+            continue
+        done.append((str(path), report))
+        if outputs.json != Path("-"):
+            terminal.print_line(report, str(path))
+    _write(done, outputs, tables=False)
+    verdict = _worst(done, problems, len(paths))
+    if verdict is not None:
+        raise verdict
+    return [report for _, report in done]
+
+
+def verify(
+    path: str | os.PathLike[str],
+    only: Sequence[str] | None = None,
+    skip: Sequence[str] | Mapping[str, str] | None = None,
+    *,
+    level: str = "full",
+    engine: str = "all",
+    extensions: str | os.PathLike[str] | None = None,
+    record: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | None = None,
+    time_limit: int | None = None,
+    memory_limit: int | None = None,
+    isolation: bool = True,
+    on_check: Callable[[str], None] | None = None,
+) -> Report:
+    """Verify a model file in C++ and return the report; a failed check is in it, and raises nothing.
+
+    :param path: exported model, of any program that writes metatomic files
+    :param only: families (``FD``) or checks (``FD/forces``) to run
+    :param skip: those to leave out; with a mapping, or as ``DD=reason``, the reason is recorded
+    :param level: ``quick``, ``full`` or ``soak``
+    :param engine: ``all``, or one of lammps, ase, ipi, torch-sim, gromacs, plumed, eon
+    :param extensions: folder of the compiled extensions that the model needs
+    :param record: file for the numbers of this run, to compare others with
+    :param against: such a file, to compare this run with
+    :param time_limit: seconds that a check may take
+    :param memory_limit: megabytes that the model may take
+    :param isolation: False runs the model in the program's own process, without any limit
+    :param on_check: called with ``FAMILY/name`` when a check starts
+    :raises UserError: the program cannot run, there is no such file, family or level
+    """
+    settings = Settings(
+        only=only,
+        skip=skip,
+        level=level,
+        engine=engine,
+        extensions=_path(extensions),
+        record=_path(record),
+        against=_path(against),
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        isolation=isolation,
+    )
+    return _spawned(Path(path), settings, on_check)
+
+
+def execute() -> None:
+    """The ``mtt-verify`` command: become the program."""
+    try:
+        found = str(program())
+    except UserError as error:
+        print(error.report(), file=sys.stderr)
+        sys.exit(error.exit_code)
+    os.execv(found, [found, *sys.argv[1:]])
+
+
+def _verified(path: Path, settings: Settings) -> Report:
+    from mtt.verify.report import terminal
+
+    _refuse_checkpoint(path)
+    with terminal.Progress() as progress:
+        return _spawned(path, settings, progress.show)
+
+
+def _spawned(path: Path, settings: Settings, on_check: Callable[[str], None] | None) -> Report:
+    for kind, value, known in (
+        ("level", settings.level, LEVELS),
+        ("engine", settings.engine, ENGINES),
+    ):
+        if value not in known:
+            raise UserError(
+                f"there is no {kind} called '{value}'", hint=f"choose among {', '.join(known)}"
+            )
+    if settings.against is not None:
+        _refuse_other_json(settings.against)
+    # One thread, as an MPI rank has: check systems are small, and the sums repeat to the bit.
+    command = [str(program()), str(path), "--json", "-", "--quiet", "--progress", "--threads", "1"]
+    return _understood(path, spawn([*command, *settings.arguments()], on_check))
+
+
+def _understood(path: Path, result: Ended) -> Report:
+    """The report of a program that has ended; one that died is a report with one failed check."""
+    if result.code in (0, 3):
+        try:
+            return Report.from_json(result.output)
+        except NoReport:
+            return crashed(path, result)
+    if result.code == 2 and result.reason.startswith("there is no "):
+        raise UserError(
+            result.reason.rstrip("."),
+            hint="families are LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM, DTYPE, ENGINE and LIMITS; "
+            f"'{program()} --list' has all checks",
+        )
+    if result.code == 2:
+        raise UserError(
+            f"mtt-verify could not start: {result.reason}",
+            where=str(path),
+            hint="run 'mtt-verify --help' for its arguments",
+        )
+    if result.code == 127 and "shared libraries" in result.reason:
+        raise UserError(f"mtt-verify could not start: {result.reason}", hint=rebuild_hint())
+    return crashed(path, result)
+
+
+def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool = True) -> None:
+    """Tables, or JSON, on standard output; then the files, each replaced at once."""
+    from mtt.files import replacing
+    from mtt.verify.report import github, html, junit, sarif, terminal
+
+    if outputs.json == Path("-"):
+        with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not
+            sys.stdout.write(_json(reports))
+    elif tables:
+        for shown, report in reports:
+            terminal.print_report(report, shown)
+    if outputs.annotations == "github":
+        for shown, report in reports:
+            sys.stdout.write(github.annotations(shown, report))
+    contents = (
+        (outputs.json, lambda: _json(reports).encode()),
+        (outputs.junit, lambda: junit.junit(reports)),
+        (outputs.sarif, lambda: sarif.sarif(reports)),
+        (outputs.html, lambda: html.page(reports)),
+    )
+    for path, content in contents:
+        if path is not None and path != Path("-"):
+            with replacing(path) as temporary:
+                temporary.write_bytes(content())
+
+
+def _json(reports: Sequence[tuple[str, Report]]) -> str:
+    """As the program wrote it; of several files, a list."""
+    texts = [report.text for _, report in reports]
+    return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n"
+
+
+def _worst(
+    done: Sequence[tuple[str, Report]], problems: Sequence[UserError], total: int
+) -> MttError | None:
+    failed = [shown for shown, report in done if not report.passed]
+    if failed:
+        return VerificationFailed(f"{len(failed)} of {total} files failed: {', '.join(failed)}")
+    if problems:
+        return UserError(f"{len(problems)} of {total} files could not be verified")
+    return None
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _refuse_other_json(path: Path) -> None:
+    """A reference that is none says nothing about the model."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or content.get("format") != "mtt-verify record":
+        raise UserError(
+            "this is no reference to compare with",
+            where=str(path),
+            hint="make one with: mtt verify model.pt --record FILE",
+        )
+
+
+def _refuse_checkpoint(path: Path) -> None:
+    """A checkpoint in the place of a model is a slip, not a finding about a model."""
+    if not path.is_file():
+        return  # the program says so
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and not start.startswith(b"PK"):
+        raise UserError(
+            "this is a checkpoint, not an exported model",
+            where=str(path),
+            hint=f"export it first: mtt export {path}",
+        )

@@ -1,0 +1,333 @@
+"""Evaluation of exported models and checkpoints, down to the files and the messages."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
+from metatomic_ase import MetatomicCalculator
+
+from mtt import plugins
+from mtt.architectures.potential import Potential
+from mtt.checkpoint import checkpoint
+from mtt.errors import UserError
+from mtt.evaluation import predict
+from mtt.evaluation import run as evaluate
+from mtt.evaluation.predict import open_model
+from mtt.options import load_options, options_hash
+
+HYPERS: dict[str, Any] = {
+    "d_pet": 8,
+    "d_node": 8,
+    "d_head": 8,
+    "d_feedforward": 8,
+    "num_heads": 2,
+    "num_attention_layers": 1,
+    "cutoff": 3.0,
+}
+TYPES = [1, 6, 8, 29]
+
+
+def potential(target: str = "energy", dtype: torch.dtype = torch.float64) -> Potential:
+    architecture = plugins.get("pet")
+    torch.manual_seed(0)
+    core = architecture.build_core(architecture.ModelHypers(**HYPERS), TYPES)
+    model = Potential(core, TYPES, target, "eV", "angstrom").set_precision(dtype).eval()
+    model.composition[:] = torch.tensor([-13.0, -100.0, -200.0, -5.0])
+    model.scale.fill_(1.5)
+    return model
+
+
+def export(path: Path, model: Potential) -> Path:
+    capabilities = ModelCapabilities(
+        outputs={model.target_name: ModelOutput(unit="eV", sample_kind="system")},
+        atomic_types=TYPES,
+        interaction_range=model.interaction_range,
+        length_unit="angstrom",
+        supported_devices=["cpu"],
+        dtype="float64",
+    )
+    AtomisticModel(model, ModelMetadata(), capabilities).save(path)
+    return path
+
+
+def save(path: Path, model: Potential, folder: Path) -> Path:
+    """A checkpoint of ``model``, with other weights as the last ones."""
+    text = json.dumps(
+        {
+            "architecture": {"name": "pet", "model": HYPERS},
+            "training_set": "data.xyz",
+            "base_precision": 64,
+        }
+    )
+    (folder / "options.yaml").write_text(text)
+    (folder / "data.xyz").touch()
+    options = load_options(folder / "options.yaml", [f"training_set={folder / 'data.xyz'}"])
+    target = {"quantity": "energy", "unit": "eV", "forces": True, "stress": True}
+    header = {
+        "architecture": {"name": "pet", "version": plugins.get("pet").version, "hypers": HYPERS},
+        "atomic_types": TYPES,
+        "length_unit": "angstrom",
+        "targets": {"energy": {**target, "description": ""}},
+        "options": options.to_dict(),
+        "options_hash": options_hash(options),
+        "precision": 64,
+        "split": {"train": [], "validation": [], "test": []},
+        "data_hash": {"training_set": "00"},
+        "data_size": {"training_set": 0},
+        "position": {"epoch": 2, "step": 2, "batch": 0},
+        "num_steps": 2,
+        "history": [],
+        "best": {"epoch": 1, "metric": "loss", "value": 1.0},
+        "packages": {},
+        "image_digest": None,
+    }
+    state = model.state_dict()
+    tensors = {f"best/{name}": tensor for name, tensor in state.items()}
+    tensors |= {f"model/{name}": 2 * tensor for name, tensor in state.items()}
+    checkpoint.write(path, header, tensors)
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    return save(folder / "model.ckpt", potential(), folder)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(tmp_path_factory.mktemp("model") / "model.pt", potential())
+
+
+def structures() -> list[ase.Atoms]:
+    rng = np.random.default_rng(0)
+    copper = bulk("Cu", cubic=True)
+    copper.positions += 0.05 * rng.normal(size=(4, 3))
+    copper.info["stress"] = 0.01 * np.eye(3)
+    slab = bulk("Cu", cubic=True)
+    slab.pbc = (True, True, False)
+    frames = [molecule("CH3CH2OH"), copper, slab, ase.Atoms("H", [[0.0, 0.0, 0.0]])]
+    for number, atoms in enumerate(frames):
+        atoms.info["energy"] = -1.0 * number
+        atoms.arrays["forces"] = rng.normal(size=(len(atoms), 3))
+    return frames
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    ase.io.write(tmp_path / "data.xyz", structures(), format="extxyz")
+    (tmp_path / "eval.yaml").write_text("systems: data.xyz\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def failure(*arguments: Any, **named: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        evaluate.run(*arguments, **named)
+    return str(caught.value)
+
+
+def test_the_numbers_are_those_of_an_md_engine(exported: Path, folder: Path, capsys: Any) -> None:
+    evaluate.run(exported, Path("eval.yaml"))
+    calculator = MetatomicCalculator(exported, device="cpu")
+    squares = []
+    for original, found in zip(structures(), ase.io.read("predictions.xyz", ":"), strict=True):
+        # Positions as they were read: ASE had rounded them when it wrote data.xyz.
+        same = ase.Atoms(found.numbers, found.positions, cell=original.cell, pbc=found.pbc)
+        same.calc = calculator
+        with np.errstate(invalid="ignore"):  # stress of what has no volume
+            energy, forces = same.get_potential_energy(), same.get_forces()
+        assert found.get_potential_energy() == pytest.approx(energy, rel=1e-10)
+        np.testing.assert_allclose(found.get_forces(), forces, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(found.positions, original.positions, atol=1e-7)
+        assert found.info["reference_energy"] == original.info["energy"]
+        reference = found.arrays["reference_forces"]
+        np.testing.assert_allclose(reference, original.arrays["forces"], atol=1e-7)
+        if original.pbc.all():
+            stress = same.get_stress(voigt=False)
+            np.testing.assert_allclose(
+                found.get_stress(voigt=False), stress, rtol=1e-10, atol=1e-14
+            )
+            np.testing.assert_allclose(found.info["reference_stress"], 0.01 * np.eye(3).ravel())
+        else:
+            assert "stress" not in found.calc.results
+        assert found.pbc.tolist() == original.pbc.tolist()
+        squares.append(((forces - original.arrays["forces"]) ** 2).ravel())
+    report = json.loads(Path("predictions.json").read_text())
+    forces_error = report["errors"]["forces"]
+    assert forces_error["rmse"] == pytest.approx(np.sqrt(np.concatenate(squares).mean()), rel=1e-6)
+    assert (forces_error["unit"], forces_error["values"]) == ("eV/A", 3 * (9 + 4 + 4 + 1))
+    assert report["errors"]["stress"]["values"] == 9
+    per_atom = report["errors"]["energy_per_atom"]
+    errors = [
+        (atoms.get_potential_energy() - atoms.info["reference_energy"]) / len(atoms)
+        for atoms in ase.io.read("predictions.xyz", ":")
+    ]
+    assert per_atom["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-12)
+    assert per_atom["unit"] == "eV/atom"
+    assert report["model"]["sha256"] == hashlib.sha256(exported.read_bytes()).hexdigest()
+    assert report["model"]["kind"] == "exported model"
+    assert report["data"] == [{"file": "data.xyz", "structures": 4}]
+    assert Path("predictions.png").read_bytes()[1:4] == b"PNG"
+    printed = capsys.readouterr().out
+    for text in ("model.pt on data.xyz: 4 structures", "RMSE", "eV/atom", "wrote predictions.png"):
+        assert text in printed
+    evaluate.run(exported, Path("eval.yaml"))
+    assert "replaced predictions.xyz" in capsys.readouterr().out
+
+
+def test_every_digit_is_written(exported: Path, folder: Path) -> None:
+    evaluate.run(exported, Path("eval.yaml"))
+    first = next(open_model(exported).predict(_read(folder), "energy"))
+    fields = Path("predictions.xyz").read_text().splitlines()[2].split()
+    assert [float(field) for field in fields[4:7]] == first.forces[0].tolist()
+
+
+def test_checkpoint_and_exported_model_agree(exported: Path, saved: Path, folder: Path) -> None:
+    structures = _read(folder)
+    models = [open_model(saved), open_model(exported)]
+    assert [model.kind for model in models] == ["checkpoint", "exported model"]
+    one, two = (list(model.predict(structures, "energy")) for model in models)
+    assert len(one) == len(two) == 4
+    for a, b in zip(one, two, strict=True):
+        assert a.energy == pytest.approx(b.energy, rel=1e-12)
+        np.testing.assert_allclose(a.forces, b.forces, rtol=1e-10, atol=1e-12)
+        assert (a.stress is None) == (b.stress is None)
+        if a.stress is not None and b.stress is not None:
+            np.testing.assert_allclose(a.stress, b.stress, rtol=1e-10, atol=1e-14)
+    assert sum(a.stress is not None for a in one) == 1
+
+
+def test_grouping_changes_nothing(
+    exported: Path, saved: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures = _read(folder) * 3
+    for path in (exported, saved):
+        together = list(open_model(path).predict(structures, "energy"))
+        with monkeypatch.context() as patch:
+            patch.setattr(predict, "_MAX_ATOMS", 5)
+            alone = list(open_model(path).predict(structures, "energy"))
+        for a, b in zip(together, alone, strict=True):
+            assert a.energy == pytest.approx(b.energy, rel=1e-12)
+            np.testing.assert_allclose(a.forces, b.forces, rtol=1e-10, atol=1e-12)
+
+
+def test_evaluation_of_a_checkpoint(saved: Path, folder: Path) -> None:
+    evaluate.run(saved, Path("eval.yaml"))
+    report = json.loads(Path("predictions.json").read_text())
+    assert report["model"]["kind"] == "checkpoint"
+    assert set(report["errors"]) == {"energy", "energy_per_atom", "forces", "stress"}
+    ase.io.write("data.xyz", molecule("NH3"), format="extxyz")
+    assert failure(saved, Path("eval.yaml")) == (
+        "atom 0 has the atomic type 7 (N), which the model does not know\n  where: data.xyz#0\n"
+        "  hint: the model knows 1 (H), 6 (C), 8 (O), 29 (Cu)"
+    )
+
+
+def test_the_content_decides_not_the_name(exported: Path, saved: Path, folder: Path) -> None:
+    Path("model.ckpt").write_bytes(exported.read_bytes())
+    Path("model.pt").write_bytes(saved.read_bytes())
+    assert open_model(Path("model.ckpt")).kind == "exported model"
+    assert open_model(Path("model.pt")).kind == "checkpoint"
+    Path("model.pt").write_bytes(saved.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"^the checkpoint is truncated"):
+        evaluate.run(Path("model.pt"), Path("eval.yaml"))
+
+
+def _read(folder: Path) -> Any:
+    from mtt.data.readers import read_datasets
+    from mtt.options import load_eval_options
+
+    return read_datasets(load_eval_options(folder / "eval.yaml", []))
+
+
+def test_data_without_references(exported: Path, folder: Path, capsys: Any) -> None:
+    ase.io.write("bare.xyz", molecule("H2O"), format="extxyz")
+    Path("eval.yaml").write_text("systems: bare.xyz\n")
+    evaluate.run(exported, Path("eval.yaml"), output=Path("water.xyz"))
+    assert "the data has no reference values: no errors, no parity plots" in capsys.readouterr().out
+    assert json.loads(Path("water.json").read_text())["errors"] == {}
+    assert not Path("water.png").exists()
+    assert "energy" in ase.io.read("water.xyz").calc.results
+
+
+def test_several_sets_and_a_variant(folder: Path) -> None:
+    model = export(folder / "variant.pt", potential("energy/pbe"))
+    ase.io.write("bare.xyz", [molecule("H2O")] * 2, format="extxyz")
+    targets = "targets: {energy/pbe: {key: energy}}"
+    Path("eval.yaml").write_text(
+        f"- {{systems: data.xyz, {targets}}}\n- {{systems: data.xyz, {targets}}}\n"
+    )
+    evaluate.run(model, Path("eval.yaml"))
+    frames = ase.io.read("predictions.xyz", ":")
+    assert len(frames) == 8
+    assert frames[4].info["energy/pbe"] == frames[0].info["energy/pbe"]
+    assert frames[0].arrays["forces/pbe"].shape == (9, 3)
+    assert frames[1].info["stress/pbe"].shape == (9,)
+    assert frames[3].info["reference_energy/pbe"] == -3.0
+
+
+def test_target_that_the_model_lacks(exported: Path, folder: Path) -> None:
+    Path("eval.yaml").write_text("systems: data.xyz\ntargets: {energy/pbe: {key: energy}}\n")
+    assert failure(exported, Path("eval.yaml")) == (
+        f"the model has no target 'energy/pbe'\n  where: eval.yaml and {exported}\n"
+        "  hint: the model has 'energy': use the same name under 'targets'"
+    )
+
+
+def test_mixed_units(exported: Path, folder: Path) -> None:
+    Path("eval.yaml").write_text("systems: data.xyz\ntargets: {energy: {unit: kcal/mol}}\n")
+    assert failure(exported, Path("eval.yaml")) == (
+        "mixed units: 'energy' is in kcal/mol in the data and in eV in the model\n"
+        f"  where: eval.yaml and {exported}\n"
+        "  hint: state the unit of the data with 'unit' or convert the data"
+    )
+    Path("eval.yaml").write_text("systems: {read_from: data.xyz, length_unit: bohr}\n")
+    assert failure(exported, Path("eval.yaml")).startswith(
+        "mixed units: lengths are in bohr in the data and in angstrom in the model\n"
+    )
+
+
+def test_unknown_type(exported: Path, folder: Path) -> None:
+    ase.io.write("data.xyz", [molecule("H2O"), molecule("NH3")], format="extxyz")
+    assert failure(exported, Path("eval.yaml")) == (
+        "atom 0 has the atomic type 7 (N), which the model does not know\n  where: data.xyz#1\n"
+        "  hint: the model knows 1 (H), 6 (C), 8 (O), 29 (Cu)"
+    )
+    assert not Path("predictions.xyz").exists()
+
+
+def test_files_that_are_no_models(exported: Path, folder: Path) -> None:
+    missing, text = Path("missing.pt"), Path("eval.yaml")
+    assert failure(missing, text) == "there is no such file\n  where: missing.pt"
+    assert failure(text, text) == (
+        "this is neither an exported model (.pt) nor a checkpoint (.ckpt) of mtt\n"
+        "  where: eval.yaml\n  hint: give the model.pt or model.ckpt that a training run wrote"
+    )
+    torch.save({"weights": torch.zeros(3)}, "pickled.pt")
+    message = failure(Path("pickled.pt"), text)
+    assert message.startswith("the file is not an exported model that can be loaded: ")
+    assert message.endswith("\n  where: pickled.pt\n  hint: 'mtt verify pickled.pt' says more")
+
+
+def test_output_that_cannot_be_written(exported: Path, folder: Path) -> None:
+    where = Path("no") / "out.xyz"
+    # Found out before the model is even opened.
+    assert failure(Path("missing.pt"), Path("eval.yaml"), output=where) == (
+        "the folder 'no' does not exist\n  where: no/out.xyz\n  hint: create it first"
+    )
+    assert failure(exported, Path("eval.yaml"), output=Path("out.json")) == (
+        "predictions are written as extended XYZ, not as .json\n  where: out.json\n"
+        "  hint: give a name ending in .xyz; the .json and .png are written beside it"
+    )
+    assert failure(exported, Path("eval.yaml"), device="cuda:0") == (
+        "the device 'cuda:0' was asked for, but torch sees no CUDA device here"
+    )

@@ -1,0 +1,358 @@
+"""Running ``mtt-verify`` from Python: what each way of ending means, and a real run if it is there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtt
+from mtt.errors import UserError, VerificationFailed
+from mtt.verify import program as verify_program
+from mtt.verify import run as stage
+
+BUILT = {"torch": "2.13.0", "metatensor-torch": "0.10.8", "metatomic-torch": "0.1.19"}
+
+
+def check(name: str = "energy", status: str = "pass", **changes: Any) -> dict[str, Any]:
+    """One entry of a report."""
+    return {
+        "family": "PARITY",
+        "name": name,
+        "status": status,
+        "measured": 0.5,
+        "tolerance": 1.0,
+        "unit": "eV",
+        "margin": 2.0,
+        "message": "largest difference: energy of water",
+        "systems": ["water"],
+        "seconds": 0.25,
+        **changes,
+    }
+
+
+def report(*checks: dict[str, Any]) -> dict[str, Any]:
+    """A report with these entries."""
+    failed = any(c["status"] == "fail" for c in checks)
+    return {
+        "schema": 1,
+        "file": {"path": "hidden/.model.pt"},
+        "checks": list(checks),
+        "verdict": "fail" if failed else "pass",
+        "seconds": 1.5,
+    }
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``program(script)`` puts a shell script in the place of ``mtt-verify``; there are model files."""
+    path = tmp_path / "mtt-verify"
+    for name in ("m.pt", "x.pt"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04")
+    monkeypatch.chdir(tmp_path)
+
+    def write(script: str) -> Path:
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("MTT_VERIFY", str(path))
+        return path
+
+    return write
+
+
+def answer(program: Any, tmp_path: Path, content: dict[str, Any]) -> None:
+    """Makes the program print this report and end as the real one would."""
+    (tmp_path / "answer.json").write_text(json.dumps(content))
+    code = 0 if content["verdict"] == "pass" else 3
+    program(f"cat {tmp_path / 'answer.json'}; exit {code}")
+
+
+def test_passed_report_is_returned_shown_and_written(
+    program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(program, tmp_path, report(check()))
+    written = tmp_path / "report.json"
+    got = stage.run(Path("x.pt"), outputs=stage.Outputs(json=written), display="model.pt")
+    assert got.passed
+    assert written.read_text() == (tmp_path / "answer.json").read_text()
+    out = capsys.readouterr().out
+    assert "model.pt" in out and "PARITY" in out and "an MD engine can use it" in out
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
+
+
+def test_report_as_json_on_the_terminal_is_nothing_but_json(
+    program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(program, tmp_path, report(check()))
+    stage.run(Path("x.pt"), outputs=stage.Outputs(json=Path("-")))
+    assert json.loads(capsys.readouterr().out)["verdict"] == "pass"
+
+
+def test_failed_checks_are_listed(program: Any, tmp_path: Path) -> None:
+    bad = check("forces", "fail", message="forces are wrong")
+    answer(program, tmp_path, report(check(), bad, check("virial", "skip", measured=None)))
+    with pytest.raises(VerificationFailed) as failure:
+        stage.run(Path("x.pt"), display="model.pt")
+    assert str(failure.value) == "model.pt failed 1 check: PARITY/forces"
+    assert failure.value.exit_code == 3
+
+
+def arguments(tmp_path: Path) -> list[str]:
+    """What the program was started with, after what it always is."""
+    words = (tmp_path / "arguments").read_text().splitlines()
+    assert words[:7] == ["m.pt", "--json", "-", "--quiet", "--progress", "--threads", "1"]
+    return words[7:]
+
+
+def test_arguments_reach_the_program(program: Any, tmp_path: Path) -> None:
+    program(f'printf "%s\\n" "$@" > {tmp_path / "arguments"}; exit 3')
+    mtt.verify("m.pt")
+    assert arguments(tmp_path) == []
+    mtt.verify("m.pt", only=["LOAD", "FD/forces"], skip=["DD"], extensions="ext")
+    assert arguments(tmp_path) == [
+        *["--only", "LOAD,FD/forces", "--skip", "DD", "--extensions", "ext"],
+    ]
+    (tmp_path / "ref.json").write_text('{"format": "mtt-verify record"}')
+    mtt.verify(
+        "m.pt",
+        skip={"DD": "one rank, always", "SYM/rotation": ""},
+        level="quick",
+        engine="lammps",
+        against=tmp_path / "ref.json",
+        time_limit=30,
+        memory_limit=2000,
+        isolation=False,
+    )
+    assert arguments(tmp_path) == [
+        *["--level", "quick", "--engine", "lammps"],
+        *["--skip", "DD=one rank, always,SYM/rotation", "--against", str(tmp_path / "ref.json")],
+        *["--time-limit", "30", "--memory-limit", "2000", "--no-isolation"],
+    ]
+    with pytest.raises(UserError, match="there is no level called 'fast'"):
+        mtt.verify("m.pt", level="fast")
+    with pytest.raises(UserError, match="there is no engine called 'gulp'"):
+        mtt.verify("m.pt", engine="gulp")
+
+
+def test_crash_is_a_failed_check_that_names_signal_and_place(program: Any) -> None:
+    program('echo "progress: LOAD/archive" >&2; echo "progress: FD/derivatives" >&2; kill -SEGV $$')
+    seen: list[str] = []
+    got = stage.verify(Path("m.pt"), on_check=seen.append)
+    assert seen == ["LOAD/archive", "FD/derivatives"]
+    assert not got.passed
+    (entry,) = got.checks
+    assert (entry.family, entry.name, entry.status) == ("FD", "derivatives", "fail")
+    assert entry.message == (
+        "the process died of SIGSEGV while it ran the model, as an MD engine would"
+    )
+    with pytest.raises(VerificationFailed, match=r"m\.pt failed 1 check: FD/derivatives"):
+        stage.run(Path("m.pt"))
+
+
+@pytest.mark.parametrize("script", ["echo '{'; exit 0", "exit 3", "echo bad >&2; exit 1"])
+def test_program_that_ends_without_a_report_is_a_failure(program: Any, script: str) -> None:
+    program(script)
+    (entry,) = stage.verify(Path("m.pt")).checks
+    assert entry.status == "fail"
+    assert "no report" in entry.message
+
+
+def test_mistakes_in_the_request_are_user_errors(program: Any) -> None:
+    program("echo \"mtt-verify: can not open 'm.pt'\" >&2; exit 2")
+    with pytest.raises(UserError) as error:
+        stage.verify(Path("m.pt"))
+    assert str(error.value) == (
+        "mtt-verify could not start: can not open 'm.pt'\n"
+        "  where: m.pt\n"
+        "  hint: run 'mtt-verify --help' for its arguments"
+    )
+
+
+def test_checkpoint_is_a_slip_not_a_finding(program: Any, tmp_path: Path) -> None:
+    program("exit 1")
+    (tmp_path / "model.ckpt").write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(UserError) as error:
+        stage.run(Path("model.ckpt"))
+    assert str(error.value) == (
+        "this is a checkpoint, not an exported model\n"
+        "  where: model.ckpt\n"
+        "  hint: export it first: mtt export model.ckpt"
+    )
+
+
+def test_missing_library_says_how_to_build_again(program: Any) -> None:
+    program("echo 'mtt-verify: error while loading shared libraries: libtorch.so' >&2; exit 127")
+    with pytest.raises(UserError) as error:
+        stage.verify(Path("m.pt"))
+    assert "libtorch.so" in str(error.value)
+    assert "pip install --no-build-isolation" in str(error.value)
+
+
+def test_interrupting_ends_the_program(program: Any, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program(f'echo $$ > {pid}; echo "progress: LOAD/archive" >&2; exec sleep 60')
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage.verify(Path("m.pt"), on_check=interrupt)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_much_output_does_not_block(program: Any, tmp_path: Path) -> None:
+    answer(program, tmp_path, report(*[check(f"check {k}") for k in range(2000)]))
+    timer = threading.Timer(60, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        assert len(stage.verify(Path("m.pt")).checks) == 2000
+    finally:
+        timer.cancel()
+
+
+def test_search_path_of_the_shell_is_not_handed_on(
+    program: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere/else")
+    program(f'echo "[$LD_LIBRARY_PATH]" > {tmp_path / "path"}; exit 3')
+    stage.verify(Path("m.pt"))
+    assert (tmp_path / "path").read_text() == "[]\n"
+
+
+def test_versions_that_do_not_fit_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"torch": "2.12.1+cpu", "metatensor-torch": "0.10.9", "metatomic-torch": "0.2.0"}
+    monkeypatch.setattr(verify_program.importlib.metadata, "version", installed.__getitem__)
+    with pytest.raises(UserError) as error:
+        verify_program.check_versions(BUILT)
+    assert str(error.value) == (
+        "the compiled parts of mtt were built against torch 2.13.0, but 2.12.1+cpu is installed;"
+        " metatomic-torch 0.1.19, but 0.2.0 is installed\n"
+        "  hint: install the versions named first, or build again: pip install"
+        " --no-build-isolation --no-deps --force-reinstall . in the source folder"
+    )
+
+
+def test_versions_that_fit_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"torch": "2.13.4+cu130", "metatensor-torch": "0.10.9", "metatomic-torch": "0.1.20"}
+    monkeypatch.setattr(verify_program.importlib.metadata, "version", installed.__getitem__)
+    verify_program.check_versions(BUILT)
+
+
+def test_package_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise verify_program.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(verify_program.importlib.metadata, "version", missing)
+    with pytest.raises(UserError, match=r"torch 2\.13\.0 is not installed any more"):
+        verify_program.check_versions(BUILT)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys, mtt; mtt.verify; "
+        "print([m for m in ('torch', 'numpy', 'rich', 'xml') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def real_program() -> Path:
+    try:
+        return stage.program()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from toy_models import export_toy
+
+    path: Path = export_toy(tmp_path_factory.mktemp("model") / "pair.pt", "pair")
+    return path
+
+
+def test_sound_model_passes(real_program: Path, model: Path) -> None:
+    got = stage.verify(model, only=["LOAD", "SCHEMA", "PARITY"])
+    assert got.passed
+    assert got.golden_pack is True
+    assert got.model is not None and got.model["dtype"] == "float64"
+    assert set(got.families()) == {"LOAD", "SCHEMA", "PARITY"}
+    assert all(c.message for c in got.checks if c.status != "pass")
+
+
+def test_names_that_do_not_exist_are_user_errors(real_program: Path, model: Path) -> None:
+    with pytest.raises(UserError, match="there is no family 'PARTY'"):
+        stage.verify(model, only=["PARTY"])
+    with pytest.raises(UserError, match="there is no check 'FD/forcing'"):
+        stage.verify(model, skip=["FD/forcing"])
+
+
+def test_waivers_are_recorded(real_program: Path, model: Path) -> None:
+    got = mtt.verify(model, only=["LOAD", "FD"], skip={"FD/virial": "no barostat, ever"})
+    assert [(w.check, w.reason) for w in got.waivers] == [("FD/virial", "no barostat, ever")]
+    (waived,) = [c for c in got.checks if c.status == "waived"]
+    assert (waived.full_name, waived.message) == ("FD/virial", "no barostat, ever")
+
+
+def test_quick_families_take_seconds(real_program: Path, model: Path) -> None:
+    start = time.perf_counter()
+    stage.verify(model, only=["LOAD", "SCHEMA", "PARITY"])
+    assert time.perf_counter() - start < 20  # about two on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [
+        (b"", "not a TorchScript archive"),
+        (b"\x80\x02}q\x00.", "pickled training checkpoint"),
+        (b"PK\x03\x04 and then nothing", "whose end is missing"),
+    ],
+)
+def test_other_files_are_told_apart(
+    real_program: Path, tmp_path: Path, content: bytes, phrase: str
+) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    got = stage.verify(path)
+    assert [c.full_name for c in got.failures] == ["LOAD/file"]
+    assert phrase in got.failures[0].message
+    assert got.model is None
+
+
+def test_python_module_knows_what_the_program_knows(real_program: Path, model: Path) -> None:
+    core = pytest.importorskip("mtt._core")
+    listed = subprocess.run(
+        [real_program, "--list"], capture_output=True, text=True, check=True
+    ).stdout
+    names = [f"{c['family']}/{name}" for c in core.catalogue() for name in c["results"]]
+    assert len(names) > 40
+    assert [line for line in listed.splitlines() if line in names] == names
+    assert {row["name"] for row in core.tolerances()} >= {"repeat", "parity"}
+    assert set(core.build_info()) == {"mtt", "torch", "metatensor_torch", "metatomic_torch"}
+    inside = json.loads(core.verify(str(model), only=["SCHEMA", "PARITY"]))
+    outside = stage.verify(model, only=["SCHEMA", "PARITY"])
+    assert [c["name"] for c in inside["checks"]] == [c.name for c in outside.checks]
+    assert inside["verdict"] == "pass"
+    with pytest.raises(ValueError, match="there is no family 'PARTY'"):
+        core.verify(str(model), only=["PARTY"])
+    with pytest.raises(RuntimeError, match="can not open"):
+        core.verify("no-such-file.pt")
+
+
+def test_program_holds_no_python(real_program: Path) -> None:
+    libraries = subprocess.run(["ldd", real_program], capture_output=True, text=True, check=True)
+    assert "libpython" not in libraries.stdout
+    assert "not found" not in libraries.stdout
+    needed = subprocess.run(
+        [real_program, "--list"], capture_output=True, text=True, check=True
+    ).stdout
+    for family in ("LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM"):
+        assert f"{family}/" in needed
