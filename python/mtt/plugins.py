@@ -19,10 +19,7 @@ from mtt.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-    from mtt.architectures.interface import Core
-    from mtt.options.schema.base import OptionsModel
-    from mtt.options.schema.training import TrainingHypers
+    from pydantic import BaseModel
 
 ENTRY_POINT_GROUP = "mtt.architectures"
 # name -> module that holds an `architecture` object
@@ -49,8 +46,10 @@ class Architecture:
     """What the trainer, the checkpoint and the exporter need to know about one architecture.
 
     ``version`` is increased whenever a state dict of an older version would no longer load or
-    would give other numbers. ``build_core(hypers, atomic_types)`` makes the core that maps a
-    :class:`mtt.data.graph.Graph` to raw per-atom energies; it imports torch itself.
+    would give other numbers. ``build_core(hypers, atomic_types, targets)``
+    makes the :class:`mtt.architectures.interface.Core` that maps a
+    :class:`mtt.data.graph.Graph` to raw values of atoms for each
+    :class:`mtt.data.target.Target`; it imports torch itself.
     ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
     exact step from each older version to the next one; a version that is not in it needs the image
     that has it, because predictions would change.
@@ -58,9 +57,9 @@ class Architecture:
 
     name: str
     version: int
-    ModelHypers: "type[OptionsModel]"
-    TrainingHypers: "type[TrainingHypers]"
-    build_core: "Callable[[Any, Sequence[int]], Core]"
+    ModelHypers: "type[BaseModel]"
+    TrainingHypers: "type[BaseModel]"
+    build_core: "Callable[[Any, Sequence[int], Sequence[Any]], torch.nn.Module]"
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
 

@@ -1,18 +1,27 @@
-"""What an architecture supplies: a core that maps the neighbor graph to raw energies of atoms."""
+"""What an architecture supplies: a core that maps the neighbor graph to raw values of atoms."""
+
+from typing import Dict, List
 
 import torch
+
+from mtt.data.graph import Graph
 
 
 class Core(torch.nn.Module):
     """Base of every architecture's network, TorchScript-able.
 
-    ``forward(graph: Graph) -> Tensor`` gives the raw energy of each atom [N] in the dtype of
-    ``graph.vectors``: without composition baseline and scale, which :class:`Potential` adds. It must
-    see positions and cells through ``graph.vectors`` only.
+    ``forward(graph, targets)`` gives the raw values of each atom, [N, properties] in the dtype of
+    ``graph.vectors``, for each of the named targets: without baseline and scale, which
+    :class:`mtt.architectures.potential.Potential` adds. It must see positions and cells through
+    ``graph.vectors`` only, and need not compute what is not named.
 
     - ``cutoff``: radius of the neighbor list it needs, in the model's length unit;
-    - ``interaction_range``: beyond this distance nothing may influence an atom's energy.
+    - ``interaction_range``: beyond this distance nothing may influence the values of an atom.
     """
 
     cutoff: float
     interaction_range: float
+
+    def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
+        """Return the raw values [N, properties] of each of ``targets``."""
+        raise NotImplementedError

@@ -4,14 +4,18 @@ Written once for all architectures, because what MD engines demand (selected ato
 atoms, per-atom and per-system energies, exact offsets) has nothing to do with the network.
 """
 
+from collections.abc import Sequence
 from typing import Dict, List, Optional
 
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatomic.torch import ModelOutput, NeighborListOptions, System
 
+from mtt.architectures.baseline import Baseline
+from mtt.architectures.evaluate import Values, evaluate
 from mtt.architectures.interface import Core
 from mtt.data.graph import Graph
+from mtt.data.target import Target
 
 
 def reverse_indices(
@@ -37,49 +41,76 @@ def reverse_indices(
 
 
 class Potential(torch.nn.Module):
-    """A core with its composition baseline and energy scale, in the metatomic interface.
-
-    The energy of atom i is ``scale * core_i + composition[species_i]``, summed in float64 and rounded
-    once to the model's dtype: offsets of -1e5 eV cost no more than that one rounding.
+    """A core with baseline and scale of each target, in the metatomic interface.
 
     :param core: the architecture's network
     :param atomic_types: sorted atomic types the core was built for
-    :param target_name: metatomic output name, ``energy`` or ``energy/VARIANT``
+    :param targets: what the model predicts, in the order that the core was built for
+    :param length_unit: unit of positions and cells
     """
 
-    composition: torch.Tensor
-    scale: torch.Tensor
     species_of_type: torch.Tensor
 
     def __init__(
         self,
         core: Core,
-        atomic_types: List[int],
-        target_name: str,
-        energy_unit: str,
+        atomic_types: Sequence[int],
+        targets: Sequence[Target],
         length_unit: str,
     ) -> None:
         super().__init__()
         self.core = core
         self.atomic_types = list(atomic_types)
-        self.target_name = target_name
-        self.energy_unit = energy_unit
+        self.targets = tuple(targets)
         self.length_unit = length_unit
         self.cutoff = core.cutoff
         self.interaction_range = core.interaction_range
-        n_types = len(atomic_types)
-        self.register_buffer("composition", torch.zeros(n_types, dtype=torch.float64))
-        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
-        species = torch.full((max(atomic_types) + 1,), -1, dtype=torch.int64)
+        n_types = len(self.atomic_types)
+        self.baselines = torch.nn.ModuleList(
+            [Baseline(n_types, target.properties) for target in targets]
+        )
+        # TorchScript knows no dataclasses.
+        self.target_names = [target.name for target in targets]
+        self.property_names = [property_name(target) for target in targets]
+        species = torch.full((max(self.atomic_types) + 1,), -1, dtype=torch.int64)
         # Not arange, which imports sympy on the meta device.
-        species[torch.tensor(atomic_types)] = torch.tensor(range(n_types))
+        species[torch.tensor(self.atomic_types)] = torch.tensor(range(n_types))
         # Derived from atomic_types, so it has no place in a checkpoint.
         self.register_buffer("species_of_type", species, persistent=False)
 
     def set_precision(self, dtype: torch.dtype) -> "Potential":
-        """Convert the core to ``dtype``; baseline and scale stay float64."""
+        """Convert the core to ``dtype``; baselines and scales stay float64."""
         self.core.to(dtype)
         return self
+
+    def baseline(self, name: str) -> Baseline:
+        """Return the baseline of a target."""
+        baseline = self.baselines[self.target_names.index(name)]
+        assert isinstance(baseline, Baseline)
+        return baseline
+
+    def evaluate(
+        self, graph: Graph, targets: Sequence[Target] | None = None, derivatives: bool = True
+    ) -> dict[str, Values]:
+        """Return the values of targets (all if None) with baseline and scale, in float64.
+
+        :param derivatives: whether to give forces and strain derivatives of energies
+        """
+        chosen = self.targets if targets is None else targets
+        values: dict[str, Values] = {}
+        for name, raw in evaluate(self.core, graph, chosen, None if derivatives else ()).items():
+            baseline = self.baseline(name)
+            atoms = baseline(raw.atoms.detach(), graph.species)
+            systems = None
+            if raw.systems is not None:
+                zeros = atoms.new_zeros((graph.n_systems, atoms.shape[1]))
+                systems = zeros.index_add(0, graph.system, atoms)
+            gradients = [
+                None if one is None else one.detach().to(torch.float64) * baseline.scale
+                for one in (raw.forces, raw.strain)
+            ]
+            values[name] = Values(atoms, systems, *gradients)
+        return values
 
     @torch.jit.export
     def requested_neighbor_lists(self) -> List[NeighborListOptions]:
@@ -120,10 +151,15 @@ class Potential(torch.nn.Module):
             reverse=reverse_indices(centers, neighbors_index, pair[:, 2:], n_atoms),
         )
 
-    def atomic_energies(self, graph: Graph) -> torch.Tensor:
-        """Energy of every atom with scale and baseline [N], float64."""
-        raw = self.core(graph).to(torch.float64)
-        return raw * self.scale + self.composition.index_select(0, graph.species)
+    def atomic_values(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
+        """Return the values [N, properties] of every atom with scale and baseline, float64."""
+        raw = self.core(graph, targets)
+        values: Dict[str, torch.Tensor] = {}
+        for index, baseline in enumerate(self.baselines):
+            name = self.target_names[index]
+            if name in targets:
+                values[name] = baseline(raw[name], graph.species)
+        return values
 
     def forward(
         self,
@@ -131,27 +167,35 @@ class Potential(torch.nn.Module):
         outputs: Dict[str, ModelOutput],
         selected_atoms: Optional[Labels] = None,
     ) -> Dict[str, TensorMap]:
-        """Metatomic interface; energies per ``system`` or per ``atom`` of the selected atoms."""
+        """Metatomic interface: the targets in ``outputs``, per system or per selected atom."""
         results: Dict[str, TensorMap] = {}
-        if self.target_name not in outputs or len(systems) == 0:
+        wanted: List[str] = []
+        for name in self.target_names:
+            if name in outputs:
+                wanted.append(name)
+        if len(wanted) == 0 or len(systems) == 0:
             return results
         dtype = systems[0].positions.dtype
         graph = self.graph(systems)
-        energies = self.atomic_energies(graph)
+        values = self.atomic_values(graph, wanted)
         counts = [len(system) for system in systems]
-        kept = selection_indices(counts, selected_atoms, energies.device)
+        kept = selection_indices(counts, selected_atoms, graph.species.device)
         # A system without pairs, or a rank without atoms, must still have a (zero) gradient.
-        anchor = torch.stack([0.0 * system.positions.sum() for system in systems]).to(torch.float64)
-        if outputs[self.target_name].sample_kind == "atom":
-            system_index = graph.system.index_select(0, kept)
-            values = energies.index_select(0, kept) + anchor.index_select(0, system_index)
-            samples = atom_labels(counts, kept, system_index)
-        else:
-            owner = graph.system.index_select(0, kept)
-            values = anchor.index_add(0, owner, energies.index_select(0, kept))
-            index = torch.arange(len(systems), dtype=torch.int32, device=energies.device)
-            samples = Labels(["system"], index.reshape(-1, 1))
-        results[self.target_name] = energy_map(values.to(dtype), samples)
+        anchor = torch.stack([0.0 * system.positions.sum() for system in systems])
+        anchor = anchor.to(torch.float64).reshape(-1, 1)
+        owner = graph.system.index_select(0, kept)
+        for index, name in enumerate(self.target_names):
+            if name not in outputs:
+                continue
+            atoms = values[name].index_select(0, kept)
+            if outputs[name].sample_kind == "atom":
+                rows = atoms + anchor.index_select(0, owner)
+                samples = atom_labels(counts, kept, owner)
+            else:
+                rows = anchor.expand(-1, atoms.shape[1]).index_add(0, owner, atoms)
+                number = torch.arange(len(systems), dtype=torch.int32, device=atoms.device)
+                samples = Labels(["system"], number.reshape(-1, 1))
+            results[name] = scalar_map(rows.to(dtype), samples, self.property_names[index])
         return results
 
 
@@ -184,14 +228,22 @@ def atom_labels(counts: List[int], kept: torch.Tensor, system_index: torch.Tenso
     return Labels(["system", "atom"], values)
 
 
-def energy_map(values: torch.Tensor, samples: Labels) -> TensorMap:
-    """One-block TensorMap with the single property ``energy``."""
+def property_name(target: Target) -> str:
+    """Return the name of a target's property in metatensor: engines expect ``energy`` of energies."""
+    if target.is_energy:
+        return "energy"
+    return target.name.partition("/")[0].rpartition("::")[2]
+
+
+def scalar_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:
+    """Return values [samples, properties] as a TensorMap with one block."""
     device = values.device
-    single = torch.zeros((1, 1), dtype=torch.int32, device=device)
+    numbers = torch.arange(values.shape[1], dtype=torch.int32, device=device)
     block = TensorBlock(
-        values=values.reshape(-1, 1),
+        values=values,
         samples=samples,
         components=torch.jit.annotate(List[Labels], []),
-        properties=Labels(["energy"], single),
+        properties=Labels([name], numbers.reshape(-1, 1)),
     )
+    single = torch.zeros((1, 1), dtype=torch.int32, device=device)
     return TensorMap(keys=Labels(["_"], single), blocks=[block])

@@ -1,4 +1,4 @@
-"""The Point Edge Transformer, pet@2: per-atom energies from attention among the edges of each atom.
+"""The Point Edge Transformer, pet@3: raw values of atoms from attention among the edges of each atom.
 
 Source: Pozdnyakov and Ceriotti, "Smooth, exact rotational symmetrization for deep learning on point
 clouds", NeurIPS 2023, arXiv:2305.19302. Every atom's neighbors become tokens (geometry, neighbor type,
@@ -10,13 +10,15 @@ dense layers never spend time on padding.
 """
 
 import math
-from typing import List, NamedTuple, Tuple
+from collections.abc import Sequence
+from typing import Dict, List, NamedTuple, Tuple
 
 import torch
 
 from mtt.architectures.interface import Core
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.data.graph import Graph
+from mtt.data.target import Target
 
 # One constant for both precisions, so that evaluating float32 weights in float64 is the same function.
 NORM_EPSILON = 1e-6
@@ -257,18 +259,51 @@ def reverse_edges(edges: torch.Tensor, reverse: torch.Tensor) -> torch.Tensor:
     return edges.index_select(0, reverse.clamp(min=0)) * there[:, None]
 
 
-def make_head(d_in: int, d_head: int) -> torch.nn.Sequential:
+def make_head(d_in: int, d_head: int, properties: int) -> torch.nn.Sequential:
+    """Return the network from features to raw values of one target."""
     return torch.nn.Sequential(
         torch.nn.Linear(d_in, d_head),
         torch.nn.SiLU(),
         torch.nn.Linear(d_head, d_head),
         torch.nn.SiLU(),
-        torch.nn.Linear(d_head, 1),
+        torch.nn.Linear(d_head, properties),
     )
 
 
+class Readout(torch.nn.Module):
+    """Heads of all targets on the features of one layer: raw values of atoms, edges added in."""
+
+    def __init__(self, hypers: ModelHypers, targets: Sequence[Target]) -> None:
+        super().__init__()
+        self.target_names = [target.name for target in targets]
+        sizes = [target.properties for target in targets]
+        self.node = torch.nn.ModuleList(
+            [make_head(hypers.d_node, hypers.d_head, size) for size in sizes]
+        )
+        self.edge = torch.nn.ModuleList(
+            [make_head(hypers.d_pet, hypers.d_head, size) for size in sizes]
+        )
+
+    def forward(
+        self,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        inputs: Inputs,
+        centers: torch.Tensor,
+        targets: List[str],
+    ) -> Dict[str, torch.Tensor]:
+        """Return raw values [N, properties] of each of ``targets``."""
+        values: Dict[str, torch.Tensor] = {}
+        for index, (node_head, edge_head) in enumerate(zip(self.node, self.edge)):  # noqa: B905 - TorchScript
+            name = self.target_names[index]
+            if name in targets:
+                of_edges = edge_head(edges) * inputs.factors[:, None]
+                values[name] = node_head(nodes).index_add(0, centers, of_edges)
+        return values
+
+
 class PET(Core):
-    """Base of both featurizers; a core maps a :class:`Graph` to raw per-atom energies [N].
+    """Base of both featurizers; a core maps a :class:`Graph` to raw values of atoms.
 
     ``interaction_range`` is ``num_gnn_layers * cutoff``: each layer sees one cutoff further, and the
     last one hands no messages on, so nothing beyond that distance can matter.
@@ -301,7 +336,7 @@ class PET(Core):
 class FeedforwardPET(PET):
     """Features flow through all layers; only those of the last one are read out."""
 
-    def __init__(self, hypers: ModelHypers, n_species: int) -> None:
+    def __init__(self, hypers: ModelHypers, n_species: int, targets: Sequence[Target]) -> None:
         super().__init__(hypers)
         d, d_node = hypers.d_pet, hypers.d_node
         later = range(1, hypers.num_gnn_layers)
@@ -311,11 +346,10 @@ class FeedforwardPET(PET):
             [MessageLayer(hypers, n_species, first=False) for _ in later]
         )
         self.combine = torch.nn.ModuleList([Combine(d) for _ in later])
-        self.node_head = make_head(d_node, hypers.d_head)
-        self.edge_head = make_head(d, hypers.d_head)
+        self.readout = Readout(hypers, targets)
 
-    def forward(self, graph: Graph) -> torch.Tensor:
-        """Raw energy of each atom [N] in the dtype of ``graph.vectors``; see :class:`Graph`."""
+    def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
+        """Return raw values [N, properties] of each of ``targets``; see :class:`Core`."""
         inputs = self.prepare(graph)
         nodes = self.node_types(graph.species)
         messages = self.first_layer.neighbor_type(inputs.neighbor_species)
@@ -323,15 +357,13 @@ class FeedforwardPET(PET):
         for combine, layer in zip(self.combine, self.later_layers, strict=True):
             messages = messages + edges + combine(edges, reverse_edges(edges, graph.reverse))
             nodes, edges = layer(nodes, messages, inputs)
-        edge_energies = self.edge_head(messages + edges).squeeze(1) * inputs.factors
-        node_energies = self.node_head(nodes).squeeze(1)
-        return node_energies.index_add(0, graph.centers, edge_energies)
+        return self.readout(nodes, messages + edges, inputs, graph.centers, targets)
 
 
 class ResidualPET(PET):
     """The paper's form: each layer starts from fresh atom features and is read out; messages average."""
 
-    def __init__(self, hypers: ModelHypers, n_species: int) -> None:
+    def __init__(self, hypers: ModelHypers, n_species: int, targets: Sequence[Target]) -> None:
         super().__init__(hypers)
         d, d_node = hypers.d_pet, hypers.d_node
         layers = range(hypers.num_gnn_layers)
@@ -342,27 +374,27 @@ class ResidualPET(PET):
         self.layers = torch.nn.ModuleList(
             [MessageLayer(hypers, n_species, first=i == 0) for i in layers]
         )
-        self.node_heads = torch.nn.ModuleList([make_head(d_node, hypers.d_head) for _ in layers])
-        self.edge_heads = torch.nn.ModuleList([make_head(d, hypers.d_head) for _ in layers])
+        self.readouts = torch.nn.ModuleList([Readout(hypers, targets) for _ in layers])
 
-    def forward(self, graph: Graph) -> torch.Tensor:
-        """Raw energy of each atom [N] in the dtype of ``graph.vectors``; see :class:`Graph`."""
+    def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
+        """Return raw values [N, properties] of each of ``targets``; see :class:`Core`."""
         inputs = self.prepare(graph)
-        energies = torch.zeros_like(graph.species, dtype=graph.vectors.dtype)
+        values: Dict[str, torch.Tensor] = {}
         messages = self.edge_types(inputs.neighbor_species)
-        for node_types, layer, node_head, edge_head in zip(
-            self.node_types, self.layers, self.node_heads, self.edge_heads, strict=True
+        for node_types, layer, readout in zip(
+            self.node_types, self.layers, self.readouts, strict=True
         ):
             nodes, edges = layer(node_types(graph.species), messages, inputs)
-            edge_energies = edge_head(edges).squeeze(1) * inputs.factors
-            energies = energies + node_head(nodes).squeeze(1)
-            energies = energies.index_add(0, graph.centers, edge_energies)
+            parts = readout(nodes, edges, inputs, graph.centers, targets)
+            for name in targets:
+                part = parts[name]
+                values[name] = values[name] + part if name in values else part
             messages = 0.5 * (messages + reverse_edges(edges, graph.reverse))
-        return energies
+        return values
 
 
-def build_core(hypers: ModelHypers, atomic_types: List[int]) -> PET:
-    """PET with weights from the global torch generator, which the caller seeds."""
+def build_core(hypers: ModelHypers, atomic_types: Sequence[int], targets: Sequence[Target]) -> PET:
+    """Make a PET with weights from the global torch generator, which the caller seeds."""
     if hypers.featurizer_type == "residual":
-        return ResidualPET(hypers, len(atomic_types))
-    return FeedforwardPET(hypers, len(atomic_types))
+        return ResidualPET(hypers, len(atomic_types), targets)
+    return FeedforwardPET(hypers, len(atomic_types), targets)
