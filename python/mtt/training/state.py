@@ -74,13 +74,13 @@ class State:
         """Return header entries and tensors; the tensors may share memory with the live ones."""
         header: dict[str, Any] = {}
         tensors: Tensors = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if JSON in one.metadata:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if JSON in entry.metadata:
                 plain = vars(value) if is_dataclass(value) else value
-                header[one.metadata[JSON]] = copy.deepcopy(plain)
+                header[entry.metadata[JSON]] = copy.deepcopy(plain)
                 continue
-            prefix = one.metadata[TENSORS]
+            prefix = entry.metadata[TENSORS]
             for key, tensor in _tensors_of(value, self.model).items():
                 tensors[f"{prefix}/{key}" if key else prefix] = tensor.detach()
         return header, tensors
@@ -93,22 +93,22 @@ class State:
         that is not known here.
         """
         left = {name for name in tensors if name.partition("/")[0] not in _FIXED}
-        for one in fields(self):
-            current = getattr(self, one.name)
-            if JSON in one.metadata:
-                value = copy.deepcopy(header[one.metadata[JSON]])
+        for entry in fields(self):
+            current = getattr(self, entry.name)
+            if JSON in entry.metadata:
+                value = copy.deepcopy(header[entry.metadata[JSON]])
                 if is_dataclass(current):
                     value = type(current)(**value)  # type: ignore[misc]
-                setattr(self, one.name, value)
+                setattr(self, entry.name, value)
                 continue
-            prefix = one.metadata[TENSORS]
-            found = {
+            prefix = entry.metadata[TENSORS]
+            saved = {
                 key.removeprefix(prefix).removeprefix("/"): tensor
                 for key, tensor in tensors.items()
                 if key == prefix or key.startswith(f"{prefix}/")
             }
-            left -= {f"{prefix}/{key}" if key else prefix for key in found}
-            _restore(self, one.name, current, found)
+            left -= {f"{prefix}/{key}" if key else prefix for key in saved}
+            _restore(self, entry.name, current, saved)
         if left:
             raise KeyError(f"nothing here knows the tensor '{min(left)}'")
 
@@ -123,18 +123,18 @@ def _tensors_of(value: Any, model: torch.nn.Module) -> Tensors:
     return dict(value)
 
 
-def _restore(state: State, name: str, current: Any, found: Tensors) -> None:
+def _restore(state: State, name: str, current: Any, saved: Tensors) -> None:
     device = state.train_sums.device
     if isinstance(current, torch.nn.Module):
-        current.load_state_dict(found)
+        current.load_state_dict(saved)
     elif isinstance(current, torch.optim.Optimizer):
-        _load_optimizer(current, state.model, found)
+        _load_optimizer(current, state.model, saved)
     elif isinstance(current, torch.Tensor):
-        if found[""].shape != current.shape:
-            raise RuntimeError(f"'{name}' has the shape {list(found[''].shape)}")
-        current.copy_(found[""])
+        if saved[""].shape != current.shape:
+            raise RuntimeError(f"'{name}' has the shape {list(saved[''].shape)}")
+        current.copy_(saved[""])
     else:
-        setattr(state, name, {key: tensor.clone().to(device) for key, tensor in found.items()})
+        setattr(state, name, {key: tensor.clone().to(device) for key, tensor in saved.items()})
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> Tensors:
@@ -145,27 +145,27 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module)
             tensors[f"{name}/{key}"] = value
     steps = [tensor for key, tensor in tensors.items() if key.endswith("/step")]
     if steps and len({float(step) for step in steps}) == 1:
-        tensors = {key: one for key, one in tensors.items() if not key.endswith("/step")}
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith("/step")}
         tensors["step"] = steps[0]
     return tensors
 
 
 def _load_optimizer(
-    optimizer: torch.optim.Optimizer, model: torch.nn.Module, found: Tensors
+    optimizer: torch.optim.Optimizer, model: torch.nn.Module, saved: Tensors
 ) -> None:
-    shared = {"step"} & found.keys()
+    shared = {"step"} & saved.keys()
     known = {f"{name}/{kind}" for name, _ in model.named_parameters() for kind in _MOMENTS} | shared
-    unknown = found.keys() - known
+    unknown = saved.keys() - known
     if unknown:
         raise KeyError(f"no weight has the optimizer state '{min(unknown)}'")
     for name, parameter in model.named_parameters():
         own = {
             key.rpartition("/")[2]: tensor.clone()
-            for key, tensor in found.items()
+            for key, tensor in saved.items()
             if key.rpartition("/")[0] == name
         }
-        if own and "step" in found:
-            own["step"] = found["step"].clone()
+        if own and "step" in saved:
+            own["step"] = saved["step"].clone()
         for key, tensor in own.items():
             if tensor.shape != (() if key == "step" else parameter.shape):
                 raise RuntimeError(f"'{name}/{key}' has the shape {list(tensor.shape)}")
