@@ -14,9 +14,8 @@ from ase.build import bulk, molecule
 from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
 from metatomic_ase import MetatomicCalculator
 
-from mtt import plugins
+from mtt import checkpoint, plugins
 from mtt.architectures.potential import Potential
-from mtt.checkpoint import checkpoint
 from mtt.errors import UserError
 from mtt.evaluation import predict
 from mtt.evaluation import run as evaluate

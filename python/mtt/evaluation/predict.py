@@ -76,7 +76,7 @@ class Checkpoint:
     kind = "checkpoint"
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        from mtt.checkpoint import checkpoint
+        from mtt import checkpoint
 
         header, tensors = checkpoint.read(path)
         self.dtype = torch.float64 if header["precision"] == 64 else torch.float32

@@ -12,7 +12,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
 from mtt.data.readers import read_plain
 from mtt.data.structure import Structure
 from mtt.errors import UserError

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 from mtt import __version__
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
 from mtt.errors import UserError
 from mtt.files import write_atomic
 from mtt.filetypes import bounded_zip

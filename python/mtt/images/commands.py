@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
 from mtt.errors import UserError, VerificationFailed
 from mtt.images import build as builder
 from mtt.images import catalogue, layout, registry, sif, storage, store

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mtt import checkpoint as checkpoints
 from mtt import plugins
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.checkpoint.safetensors_file import Header
 from mtt.errors import UserError
 from mtt.images import catalogue, storage, store

@@ -32,7 +32,7 @@ _AS_THEY_ARE: Final = (
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """The description of a checkpoint, even of one that this installation could not load.
 
-    :raises UserError: as :func:`mtt.checkpoint.checkpoint.read_header`
+    :raises UserError: as :func:`mtt.checkpoint.read_header`
     """
     file = open_file(path)
     header = formats.header_of(file)

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from mtt import checkpoint as checkpoints
 from mtt import plugins
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.errors import Terminated, UserError
 from mtt.export import add_metadata
 from mtt.files import unwritable, write_atomic
