@@ -1,6 +1,6 @@
 """Batches: several structures as the flat tensors that architectures take."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -10,30 +10,51 @@ from numpy.typing import NDArray
 
 from mtt.data.dataset import Dataset, Item
 from mtt.data.graph import Graph
+from mtt.data.target import Target
 
 Rotations = Callable[[int, Sequence[int]], NDArray[np.float64]]
+
+
+class BatchReferences(NamedTuple):
+    """Reference values of one target with P properties, for S structures with N atoms in all.
+
+    - ``values`` float64: [S, P] of a target per system, [N, P] per atom; NaN where there is none;
+    - ``mask`` bool, of the same shape: where there are values;
+    - ``complete``: whether they are everywhere, known without asking the device.
+
+    Of targets that may have gradients only, otherwise None:
+
+    - ``forces`` [N, 3] in the model's dtype, zero where there are none; ``forces_mask`` [N] bool;
+    - ``stress`` [S, 3, 3] in the model's dtype, zero where there is none; ``stress_mask`` [S] bool.
+    """
+
+    values: torch.Tensor
+    mask: torch.Tensor
+    complete: bool
+    forces: torch.Tensor | None = None
+    forces_mask: torch.Tensor | None = None
+    stress: torch.Tensor | None = None
+    stress_mask: torch.Tensor | None = None
 
 
 class Batch(NamedTuple):
     """S structures with N atoms in all.
 
     - ``graph``: the input of an architecture's core;
-    - ``energy`` [S] float64: reference energies, NaN where there is none;
-    - ``forces`` [N, 3] in the model's dtype, zero where there are none, and ``forces_mask`` [N]
-      bool;
-    - ``stress`` [S, 3, 3] in the model's dtype, zero where there is none, ``stress_mask`` [S] bool;
+    - ``references``: by the name of the target;
     - ``n_atoms`` [S] int64;
     - ``volumes`` [S] float64, in length^3; 0 unless all three axes are periodic.
     """
 
     graph: Graph
-    energy: torch.Tensor
-    forces: torch.Tensor
-    forces_mask: torch.Tensor
-    stress: torch.Tensor
-    stress_mask: torch.Tensor
+    references: Mapping[str, BatchReferences]
     n_atoms: torch.Tensor
     volumes: torch.Tensor
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Give all tensors of the batch."""
+        for part in (self, self.graph, *self.references.values()):
+            yield from (entry for entry in part if isinstance(entry, torch.Tensor))
 
 
 def collate(
@@ -43,7 +64,7 @@ def collate(
     device: torch.device | str = "cpu",
     rotations: NDArray[np.float64] | torch.Tensor | None = None,
 ) -> Batch:
-    """Put structures together, in the order of ``indices``.
+    """Return structures put together, in the order of ``indices``.
 
     :param dtype: of edge vectors, forces and stress, which are rotated in float64 and rounded once
     :param rotations: (S, 3, 3), one orthogonal matrix per structure: turns edge vectors, forces and
@@ -57,18 +78,26 @@ def collate(
         raise ValueError(f"rotations have shape {matrices.shape}, not {(len(items), 3, 3)}")
     system = np.repeat(np.arange(len(items)), n_atoms)
     vectors = _cat([item.vectors for item in items], (0, 3))
-    forces, forces_mask = _forces(items, n_atoms)
-    stress = np.stack([_or_zero(item.stress) for item in items]) if items else np.zeros((0, 3, 3))
     if matrices is not None:
-        edge_system = np.repeat(np.arange(len(items)), n_edges)
-        vectors = _rotate(vectors, matrices[edge_system])
-        forces = _rotate(forces, matrices[system])
-        stress = matrices @ stress @ matrices.transpose(0, 2, 1)
+        vectors = _rotate(vectors, matrices[np.repeat(np.arange(len(items)), n_edges)])
     first_atom = np.repeat(np.cumsum(n_atoms) - n_atoms, n_edges)
     first_edge = np.repeat(np.cumsum(n_edges) - n_edges, n_edges)
 
     def tensor(array: NDArray[Any], to: torch.dtype | None = None) -> torch.Tensor:
         return _move(torch.from_numpy(np.ascontiguousarray(array)).to(to), device)
+
+    def references(target: Target) -> BatchReferences:
+        values, mask = _values(items, target)
+        common = (tensor(values), tensor(mask), bool(mask.all()))
+        if not target.is_energy:
+            return BatchReferences(*common)
+        forces, forces_mask = _forces(items, target.name, n_atoms)
+        stress, stress_mask = _stress(items, target.name)
+        if matrices is not None:
+            forces = _rotate(forces, matrices[system])
+            stress = matrices @ stress @ matrices.transpose(0, 2, 1)
+        gradients = (tensor(forces, dtype), tensor(forces_mask))
+        return BatchReferences(*common, *gradients, tensor(stress, dtype), tensor(stress_mask))
 
     graph = Graph(
         species=tensor(_cat([item.species for item in items], (0,)), torch.int64),
@@ -81,11 +110,7 @@ def collate(
     )
     return Batch(
         graph=graph,
-        energy=tensor(np.array([item.energy for item in items], dtype=np.float64)),
-        forces=tensor(forces, dtype),
-        forces_mask=tensor(forces_mask),
-        stress=tensor(stress, dtype),
-        stress_mask=tensor(np.array([item.stress is not None for item in items], dtype=bool)),
+        references={target.name: references(target) for target in dataset.targets},
         n_atoms=tensor(n_atoms),
         volumes=tensor(np.array([item.volume for item in items], dtype=np.float64)),
     )
@@ -101,7 +126,7 @@ def batches(
     num_workers: int = 0,
     start: int = 0,
 ) -> Iterator[Batch]:
-    """Cut ``indices`` into batches, in order; the last one may be smaller.
+    """Yield ``indices`` cut into batches, in order; the last one may be smaller.
 
     :param rotations: called as ``rotations(number, indices)`` for each batch; must be a pure
         function of its arguments, as those of :func:`mtt.data.random.random_rotations` with a
@@ -140,18 +165,38 @@ def _cat(arrays: list[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.zeros(empty, dtype=np.int32)
 
 
+def _values(items: list[Item], target: Target) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return values and their mask, [S, P] or [N, P]."""
+    parts = []
+    for item in items:
+        rows = len(item.species) if target.per == "atom" else 1
+        reference = item.references.get(target.name)
+        shape = (rows, target.properties)
+        parts.append(
+            np.full(shape, np.nan) if reference is None else reference.values.reshape(shape)
+        )
+    values = np.concatenate(parts) if parts else np.zeros((0, target.properties))
+    return values, ~np.isnan(values)
+
+
 def _forces(
-    items: list[Item], n_atoms: NDArray[np.int64]
+    items: list[Item], name: str, n_atoms: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    known = np.array([item.forces is not None for item in items], dtype=bool)
+    references = [item.references.get(name) for item in items]
+    forces = [None if one is None else one.forces for one in references]
+    mask = np.array([one is not None for one in forces], dtype=bool)
     parts = [
-        np.zeros((len(item.species), 3)) if item.forces is None else item.forces for item in items
+        np.zeros((n, 3)) if one is None else one for one, n in zip(forces, n_atoms, strict=True)
     ]
-    return np.concatenate(parts) if parts else np.zeros((0, 3)), np.repeat(known, n_atoms)
+    return np.concatenate(parts) if parts else np.zeros((0, 3)), np.repeat(mask, n_atoms)
 
 
-def _or_zero(stress: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    return np.zeros((3, 3)) if stress is None else stress
+def _stress(items: list[Item], name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    references = [item.references.get(name) for item in items]
+    stress = [None if one is None else one.stress for one in references]
+    mask = np.array([one is not None for one in stress], dtype=bool)
+    parts = [np.zeros((3, 3)) if one is None else one for one in stress]
+    return np.stack(parts) if parts else np.zeros((0, 3, 3)), mask
 
 
 def _rotate(vectors: NDArray[np.float64], matrices: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ def check_same_units(sets: Mapping[str, Sequence["DatasetOptions"]]) -> None:
 
     :param sets: entries by the name of the option they come from, ``training_set`` first
     :raises UserError: if two entries differ in the length unit, in the names of their targets, or
-        in the unit of a target
+        in quantity, unit or ``per`` of one of them
     """
     first: tuple[str, DatasetOptions] | None = None
     for name, entries in sets.items():
@@ -37,8 +37,16 @@ def _check_pair(
             hint="give the targets the same names",
         )
     units = [("lengths are", entry.systems.length_unit, first.systems.length_unit)]
-    for target in entry.targets:
-        units.append((f"'{target}' is", entry.targets[target].unit, first.targets[target].unit))
+    for name in entry.targets:
+        ours, theirs = entry.targets[name], first.targets[name]
+        if (ours.quantity, ours.per) != (theirs.quantity, theirs.per):
+            raise UserError(
+                f"'{name}' is {ours.quantity or 'a value'} per {ours.per} here and"
+                f" {theirs.quantity or 'a value'} per {theirs.per} in {there}",
+                where=here,
+                hint="give different targets different names",
+            )
+        units.append((f"'{name}' is", ours.unit, theirs.unit))
     for what, unit, other in units:
         if canonical(unit) != canonical(other):
             raise UserError(
@@ -49,6 +57,6 @@ def _check_pair(
 
 
 def canonical(unit: str) -> str:
-    """The one spelling that stands for all spellings of a unit."""
+    """Return the one spelling that stands for all spellings of a unit."""
     lower = unit.strip().lower()
     return {"a": "angstrom", "nanometer": "nm"}.get(lower, lower)

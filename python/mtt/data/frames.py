@@ -1,9 +1,9 @@
-"""Files of structures through ASE, and the numbers that ASE found in them."""
+"""Files of structures through ASE, and the numbers that they hold."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import ase
 import ase.io
@@ -14,7 +14,7 @@ from mtt.errors import UserError
 
 
 def read_frames(path: Path) -> list[ase.Atoms]:
-    """All frames of a file, in order.
+    """Return all frames of a file, in order.
 
     :raises UserError: if the file is missing, is not a file of structures, or holds none
     """
@@ -44,7 +44,7 @@ def read_frames(path: Path) -> list[ase.Atoms]:
 
 
 def find(atoms: ase.Atoms, key: str) -> Any:
-    """The value stored under ``key`` with a frame, or None.
+    """Return the value stored under ``key`` with a frame, or None.
 
     Looks at values of the structure (info), of the atoms (arrays), and at what ASE moved into a
     single-point calculator, as it does with keys such as energy, forces and stress.
@@ -58,47 +58,73 @@ def find(atoms: ase.Atoms, key: str) -> Any:
     return None
 
 
-def keys_that_fit(frames: Sequence[ase.Atoms], quantity: str) -> list[str]:
-    """Names, sorted, under which any frame stores something with the shape of ``quantity``."""
-    found: set[str] = set()
+class Kind(NamedTuple):
+    """What a value in a file is, in words, and which arrays have its shape."""
+
+    singular: str
+    plural: str
+    fits: Callable[[NDArray[Any], int], bool]
+    article: str = "a "
+
+    @property
+    def phrase(self) -> str:
+        """Return the words for one of it, with an article: ``an energy``."""
+        return f"{self.article}{self.singular}"
+
+
+def value_of_system(quantity: str) -> Kind:
+    """Return the kind of one number for each structure."""
+    return Kind(quantity, quantity, lambda array, n_atoms: array.size == 1 and array.ndim <= 1)
+
+
+def values_of_atoms(quantity: str) -> Kind:
+    """Return the kind of one number for each atom."""
+    return Kind(
+        f"{quantity} of atoms",
+        f"{quantity} of atoms",
+        lambda array, n_atoms: array.shape in ((n_atoms,), (n_atoms, 1)),
+    )
+
+
+def _is_matrix(array: NDArray[Any], n_atoms: int) -> bool:
+    return array.shape in ((6,), (9,), (3, 3))
+
+
+ENERGY: Final = value_of_system("energy")._replace(article="an ")
+KINDS: Final[Mapping[str, Kind]] = {
+    "forces": Kind("forces", "forces", lambda array, n_atoms: array.shape == (n_atoms, 3), ""),
+    "stress": Kind("stress", "stress", _is_matrix),
+    "virial": Kind("virial", "virial", _is_matrix),
+}
+
+
+def keys_that_fit(frames: Sequence[ase.Atoms], kind: Kind) -> list[str]:
+    """Return the names, sorted, under which any frame stores numbers with the shape of ``kind``."""
+    names: set[str] = set()
     for atoms in frames:
         results = {} if atoms.calc is None else getattr(atoms.calc, "results", {})
         arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
         for key, value in {**atoms.info, **arrays, **results}.items():
-            if _fits(value, quantity, len(atoms)):
-                found.add(str(key))
-    return sorted(found)
+            array = np.asarray(value)
+            if array.dtype.kind in "fiu" and kind.fits(array, len(atoms)):
+                names.add(str(key))
+    return sorted(names)
 
 
-def _fits(value: Any, quantity: str, n_atoms: int) -> bool:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        return False
-    if quantity == "energy":
-        return array.size == 1 and array.ndim <= 1
-    if quantity == "forces":
-        return array.shape == (n_atoms, 3)
-    return array.shape in ((6,), (9,), (3, 3))
-
-
-def missing_hint(frames: Sequence[ase.Atoms], quantity: str, key: str) -> str:
-    """What to tell someone whose ``key`` is not in the file."""
-    keys = keys_that_fit(frames, quantity)
+def missing_hint(frames: Sequence[ase.Atoms], kind: Kind, key: str) -> str:
+    """Return what to tell someone whose ``key`` is not in the file."""
+    keys = keys_that_fit(frames, kind)
     if not keys:
-        return f"nothing in the file has the shape of {_article(quantity)}"
+        return f"nothing in the file has the shape of {kind.phrase}"
     # Where only some frames lack the key, there is nothing to guess.
     close = [] if key in keys else difflib.get_close_matches(key, keys, n=1)
     guess = f"did you mean '{close[0]}'? " if close else ""
     listed = ", ".join(f"'{k}'" for k in keys)
-    return f"{guess}keys in the file that could be {_article(quantity)}: {listed}"
-
-
-def _article(quantity: str) -> str:
-    return {"energy": "an energy", "forces": "forces"}.get(quantity, f"a {quantity}")
+    return f"{guess}keys in the file that could be {kind.phrase}: {listed}"
 
 
 def as_numbers(value: Any, quantity: str, key: str, where: str) -> NDArray[np.float64]:
-    """``value`` as finite float64 numbers of any shape; UserError otherwise."""
+    """Return ``value`` as finite float64 numbers of any shape; raises UserError otherwise."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

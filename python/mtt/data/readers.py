@@ -1,4 +1,4 @@
-"""Structures and their targets from files, with every gap in the data named."""
+"""Structures and their references from files, with every gap in the data named."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mtt.data.compatibility import check_same_units
 from mtt.data.frames import read_frames
+from mtt.data.reader import InMemory, Reader
 from mtt.data.splits import resolve_indices
 from mtt.data.structure import Structure
 from mtt.data.targets import read_target
@@ -22,13 +23,13 @@ __all__ = ["check_same_units", "read_datasets", "read_plain", "read_structures"]
 
 
 def read_structures(options: "DatasetOptions", require_targets: bool = True) -> list[Structure]:
-    """Read one entry of ``training_set``, ``validation_set`` or ``test_set``.
+    """Return the structures of one entry of ``training_set``, ``validation_set`` or ``test_set``.
 
     Gradients that the options leave open are used where the data has them, which is logged together
     with how many structures lack them.
 
     :param require_targets: False (evaluation) also takes structures without reference values: their
-        energy is NaN, or they have no target at all
+        values are NaN, or they have no reference at all
     :raises UserError: unreadable or empty files, missing keys, requested gradients that the data
         lacks, wrong shapes, values that are not finite numbers, cells that do not fit the
         periodicity
@@ -41,19 +42,20 @@ def read_structures(options: "DatasetOptions", require_targets: bool = True) -> 
         values = read_target(path, files, chosen, structures, target, require_targets)
         for structure, value in zip(structures, values, strict=True):
             if value is not None:
-                structure.targets[name] = value
+                structure.references[name] = value
     return structures
 
 
-def read_datasets(
-    options: Sequence["DatasetOptions"], require_targets: bool = True
-) -> list[Structure]:
-    """All structures of a list of entries, one after the other."""
-    return [one for entry in options for one in read_structures(entry, require_targets)]
+def read_datasets(options: Sequence["DatasetOptions"], require_targets: bool = True) -> Reader:
+    """Return all structures of a list of entries, one after the other.
+
+    :raises UserError: as :func:`read_structures`
+    """
+    return InMemory([one for entry in options for one in read_structures(entry, require_targets)])
 
 
 def read_plain(path: Path) -> list[Structure]:
-    """Every structure of a file, without targets.
+    """Return every structure of a file, without references.
 
     :raises UserError: as :func:`read_structures`
     """

@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+# No length of a packed array: it marks values of atoms.
+_PER_ATOM = b"\xfe" * 8
+
 
 @dataclass(frozen=True)
-class Target:
-    """Reference values of one energy target.
+class Reference:
+    """Reference values of one target for a structure of N atoms.
 
-    - ``value``: the energy of the structure, in the target's energy unit;
-    - ``forces`` (N, 3): minus the gradient of the energy, energy/length; None where the data has
+    - ``values`` float64, in the target's unit: (P,) of a target per system, (N, P) of a target per
+      atom; NaN where the data has none;
+    - ``forces`` (N, 3): minus the gradient of an energy, energy/length; None where the data has
       none;
     - ``stress`` (3, 3): derivative by strain over the volume, energy/length^3, ASE's sign; None
       where the data has none or where the structure is not periodic along all three axes.
     """
 
-    value: float
+    values: NDArray[np.float64]
     forces: NDArray[np.float64] | None = None
     stress: NDArray[np.float64] | None = None
 
@@ -32,7 +36,7 @@ class Structure:
     - ``positions`` (N, 3) float64, in the data's length unit;
     - ``cell`` (3, 3) float64: lattice vectors as rows; rows of non-periodic axes are zero;
     - ``pbc`` (3,) bool;
-    - ``targets``: reference values by target name, empty where there are none;
+    - ``references``: reference values by target name, without the targets that have none;
     - ``source``: where it was read, ``FILE#INDEX`` with the index counted from 0.
     """
 
@@ -40,7 +44,7 @@ class Structure:
     positions: NDArray[np.float64]
     cell: NDArray[np.float64]
     pbc: NDArray[np.bool_]
-    targets: dict[str, Target] = field(default_factory=dict)
+    references: dict[str, Reference] = field(default_factory=dict)
     source: str = ""
 
     def __len__(self) -> int:
@@ -48,30 +52,30 @@ class Structure:
 
     @property
     def volume(self) -> float:
-        """Volume in length^3 of a structure periodic along all three axes, otherwise 0."""
+        """Return the volume in length^3 of a structure periodic along all three axes, otherwise 0."""
         return float(abs(np.linalg.det(self.cell))) if self.pbc.all() else 0.0
 
 
 def content_hash(structures: Sequence[Structure]) -> str:
-    """SHA-256 (hex) of what the structures contain, not of the files that they came from.
+    """Return the SHA-256 (hex) of what the structures contain, not of the files that they came from.
 
-    Covers the order of the structures, types, positions, cells, periodicity and all targets bit by
-    bit; leaves out ``source``, so that moving or renaming a file changes nothing.
+    Covers the order of the structures, types, positions, cells, periodicity and all references bit
+    by bit; leaves out ``source``, so that moving or renaming a file changes nothing.
     """
     return fingerprints(structures)[0]
 
 
 def fingerprints(structures: Sequence[Structure]) -> tuple[str, NDArray[np.int64]]:
-    """:func:`content_hash`, and (n, 2) int64 to say later which of the structures have changed.
+    """Return :func:`content_hash`, and (n, 2) int64 to say later which of the structures have changed.
 
     A row is, for one structure, the first 8 bytes of the SHA-256 of its types, positions, cell and
-    periodicity, and the same for its targets.
+    periodicity, and the same for its references.
     """
     digest = hashlib.sha256(b"mtt structures 1\0")
     digest.update(len(structures).to_bytes(8, "little"))
     first_bytes = bytearray()
     for structure in structures:
-        for packed in (_geometry(structure), _targets(structure)):
+        for packed in (_geometry(structure), _references(structure)):
             digest.update(packed)
             first_bytes += hashlib.sha256(packed).digest()[:8]
     rows = np.frombuffer(bytes(first_bytes), dtype="<i8").astype(np.int64).reshape(-1, 2)
@@ -80,16 +84,19 @@ def fingerprints(structures: Sequence[Structure]) -> tuple[str, NDArray[np.int64
 
 def _geometry(structure: Structure) -> bytes:
     arrays = ((structure.types, "<i4"), (structure.positions, "<f8"), (structure.cell, "<f8"))
-    return b"".join(_packed(*one) for one in arrays) + _packed(structure.pbc, "u1")
+    return b"".join(_packed(*pair) for pair in arrays) + _packed(structure.pbc, "u1")
 
 
-def _targets(structure: Structure) -> bytes:
-    parts = [len(structure.targets).to_bytes(8, "little")]
-    for name in sorted(structure.targets):
-        target, encoded = structure.targets[name], name.encode()
+def _references(structure: Structure) -> bytes:
+    parts = [len(structure.references).to_bytes(8, "little")]
+    for name in sorted(structure.references):
+        reference, encoded = structure.references[name], name.encode()
         parts += [len(encoded).to_bytes(8, "little"), encoded]
-        parts += [_packed(np.float64(target.value), "<f8")]
-        parts += [_packed(target.forces, "<f8"), _packed(target.stress, "<f8")]
+        if reference.values.ndim > 1:
+            # Values per system have no such mark: their hashes are those of the first format.
+            parts += [_PER_ATOM, _packed(np.array(reference.values.shape), "<i8")]
+        parts += [_packed(reference.values, "<f8")]
+        parts += [_packed(reference.forces, "<f8"), _packed(reference.stress, "<f8")]
     return b"".join(parts)
 
 

@@ -6,7 +6,7 @@ golden pack and verification. Nothing on that way knows a target by its name.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Self
 
 POSITIONS: Final = "positions"
@@ -45,6 +45,10 @@ class Target:
     def is_energy(self) -> bool:
         """Return whether derivatives of the target are forces and stress."""
         return self.quantity == ENERGY and self.per == "system" and self.properties == 1
+
+    def with_all_gradients(self) -> Self:
+        """Return the target with every gradient that it can have."""
+        return replace(self, gradients=GRADIENTS if self.is_energy else ())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON, from which :meth:`from_dict` makes the same target."""

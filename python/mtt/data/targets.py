@@ -1,6 +1,7 @@
-"""Energies, forces and stresses of frames, checked one by one."""
+"""Values, forces and stresses of the targets of frames, checked one by one."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,19 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.frames import as_numbers, find, missing_hint, read_frames
-from mtt.data.structure import Structure, Target
+from mtt.data.frames import (
+    ENERGY,
+    KINDS,
+    Kind,
+    as_numbers,
+    find,
+    missing_hint,
+    read_frames,
+    value_of_system,
+    values_of_atoms,
+)
+from mtt.data.structure import Reference, Structure
+from mtt.data.target import GRADIENTS, POSITIONS, STRAIN, Target
 from mtt.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +35,7 @@ _VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
 def _frames(
     path: Path, files: dict[Path, list[ase.Atoms]], read_from: Path | None
 ) -> tuple[Path, list[ase.Atoms]]:
-    """The frames of another file than the structures' own, which must match them one to one."""
+    """Return the frames of another file than the structures' own, which must match them one to one."""
     if read_from is None:
         return path, files[path]
     if read_from not in files:
@@ -44,15 +56,17 @@ def read_target(
     structures: list[Structure],
     options: "TargetOptions",
     require: bool,
-) -> list[Target | None]:
-    """The values of one target for the frames ``chosen`` of ``path``, which are ``structures``.
+) -> list[Reference | None]:
+    """Return what is known of one target for the frames ``chosen`` of ``path``.
 
     :param files: frames of the files that were read so far; other files are added to it
-    :param require: whether a missing energy is an error; if not, it is NaN, and the target None
-        where nothing is known at all
+    :param structures: the structures that were made of these frames
+    :param require: whether a missing value is an error; if not, values are NaN, and a reference is
+        None where nothing is known at all
+    :raises UserError: missing keys, wrong shapes, values that are not finite numbers
     """
     own, frames = _frames(path, files, options.read_from)
-    energies = _energies(own, [frames[i] for i in chosen], chosen, options, require)
+    values = _values(own, [frames[i] for i in chosen], chosen, structures, options, require)
 
     def gradient(quantity: str) -> list[NDArray[np.float64] | None]:
         asked: GradientOptions | bool | None = getattr(options, quantity)
@@ -63,53 +77,110 @@ def read_target(
         return _gradients(file, picked, chosen, structures, quantity, key, bool(asked))
 
     nothing: list[NDArray[np.float64] | None] = [None] * len(structures)
-    forces = nothing if options.forces is False else gradient("forces")
-    stress = nothing
-    # Stress and virial are one quantity; where neither is mentioned, stress comes first.
-    if options.stress or (options.stress is None and not options.virial):
-        stress = gradient("stress")
-    both_open = options.stress is None and options.virial is None
-    if options.virial or (both_open and all(one is None for one in stress)):
-        stress = gradient("virial")
+    forces = stress = nothing
+    if options.is_energy:
+        forces = nothing if options.forces is False else gradient("forces")
+        # Stress and virial are one quantity; where neither is mentioned, stress comes first.
+        if options.stress or (options.stress is None and not options.virial):
+            stress = gradient("stress")
+        both_open = options.stress is None and options.virial is None
+        if options.virial or (both_open and all(one is None for one in stress)):
+            stress = gradient("virial")
     return [
-        None if np.isnan(e) and f is None and s is None else Target(e, f, s)
-        for e, f, s in zip(energies, forces, stress, strict=True)
+        None if np.isnan(v).all() and f is None and s is None else Reference(v, f, s)
+        for v, f, s in zip(values, forces, stress, strict=True)
     ]
 
 
-def _energies(
+def describe_targets(
+    options: Mapping[str, "TargetOptions"], structures: Iterable[Structure]
+) -> list[Target]:
+    """Return the description of each target, in the order of the options.
+
+    :param structures: what was read; a target has the gradients that any of them has
+    """
+    gradients: dict[str, set[str]] = {name: set() for name in options}
+    for structure in structures:
+        for name, known in gradients.items():
+            reference = structure.references.get(name)
+            if reference is not None and reference.forces is not None:
+                known.add(POSITIONS)
+            if reference is not None and reference.stress is not None:
+                known.add(STRAIN)
+    return [
+        Target(
+            name=name,
+            quantity=target.quantity,
+            unit=target.unit,
+            per=target.per,
+            type=target.type,
+            gradients=tuple(kind for kind in GRADIENTS if kind in gradients[name]),
+            description=target.description,
+        )
+        for name, target in options.items()
+    ]
+
+
+def _values(
     path: Path,
     frames: list[ase.Atoms],
     chosen: NDArray[np.int64],
+    structures: list[Structure],
     options: "TargetOptions",
     require: bool,
-) -> list[float]:
-    values = [find(atoms, options.key) for atoms in frames]
-    missing = [i for i, value in enumerate(values) if value is None]
+) -> list[NDArray[np.float64]]:
+    """Return the values of each structure: (1,) per system, (N, 1) per atom, NaN where missing."""
+    kind, key = _kind(options), options.key
+    stored = [find(atoms, key) for atoms in frames]
+    missing = [i for i, value in enumerate(stored) if value is None]
     if missing and (require or "key" in options.model_fields_set):
         everywhere = len(missing) == len(frames)
         raise UserError(
-            f"no energy is stored under the key '{options.key}'"
+            f"no {kind.singular} is stored under the key '{key}'"
             + ("" if everywhere else f" in {_count(len(missing), len(frames))}"),
             where=str(path) if everywhere else f"{path}#{chosen[missing[0]]} (counted from 0)",
-            hint=missing_hint(frames, "energy", options.key),
+            hint=missing_hint(frames, kind, key),
         )
     if missing:
-        logger.info("%s: no reference energy in %s", path, _count(len(missing), len(frames)))
-    return [
-        float("nan") if value is None else _energy(value, options.key, f"{path}#{index}")
-        for value, index in zip(values, chosen, strict=True)
-    ]
-
-
-def _energy(value: Any, key: str, where: str) -> float:
-    array = as_numbers(value, "energy", key, where)
-    if array.size != 1:
-        raise UserError(
-            f"the energy under the key '{key}' has the shape {array.shape}; one number is needed",
-            where=where,
+        logger.info(
+            "%s: no reference %s in %s", path, kind.singular, _count(len(missing), len(frames))
         )
-    return float(array.ravel()[0])
+    values = []
+    for value, structure, index in zip(stored, structures, chosen, strict=True):
+        shape = (len(structure), 1) if options.per == "atom" else (1,)
+        if value is None:
+            values.append(np.full(shape, np.nan))
+        else:
+            values.append(_checked(value, kind, key, shape, f"{path}#{index}"))
+    return values
+
+
+def _kind(options: "TargetOptions") -> Kind:
+    if options.is_energy:
+        return ENERGY
+    quantity = options.quantity or "value"
+    return values_of_atoms(quantity) if options.per == "atom" else value_of_system(quantity)
+
+
+def _checked(
+    value: Any, kind: Kind, key: str, shape: tuple[int, ...], where: str
+) -> NDArray[np.float64]:
+    array = as_numbers(value, kind.plural, key, where)
+    if len(shape) == 1:
+        if array.size != 1:
+            raise UserError(
+                f"the {kind.singular} under the key '{key}' has the shape {array.shape};"
+                " one number is needed",
+                where=where,
+            )
+    elif array.shape not in (shape, shape[:1]):
+        raise UserError(
+            f"the {kind.plural} under the key '{key}' have the shape {array.shape};"
+            f" {shape[:1]} is needed for {shape[0]} atoms",
+            where=where,
+            hint="for a value of the whole structure, leave out 'per: atom'",
+        )
+    return array.reshape(shape)
 
 
 def _gradients(
@@ -121,7 +192,7 @@ def _gradients(
     key: str,
     requested: bool,
 ) -> list[NDArray[np.float64] | None]:
-    """Forces, or stresses from stresses or virials; None where the data has none."""
+    """Return forces, or stresses from stresses or virials; None where the data has none."""
     values = [find(atoms, key) for atoms in frames]
     missing = [i for i, value in enumerate(values) if value is None]
     if missing and requested:
@@ -135,7 +206,7 @@ def _gradients(
                 if len(missing) > 1
                 else " (counted from 0)"
             ),
-            hint=missing_hint(frames, quantity, key)
+            hint=missing_hint(frames, KINDS[quantity], key)
             + f"; or leave '{quantity}' out of the options to use what is there",
         )
     result: list[NDArray[np.float64] | None] = []
@@ -165,7 +236,7 @@ def _log_gradients(
     total = len(values)
     if present == 0:
         if quantity == "forces":
-            hint = missing_hint(frames, quantity, key)
+            hint = missing_hint(frames, KINDS[quantity], key)
             logger.info("%s: no forces under the key '%s' (%s)", path, key, hint)
         return
     if present < total:

@@ -12,7 +12,7 @@ from mtt.options.schema.datasets import (
 )
 from mtt.options.schema.metadata import Metadata, References
 from mtt.options.schema.options import ArchitectureOptions, Options, options_hash
-from mtt.options.schema.training import LossOptions, TrainingHypers
+from mtt.options.schema.training import LossOptions, TargetLossOptions, TrainingHypers
 
 __all__ = [
     "ArchitectureOptions",
@@ -27,6 +27,7 @@ __all__ = [
     "References",
     "SplitOptions",
     "SystemsOptions",
+    "TargetLossOptions",
     "TargetOptions",
     "TrainingHypers",
     "load_eval_options",

@@ -65,6 +65,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "TrainingHypers": "architecture.training",
         "FineTuneOptions": "architecture.training.fine_tune",
         "LossOptions": "architecture.training.loss",
+        "TargetLossOptions": "architecture.training.loss.targets",
         "DatasetOptions": "Dataset",
         "SystemsOptions": "Dataset: systems",
         "TargetOptions": "Dataset: target",

@@ -1,100 +1,94 @@
 """Errors of predictions, their names and units, and the CSV file that keeps them.
 
-Metrics are called ``energy_rmse`` and ``energy_mae`` (per structure), ``energy_rmse_per_atom`` and
-``energy_mae_per_atom``, ``forces_rmse``, ``forces_mae``, ``stress_rmse`` and ``stress_mae`` (per
-component), with ``train_`` or ``validation_`` before them where both sets are meant.
+With one target, which is an energy, metrics are called ``energy_rmse`` and ``energy_mae`` (per
+structure), ``energy_rmse_per_atom`` and ``energy_mae_per_atom``, ``forces_rmse``, ``forces_mae``,
+``stress_rmse`` and ``stress_mae`` (per component). Otherwise they begin with the name of the target:
+``energy/pbe_rmse``, ``energy/pbe_rmse_per_atom``, ``energy/pbe_forces_rmse``, ``mtt::charges_rmse``.
+``train_`` or ``validation_`` stands before them where both sets are meant.
 """
 
 import csv
 import io
-import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final, Literal, get_args
 
+from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.files import replacing, unwritable
 
-if TYPE_CHECKING:
-    import torch
-
-    from mtt.data.batch import Batch
-
 Row = Mapping[str, float | int]
+Error = Literal["rmse", "mae"]
+ERRORS: Final[tuple[Error, ...]] = get_args(Error)
+# What is compared of a target: its values, those of systems per atom as well, and its gradients.
+VALUE: Final = "value"
+PER_ATOM: Final = "per_atom"
+FORCES: Final = "forces"
+STRESS: Final = "stress"
 
 
-class Metrics:
-    """Sums of errors over batches, in float64 and in the order of the batches.
+@dataclass(frozen=True)
+class Quantity:
+    """Something whose errors are reported.
 
-    The same batches in the same order give the same bits. Sums stay on the device of the batches,
-    so that nothing waits for it before :meth:`result`.
+    - ``target``: the name of the target, and ``part``, what of it is meant;
+    - ``stem``: the beginning of its metrics' names;
+    - ``label``: what it is for people, for instance ``energy per atom`` or ``energy/pbe forces``;
+    - ``unit``: of its errors;
+    - ``is_total``: whether it grows with the system, so that pictures leave it to the one per atom.
     """
 
-    def __init__(self) -> None:
-        self._squares: dict[str, torch.Tensor] = {}
-        self._absolutes: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, torch.Tensor] = {}
+    target: str
+    part: str
+    stem: str
+    label: str
+    unit: str
+    is_total: bool = False
 
-    def update(
-        self,
-        batch: "Batch",
-        energy: "torch.Tensor",
-        forces: "torch.Tensor | None" = None,
-        stress: "torch.Tensor | None" = None,
-    ) -> None:
-        """Add the predictions for one batch; what has no reference does not count.
-
-        :param energy: [S], in the unit of the references, like ``forces`` [N, 3] and ``stress``
-            [S, 3, 3]
-        """
-        difference = energy.detach().double() - batch.energy
-        known = ~batch.energy.isnan()
-        self._add("energy", difference, known)
-        self._add("energy_per_atom", difference / batch.n_atoms, known)
-        if forces is not None:
-            self._add("forces", forces.detach().double() - batch.forces, batch.forces_mask)
-        if stress is not None:
-            self._add("stress", stress.detach().double() - batch.stress, batch.stress_mask)
-
-    def _add(self, name: str, difference: "torch.Tensor", mask: "torch.Tensor") -> None:
-        shape = [-1] + [1] * (difference.ndim - 1)
-        # Not a product with the mask: a missing reference may be NaN.
-        difference = difference.masked_fill(~mask.reshape(shape), 0.0)
-        count = mask.sum() * math.prod(difference.shape[1:])
-        for sums, value in (
-            (self._squares, (difference * difference).sum()),
-            (self._absolutes, difference.abs().sum()),
-            (self._counts, count),
-        ):
-            sums[name] = sums[name] + value if name in sums else value
-
-    def result(self) -> dict[str, float]:
-        """RMSE and MAE of everything that had references, by metric name."""
-        metrics: dict[str, float] = {}
-        for name, count in self._counts.items():
-            n = int(count)
-            if n == 0:
-                continue
-            quantity, per_atom = name.removesuffix("_per_atom"), name.endswith("_per_atom")
-            suffix = "_per_atom" if per_atom else ""
-            metrics[f"{quantity}_rmse{suffix}"] = math.sqrt(float(self._squares[name]) / n)
-            metrics[f"{quantity}_mae{suffix}"] = float(self._absolutes[name]) / n
-        return metrics
+    def metric(self, error: Error) -> str:
+        """Return the name of its RMSE or MAE."""
+        return f"{self.stem}_{error}{'_per_atom' if self.part == PER_ATOM else ''}"
 
 
-def unit_of(metric: str, energy_unit: str, length_unit: str) -> str:
-    """Unit of a metric, with or without ``train_`` or ``validation_``; "" for a loss."""
-    quantity = metric.split("_")[1 if metric.startswith(("train_", "validation_", "test_")) else 0]
+def quantities(targets: Sequence[Target], length_unit: str = "angstrom") -> list[Quantity]:
+    """Return all quantities of targets, with the names, labels and units that reports use.
+
+    Forces and stress are there for targets that have these gradients. It alone decides how metrics
+    are called: everything else looks them up here.
+    """
+    alone = len(targets) == 1 and targets[0].is_energy
     length = "A" if length_unit.lower() in ("angstrom", "a") else length_unit
-    if quantity == "energy":
-        return f"{energy_unit}/atom" if metric.endswith("_per_atom") else energy_unit
-    return {"forces": f"{energy_unit}/{length}", "stress": f"{energy_unit}/{length}^3"}.get(
-        quantity, ""
-    )
+    result = []
+    for target in targets:
+        name, prefix = ("energy", "") if alone else (target.name, f"{target.name} ")
+        unit, per_system = target.unit, target.per == "system"
+        result.append(Quantity(target.name, VALUE, name, name, unit, per_system))
+        if per_system:
+            label = f"{name} per atom"
+            result.append(
+                Quantity(target.name, PER_ATOM, name, label, f"{unit}/atom" if unit else "1/atom")
+            )
+        for gradient, part, power in ((POSITIONS, FORCES, ""), (STRAIN, STRESS, "^3")):
+            if gradient in target.gradients:
+                label = f"{prefix}{part}"
+                stem = label.replace(" ", "_")
+                unit_of_part = f"{unit}/{length}{power}"
+                result.append(Quantity(target.name, part, stem, label, unit_of_part))
+    return result
+
+
+def units(targets: Sequence[Target], length_unit: str) -> dict[str, str]:
+    """Return the unit of every metric of targets, without ``train_`` or ``validation_``."""
+    return {
+        quantity.metric(error): quantity.unit
+        for quantity in quantities(targets, length_unit)
+        for error in ERRORS
+    }
 
 
 def readable(value: float, unit: str, like: float | None = None) -> str:
-    """A value with its unit in four digits; small electronvolts become millielectronvolts.
+    """Return a value with its unit in four digits; small electronvolts become millielectronvolts.
 
     :param like: the value that decides on the unit, where several are to have the same
     """
@@ -162,7 +156,7 @@ def _csv(cells: Sequence[str]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics file; a last line that was cut off by a crash is left out."""
+    """Return the rows of a metrics file; a last line that was cut off by a crash is left out."""
     lines = path.read_text(encoding="ascii").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines = lines[:-1]

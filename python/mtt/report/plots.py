@@ -12,33 +12,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from mtt.data.target import Target
 from mtt.files import replacing
-from mtt.report.metrics import Row, readable, unit_of
+from mtt.report.metrics import Row, quantities, readable
 
 TRAIN, VALIDATION = "#2a6f97", "#d1603d"
 _BEST = "#5c5c5c"
-_QUANTITIES = (
-    ("loss", "loss"),
-    ("energy_rmse_per_atom", "energy RMSE"),
-    ("forces_rmse", "forces RMSE"),
-    ("stress_rmse", "stress RMSE"),
-)
 
 
 @dataclass(frozen=True)
 class Parity:
-    """One panel of a parity plot: what is compared, in which unit; both arrays (n,)."""
+    """One panel of a parity plot: what is compared, in which unit; both arrays (n,).
+
+    ``is_total``: whether pictures leave it to the panel of the same values per atom.
+    """
 
     title: str
     unit: str
     reference: NDArray[np.float64]
     predicted: NDArray[np.float64]
+    is_total: bool = False
 
 
 def learning_curve(
     rows: Sequence[Row],
     path: Path,
-    energy_unit: str,
+    targets: Sequence[Target],
     length_unit: str,
     best_epoch: int | None = None,
 ) -> None:
@@ -50,16 +49,15 @@ def learning_curve(
     """
     panels = [
         (name, label)
-        for name, label in _QUANTITIES
+        for name, label in _curves(targets, length_unit)
         if any(_points(rows, f"{prefix}_{name}")[1] for prefix in ("train", "validation"))
     ]
-    columns = 2 if len(panels) == 4 else max(len(panels), 1)
+    columns = 2 if len(panels) == 4 else min(max(len(panels), 1), 3)
     rows_of_panels = -(-len(panels) // columns) or 1
     size = (4.6 * columns, 3.6 * rows_of_panels)
     figure = Figure(figsize=size, layout="constrained")
     for number, (name, label) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows_of_panels, columns, number)
-        unit = _pretty(unit_of(name, energy_unit, length_unit))
         for prefix, color in (("train", TRAIN), ("validation", VALIDATION)):
             epochs, values = _points(rows, f"{prefix}_{name}")
             if values:
@@ -69,7 +67,7 @@ def learning_curve(
             axes.axvline(best_epoch, color=_BEST, lw=1, ls="--", label=f"best: {best_epoch}")
         _log_scale(axes)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(f"{label} / {unit}" if unit else label)
+        axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         _finish(axes)
     if panels:
@@ -77,11 +75,25 @@ def learning_curve(
     _save(figure, path)
 
 
+def _curves(targets: Sequence[Target], length_unit: str) -> list[tuple[str, str]]:
+    """Return the metrics to draw, each with the label of its axis."""
+    curves = [("loss", "loss")]
+    for quantity in quantities(targets, length_unit):
+        if not quantity.is_total:
+            # Its unit says that an energy is per atom.
+            label = f"{quantity.label.removesuffix(' per atom')} RMSE"
+            unit = _pretty(quantity.unit)
+            curves.append((quantity.metric("rmse"), f"{label} / {unit}" if unit else label))
+    return curves
+
+
 def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
     """Draw predicted against reference values, one panel each, with the RMSE in its title."""
-    figure = Figure(figsize=(4.2 * max(len(panels), 1), 4.9), layout="constrained")
+    columns = min(max(len(panels), 1), 4)
+    rows = -(-len(panels) // columns) or 1
+    figure = Figure(figsize=(4.2 * columns, 4.9 * rows), layout="constrained")
     for number, panel in enumerate(panels, start=1):
-        _parity_panel(figure.add_subplot(1, len(panels), number), panel)
+        _parity_panel(figure.add_subplot(rows, columns, number), panel)
     if title:
         figure.suptitle(title, fontsize=11)
     _save(figure, path)
@@ -112,17 +124,18 @@ def _parity_panel(axes: Axes, panel: Parity) -> None:
     axes.set_xlim(limits)
     axes.set_ylim(limits)
     axes.set_box_aspect(1)
-    axes.set_xlabel(f"reference / {unit}")
-    axes.set_ylabel(f"predicted / {unit}")
+    over = f" / {unit}" if unit else ""
+    axes.set_xlabel(f"reference{over}")
+    axes.set_ylabel(f"predicted{over}")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
     _finish(axes)
 
 
 def _points(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
-    found = [(float(row["epoch"]), float(row[name])) for row in rows if name in row]
+    points = [(float(row["epoch"]), float(row[name])) for row in rows if name in row]
     # A logarithmic axis has no place for zero, and none for NaN.
-    kept = [(epoch, value) for epoch, value in found if np.isfinite(value) and value > 0]
+    kept = [(epoch, value) for epoch, value in points if np.isfinite(value) and value > 0]
     return [epoch for epoch, _ in kept], [value for _, value in kept]
 
 

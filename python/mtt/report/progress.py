@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -20,12 +20,11 @@ from rich.progress import (
 
 from mtt.files import unwritable
 from mtt.report.console import SteadyConsole
-from mtt.report.metrics import readable, unit_of
+from mtt.report.metrics import Quantity, readable
 
 if TYPE_CHECKING:
     import torch
 
-_SHOWN = ("energy_rmse_per_atom", "forces_rmse", "stress_rmse")
 _REFRESH = 0.2
 
 
@@ -48,7 +47,7 @@ class Reporter:
         self._handler = _Handler(self)
         self._progress: Progress | None = None
         self._bars: tuple[TaskID, TaskID] | None = None
-        self._units: tuple[str, str] = ("", "")
+        self._quantities: Sequence[Quantity] = ()
         self._loss: float | torch.Tensor = math.nan
         self._shown_at = 0.0
         self._num_epochs = self._epoch = self._steps = 0
@@ -89,19 +88,19 @@ class Reporter:
         self,
         num_epochs: int,
         steps_per_epoch: int,
-        units: Mapping[str, str],
+        quantities: Sequence[Quantity],
         first_epoch: int = 0,
         first_step: int = 0,
     ) -> None:
-        """Training begins.
+        """Show that training begins.
 
         :param num_epochs: epochs of the whole run
         :param steps_per_epoch: optimizer steps of one epoch
-        :param units: ``{"energy": "eV", "length": "angstrom"}``
+        :param quantities: those of :func:`mtt.report.metrics.quantities`, whose errors are shown
         :param first_epoch: epochs that were done before a resume
         :param first_step: steps of the current epoch that were done before a resume
         """
-        self._units = (units.get("energy", ""), units.get("length", ""))
+        self._quantities = [one for one in quantities if not one.is_total]
         self._num_epochs, self._steps = num_epochs, steps_per_epoch
         self._epoch, self._first_epoch = first_epoch, first_epoch
         self._first_step, self._steps_done = first_step, first_step
@@ -189,10 +188,10 @@ class Reporter:
                 parts.append(f"{label} {metrics[name]:.4g}")
         # Errors on the training set are in the metrics file; one line has no place for both.
         errors = [
-            f"{name.split('_')[0]} "
-            + readable(float(metrics[f"validation_{name}"]), unit_of(name, *self._units))
-            for name in _SHOWN
-            if f"validation_{name}" in metrics
+            f"{quantity.label.removesuffix(' per atom')} "
+            + readable(float(metrics[f"validation_{quantity.metric('rmse')}"]), quantity.unit)
+            for quantity in self._quantities
+            if f"validation_{quantity.metric('rmse')}" in metrics
         ]
         if errors:
             parts.append(f"validation RMSE {', '.join(errors)}")

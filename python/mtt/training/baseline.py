@@ -1,32 +1,41 @@
-"""What is taken off the energies before training: an energy per atom type, and a common scale.
+"""What is taken off the targets before training: a value per atom type, and one scale each.
 
-With n_it atoms of type t among the n_i of structure i, the composition c solves the least-squares
-problem ``min sum_i (E_i - sum_t n_it c_t)^2`` and, where the data leave it open (one molecule
-only), is the shortest such vector. The scale is the root mean square over the training structures
-of ``(E_i - sum_t n_it c_t) / n_i``. A model is trained on the *training units*
+Per system, with n_it atoms of type t among the n_i of structure i, the composition c solves the
+least-squares problem ``min sum_i (E_i - sum_t n_it c_t)^2`` and, where the data leave it open (one
+molecule only), is the shortest such vector. The scale is the root mean square over the training
+structures of ``(E_i - sum_t n_it c_t) / n_i``. A model is trained on the *training units*
 
-    energy per atom  e_i = (E_i - sum_t n_it c_t) / (n_i scale)
+    value per atom   e_i = (E_i - sum_t n_it c_t) / (n_i scale)
     forces           f_i = F_i / scale
     strain per atom  s_i = V_i stress_i / (n_i scale)          (dE/dstrain, not the virial's sign)
 
-Everything here is float64, so that an offset of -1e5 eV per atom changes nothing that a float32
-model gets to see.
+Per atom, with t(k) the type of atom k, c_t is the mean of the values q_k of the atoms of type t,
+the scale the root mean square of ``q_k - c_t(k)`` over the atoms, and the training units are
+
+    value            v_k = (q_k - c_t(k)) / scale
+
+Values that are not known take no part in any of this. Everything here is float64, so that an offset
+of -1e5 eV per atom changes nothing that a float32 model gets to see.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.structure import Structure, Target
+from mtt.data.structure import Reference, Structure
+from mtt.data.target import Target
 
 Fixed = float | Mapping[int, float] | None
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """``composition`` (n_types,) float64, energy per atom of each type; ``scale``, an energy."""
+    """What belongs to each target, in its unit.
+
+    ``composition`` (n_types, P) float64: the part of an atom of each type; ``scale``: a number.
+    """
 
     composition: NDArray[np.float64]
     scale: float
@@ -34,7 +43,7 @@ class Baseline:
 
 def fit_baseline(
     structures: Sequence[Structure],
-    target: str,
+    target: Target,
     atomic_types: Sequence[int],
     fixed: Fixed = None,
     scale_targets: bool = True,
@@ -42,70 +51,191 @@ def fit_baseline(
     """Fit composition and scale to training structures.
 
     :param atomic_types: sorted types, among them all that occur
-    :param fixed: energies per atom that are not to be fitted: one for all types, or one for each of
+    :param fixed: values per atom that are not to be fitted: one for all types, or one for each of
         some types
-    :param scale_targets: False leaves the scale at one energy unit
+    :param scale_targets: False leaves the scale at one unit of the target
     """
-    counts = _counts(structures, atomic_types)
-    energies = np.array([structure.targets[target].value for structure in structures])
-    composition = _fit_composition(counts, energies, atomic_types, fixed)
-    scale = 1.0
-    if scale_targets:
-        per_atom = (energies - counts @ composition) / counts.sum(axis=1)
-        rms = float(np.sqrt(np.mean(per_atom * per_atom)))
-        # Energies that the composition explains exactly leave only noise to divide by.
-        noise = 1e-12 * max(1e-300, float(np.abs(energies / counts.sum(axis=1)).max()))
-        scale = rms if rms > noise else 1.0
-    return Baseline(composition, scale)
+    values, design = _values(structures, target), _design(structures, target, atomic_types)
+    columns, residuals, sizes = [], [], []
+    for known, column in _columns(values, design):
+        composition = _fit_composition(known, column, atomic_types, fixed)
+        columns.append(composition)
+        residuals.append((column - known.times(composition)) / known.n_atoms)
+        sizes.append(np.abs(column / known.n_atoms))
+    composition = np.stack(columns, axis=1)
+    residual, size = np.concatenate(residuals), np.concatenate(sizes)
+    if not scale_targets or len(residual) == 0:
+        return Baseline(composition, 1.0)
+    rms = float(np.sqrt(np.mean(residual * residual)))
+    # Values that the composition explains exactly leave only noise to divide by.
+    noise = 1e-12 * max(1e-300, float(size.max()))
+    return Baseline(composition, rms if rms > noise else 1.0)
 
 
 def refit_baseline(
     baseline: Baseline,
     structures: Sequence[Structure],
-    target: str,
+    target: Target,
     atomic_types: Sequence[int],
-    predicted: NDArray[np.float64],
+    predicted: Sequence[NDArray[np.float64]],
 ) -> Baseline:
-    """The baseline with its composition fitted again to what a model with it leaves.
+    """Return the baseline with its composition fitted again to what a model with it leaves.
 
     The correction of the composition solves the same problem as in :func:`fit_baseline`, with the
-    residuals for energies; types that do not occur keep their energy, and the scale stays.
+    residuals for values; types that do not occur keep their value, and the scale stays.
 
-    :param predicted: (n_structures,) energies that the model with ``baseline`` gives
+    :param predicted: for each structure the values that the model with ``baseline`` gives: (P,) of
+        a target per system, (N, P) per atom
     """
-    counts = _counts(structures, atomic_types)
-    energies = np.array([structure.targets[target].value for structure in structures])
-    occur = np.flatnonzero(counts.sum(axis=0))
-    types = [atomic_types[index] for index in occur.tolist()]
+    values, design = _values(structures, target), _design(structures, target, atomic_types)
+    left = values - np.concatenate([one.reshape(-1, target.properties) for one in predicted])
     composition = baseline.composition.copy()
-    composition[occur] += _fit_composition(counts[:, occur], energies - predicted, types, None)
+    for index, (known, column) in enumerate(_columns(left, design)):
+        occur = known.occurring()
+        types = [atomic_types[index] for index in occur.tolist()]
+        correction = _fit_composition(known.only(occur), column, types, None)
+        composition[occur, index] += correction
     return replace(baseline, composition=composition)
 
 
 def in_training_units(
     structures: Sequence[Structure],
-    target: str,
+    targets: Sequence[Target],
+    atomic_types: Sequence[int],
+    baselines: Mapping[str, Baseline],
+) -> list[Structure]:
+    """Return the same structures, with references of ``targets`` only, in training units."""
+    references: list[dict[str, Reference]] = [{} for _ in structures]
+    for target in targets:
+        baseline = baselines[target.name]
+        offsets = _offsets(structures, target, atomic_types, baseline)
+        for structure, offset, converted in zip(structures, offsets, references, strict=True):
+            reference = structure.references.get(target.name)
+            if reference is not None:
+                scale = baseline.scale
+                converted[target.name] = _converted(reference, structure, target, offset, scale)
+    return [
+        replace(structure, references=converted)
+        for structure, converted in zip(structures, references, strict=True)
+    ]
+
+
+def _offsets(
+    structures: Sequence[Structure],
+    target: Target,
     atomic_types: Sequence[int],
     baseline: Baseline,
-) -> list[Structure]:
-    """The same structures, with the one target in training units (see above)."""
-    counts = _counts(structures, atomic_types)
-    offsets = counts @ baseline.composition
-    converted = []
-    for structure, offset in zip(structures, offsets, strict=True):
-        value = structure.targets[target]
-        per_atom = 1.0 / (len(structure) * baseline.scale)
-        new = Target(
-            value=(value.value - float(offset)) * per_atom,
-            forces=None if value.forces is None else value.forces / baseline.scale,
-            stress=None if value.stress is None else value.stress * (structure.volume * per_atom),
-        )
-        converted.append(replace(structure, targets={target: new}))
-    return converted
+) -> list[NDArray[np.float64]]:
+    """Return what the composition gives for each structure, (P,) or (N, P)."""
+    design = _design(structures, target, atomic_types)
+    columns = [design.times(np.ascontiguousarray(column)) for column in baseline.composition.T]
+    offsets = np.stack(columns, axis=1)
+    if target.per == "system":
+        return list(offsets)
+    return np.split(offsets, np.cumsum([len(structure) for structure in structures])[:-1])
+
+
+def _converted(
+    reference: Reference,
+    structure: Structure,
+    target: Target,
+    offset: NDArray[np.float64],
+    scale: float,
+) -> Reference:
+    n_atoms = len(structure) if target.per == "system" else 1
+    factor = 1.0 / (n_atoms * scale)
+    forces, stress = reference.forces, reference.stress
+    return Reference(
+        values=(reference.values - offset) * factor,
+        forces=None if forces is None else forces / scale,
+        stress=None if stress is None else stress * (structure.volume * factor),
+    )
+
+
+class _Sums:
+    """How values of structures depend on the composition: as ``counts`` [R, n_types] @ c."""
+
+    def __init__(self, counts: NDArray[np.float64]) -> None:
+        self.counts = counts
+        self.n_atoms: NDArray[np.float64] = counts.sum(axis=1)
+
+    def where(self, rows: NDArray[np.bool_]) -> "_Sums":
+        return _Sums(self.counts[rows])
+
+    def occurring(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self.counts.sum(axis=0))
+
+    def only(self, types: NDArray[np.int64]) -> "_Sums":
+        return _Sums(self.counts[:, types])
+
+    def times(self, composition: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.counts @ composition
+
+    def solve(self, values: NDArray[np.float64], free: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the shortest least-squares solution for the ``free`` types."""
+        solution, *_ = np.linalg.lstsq(self.counts[:, free], values, rcond=None)
+        return np.asarray(solution)
+
+
+class _Atoms:
+    """How values of atoms depend on the composition: as c[``kinds``] [R], indices of types."""
+
+    def __init__(self, kinds: NDArray[np.int64], n_types: int) -> None:
+        self.kinds, self.n_types = kinds, n_types
+        self.n_atoms = np.ones(len(kinds))
+
+    def where(self, rows: NDArray[np.bool_]) -> "_Atoms":
+        return _Atoms(self.kinds[rows], self.n_types)
+
+    def occurring(self) -> NDArray[np.int64]:
+        return np.flatnonzero(np.bincount(self.kinds, minlength=self.n_types))
+
+    def only(self, types: NDArray[np.int64]) -> "_Atoms":
+        return _Atoms(np.searchsorted(types, self.kinds), len(types))
+
+    def times(self, composition: NDArray[np.float64]) -> NDArray[np.float64]:
+        return composition[self.kinds]
+
+    def solve(self, values: NDArray[np.float64], free: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the mean of the values of each ``free`` type, zero if it does not occur."""
+        sums = np.bincount(self.kinds, weights=values, minlength=self.n_types)
+        counts = np.bincount(self.kinds, minlength=self.n_types)
+        return (sums / np.maximum(counts, 1))[free]
+
+
+def _design(
+    structures: Sequence[Structure], target: Target, atomic_types: Sequence[int]
+) -> "_Sums | _Atoms":
+    if target.per == "system":
+        return _Sums(_counts(structures, atomic_types))
+    kinds = np.concatenate([structure.types for structure in structures])
+    # Types that are not among them are refused once neighbor lists are made.
+    indices = np.searchsorted(np.asarray(atomic_types), kinds)
+    return _Atoms(np.minimum(indices, len(atomic_types) - 1), len(atomic_types))
+
+
+def _values(structures: Sequence[Structure], target: Target) -> NDArray[np.float64]:
+    """Return the values of all structures or atoms, [R, P], NaN where there is none."""
+    values = []
+    for structure in structures:
+        shape = (len(structure) if target.per == "atom" else 1, target.properties)
+        reference = structure.references.get(target.name)
+        missing = np.full(shape, np.nan)
+        values.append(missing if reference is None else reference.values.reshape(shape))
+    return np.concatenate(values)
+
+
+def _columns(
+    values: NDArray[np.float64], design: "_Sums | _Atoms"
+) -> Iterator[tuple["_Sums | _Atoms", NDArray[np.float64]]]:
+    """Give for each property the values that are known, and what they depend on."""
+    for column in values.T:
+        known = ~np.isnan(column)
+        yield design.where(known), column[known]
 
 
 def _counts(structures: Sequence[Structure], atomic_types: Sequence[int]) -> NDArray[np.float64]:
-    """Number of atoms of each type in each structure, (n_structures, n_types)."""
+    """Return the number of atoms of each type in each structure, (n_structures, n_types)."""
     types = np.asarray(atomic_types)
     counts = np.zeros((len(structures), len(types)))
     for row, structure in zip(counts, structures, strict=True):
@@ -114,22 +244,20 @@ def _counts(structures: Sequence[Structure], atomic_types: Sequence[int]) -> NDA
 
 
 def _fit_composition(
-    counts: NDArray[np.float64],
-    energies: NDArray[np.float64],
+    design: "_Sums | _Atoms",
+    values: NDArray[np.float64],
     atomic_types: Sequence[int],
     fixed: Fixed,
 ) -> NDArray[np.float64]:
     if isinstance(fixed, Mapping):
-        given = {int(atomic_type): float(energy) for atomic_type, energy in fixed.items()}
+        known = {int(atomic_type): float(value) for atomic_type, value in fixed.items()}
     else:
-        given = {} if fixed is None else dict.fromkeys(atomic_types, float(fixed))
-    composition = np.array([given.get(atomic_type, 0.0) for atomic_type in atomic_types])
-    free = np.array([atomic_type not in given for atomic_type in atomic_types])
+        known = {} if fixed is None else dict.fromkeys(atomic_types, float(fixed))
+    composition = np.array([known.get(atomic_type, 0.0) for atomic_type in atomic_types])
+    free = np.array([atomic_type not in known for atomic_type in atomic_types])
     if free.any():
         # The second pass fits what rounding left of the first one: with energies of -1e6 eV the
         # residuals are otherwise a few digits worse than the data.
         for _ in range(2):
-            residual = energies - counts @ composition
-            correction, *_ = np.linalg.lstsq(counts[:, free], residual, rcond=None)
-            composition[free] += correction
+            composition[free] += design.solve(values - design.times(composition), free)
     return composition

@@ -8,7 +8,7 @@ in a new order; the last batch is left out if it would be smaller than the other
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from mtt.data.batch import Batch, batches
 from mtt.data.dataset import Dataset
 from mtt.data.random import generator, permutation, random_rotations
+from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
 from mtt.options.schema.training import TrainingHypers
-from mtt.training.loss import TABLE_SHAPE, Loss, selected_metric
+from mtt.training.communicator import Alone, Communicator
+from mtt.training.loss import Loss, selected_metric
 from mtt.training.optimizer import learning_rate
 from mtt.training.state import Best, State
 
@@ -46,9 +48,10 @@ class Observer(Protocol):
 
 @dataclass
 class Problem:
-    """What is trained on: datasets with targets in training units, and how.
+    """What is trained on: datasets with references in training units, and how.
 
-    ``batch_size`` structures make a step, or all of them if there are fewer.
+    ``batch_size`` structures make a step, or all of them if there are fewer. Both datasets have the
+    targets of the model, in its order.
     """
 
     train: Dataset
@@ -57,6 +60,7 @@ class Problem:
     seed: int
     dtype: torch.dtype
     device: torch.device
+    communicator: Communicator = field(default_factory=Alone)
 
     @property
     def batch_size(self) -> int:
@@ -70,13 +74,23 @@ class Problem:
     def num_steps(self) -> int:
         return self.hypers.num_epochs * self.steps_per_epoch
 
+    @property
+    def targets(self) -> list[Target]:
+        """Return the targets, each with the gradients that any structure has."""
+        described = []
+        for target in self.train.targets:
+            kinds = self.train.gradients(target.name) | self.validation.gradients(target.name)
+            gradients = tuple(kind for kind in GRADIENTS if kind in kinds)
+            described.append(replace(target, gradients=gradients))
+        return described
+
     def loss(self) -> Loss:
-        sets = (self.train, self.validation)
-        return Loss(
-            self.hypers.loss,
-            forces=any(one.has_forces for one in sets),
-            stress=any(one.has_stress for one in sets),
-        )
+        """Return the loss of all targets."""
+        return Loss(self.hypers.loss, self.targets)
+
+    def stops(self, observer: "Observer") -> bool:
+        """Return whether all processes are to stop, which rank 0 decides."""
+        return self.communicator.broadcast(observer.stop_requested())
 
 
 def train(state: State, problem: Problem, observer: Observer) -> None:
@@ -90,10 +104,10 @@ def train(state: State, problem: Problem, observer: Observer) -> None:
     with reproducible(problem.device):
         while state.position.epoch < problem.hypers.num_epochs:
             _train_epoch(state, problem, loss, observer)
-            table = _validate(state, loss, validation, observer)
+            table = _validate(state, problem, loss, validation, observer)
             row = _finish_epoch(state, problem, loss, table)
             observer.epoch(row)
-            if observer.stop_requested():
+            if problem.stops(observer):
                 raise Interrupted
 
 
@@ -116,7 +130,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
 
 
 def epoch_order(problem: Problem, epoch: int) -> NDArray[np.int64]:
-    """Training structures of an epoch (counted from 0) in their order, whole batches only."""
+    """Return the training structures of an epoch (counted from 0) in their order, whole batches only."""
     order = permutation(generator(problem.seed, "shuffle", epoch), len(problem.train))
     return order[: problem.steps_per_epoch * problem.batch_size]
 
@@ -124,7 +138,7 @@ def epoch_order(problem: Problem, epoch: int) -> NDArray[np.int64]:
 def epoch_rotations(
     problem: Problem, epoch: int
 ) -> Callable[[int, Sequence[int]], NDArray[np.float64]] | None:
-    """Rotations, half of them with inversion, of an epoch: one for each training structure."""
+    """Return rotations, half of them with inversion, of an epoch: one for each training structure."""
     if not problem.hypers.rotational_augmentation:
         return None
     random = generator(problem.seed, "rotation", epoch)
@@ -161,7 +175,7 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
         position.step += 1
         position.batch += 1
         observer.step(total.detach(), problem.batch_size)
-        if observer.stop_requested():
+        if problem.stops(observer):
             raise Interrupted
 
 
@@ -206,19 +220,18 @@ class ValidationBatches:
 
 
 def _bytes(batch: Batch) -> int:
-    tensors = [*batch, *batch.graph]
-    return sum(one.nbytes for one in tensors if isinstance(one, torch.Tensor))
+    return sum(tensor.nbytes for tensor in batch.tensors())
 
 
 def _validate(
-    state: State, loss: Loss, validation: ValidationBatches, observer: Observer
+    state: State, problem: Problem, loss: Loss, validation: ValidationBatches, observer: Observer
 ) -> torch.Tensor:
-    """Sums of the errors on the validation set; nothing in the state changes."""
+    """Return the sums of the errors on the validation set; nothing in the state changes."""
     core = state.model.core.eval()
-    table = torch.zeros(TABLE_SHAPE, dtype=torch.float64, device=state.train_sums.device)
+    table = loss.new_table(state.train_sums.device)
     for batch in validation:
         loss.add(table, loss.errors(core, batch, training=False), batch)
-        if observer.stop_requested():
+        if problem.stops(observer):
             # All steps of the epoch are done: a resume begins with its validation.
             raise Interrupted
     return table
@@ -229,14 +242,18 @@ def _finish_epoch(
 ) -> dict[str, float]:
     """Bring the state to the end of the epoch, and return the epoch's row of the history."""
     position = state.position
-    scale = float(state.model.get_buffer("scale"))
-    metrics = loss.metrics(validation, scale)
+    scales = {
+        target.name: float(state.model.baseline(target.name).scale) for target in loss.targets
+    }
+    reduce = problem.communicator.reduce
+    metrics = loss.metrics(reduce(validation), scales)
+    train_metrics = loss.metrics(reduce(state.train_sums), scales)
     row: dict[str, float] = {
         "epoch": position.epoch + 1,
         "step": position.step,
         "learning_rate": learning_rate(position.step - 1, problem.num_steps, problem.hypers),
     }
-    row |= {f"train_{k}": value for k, value in loss.metrics(state.train_sums, scale).items()}
+    row |= {f"train_{name}": value for name, value in train_metrics.items()}
     row |= {f"validation_{name}": value for name, value in metrics.items()}
     _check_finite(row)
     name = problem.hypers.best_model_metric

@@ -1,90 +1,106 @@
 """Errors of predictions in training units, the loss made of them, and sums of both over an epoch.
 
-With e, f and s of :mod:`mtt.training.baseline`, the loss of a batch is
+With the training units of :mod:`mtt.training.baseline`, the loss of a batch is the sum over targets
+of
 
-    w_energy mean_i l(e_i - e_i*) + w_forces mean_k l(f_k - f_k*) + w_stress mean_m l(s_m - s_m*)
+    w_value mean_i l(e_i - e_i*) + w_forces mean_k l(f_k - f_k*) + w_stress mean_m l(s_m - s_m*)
 
-with means over structures, force components and strain components that have references, and l(d) =
-d^2 (mse), |d| (mae) or the Huber function d^2/2 for |d| < delta, else delta (|d| - delta/2).
+with means over values (per atom, for values of systems), force components and strain components that
+have references, and l(d) = d^2 (mse), |d| (mae) or the Huber function d^2/2 for |d| < delta, else
+delta (|d| - delta/2).
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 
-from mtt.architectures.gradients import energy_forces_strain
-from mtt.data.batch import Batch
+from mtt.architectures.evaluate import Values, evaluate
+from mtt.architectures.interface import Core
+from mtt.data.batch import Batch, BatchReferences
+from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.options.schema.training import LossOptions
+from mtt.report.metrics import FORCES, PER_ATOM, STRESS, VALUE, quantities
 
-QUANTITIES = ("energy", "energy_per_atom", "forces", "stress")
-# Rows of the table of sums; the strain row counts the loss, the stress row what people read.
-_ROWS = (*QUANTITIES, "strain")
+# Rows of a target's table of sums; the strain row counts the loss, the stress row what people read.
+_STRAIN = "strain"
+_ROWS = (VALUE, PER_ATOM, FORCES, STRESS, _STRAIN)
 _COLUMNS = ("squares", "absolutes", "loss", "count")
 TABLE_SHAPE = (len(_ROWS), len(_COLUMNS))
 
 
 class Errors(NamedTuple):
-    """Predicted minus reference values in training units, zero where there is no reference.
+    """Predicted minus reference values of one target in training units, zero without reference.
 
-    ``energy`` [S] per atom, ``forces`` [N, 3] or None, ``strain`` [S, 3, 3] per atom or None.
+    ``values`` [S, P] per atom of a target per system, [N, P] of a target per atom; ``forces`` [N, 3]
+    or None; ``strain`` [S, 3, 3] per atom or None.
     """
 
-    energy: torch.Tensor
+    values: torch.Tensor
     forces: torch.Tensor | None
     strain: torch.Tensor | None
 
 
-class Loss:
-    """The loss, and with it which derivatives are needed at all."""
+class TargetTerm:
+    """What one target adds to the loss."""
 
-    def __init__(self, options: LossOptions, forces: bool, stress: bool) -> None:
+    def __init__(self, target: Target, options: LossOptions) -> None:
         """
-        :param forces: whether any structure has reference forces, likewise ``stress``
+        :param target: its gradients are those that have references anywhere
         """
-        self.type, self.delta = options.type, options.delta
+        self.target = target
+        own = options.of(target.name, target.is_energy)
+        self.type, self.delta = own.type, own.delta
+        self.forces, self.stress = POSITIONS in target.gradients, STRAIN in target.gradients
+        self.value_row = PER_ATOM if target.per == "system" else VALUE
         self.weights = {
-            "energy_per_atom": options.energy,
-            "forces": options.forces if forces else 0.0,
-            "strain": options.stress if stress else 0.0,
+            self.value_row: own.weight,
+            FORCES: own.forces if self.forces else 0.0,
+            _STRAIN: own.stress if self.stress else 0.0,
         }
-        self.forces, self.stress = forces, stress
 
-    def errors(self, core: torch.nn.Module, batch: Batch, training: bool) -> Errors:
-        """Predict ``batch``, whose targets are in training units, and subtract the references.
-
-        In training, quantities of weight zero are still predicted: they are reported.
-        """
-        derivatives = self.forces or self.stress
-        energy, forces, strain = energy_forces_strain(
-            core, batch.graph, create_graph=training, forces=derivatives
-        )
-        n_atoms = batch.n_atoms.to(energy.dtype)
-        strain_error = None
+    def errors(self, values: Values, batch: Batch) -> Errors:
+        """Subtract the references of ``batch``, which are in training units."""
+        references = batch.references[self.target.name]
+        n_atoms = batch.n_atoms.to(values.atoms.dtype)
+        predicted = values.atoms if values.systems is None else values.systems / n_atoms[:, None]
+        difference = predicted - references.values.to(predicted.dtype)
+        if not references.complete:
+            difference = torch.where(references.mask, difference, torch.zeros_like(difference))
+        forces = strain = None
+        if self.forces:
+            assert values.forces is not None
+            assert references.forces is not None and references.forces_mask is not None
+            forces = (values.forces - references.forces) * references.forces_mask[:, None]
         if self.stress:
-            strain_error = strain / n_atoms[:, None, None] - batch.stress
-            strain_error = strain_error * batch.stress_mask[:, None, None]
-        return Errors(
-            energy=energy / n_atoms - batch.energy.to(energy.dtype),
-            forces=(forces - batch.forces) * batch.forces_mask[:, None] if self.forces else None,
-            strain=strain_error,
-        )
+            assert values.strain is not None
+            assert references.stress is not None and references.stress_mask is not None
+            strain = values.strain / n_atoms[:, None, None] - references.stress
+            strain = strain * references.stress_mask[:, None, None]
+        return Errors(difference, forces, strain)
 
-    def __call__(self, errors: Errors, batch: Batch) -> torch.Tensor:
-        """The loss of one batch, a scalar."""
-        total = self.weights["energy_per_atom"] * self.elementwise(errors.energy).mean()
-        if errors.forces is not None and self.weights["forces"] > 0.0:
-            count = (3 * batch.forces_mask.sum()).clamp(min=1)
-            mean = self.elementwise(errors.forces).sum() / count
-            total = total + self.weights["forces"] * mean
-        if errors.strain is not None and self.weights["strain"] > 0.0:
-            count = (9 * batch.stress_mask.sum()).clamp(min=1)
-            mean = self.elementwise(errors.strain).sum() / count
-            total = total + self.weights["strain"] * mean
+    def __call__(self, errors: Errors, references: BatchReferences) -> torch.Tensor:
+        """Return the loss of one batch, a scalar."""
+        total = self.weights[self.value_row] * self._mean_of_values(errors, references)
+        if errors.forces is not None and self.weights[FORCES] > 0.0:
+            assert references.forces_mask is not None
+            count = (3 * references.forces_mask.sum()).clamp(min=1)
+            total = total + self.weights[FORCES] * (self.elementwise(errors.forces).sum() / count)
+        if errors.strain is not None and self.weights[_STRAIN] > 0.0:
+            assert references.stress_mask is not None
+            count = (9 * references.stress_mask.sum()).clamp(min=1)
+            total = total + self.weights[_STRAIN] * (self.elementwise(errors.strain).sum() / count)
         return total
 
+    def _mean_of_values(self, errors: Errors, references: BatchReferences) -> torch.Tensor:
+        values = self.elementwise(errors.values)
+        if references.complete:
+            return values.mean()
+        return values.sum() / references.mask.sum().clamp(min=1)
+
     def elementwise(self, difference: torch.Tensor) -> torch.Tensor:
-        """l(difference) of each element."""
+        """Return l(difference) of each element."""
         if self.type == "mse":
             return difference * difference
         magnitude = difference.abs()
@@ -93,32 +109,31 @@ class Loss:
         linear = self.delta * (magnitude - 0.5 * self.delta)
         return torch.where(magnitude < self.delta, 0.5 * difference * difference, linear)
 
-    @torch.no_grad()
-    def add(self, table: torch.Tensor, errors: Errors, batch: Batch) -> None:
-        """Add the errors of a batch to a table of sums (``TABLE_SHAPE``, float64), in place.
-
-        The table is all that is kept of an epoch, and stays on its device: nothing waits for it.
-        """
+    def rows(self, errors: Errors, batch: Batch) -> list[torch.Tensor]:
+        """Return the sums over a batch, one row [4] float64 for each of ``_ROWS``."""
+        references = batch.references[self.target.name]
         n_atoms = batch.n_atoms.to(torch.float64)
-        energy = errors.energy.detach().to(torch.float64)
-        count = torch.full_like(n_atoms[:1].sum(), energy.shape[0])
-        rows = [self._sums(energy * n_atoms, count), self._sums(energy, count)]
-        zero = torch.zeros(len(_COLUMNS), dtype=torch.float64, device=table.device)
+        values = errors.values.detach().to(torch.float64)
+        # Made on the device: nothing is copied there, and nothing waits for it.
+        count = torch.full_like(n_atoms[:1].sum(), values.numel())
+        if not references.complete:
+            count = references.mask.sum()
+        zero = torch.zeros(len(_COLUMNS), dtype=torch.float64, device=n_atoms.device)
+        rows = dict.fromkeys(_ROWS, zero)
+        rows[self.value_row] = self._sums(values, count)
+        if self.value_row == PER_ATOM:
+            rows[VALUE] = self._sums(values * n_atoms[:, None], count)
         if errors.forces is not None:
-            rows.append(self._sums(errors.forces, 3 * batch.forces_mask.sum()))
-        else:
-            rows.append(zero)
+            assert references.forces_mask is not None
+            rows[FORCES] = self._sums(errors.forces, 3 * references.forces_mask.sum())
         if errors.strain is not None:
-            count = 9 * batch.stress_mask.sum()
-            per_volume = n_atoms / batch.volumes.clamp(min=1e-300) * batch.stress_mask
+            assert references.stress_mask is not None
+            count = 9 * references.stress_mask.sum()
+            per_volume = n_atoms / batch.volumes.clamp(min=1e-300) * references.stress_mask
             strain = errors.strain.detach().to(torch.float64)
-            rows += [
-                self._sums(strain * per_volume[:, None, None], count),
-                self._sums(strain, count),
-            ]
-        else:
-            rows += [zero, zero]
-        table += torch.stack(rows)
+            rows[STRESS] = self._sums(strain * per_volume[:, None, None], count)
+            rows[_STRAIN] = self._sums(strain, count)
+        return [rows[name] for name in _ROWS]
 
     def _sums(self, difference: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
         difference = difference.detach().to(torch.float64)
@@ -128,38 +143,103 @@ class Loss:
         loss = known[self.type] if self.type in known else self.elementwise(difference).sum()
         return torch.stack([squares, absolutes, loss, count.to(torch.float64)])
 
-    def metrics(self, table: torch.Tensor, scale: float) -> dict[str, float]:
-        """Loss, RMSEs and MAEs from a table of sums, named as in :mod:`mtt.report.metrics`.
-
-        :param scale: turns training units into those of the data
-        """
-        sums = {
-            name: dict(zip(_COLUMNS, row, strict=True))
-            for name, row in zip(_ROWS, table.tolist(), strict=True)
-        }
+    def loss_of(self, sums: Mapping[str, Mapping[str, float]]) -> float:
+        """Return the loss over an epoch."""
         loss = 0.0
         for name, weight in self.weights.items():
             if weight > 0.0 and sums[name]["count"] > 0:
                 loss += weight * sums[name]["loss"] / sums[name]["count"]
-        metrics = {"loss": loss}
-        for name in QUANTITIES:
-            count = sums[name]["count"]
-            if count > 0:
-                quantity, suffix = name.split("_")[0], "_per_atom" * name.endswith("_per_atom")
-                rmse = scale * math.sqrt(sums[name]["squares"] / count)
-                metrics[f"{quantity}_rmse{suffix}"] = rmse
-                metrics[f"{quantity}_mae{suffix}"] = scale * sums[name]["absolutes"] / count
+        return loss
+
+
+class Loss:
+    """The loss of several targets, and with it which derivatives are needed at all."""
+
+    def __init__(self, options: LossOptions, targets: Sequence[Target]) -> None:
+        """
+        :param targets: each with the gradients that any structure has references for
+        """
+        self.targets = tuple(targets)
+        self.terms = [TargetTerm(target, options) for target in targets]
+        self.derivatives = [target.name for target in targets if target.gradients]
+        self.quantities = quantities(targets)
+
+    def errors(self, core: Core, batch: Batch, training: bool) -> list[Errors]:
+        """Predict ``batch``, whose references are in training units, and subtract them.
+
+        Quantities of weight zero are predicted as well, because they are reported.
+        """
+        values = evaluate(core, batch.graph, self.targets, self.derivatives, create_graph=training)
+        return [term.errors(values[term.target.name], batch) for term in self.terms]
+
+    def __call__(self, errors: Sequence[Errors], batch: Batch) -> torch.Tensor:
+        """Return the loss of one batch, a scalar."""
+        losses = [
+            term(own, batch.references[term.target.name])
+            for term, own in zip(self.terms, errors, strict=True)
+        ]
+        total = losses[0]
+        for loss in losses[1:]:
+            total = total + loss
+        return total
+
+    def new_table(self, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Return an empty table of sums, [targets, 5, 4] float64."""
+        return new_table(len(self.targets), device)
+
+    @torch.no_grad()
+    def add(self, table: torch.Tensor, errors: Sequence[Errors], batch: Batch) -> None:
+        """Add the errors of a batch to a table of sums, in place.
+
+        The table is all that is kept of an epoch, and stays on its device: nothing waits for it.
+        """
+        rows = [
+            row
+            for term, own in zip(self.terms, errors, strict=True)
+            for row in term.rows(own, batch)
+        ]
+        table += torch.stack(rows).reshape(table.shape)
+
+    def metrics(self, table: torch.Tensor, scales: Mapping[str, float]) -> dict[str, float]:
+        """Return loss, RMSEs and MAEs from a table of sums, named as in :mod:`mtt.report.metrics`.
+
+        :param scales: turn training units into those of the data, by the name of the target
+        """
+        sums = {
+            term.target.name: {
+                name: dict(zip(_COLUMNS, row, strict=True))
+                for name, row in zip(_ROWS, rows, strict=True)
+            }
+            for term, rows in zip(self.terms, table.tolist(), strict=True)
+        }
+        metrics = {"loss": sum(term.loss_of(sums[term.target.name]) for term in self.terms)}
+        for quantity in self.quantities:
+            own, scale = sums[quantity.target][quantity.part], scales[quantity.target]
+            if own["count"] > 0:
+                metrics[quantity.metric("rmse")] = scale * math.sqrt(own["squares"] / own["count"])
+                metrics[quantity.metric("mae")] = scale * own["absolutes"] / own["count"]
         return metrics
 
 
-def selected_metric(metrics: dict[str, float], name: str) -> float:
-    """The number that the best epoch has least of.
+def new_table(n_targets: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return an empty table of sums of that many targets, [targets, 5, 4] float64."""
+    return torch.zeros((n_targets, *TABLE_SHAPE), dtype=torch.float64, device=device)
 
-    ``loss``, or the product of the RMSEs (``rmse_prod``) or MAEs (``mae_prod``) of energy per atom,
-    forces and stress, as far as there are references.
+
+def selected_metric(metrics: Mapping[str, float], name: str) -> float:
+    """Return the number that the best epoch has least of.
+
+    ``loss``, or the product of the RMSEs (``rmse_prod``) or MAEs (``mae_prod``) of values, forces
+    and stress of all targets, as far as there are references. Values of systems count per atom.
     """
     if name == "loss":
         return metrics["loss"]
     kind = name.removesuffix("_prod")
-    keys = (f"energy_{kind}_per_atom", f"forces_{kind}", f"stress_{kind}")
-    return math.prod(metrics[key] for key in keys if key in metrics)
+    # In the order of their names, so that metrics read back from a checkpoint give the same bits.
+    chosen = [
+        metric
+        for metric in sorted(metrics)
+        if metric.endswith((f"_{kind}", f"_{kind}_per_atom"))
+        and f"{metric}_per_atom" not in metrics
+    ]
+    return math.prod(metrics[metric] for metric in chosen)

@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mtt.data.changes import Rows, describe, to_keep
+from mtt.data.reader import Reader, Selection
 from mtt.data.readers import read_datasets
 from mtt.data.splits import split
-from mtt.data.structure import Structure, fingerprints
+from mtt.data.structure import Structure
+from mtt.data.target import Target
+from mtt.data.targets import describe_targets
 from mtt.errors import UserError
 from mtt.options import DatasetOptions, Options
 from mtt.training.runs.option_changes import ON_PURPOSE
@@ -22,57 +24,71 @@ _MAX_CHECK, _MAX_CHECK_ATOMS = 4, 100
 
 
 @dataclass(frozen=True)
+class RecordedData:
+    """What a checkpoint or a model file says about the data of its run.
+
+    - ``split``: indices into the structures of ``training_set``, of train, validation and test;
+    - by the option that names what was read, ``data_hash``: its SHA-256, ``data_size``: its number
+      of structures, ``fingerprints``: what :func:`mtt.data.changes.to_keep` gave of it. Old files
+      lack the last two.
+    """
+
+    split: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    data_hash: Mapping[str, str] = field(default_factory=dict)
+    data_size: Mapping[str, int] = field(default_factory=dict)
+    fingerprints: Mapping[str, Rows] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunData:
     """Structures of the three sets, in the units of the data.
 
+    - ``targets``: what the model is to predict, with the gradients that training structures have;
     - ``split``: indices into the structures of ``training_set``, as in the checkpoint;
     - by the option that names what was read, ``data_hash``: its SHA-256, ``sizes``: its number of
       structures, ``fingerprints``: from which to tell later what has changed in it.
     """
 
-    train: list[Structure]
-    validation: list[Structure]
-    test: list[Structure]
+    targets: list[Target]
+    train: Reader
+    validation: Reader
+    test: Reader
     split: dict[str, list[int]]
     data_hash: dict[str, str]
     sizes: dict[str, int]
     fingerprints: dict[str, Rows]
 
 
-def read_run_data(
-    options: Options,
-    checkpoint: Mapping[str, Any] | None = None,
-    kept: Mapping[str, Rows] | None = None,
-) -> RunData:
+def read_run_data(options: Options, recorded: RecordedData | None = None) -> RunData:
     """Read all data of a run.
 
-    :param checkpoint: header of the checkpoint to go on from: its split is kept, and the data must
+    :param recorded: what the checkpoint to resume from says: its split is kept, and the data must
         be what they were
-    :param kept: the fingerprints in that checkpoint; old ones have none
     :raises UserError: unusable data, or data that have changed since the checkpoint
     """
     sources = _sources(options)
-    found = {name: fingerprints(structures) for name, structures in sources.items()}
-    hashes = {name: content_hash for name, (content_hash, _) in found.items()}
-    if checkpoint is None:
+    prints = {name: reader.fingerprints() for name, reader in sources.items()}
+    if recorded is None:
         indices = _new_split(options, sources)
     else:
-        _check_unchanged(options, checkpoint, kept or {}, sources, found)
-        indices = {name: list(part) for name, part in checkpoint["split"].items()}
+        _check_unchanged(options, recorded, sources, prints)
+        indices = {name: list(part) for name, part in recorded.split.items()}
 
-    def chosen(part: str, name: str) -> list[Structure]:
+    def chosen(part: str, name: str) -> Reader:
         if name in sources and part != "train":
             return sources[name]
-        return [sources["training_set"][index] for index in indices[part]]
+        return Selection(sources["training_set"], indices[part])
 
+    train = chosen("train", "training_set")
     data = RunData(
-        train=chosen("train", "training_set"),
+        targets=describe_targets(options.training_set[0].targets, train),
+        train=train,
         validation=chosen("validation", "validation_set"),
         test=chosen("test", "test_set"),
         split=indices,
-        data_hash=hashes,
-        sizes={name: len(structures) for name, structures in sources.items()},
-        fingerprints={name: to_keep(rows) for name, (_, rows) in found.items()},
+        data_hash={name: content_hash for name, (content_hash, _) in prints.items()},
+        sizes={name: len(reader) for name, reader in sources.items()},
+        fingerprints={name: to_keep(rows) for name, (_, rows) in prints.items()},
     )
     if not data.validation:
         raise UserError(
@@ -89,22 +105,19 @@ def read_run_data(
     return data
 
 
-def check_same(
-    options: Options, recorded: Mapping[str, Any], kept: Mapping[str, Rows] | None = None
-) -> None:
+def check_same(options: Options, recorded: RecordedData) -> None:
     """Read all data of a run, and compare their hashes with recorded ones.
 
-    :param recorded: ``data_hash``, and perhaps ``data_size``, of a checkpoint or a model file
-    :param kept: the fingerprints in the checkpoint, from which to say what has changed
+    :param recorded: of a checkpoint or a model file; its split does not matter
     :raises UserError: unusable data, or data that are not those that were recorded
     """
     sources = _sources(options)
-    found = {name: fingerprints(structures) for name, structures in sources.items()}
-    _check_unchanged(options, recorded, kept or {}, sources, found)
+    prints = {name: reader.fingerprints() for name, reader in sources.items()}
+    _check_unchanged(options, recorded, sources, prints)
 
 
-def _sources(options: Options) -> dict[str, list[Structure]]:
-    """The structures by the option that names where they are read from."""
+def _sources(options: Options) -> dict[str, Reader]:
+    """Return the structures by the option that names where they are read from."""
     sources = {"training_set": read_datasets(options.training_set)}
     for name in _SETS:
         datasets: Sequence[DatasetOptions] | None = getattr(options, name).datasets
@@ -114,7 +127,7 @@ def _sources(options: Options) -> dict[str, list[Structure]]:
 
 
 def check_structures(train: Sequence[Structure]) -> list[Structure]:
-    """Up to four training structures of at most 100 atoms, evenly spaced (or the smallest one)."""
+    """Return up to four training structures of at most 100 atoms, evenly spaced (or the smallest one)."""
     small = [one for one in train if len(one) <= _MAX_CHECK_ATOMS]
     if not small:
         small = [min(train, key=len)]
@@ -125,32 +138,31 @@ def check_structures(train: Sequence[Structure]) -> list[Structure]:
 def _new_split(
     options: Options, sources: Mapping[str, Sequence[Structure]]
 ) -> dict[str, list[int]]:
-    found = split(
+    new = split(
         len(sources["training_set"]),
         options.validation_set.part,
         options.test_set.part,
         options.seed,
     )
-    parts = {"train": found.train, "validation": found.validation, "test": found.test}
+    parts = {"train": new.train, "validation": new.validation, "test": new.test}
     return {name: np.asarray(part).tolist() for name, part in parts.items()}
 
 
 def _check_unchanged(
     options: Options,
-    checkpoint: Mapping[str, Any],
-    kept: Mapping[str, Rows],
+    recorded: RecordedData,
     sources: Mapping[str, Sequence[Structure]],
-    found: Mapping[str, tuple[str, Rows]],
+    prints: Mapping[str, tuple[str, Rows]],
 ) -> None:
     """Refuse data that are no longer those of the checkpoint, and say what has changed in them."""
     changes: list[str] = []
     files: list[str] = []
     for name, structures in sources.items():
-        content_hash, rows = found[name]
-        if checkpoint["data_hash"].get(name) == content_hash:
+        content_hash, rows = prints[name]
+        if recorded.data_hash.get(name) == content_hash:
             continue
-        size = checkpoint.get("data_size", {}).get(name)
-        change = _change(size, kept.get(name), structures, rows)
+        size, kept = recorded.data_size.get(name), recorded.fingerprints.get(name)
+        change = _change(size, kept, structures, rows)
         since = "" if changes else " have changed since the checkpoint was written"
         changes.append(f"{'those' if changes else 'the data'} of {name}{since}: {change}")
         datasets = options.training_set
@@ -168,7 +180,7 @@ def _check_unchanged(
 def _change(
     size: int | None, kept: Rows | None, structures: Sequence[Structure], rows: Rows
 ) -> str:
-    """What has changed, as exactly as the checkpoint lets us tell."""
+    """Return what has changed, as exactly as the checkpoint lets us tell."""
     if size is not None and kept is not None:
         change = describe(kept, size, structures, rows)
         if change is not None:

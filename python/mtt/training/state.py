@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mtt.architectures.potential import Potential
-from mtt.training.loss import TABLE_SHAPE
+from mtt.training.loss import new_table
 
 Tensors = dict[str, torch.Tensor]
 
@@ -44,7 +44,7 @@ class Best:
 
 
 def _no_sums() -> torch.Tensor:
-    return torch.zeros(TABLE_SHAPE, dtype=torch.float64)
+    return new_table(0)  # until the state knows for how many targets
 
 
 @dataclass(slots=True)
@@ -53,7 +53,8 @@ class State:
 
     - ``model``: the potential with its current weights;
     - ``best``: state dict of the best epoch's model, empty before the first validation;
-    - ``train_sums``: errors summed over the batches done in this epoch (:meth:`Loss.add`);
+    - ``train_sums`` [targets, 5, 4] float64: errors summed over the batches done in this epoch
+      (:meth:`Loss.add`);
     - ``history``: one row per finished epoch, as in the metrics file.
     """
 
@@ -65,8 +66,12 @@ class State:
     history: list[dict[str, float]] = field(metadata={JSON: "history"}, default_factory=list)
     best_epoch: Best = field(metadata={JSON: "best"}, default_factory=Best)
 
+    def __post_init__(self) -> None:
+        if len(self.train_sums) == 0:
+            self.train_sums = new_table(len(self.model.targets))
+
     def to_checkpoint(self) -> tuple[dict[str, Any], Tensors]:
-        """Header entries and tensors; the tensors may share memory with the live ones."""
+        """Return header entries and tensors; the tensors may share memory with the live ones."""
         header: dict[str, Any] = {}
         tensors: Tensors = {}
         for one in fields(self):

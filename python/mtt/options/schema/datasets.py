@@ -1,14 +1,20 @@
 """Options that say where structures and their targets are read from."""
 
 import re
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from mtt.options.schema.base import Conflict, FilePath, Indices, OptionsModel, inconsistent
-from mtt.options.schema.units import EnergyUnit, LengthUnit
+from mtt.options.schema.units import LengthUnit, check_energy_unit
 
-_TARGET_NAME = re.compile(r"^energy(/[A-Za-z0-9_.+-]+)?$")
+ENERGY = "energy"
+GRADIENTS = ("forces", "stress", "virial")
+_TARGET_NAME = re.compile(
+    r"(energy|[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)+)(/[A-Za-z0-9_.+-]+)?"
+)
 
 
 class SystemsOptions(OptionsModel):
@@ -53,23 +59,37 @@ Gradient = Annotated[
 class TargetOptions(OptionsModel):
     """One quantity to learn. A path alone is short for `{read_from: PATH}`."""
 
-    quantity: Literal["energy"] = "energy"
-    """What the target is."""
+    quantity: str = ""
+    """What the target is: `energy`, which may have forces and stress, or a name of your own such as
+    `charge`. Left empty, it is `energy` for targets called `energy` or `energy/VARIANT`."""
     read_from: FilePath | None = None
     """File with the values; null reads them from the structures' file."""
-    key: str = "energy"
-    """Name of the value in the file."""
-    unit: EnergyUnit = "eV"
-    """Unit of the values in the file."""
+    key: str = ""
+    """Name of the value in the file. Left empty, it is `energy` for targets called `energy` or
+    `energy/VARIANT`, and `NAME` for those called `OWNER::NAME`."""
+    unit: str = ""
+    """Unit of the values in the file. Left empty, it is `eV` for energies; other quantities then
+    have none."""
+    per: Literal["system", "atom"] = "system"
+    """Whether a structure has one value, which is the sum of what its atoms contribute, or each
+    atom has one. Energies are per system."""
+    type: Literal["scalar"] = "scalar"
+    """How the target turns with the structure: a scalar does not."""
     forces: Gradient = None
     """`on` or `{key: ..., read_from: ...}`: the data must have forces. `off`: do not use them.
-    null: use them if the data has them."""
+    null: use them if the data has them; of several energies, only the one called `energy` then
+    looks for them. For energies only."""
     stress: Gradient = None
     """The same for the stress (energy/length^3, ASE's sign)."""
     virial: Gradient = None
     """The same for the virial (energy, minus the derivative by strain); not with stress."""
     description: str = ""
     """Free text kept with the model, for instance the level of theory."""
+
+    @property
+    def is_energy(self) -> bool:
+        """Return whether the target may have forces and stress."""
+        return self.quantity == ENERGY
 
     @model_validator(mode="after")
     def _stress_or_virial(self) -> Self:
@@ -79,13 +99,107 @@ class TargetOptions(OptionsModel):
         return self
 
 
-def _one_energy(targets: dict[str, TargetOptions]) -> dict[str, TargetOptions]:
+def _complete(targets: dict[str, TargetOptions]) -> dict[str, TargetOptions]:
+    """Return the targets with the defaults that depend on their names; refuse what cannot be."""
+    if not targets:
+        raise ValueError("at least one target is needed")
+    conflicts = list(_wrong_names(targets))
+    if conflicts:
+        raise inconsistent(conflicts)
+    named = {name: _with_defaults(name, target) for name, target in targets.items()}
+    energies = [name for name, target in named.items() if target.is_energy]
+    if len(energies) > 1:
+        # The same forces for two energies would be wrong for one of them.
+        named |= {name: _closed(named[name]) for name in energies if name != ENERGY}
+    conflicts = [one for name, target in named.items() for one in _wrong_target(name, target)]
+    conflicts = conflicts or list(_read_twice(named))
+    if conflicts:
+        raise inconsistent(conflicts)
+    return named
+
+
+def _wrong_names(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
     for name in targets:
-        if not _TARGET_NAME.match(name):
-            raise ValueError(f"targets must be called 'energy' or 'energy/VARIANT', not '{name}'")
-    if len(targets) != 1:
-        raise ValueError(f"exactly one target is needed, found {len(targets)}")
-    return targets
+        if not _TARGET_NAME.fullmatch(name):
+            message = (
+                f"a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not '{name}'"
+            )
+            yield Conflict((name,), message, ((name,),))
+        for suffix in ("_forces", "_stress"):
+            if f"{name}{suffix}" in targets:
+                other = f"{name}{suffix}"
+                message = f"'{other}' would be mistaken for a gradient of '{name}': rename it"
+                yield Conflict((other,), message, ((other,),))
+
+
+def _with_defaults(name: str, target: TargetOptions) -> TargetOptions:
+    stem = name.partition("/")[0]
+    quantity = target.quantity or (ENERGY if stem == ENERGY else "")
+    defaults = {
+        "quantity": quantity,
+        "key": target.key or stem.rpartition("::")[2],
+        "unit": target.unit or ("eV" if quantity == ENERGY else ""),
+    }
+    return _replaced(target, defaults)
+
+
+def _closed(target: TargetOptions) -> TargetOptions:
+    """Return an energy that looks for no gradient that nobody asked for."""
+    asked = {name: getattr(target, name) for name in GRADIENTS}
+    return _replaced(target, {name: value or False for name, value in asked.items()})
+
+
+def _replaced(target: TargetOptions, values: Mapping[str, Any]) -> TargetOptions:
+    """Return a copy with other values, which remembers which of them the user wrote."""
+    copy = target.model_copy()
+    copy.__dict__.update(values)
+    return copy
+
+
+def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
+    def conflict(key: str, message: str) -> Conflict:
+        return Conflict((name, key), message, ((name, key), (name, "quantity"), (name, "per")))
+
+    if target.is_energy:
+        try:
+            check_energy_unit(target.unit)
+        except ValueError as error:
+            yield conflict("unit", str(error))
+        if target.per == "atom":
+            message = "an energy is per system: give another quantity, or per: system"
+            yield conflict("per", message)
+        return
+    if name.partition("/")[0] == ENERGY:
+        message = f"'{name}' is an energy for every engine: give it a name such as mtt::NAME"
+        yield conflict("quantity", message)
+    for gradient in GRADIENTS:
+        if getattr(target, gradient):
+            message = f"only energies have {gradient}: leave it out, or give quantity: energy"
+            yield conflict(gradient, message)
+
+
+def _read_twice(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
+    """Values that two targets would read from one place, for example by a default key."""
+    for (first, one), (second, other) in combinations(targets.items(), 2):
+        for part in ("values", *GRADIENTS):
+            place = _place(one, part)
+            if place is not None and place == _place(other, part):
+                keys: tuple[str, ...] = ("key",) if part == "values" else (part, "key")
+                message = (
+                    f"'{first}' and '{second}' both read '{place[1]}' of the same file: "
+                    "give one of them another key"
+                )
+                yield Conflict((second, *keys), message, ((first,), (second,)))
+
+
+def _place(target: TargetOptions, part: str) -> tuple[Any, str] | None:
+    """Return the file (None for that of the structures) and the key of what a target reads."""
+    if part == "values":
+        return target.read_from, target.key
+    gradient = getattr(target, part)
+    if not gradient:
+        return None
+    return gradient.read_from or target.read_from, gradient.key
 
 
 class DatasetOptions(OptionsModel):
@@ -93,11 +207,12 @@ class DatasetOptions(OptionsModel):
 
     systems: SystemsOptions
     """The structures."""
-    targets: Annotated[dict[str, TargetOptions], AfterValidator(_one_energy)] = Field(
+    targets: Annotated[dict[str, TargetOptions], AfterValidator(_complete)] = Field(
         default_factory=lambda: {"energy": TargetOptions()},
         json_schema_extra={"default": {"energy": {}}},
     )
-    """What is known of the structures: one target called `energy` or `energy/VARIANT`."""
+    """What is known of the structures, by the names of the targets: `energy`, `energy/VARIANT`, or
+    `OWNER::NAME` for what engines have no name for, as in `mtt::charges`."""
 
 
 class SplitOptions(OptionsModel):
@@ -116,16 +231,16 @@ class SplitOptions(OptionsModel):
 
     @property
     def part(self) -> float | list[int] | str | None:
-        """What to take out of the training set; None when the set has data of its own."""
+        """Return what to take out of the training set; None when the set has data of its own."""
         return self.fraction if self.fraction is not None else self.indices
 
     def is_empty(self) -> bool:
-        """Whether the set was asked to have no structures at all (a fraction of 0)."""
+        """Return whether the set was asked to have no structures at all (a fraction of 0)."""
         return self.fraction == 0.0
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(one is not None for one in (self.fraction, self.indices, self.datasets)) != 1:
+        if sum(part is not None for part in (self.fraction, self.indices, self.datasets)) != 1:
             message = "give exactly one of fraction, indices and datasets"
             involved = (("fraction",), ("indices",), ("datasets",))
             raise inconsistent([Conflict((), message, involved)])

@@ -1,7 +1,8 @@
-"""The whole of an options file as typed models; defaults and validation have no other source."""
+"""The options of a run as typed models; defaults and validation have no other source."""
 
 import functools
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ class Options(OptionsModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        conflicts = _split_conflicts(self) + _data_conflicts(self)
+        conflicts = _split_conflicts(self) + _data_conflicts(self) + _loss_conflicts(self)
         if conflicts:
             raise inconsistent(conflicts)
         return self
@@ -182,23 +183,52 @@ def _split_conflicts(options: Options) -> list[Conflict]:
 
 
 def _data_conflicts(options: Options) -> list[Conflict]:
-    """Units and names that differ between the data sets of one run."""
+    """Return units and names that differ between the data sets of one run."""
     first = options.training_set[0]
-    (name, target), length_unit = next(iter(first.targets.items())), first.systems.length_unit
     conflicts: list[Conflict] = []
 
-    def compare(what: str, found: str, expected: str, *location: str | int) -> None:
-        if found.lower() != expected.lower():
-            message = f"{what} '{found}' differs from '{expected}' of the first training set"
+    def compare(what: str, value: str, expected: str, *location: str | int) -> None:
+        if value.lower() != expected.lower():
+            message = f"{what} '{value}' differs from '{expected}' of the first training set"
             conflicts.append(Conflict(location, message, (location,)))
 
     for location, data in _all_datasets(options):
-        (other_name, other), other_unit = next(iter(data.targets.items())), data.systems.length_unit
-        compare("length unit", other_unit, length_unit, *location, "systems", "length_unit")
-        if other_name == name:
-            compare("unit", other.unit, target.unit, *location, "targets", name, "unit")
-        else:
-            compare("target", other_name, name, *location, "targets", other_name)
+        unit, expected = data.systems.length_unit, first.systems.length_unit
+        compare("length unit", unit, expected, *location, "systems", "length_unit")
+        more = [name for name in data.targets if name not in first.targets]
+        missing = [name for name in first.targets if name not in data.targets]
+        for name, other in itertools.zip_longest(more, missing):
+            if name is None:
+                message = f"the target '{other}' of the first training set is missing"
+            elif other is None:
+                message = f"the first training set has no target '{name}'"
+            else:
+                compare("target", name, other, *location, "targets", name)
+                continue
+            place = (*location, "targets", *([] if name is None else [name]))
+            conflicts.append(Conflict(place, message, (place,)))
+        for name in data.targets.keys() & first.targets.keys():
+            for field in ("quantity", "unit", "per"):
+                values = [getattr(one.targets[name], field) for one in (data, first)]
+                compare(field, *values, *location, "targets", name, field)
+    return conflicts
+
+
+def _loss_conflicts(options: Options) -> list[Conflict]:
+    """Return what is asked of the loss of targets that there are not, or that have no gradients."""
+    targets = options.training_set[0].targets
+    conflicts: list[Conflict] = []
+    for name, own in options.architecture.training.loss.targets.items():
+        place = ("architecture", "training", "loss", "targets", name)
+        if name not in targets:
+            known = ", ".join(f"'{target}'" for target in targets)
+            message = f"there is no target '{name}'; the data sets have {known}"
+            conflicts.append(Conflict(place, message, (place, ("training_set",))))
+            continue
+        for gradient in ("forces", "stress"):
+            if not targets[name].is_energy and getattr(own, gradient) is not None:
+                message = f"'{name}' is no energy and has no {gradient}"
+                conflicts.append(Conflict((*place, gradient), message, (place, ("training_set",))))
     return conflicts
 
 

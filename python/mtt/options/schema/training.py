@@ -1,6 +1,6 @@
 """Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     Field,
@@ -80,19 +80,59 @@ Baselines = Annotated[
 ]
 
 
+class TargetLossOptions(OptionsModel):
+    """What is different in the loss for one target; null is as for all targets."""
+
+    type: Literal["mse", "mae", "huber"] | None = None
+    """The function of the errors."""
+    delta: PositiveFloat | None = None
+    """Error above which the Huber function grows linearly, in units of the target's scale."""
+    weight: NonNegativeFloat | None = None
+    """Weight of the values; null is `loss.energy` for energies and 1 for other quantities."""
+    forces: NonNegativeFloat | None = None
+    """Weight of the forces; for energies only."""
+    stress: NonNegativeFloat | None = None
+    """Weight of the stress (or virial); for energies only."""
+
+
+class TargetLoss(NamedTuple):
+    """The loss of one target, with nothing left open; ``weight`` is that of its values."""
+
+    type: Literal["mse", "mae", "huber"]
+    delta: float
+    weight: float
+    forces: float
+    stress: float
+
+
 class LossOptions(OptionsModel):
-    """The function that training makes small, and the weight of each quantity in it."""
+    """The function that training makes small, and the weight of each quantity in it; the sum over
+    all targets."""
 
     type: Literal["mse", "mae", "huber"] = "mse"
     """Mean squared error, mean absolute error, or the Huber function between the two."""
     delta: PositiveFloat = 1.0
     """Error above which the Huber function grows linearly, in units of the target scale."""
     energy: NonNegativeFloat = 1.0
-    """Weight of the energies."""
+    """Weight of the energies; values of other quantities have the weight 1."""
     forces: NonNegativeFloat = 1.0
     """Weight of the forces."""
     stress: NonNegativeFloat = 1.0
     """Weight of the stress (or virial), which enters as the strain derivative per atom, an energy."""
+    targets: dict[str, TargetLossOptions] = Field(default_factory=dict)
+    """What is different for some targets, by their names."""
+
+    def of(self, name: str, is_energy: bool) -> TargetLoss:
+        """Return the loss of one target."""
+        own = self.targets.get(name, TargetLossOptions())
+        default = self.energy if is_energy else 1.0
+        return TargetLoss(
+            type=self.type if own.type is None else own.type,
+            delta=self.delta if own.delta is None else own.delta,
+            weight=default if own.weight is None else own.weight,
+            forces=self.forces if own.forces is None else own.forces,
+            stress=self.stress if own.stress is None else own.stress,
+        )
 
 
 class FineTuneOptions(OptionsModel):
@@ -143,12 +183,12 @@ class TrainingHypers(OptionsModel):
     """Keep checkpoints written after epochs that are multiples of this: 1 keeps those of all
     epochs, null of none. What nothing keeps is deleted once a newer one is on the disk."""
     scale_targets: bool = True
-    """Train on targets divided by one common scale, fitted to the training set; that of the base
+    """Train on targets divided by one scale each, fitted to the training set; that of the base
     with fine_tune."""
     atomic_baseline: Baselines = Field(default_factory=dict)
-    """Energies per atom to subtract before training, for targets whose baseline is not to be
-    fitted: one number for all atomic types, or a mapping from atomic number to number. Not with
-    fine_tune."""
+    """Values per atom to subtract before training, by the name of the target, for targets whose
+    baseline is not to be fitted: one number for all atomic types, or a mapping from atomic number to
+    number. Not with fine_tune."""
     num_workers: NonNegativeInt = 0
     """Processes that prepare batches; 0 prepares them in the training process. The result does
     not depend on it."""
@@ -159,7 +199,7 @@ class TrainingHypers(OptionsModel):
     """Rotate every structure at random each time it is trained on."""
     best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "rmse_prod"
     """Validation figure by which the best epoch is chosen: the product of the RMSEs or of the
-    MAEs of all quantities, or the loss."""
+    MAEs of all quantities of all targets, or the loss."""
     loss: LossOptions = LossOptions()
     """The loss; a name alone, as in `loss: huber`, is short for `{type: huber}`."""
 

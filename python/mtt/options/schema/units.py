@@ -19,7 +19,8 @@ def _known(unit: str, kind: str, units: tuple[str, ...]) -> str:
     raise ValueError(f"unknown unit of {kind} '{unit}'; known: {', '.join(units)}")
 
 
-def _energy_unit(unit: str) -> str:
+def check_energy_unit(unit: str) -> str:
+    """Return a unit of energy as it is; raises ValueError if it is unknown."""
     return _known(unit, "energy", ENERGY_UNITS)
 
 
@@ -27,5 +28,4 @@ def _length_unit(unit: str) -> str:
     return _known(unit, "length", LENGTH_UNITS)
 
 
-EnergyUnit = Annotated[str, AfterValidator(_energy_unit)]
 LengthUnit = Annotated[str, AfterValidator(_length_unit)]
