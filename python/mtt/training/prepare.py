@@ -262,7 +262,7 @@ def _fixed_header(
 
 
 def _check_tensors(train_set: Sequence[Structure]) -> dict[str, torch.Tensor]:
-    from mtt.export.golden_pack import structure_tensors
+    from mtt.data.structure_tensors import structure_tensors
 
     tensors: dict[str, torch.Tensor] = {}
     for index, structure in enumerate(check_structures(train_set)):
