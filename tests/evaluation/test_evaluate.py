@@ -11,50 +11,24 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk, molecule
-from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
 from metatomic_ase import MetatomicCalculator
+from several_targets import HYPERS, export, potential_of
 
-from mtt import checkpoint, plugins
+from mtt import plugins
 from mtt.architectures.potential import Potential
+from mtt.checkpoint import checkpoint
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.evaluation import predict
 from mtt.evaluation import run as evaluate
 from mtt.evaluation.predict import open_model
 from mtt.options import load_options, options_hash
 
-HYPERS: dict[str, Any] = {
-    "d_pet": 8,
-    "d_node": 8,
-    "d_head": 8,
-    "d_feedforward": 8,
-    "num_heads": 2,
-    "num_attention_layers": 1,
-    "cutoff": 3.0,
-}
 TYPES = [1, 6, 8, 29]
 
 
-def potential(target: str = "energy", dtype: torch.dtype = torch.float64) -> Potential:
-    architecture = plugins.get("pet")
-    torch.manual_seed(0)
-    core = architecture.build_core(architecture.ModelHypers(**HYPERS), TYPES)
-    model = Potential(core, TYPES, target, "eV", "angstrom").set_precision(dtype).eval()
-    model.composition[:] = torch.tensor([-13.0, -100.0, -200.0, -5.0])
-    model.scale.fill_(1.5)
-    return model
-
-
-def export(path: Path, model: Potential) -> Path:
-    capabilities = ModelCapabilities(
-        outputs={model.target_name: ModelOutput(unit="eV", sample_kind="system")},
-        atomic_types=TYPES,
-        interaction_range=model.interaction_range,
-        length_unit="angstrom",
-        supported_devices=["cpu"],
-        dtype="float64",
-    )
-    AtomisticModel(model, ModelMetadata(), capabilities).save(path)
-    return path
+def potential(name: str = "energy") -> Potential:
+    return potential_of([Target(name)], types=TYPES)
 
 
 def save(path: Path, model: Potential, folder: Path) -> Path:

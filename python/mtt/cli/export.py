@@ -131,7 +131,7 @@ def _check_architecture(path: Path, expected: str) -> None:
     """The older spelling of this command says what the checkpoint is of."""
     from mtt.checkpoint import read_header
 
-    found = read_header(path)["architecture"]["name"]
+    found = read_header(path).architecture.name
     if found != expected:
         raise UserError(
             f"the checkpoint is of the architecture '{found}', not '{expected}'",

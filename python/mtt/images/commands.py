@@ -36,7 +36,7 @@ def image_for(checkpoint: Path, tell: Tell) -> None:
     :raises UserError: not a checkpoint, or the catalogue has no image for it
     """
     header = checkpoints.read_header(checkpoint)
-    name, version = header["architecture"]["name"], header["architecture"]["version"]
+    name, version = header.architecture.name, header.architecture.version
     image = catalogue.for_version(name, version, catalogue.load())
     if image is None:
         raise UserError(

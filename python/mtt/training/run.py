@@ -276,21 +276,19 @@ def _final_errors(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> No
     from mtt.report.plots import parity
 
     model = open_model(ckpt, str(work.problem.device))
-    ((target, described),) = work.header["targets"].items()
-    units = (described["unit"], work.header["length_unit"])
-    found = {}
+    summaries = {}
     for name, structures in (("validation", work.data.validation), ("test", work.data.test)):
         if not structures:
             continue
-        predictions = list(model.predict(structures, target))
-        panels = parity_panels(structures, predictions, target, *units)
-        found[name] = errors(panels)
+        predictions = list(model.predict(structures))
+        panels = parity_panels(structures, predictions, model.targets, model.length_unit)
+        summaries[name] = errors(panels)
         title = f"best model on the {name} set: {len(structures)} structures"
-        reporter.console.print(error_table(found[name], title))
-        shown = [panel for key, panel in panels.items() if key != "energy"]
+        reporter.console.print(error_table(summaries[name], title))
+        shown = [panel for panel in panels.values() if not panel.is_total]
         draw = functools.partial(parity, shown, folder / f"parity_{name}.png", title)
         tolerate("a picture", draw, reporter, _REST)
-    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(summaries, indent=2, allow_nan=False) + "\n"
     write = functools.partial(write_atomic, folder / ERRORS, text.encode())
     tolerate("the errors", write, reporter, _REST)
 
