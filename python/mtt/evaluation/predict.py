@@ -93,7 +93,7 @@ class CheckpointModel:
     described = True
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        from mtt.checkpoint import checkpoint
+        from mtt import checkpoint
 
         header, tensors = checkpoint.read(path)
         self.dtype = torch.float64 if header.precision == 64 else torch.float32

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtt import plugins
-from mtt.checkpoint import formats
-from mtt.checkpoint import ArchitectureRecord, Header
+from mtt.checkpoint import ArchitectureRecord, Header, formats
 from mtt.checkpoint.safetensors_file import DTYPE_BYTES, CheckpointFile, Entry, open_file
 from mtt.data.elements import symbols
 from mtt.data.target import POSITIONS, STRAIN, Target
