@@ -81,9 +81,7 @@ def predict(path: Path, structures: list[Structure]) -> dict[str, list[dict[str,
     for weights in ("best", "last"):
         potential = checkpoint.load_potential(header, tensors, weights)
         potential = potential.set_precision(torch.float64).eval()
-        dataset = Dataset(
-            structures, potential.atomic_types, potential.cutoff, potential.targets
-        )
+        dataset = Dataset(structures, potential.atomic_types, potential.cutoff, potential.targets)
         found[weights] = []
         for index in range(len(structures)):
             graph = collate(dataset, [index], torch.float64).graph
