@@ -112,7 +112,7 @@ def _history(header: Header) -> dict[str, Any]:
         "epochs": len(rows),
         "best": best[-1] if best else None,
         "last": last,
-        "units": {name: known.get(_METRIC.sub("", name)) for name in last or {}},
+        "units": {name: known.get(_METRIC.sub("", name), "") for name in last or {}},
     }
 
 
