@@ -10,8 +10,8 @@ from typing import Any, Literal
 import metatomic.torch
 import torch
 
+from mtt import checkpoint as checkpoints
 from mtt.architectures.evaluate import Values
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.data.readers import read_plain
 from mtt.data.structure import Structure
 from mtt.data.structure_tensors import structure_tensors
