@@ -7,8 +7,9 @@ import torch
 from mtt.data.batch import Batch, batches, collate
 from mtt.data.dataset import Dataset
 from mtt.data.random import generator, random_rotations
+from mtt.data.structure import Reference
 
-from .test_dataset import CASES, structure, triclinic
+from .test_dataset import CASES, CHARGES, ENERGY, structure, triclinic
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,9 @@ def data() -> Dataset:
         forces=rng.normal(size=(3, 3)),
         stress=stress + stress.T,
     )
+    full.references["mtt::charges"] = Reference(np.array([[0.5], [np.nan], [-0.5]]))
     structures = [CASES["molecule"], full, CASES["atom"], CASES["bulk"], CASES["slab"]] * 4
-    return Dataset(structures, [1, 6, 8, 29], 4.2, "energy")
+    return Dataset(structures, [1, 6, 8, 29], 4.2, [ENERGY, CHARGES])
 
 
 def test_concatenation(data: Dataset) -> None:
@@ -40,18 +42,31 @@ def test_concatenation(data: Dataset) -> None:
     assert torch.equal(graph.vectors[graph.reverse], -graph.vectors)
     assert torch.equal(graph.system[graph.centers], graph.system[graph.neighbors])
     assert graph.centers.dtype == graph.reverse.dtype == graph.species.dtype == torch.int64
-    assert batch.energy.isnan().tolist() == [False, True, True, True]
-    assert batch.forces_mask.tolist() == [True] * 3 + [False] * 11
-    assert batch.stress_mask.tolist() == [True, False, False, False]
-    assert not batch.forces[3:].any() and not batch.stress[1:].any()
-    np.testing.assert_array_equal(batch.stress[0], data[1].stress)
+    energy, charges = batch.references["energy"], batch.references["mtt::charges"]
+    assert energy.values.shape == (4, 1) and energy.values[0] == -3.5
+    assert energy.values.isnan()[:, 0].tolist() == [False, True, True, True]
+    assert energy.mask[:, 0].tolist() == [True, False, False, False] and not energy.complete
+    assert energy.forces_mask.tolist() == [True] * 3 + [False] * 11
+    assert energy.stress_mask.tolist() == [True, False, False, False]
+    assert not energy.forces[3:].any() and not energy.stress[1:].any()
+    np.testing.assert_array_equal(energy.stress[0], data[1].references["energy"].stress)
+    # Values of atoms, with one that is not known among those that are.
+    assert charges.values.shape == charges.mask.shape == (14, 1)
+    assert charges.mask[:, 0].tolist() == [True, False, True] + [False] * 11
+    assert charges.values[[0, 2], 0].tolist() == [0.5, -0.5] and not charges.complete
+    assert charges.values.dtype == torch.float64
+    assert charges.forces is None and charges.stress_mask is None
+    assert collate(data, [1], torch.float32).references["energy"].complete
     np.testing.assert_allclose(batch.volumes, [data[1].volume, 0.0, 0.0, data[3].volume])
 
 
 def test_no_structures_and_no_pairs(data: Dataset) -> None:
     assert collate(data, [2], torch.float32).graph.vectors.shape == (0, 3)
     empty = collate(data, [], torch.float32, rotations=np.zeros((0, 3, 3)))
-    assert empty.graph.n_systems == 0 and empty.forces.shape == (0, 3)
+    assert empty.graph.n_systems == 0
+    assert empty.references["energy"].forces.shape == (0, 3)
+    assert empty.references["energy"].stress.shape == (0, 3, 3)
+    assert empty.references["mtt::charges"].values.shape == (0, 1)
 
 
 def test_rotation_turns_vectors_forces_and_stress(data: Dataset) -> None:
@@ -65,10 +80,12 @@ def test_rotation_turns_vectors_forces_and_stress(data: Dataset) -> None:
     expected = torch.einsum("eab,eb->ea", r[owner], plain.graph.vectors)
     torch.testing.assert_close(turned.graph.vectors, expected)
     assert torch.equal(turned.graph.vectors[turned.graph.reverse], -turned.graph.vectors)
-    expected = torch.einsum("nab,nb->na", r[plain.graph.system], plain.forces)
-    torch.testing.assert_close(turned.forces, expected)
-    torch.testing.assert_close(turned.stress[0], r[0] @ plain.stress[0] @ r[0].T)
-    assert torch.equal(turned.energy[:1], plain.energy[:1])
+    before, after = plain.references["energy"], turned.references["energy"]
+    expected = torch.einsum("nab,nb->na", r[plain.graph.system], before.forces)
+    torch.testing.assert_close(after.forces, expected)
+    torch.testing.assert_close(after.stress[0], r[0] @ before.stress[0] @ r[0].T)
+    for name in ("energy", "mtt::charges"):
+        np.testing.assert_array_equal(turned.references[name].values, plain.references[name].values)
     with pytest.raises(ValueError, match="rotations have shape"):
         collate(data, [1], torch.float64, rotations=matrices)
 
@@ -78,16 +95,16 @@ def test_rotated_in_float64_and_rounded_once(data: Dataset) -> None:
     fine = collate(data, [1], torch.float64, rotations=matrices)
     coarse = collate(data, [1], torch.float32, rotations=matrices)
     assert torch.equal(coarse.graph.vectors, fine.graph.vectors.float())
+    coarse, fine = coarse.references["energy"], fine.references["energy"]
     assert torch.equal(coarse.forces, fine.forces.float())
-    assert coarse.energy.dtype == torch.float64
+    assert coarse.values.dtype == torch.float64
 
 
 def _equal(one: Batch, two: Batch) -> bool:
-    pairs = [*zip(one.graph, two.graph, strict=True), *zip(one[1:], two[1:], strict=True)]
-    return all(
-        a == b if isinstance(a, int) else np.array_equal(a, b, equal_nan=a.is_floating_point())
-        for a, b in pairs
-    )
+    pairs = zip(one.tensors(), two.tensors(), strict=True)
+    if one.references.keys() != two.references.keys():
+        return False
+    return all(np.array_equal(a, b, equal_nan=a.is_floating_point()) for a, b in pairs)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -8,13 +8,24 @@ from ase.build import bulk, molecule
 
 from mtt.data.dataset import Dataset, content_hash, types_of
 from mtt.data.neighbors import neighbor_list
-from mtt.data.structure import Structure, Target
+from mtt.data.structure import Reference, Structure, fingerprints
+from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.errors import UserError
 
 CUTOFF = 4.2
+ENERGY = Target("energy")
+CHARGES = Target("mtt::charges", quantity="charge", unit="e", per="atom")
 
 
-def structure(types, positions, cell=None, pbc=(False, False, False), source="a.xyz#0", **target):
+def structure(
+    types,
+    positions,
+    cell=None,
+    pbc=(False, False, False),
+    source="a.xyz#0",
+    value=np.nan,
+    **gradients,
+):
     cell = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
     pbc = np.array(pbc)
     return Structure(
@@ -22,7 +33,9 @@ def structure(types, positions, cell=None, pbc=(False, False, False), source="a.
         np.array(positions, dtype=np.float64).reshape(-1, 3),
         np.where(pbc[:, None], cell, 0.0),
         pbc,
-        {"energy": Target(**target)} if target else {},
+        {"energy": Reference(np.array([value]), **gradients)}
+        if gradients or not np.isnan(value)
+        else {},
         source,
     )
 
@@ -108,13 +121,19 @@ def test_dataset_and_its_types() -> None:
     seen = []
     structures = [CASES["molecule"], CASES["bulk"]]
     data = Dataset(
-        structures, [29, 8, 1, 6], CUTOFF, "energy", progress=lambda *two: seen.append(two)
+        structures, [29, 8, 1, 6], CUTOFF, [ENERGY], progress=lambda *two: seen.append(two)
     )
     assert seen == [(1, 2), (2, 2)]
     assert types_of(structures) == [1, 6, 8, 29] == data.atomic_types
     assert [data.atomic_types[s] for s in data[0].species] == CASES["molecule"].types.tolist()
-    assert data[0].forces is None and np.isnan(data[0].energy) and data[1].volume > 11.0
-    assert not data.has_forces and not data.has_stress
+    assert data[0].references == {} and data[1].volume > 11.0
+    assert data.gradients("energy") == set()
+    known = structure([1], [0.0, 0.0, 0.0], forces=np.zeros((1, 3)))
+    assert Dataset([known], [1], CUTOFF, [ENERGY]).gradients("energy") == {POSITIONS}
+    known = structure([1], [0.0, 0.0, 0.0], stress=np.zeros((3, 3)))
+    assert Dataset([known], [1], CUTOFF, [ENERGY]).gradients("energy") == {STRAIN}
+    # What is not asked for is not kept.
+    assert Dataset([known], [1], CUTOFF, [CHARGES])[0].references == {}
 
 
 @pytest.mark.parametrize("known", [[1, 6], [6, 8, 29], [29]])
@@ -123,7 +142,7 @@ def test_unknown_type(known: list[int]) -> None:
     atom = next(i for i, t in enumerate(one.types) if t not in known)
     names = {1: "1 (H)", 6: "6 (C)", 8: "8 (O)", 29: "29 (Cu)"}
     with pytest.raises(UserError) as caught:
-        Dataset([one], known, CUTOFF, "energy")
+        Dataset([one], known, CUTOFF, [ENERGY])
     assert str(caught.value) == (
         f"atom {atom} has the atomic type {names[int(one.types[atom])]}, which the model does not"
         f" know\n  where: a.xyz#0\n  hint: the model knows {', '.join(names[t] for t in known)}"
@@ -133,7 +152,11 @@ def test_unknown_type(known: list[int]) -> None:
 def test_content_hash_sees_everything_but_the_source() -> None:
     def make(**changes):
         values = {"types": [1, 8], "positions": np.eye(2, 3), "value": 1.0}
-        return structure(**{**values, **changes})
+        charges = changes.pop("charges", None)
+        made = structure(**{**values, **changes})
+        if charges is not None:
+            made.references["mtt::charges"] = Reference(np.array(charges))
+        return made
 
     reference = content_hash([make()])
     assert content_hash([make(source="b.xyz#7")]) == reference
@@ -147,8 +170,36 @@ def test_content_hash_sees_everything_but_the_source() -> None:
         [make(value=np.nextafter(1.0, 2.0))],
         [make(forces=forces)],
         [make(stress=forces[:1].repeat(3, 0))],
+        [make(charges=[[0.5], [-0.5]])],
+        [make(charges=[[0.5, -0.5]])],
+        [make(charges=[0.5, -0.5])],
         [make(), make()],
         [],
     ]
     hashes = {content_hash(one) for one in others}
     assert len(hashes) == len(others) and reference not in hashes
+
+
+def test_fingerprints_of_energies_are_those_of_the_first_format() -> None:
+    """Checkpoints have had these numbers in them since there was one energy only."""
+    structures = [
+        structure(
+            [29, 8],
+            np.arange(6.0) / 7,
+            np.diag([3.0, 4.0, 5.0]),
+            (True, True, True),
+            value=-3.5,
+            forces=np.arange(6.0).reshape(2, 3) / 3,
+            stress=np.arange(9.0).reshape(3, 3) / 11,
+        ),
+        structure([1], [0.0, 0.0, 0.0], value=1.25),
+        structure([6], [0.0, 0.5, 0.0]),
+    ]
+    structures[1].references["energy/pbe"] = Reference(np.array([np.nan]), np.ones((1, 3)))
+    content, rows = fingerprints(structures)
+    assert content == "65837b9654baaecac2baa3b5ab48263d1a6bec940cc15ae948737ebd6e19a7a9"
+    assert rows.tolist() == [
+        [-9017174158001647808, 4913694452893237054],
+        [-5597640404119826898, -6789418213076356769],
+        [6112223507920198924, 8794265229978523055],
+    ]

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mtt.data import readers
+from mtt.data.reader import Selection
 from mtt.data.readers import check_same_units, read_datasets, read_structures
+from mtt.data.structure import content_hash
+from mtt.data.target import Target
+from mtt.data.targets import describe_targets
 from mtt.errors import UserError
 from mtt.options import DatasetOptions, GradientOptions, SystemsOptions, TargetOptions
 
@@ -31,8 +36,8 @@ def test_values_that_ase_moved_into_a_calculator(tmp_path: Path) -> None:
     structures = read_structures(options(path))
     assert [one.source for one in structures] == [f"{path}#{i}" for i in range(3)]
     for structure, atoms in zip(structures, originals, strict=True):
-        target = structure.targets["energy"]
-        assert target.value == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
+        target = structure.references["energy"]
+        assert target.values == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
         np.testing.assert_allclose(target.forces, atoms.get_forces(), atol=1e-7)
         np.testing.assert_allclose(target.stress, atoms.get_stress(voigt=False), atol=1e-7)
         np.testing.assert_array_equal(structure.types, [29] * 4)
@@ -44,9 +49,9 @@ def test_values_that_ase_moved_into_a_calculator(tmp_path: Path) -> None:
 def test_own_keys_and_no_periodicity(tmp_path: Path) -> None:
     path = frames.write(tmp_path / "mol.xyz", frames.molecules())
     water, ethanol = read_structures(options(path, key="U", forces=GradientOptions(key="F")))
-    assert water.targets["energy"].value == -10.5
-    assert water.targets["energy"].stress is None
-    np.testing.assert_allclose(ethanol.targets["energy"].forces[1], [0.3, 0.4, 0.5])
+    assert water.references["energy"].values == -10.5
+    assert water.references["energy"].stress is None
+    np.testing.assert_allclose(ethanol.references["energy"].forces[1], [0.3, 0.4, 0.5])
     assert not water.pbc.any() and not water.cell.any() and water.volume == 0.0
 
 
@@ -57,7 +62,7 @@ def test_rows_of_non_periodic_axes_are_zero(tmp_path: Path) -> None:
     assert structure.cell[0].any() and structure.cell[2].any() and not structure.cell[1].any()
     assert structure.volume == 0.0
     # Without three periods there is no volume to refer a stress to.
-    assert structure.targets["energy"].stress is None
+    assert structure.references["energy"].stress is None
 
 
 @pytest.mark.parametrize("form", ["matrix", "nine", "voigt"])
@@ -70,7 +75,7 @@ def test_stress_and_virial_in_all_forms(tmp_path: Path, form: str, quantity: str
     atoms.info["mine"] = {"matrix": value, "nine": value.ravel(), "voigt": voigt}[form]
     path = frames.write(tmp_path / "cu.xyz", [atoms])
     (structure,) = read_structures(options(path, **{quantity: GradientOptions(key="mine")}))
-    np.testing.assert_allclose(structure.targets["energy"].stress, stress, atol=1e-7)
+    np.testing.assert_allclose(structure.references["energy"].stress, stress, atol=1e-7)
 
 
 def test_virial_is_used_where_nothing_is_asked_for_and_no_stress_is_there(tmp_path: Path) -> None:
@@ -80,11 +85,11 @@ def test_virial_is_used_where_nothing_is_asked_for_and_no_stress_is_there(tmp_pa
     del atoms.calc.results["stress"]
     path = frames.write(tmp_path / "cu.xyz", [atoms])
     (structure,) = read_structures(options(path))
-    np.testing.assert_allclose(structure.targets["energy"].stress, stress, atol=1e-7)
+    np.testing.assert_allclose(structure.references["energy"].stress, stress, atol=1e-7)
     (structure,) = read_structures(options(path, stress=False))
-    assert structure.targets["energy"].stress is None
+    assert structure.references["energy"].stress is None
     (structure,) = read_structures(options(path, forces=False))
-    assert structure.targets["energy"].forces is None
+    assert structure.references["energy"].forces is None
 
 
 def test_other_files_for_values(tmp_path: Path) -> None:
@@ -97,9 +102,9 @@ def test_other_files_for_values(tmp_path: Path) -> None:
     for structure, mine, index in zip(structures, own, (2, 0), strict=True):
         assert structure.source == f"{path}#{index}"
         expected = others[index].get_potential_energy()
-        assert structure.targets["energy"].value == pytest.approx(expected, abs=1e-7)
+        assert structure.references["energy"].values == pytest.approx(expected, abs=1e-7)
         np.testing.assert_array_equal(
-            structure.targets["energy"].forces, mine.targets["energy"].forces
+            structure.references["energy"].forces, mine.references["energy"].forces
         )
     short = frames.write(tmp_path / "short.xyz", frames.copper(2))
     assert message(options(path, read_from=short)) == (
@@ -125,7 +130,7 @@ def test_gradients_that_some_structures_lack(tmp_path: Path, caplog: Any) -> Non
     path = frames.write(tmp_path / "cu.xyz", some)
     with caplog.at_level(logging.INFO, "mtt"):
         structures = read_structures(options(path))
-    assert [one.targets["energy"].forces is None for one in structures] == [False, True, False]
+    assert [one.references["energy"].forces is None for one in structures] == [False, True, False]
     assert caplog.messages == [
         f"{path}: forces found in 2 of 3 structures; the others go without",
         f"{path}: stress found in all 3 structures and used",
@@ -186,10 +191,10 @@ def test_missing_reference_is_allowed_in_evaluation(tmp_path: Path) -> None:
     del some[1].calc.results["energy"]
     path = frames.write(tmp_path / "cu.xyz", some)
     structures = read_structures(options(path), require_targets=False)
-    assert structures[0].targets == {}
-    assert np.isnan(structures[1].targets["energy"].value)
-    assert structures[1].targets["energy"].forces is not None
-    assert not np.isnan(structures[2].targets["energy"].value)
+    assert structures[0].references == {}
+    assert np.isnan(structures[1].references["energy"].values)
+    assert structures[1].references["energy"].forces is not None
+    assert not np.isnan(structures[2].references["energy"].values)
     # A key that was written down must be there, evaluation or not.
     with pytest.raises(UserError, match="under the key 'Q'"):
         read_structures(options(path, key="Q"), require_targets=False)
@@ -323,3 +328,155 @@ def test_mixed_units(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="the targets differ: energy/b here, energy in"):
         check_same_units({"training_set": [options(train)], "validation_set": [named]})
+
+
+def several(path: Path, **changes: Any) -> DatasetOptions:
+    """Two energies, an energy under a name of its own, and charges, all in one file."""
+    targets: dict[str, dict[str, Any]] = {
+        "energy": {},
+        "energy/pbe": {"key": "U", "unit": "Hartree", "forces": GradientOptions(key="F")},
+        "mtt::u0": {"quantity": "energy"},
+        "mtt::charges": {"quantity": "charge", "unit": "e", "per": "atom"},
+    }
+    for name, values in changes.items():
+        targets[f"mtt::{name}"] = values
+    return DatasetOptions(
+        systems=SystemsOptions(read_from=path),
+        targets={name: TargetOptions(**values) for name, values in targets.items()},
+    )
+
+
+def several_frames() -> list[Any]:
+    some = frames.copper()
+    for number, atoms in enumerate(some):
+        atoms.info |= {"U": -7.0 - number, "u0": 0.5 * number}
+        atoms.arrays["F"] = np.full((4, 3), 0.25)
+        atoms.arrays["charges"] = np.array([0.5, -0.5, 0.25, -0.25]) + number
+    return some
+
+
+def test_several_targets(tmp_path: Path) -> None:
+    chosen = several(frames.write(tmp_path / "cu.xyz", several_frames()))
+    structures = read_structures(chosen)
+    references = structures[1].references
+    assert list(references) == ["energy", "energy/pbe", "mtt::u0", "mtt::charges"]
+    assert references["energy/pbe"].values.tolist() == [-8.0]
+    np.testing.assert_array_equal(references["energy/pbe"].forces, np.full((4, 3), 0.25))
+    assert references["energy"].values.shape == (1,) and references["energy"].stress is not None
+    assert not np.array_equal(references["energy"].forces, references["energy/pbe"].forces)
+    # Forces and stress of the file belong to `energy`, and to nothing that did not ask for them.
+    assert references["energy/pbe"].stress is None and references["mtt::u0"].forces is None
+    assert references["mtt::u0"].values.tolist() == [0.5]
+    assert references["mtt::charges"].values.tolist() == [[1.5], [0.5], [1.25], [0.75]]
+    assert references["mtt::charges"].values.dtype == np.float64
+    described = describe_targets(chosen.targets, structures)
+    assert described == [
+        Target("energy", gradients=("positions", "strain")),
+        Target("energy/pbe", unit="Hartree", gradients=("positions",)),
+        Target("mtt::u0"),
+        Target("mtt::charges", quantity="charge", unit="e", per="atom"),
+    ]
+    assert describe_targets(chosen.targets, [])[0].gradients == ()
+
+
+def test_values_of_atoms_as_a_column_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = several_frames()
+    flat = read_structures(several(frames.write(tmp_path / "cu.xyz", some)))
+    for atoms in some:
+        atoms.arrays["charges"] = atoms.arrays["charges"].reshape(-1, 1)
+    # Extended XYZ cannot tell a column from a flat array; other formats can.
+    monkeypatch.setattr(readers, "read_frames", lambda path: some)
+    column = read_structures(several(tmp_path / "cu.xyz"))
+    for one, other in zip(flat, column, strict=True):
+        first, second = one.references["mtt::charges"], other.references["mtt::charges"]
+        np.testing.assert_array_equal(first.values, second.values)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        (
+            "charge",
+            {"quantity": "charge", "per": "atom"},
+            "no charge of atoms is stored under the key 'charge'\n  where: {}\n"
+            "  hint: did you mean 'charges'? keys in the file that could be a charge of atoms:"
+            " 'charges'",
+        ),
+        (
+            "q",
+            {"quantity": "charge", "per": "atom", "key": "F"},
+            "the charge of atoms under the key 'F' have the shape (4, 3); (4,) is needed for 4"
+            " atoms\n  where: {}#0\n"
+            "  hint: for a value of the whole structure, leave out 'per: atom'",
+        ),
+        (
+            "q",
+            {"quantity": "charge", "per": "atom", "key": "gap"},
+            "the charge of atoms under the key 'gap' have the shape (); (4,) is needed for 4"
+            " atoms\n  where: {}#0\n"
+            "  hint: for a value of the whole structure, leave out 'per: atom'",
+        ),
+        (
+            "q",
+            {"quantity": "charge", "key": "F"},
+            "the charge under the key 'F' has the shape (4, 3); one number is needed\n"
+            "  where: {}#0",
+        ),
+    ],
+)
+def test_wrong_values_of_other_targets(
+    tmp_path: Path, name: str, values: dict[str, Any], expected: str
+) -> None:
+    some = several_frames()
+    for atoms in some:
+        atoms.info["gap"] = 3.5
+    path = frames.write(tmp_path / "cu.xyz", some)
+    chosen = several(path, **{name: values})
+    assert message(chosen) == expected.format(path)
+
+
+def test_charges_that_are_missing_or_no_numbers(tmp_path: Path) -> None:
+    some = several_frames()
+    some[1].arrays["charges"][2] = np.nan
+    path = frames.write(tmp_path / "cu.xyz", some)
+    assert message(several(path)) == (
+        "the charge of atoms under the key 'charges' contains nan\n"
+        f"  where: {path}#1\n  hint: remove this structure or compute it again"
+    )
+    del some[1].arrays["charges"]
+    frames.write(path, some)
+    assert message(several(path)) == (
+        "no charge of atoms is stored under the key 'charges' in 1 of 3 structures\n"
+        f"  where: {path}#1 (counted from 0)\n"
+        "  hint: keys in the file that could be a charge of atoms: 'charges'"
+    )
+    structures = read_structures(several(path), require_targets=False)
+    assert ["mtt::charges" in one.references for one in structures] == [True, False, True]
+
+
+def test_targets_that_mean_something_else_are_not_mixed(tmp_path: Path) -> None:
+    one = several(tmp_path / "a.xyz", x={"quantity": "charge", "per": "atom"})
+    for other in ({"quantity": "spin", "per": "atom"}, {"quantity": "charge"}):
+        with pytest.raises(UserError) as caught:
+            check_same_units({"training_set": [one], "test_set": [several(Path("b.xyz"), x=other)]})
+        assert caught.value.what == (
+            f"'mtt::x' is {other['quantity']} per {other.get('per', 'system')} here and charge per"
+            f" atom in training_set ({tmp_path / 'a.xyz'})"
+        )
+
+
+def test_a_reader_is_a_sequence_that_knows_its_types_and_hash(tmp_path: Path) -> None:
+    both = [options(frames.write(tmp_path / "cu.xyz", frames.copper()))]
+    both.append(options(frames.write(tmp_path / "mol.xyz", frames.molecules()), key="U"))
+    reader = read_datasets(both)
+    assert len(reader) == 5 and reader.types == [1, 6, 8, 29]
+    assert [len(one) for one in reader] == [4, 4, 4, 3, 9]
+    part = Selection(reader, [4, 0])
+    assert len(part) == 2 and part.types == [1, 6, 8, 29] and part[0] is reader[4]
+    assert part[-1] is reader[0] and reader[3:].types == [1, 6, 8]
+    with pytest.raises(IndexError):
+        part[2]
+    assert reader.fingerprints()[0] == content_hash(list(reader))
+    assert part.fingerprints()[0] == content_hash([reader[4], reader[0]])

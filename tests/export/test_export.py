@@ -14,9 +14,9 @@ import torch
 from metatomic.torch import ModelOutput, load_atomistic_model, read_model_metadata
 from small_pet import checkpoint_of_pet, export_pet
 
+from mtt import checkpoint as checkpoints
 from mtt.architectures.contract import crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.errors import UserError, VerificationFailed

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from mtt.architectures.gradients import energy_forces_strain
 from small_runs import make_options, write_data
 
-from mtt.architectures.gradients import energy_forces_strain
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.readers import read_datasets

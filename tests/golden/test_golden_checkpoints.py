@@ -12,7 +12,8 @@ from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
 
 from mtt import plugins
 from mtt.architectures.pet import architecture
-from mtt.checkpoint import checkpoint, upgrade
+from mtt import checkpoint
+from mtt.checkpoint import upgrade
 from mtt.checkpoint.formats import FORMAT_VERSION, UPGRADES
 from mtt.errors import UserError
 from mtt.options.schema.options import OPTIONS_VERSION

@@ -49,7 +49,7 @@ def pet(rest: str) -> str:
 def test_the_shortest_file_has_all_defaults(load: Load) -> None:
     options = load("architecture: pet\ntraining_set: a.xyz\n")
     assert (options.seed, options.device, options.base_precision) == (0, "auto", 32)
-    assert options.architecture.version == 2
+    assert options.architecture.version == 3
     assert options.architecture.model == ModelHypers()
     assert options.training_set == [DatasetOptions(systems={"read_from": "a.xyz"})]
     target = options.training_set[0].targets["energy"]
@@ -69,7 +69,7 @@ def test_long_and_short_forms_mean_the_same(load: Load) -> None:
 version: 1
 architecture:
   name: pet
-  version: 2
+  version: 3
   model: {}
   training:
     loss: {type: huber}
@@ -134,7 +134,8 @@ def test_validation_sets(load: Load, written: str, part: Any, n_datasets: int) -
     assert split.part == part
     for dataset in split.datasets or []:
         # datasets without targets have those of the training set
-        assert dataset.targets == {"energy": TargetOptions(key="U0", unit="Hartree")}
+        target = TargetOptions(quantity="energy", key="U0", unit="Hartree")
+        assert dataset.targets == {"energy": target}
     assert len(split.datasets or []) == n_datasets
 
 
@@ -320,3 +321,68 @@ def test_options_import_nothing_heavy() -> None:
     code = "import sys, mtt.options, mtt.architectures.pet; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"torch", "numpy", "ase", "matplotlib", "rich"} & set(run.stdout.split())
+
+
+SEVERAL = """
+architecture: {name: pet, training: {loss: {type: mae, energy: 2.0, targets: {
+  energy/pbe: {type: huber, delta: 0.5, forces: 0.0}, "mtt::charges": {weight: 0.25}}}}}
+training_set:
+  systems: a.xyz
+  targets:
+    energy: {}
+    energy/pbe: {key: U, unit: Hartree, forces: {key: F}}
+    mtt::u0: {quantity: energy}
+    mtt::charges: {quantity: charge, unit: e, per: atom}
+    mtt::gap:
+validation_set: b.xyz
+"""
+
+
+def test_defaults_of_several_targets(load: Load) -> None:
+    options = load(SEVERAL)
+    targets = options.training_set[0].targets
+    assert list(targets) == ["energy", "energy/pbe", "mtt::u0", "mtt::charges", "mtt::gap"]
+    described = {name: (one.quantity, one.key, one.unit, one.per) for name, one in targets.items()}
+    assert described == {
+        "energy": ("energy", "energy", "eV", "system"),
+        "energy/pbe": ("energy", "U", "Hartree", "system"),
+        "mtt::u0": ("energy", "u0", "eV", "system"),
+        "mtt::charges": ("charge", "charges", "e", "atom"),
+        "mtt::gap": ("", "gap", "", "system"),
+    }
+    # Only one of several energies takes the forces that nobody asked for.
+    assert [targets[name].forces for name in ("energy", "mtt::u0")] == [None, False]
+    assert targets["energy/pbe"].forces == GradientOptions(key="F")
+    assert [targets["energy/pbe"].stress, targets["energy/pbe"].virial] == [False, False]
+    assert options.validation_set.datasets is not None
+    assert options.validation_set.datasets[0].targets == targets
+    assert type(options).from_dict(options.to_dict()) == options
+
+
+def test_an_energy_alone_takes_the_forces_that_are_there(load: Load) -> None:
+    (data,) = load(pet("training_set: {systems: a.xyz, targets: {energy/pbe: }}")).training_set
+    target = data.targets["energy/pbe"]
+    # As in files written before there could be several.
+    assert (target.key, target.unit, target.forces) == ("energy", "eV", None)
+    (data,) = load(
+        pet("training_set: {systems: a.xyz, targets: {energy/pbe: , 'mtt::x': {per: atom}}}")
+    ).training_set
+    assert data.targets["energy/pbe"].forces is None
+
+
+def test_stored_options_of_one_energy_keep_their_meaning(load: Load) -> None:
+    options = load(pet("training_set: a.xyz"))
+    stored = options.to_dict()
+    # As checkpoints have them that were written before there could be several targets.
+    del stored["architecture"]["training"]["loss"]["targets"]
+    for name in ("per", "type"):
+        del stored["training_set"][0]["targets"]["energy"][name]
+    assert type(options).from_dict(stored) == options
+
+
+def test_loss_of_each_target(load: Load) -> None:
+    loss = load(SEVERAL).architecture.training.loss
+    assert loss.of("energy", True) == ("mae", 1.0, 2.0, 1.0, 1.0)
+    assert loss.of("energy/pbe", True) == ("huber", 0.5, 2.0, 0.0, 1.0)
+    assert loss.of("mtt::charges", False)[:3] == ("mae", 1.0, 0.25)
+    assert loss.of("mtt::gap", False)[:3] == ("mae", 1.0, 1.0)

@@ -234,11 +234,11 @@ def test_an_option_that_an_old_version_had(write: Write) -> None:
 
 
 def test_a_version_that_is_not_installed(write: Write) -> None:
-    path = write("architecture: {name: pet, version: 3}\ntraining_set: ethanol.xyz\n")
+    path = write("architecture: {name: pet, version: 4}\ntraining_set: ethanol.xyz\n")
     assert message(path) == (
-        "options.yaml:1:36: error: architecture.version: version 3 of 'pet' is not installed; "
-        "version 2 is\n"
-        "  1 | architecture: {name: pet, version: 3}\n"
+        "options.yaml:1:36: error: architecture.version: version 4 of 'pet' is not installed; "
+        "version 3 is\n"
+        "  1 | architecture: {name: pet, version: 4}\n"
         "    |                                    ^"
     )
 
@@ -320,11 +320,65 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
             "energy: {unit: kcal}",
             "energy.unit: unknown unit of energy 'kcal'; did you mean 'kcal/mol'?",
         ),
-        ("energy: {quantity: dipole}", "energy.quantity: expected 'energy', found 'dipole'"),
+        (
+            "energy: {quantity: dipole}",
+            "energy.quantity: 'energy' is an energy for every engine: give it a name such as mtt::NAME",
+        ),
+        (
+            "mtt::u0: {quantity: energy, unit: kcal}",
+            "mtt::u0.unit: unknown unit of energy 'kcal'; did you mean 'kcal/mol'?",
+        ),
+        (
+            "energy: {per: atom}",
+            "energy.per: an energy is per system: give another quantity, or per: system",
+        ),
+        (
+            "energy: {per: atoms}",
+            "energy.per: expected 'system' or 'atom', found 'atoms'; did you mean 'atom'?",
+        ),
+        (
+            "mtt::charges: {forces: on}",
+            (
+                "mtt::charges.forces: only energies have forces: leave it out, or give quantity: "
+                "energy"
+            ),
+        ),
+        (
+            "mtt::charges: {virial: on, per: atom}",
+            (
+                "mtt::charges.virial: only energies have virial: leave it out, or give quantity: "
+                "energy"
+            ),
+        ),
         ("energy: {read_from: U.txt}", "energy.read_from: file not found: U.txt (looked in HERE)"),
         ("energy: 3", "energy: expected a mapping of options, found 3"),
-        ("U0: {key: U0}", ": targets must be called 'energy' or 'energy/VARIANT', not 'U0'"),
-        ("energy: {}, energy/b: {}", ": exactly one target is needed, found 2"),
+        (
+            "U0: {key: U0}",
+            "U0: a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not 'U0'",
+        ),
+        (
+            "'mtt::': {key: U0}",
+            "mtt::: a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not 'mtt::'",
+        ),
+        ("", ": at least one target is needed"),
+        (
+            "energy: {}, energy/b: {}",
+            (
+                "energy/b.key: 'energy' and 'energy/b' both read 'energy' of the same file: "
+                "give one of them another key"
+            ),
+        ),
+        (
+            "energy: {forces: on}, energy/b: {key: b, forces: on}",
+            (
+                "energy/b.forces: 'energy' and 'energy/b' both read 'forces' of the same file: "
+                "give one of them another key"
+            ),
+        ),
+        (
+            "mtt::u: {quantity: energy}, mtt::u_forces: {per: atom}",
+            "mtt::u_forces: 'mtt::u_forces' would be mistaken for a gradient of 'mtt::u': rename it",
+        ),
     ],
 )
 def test_one_wrong_target(write: Write, tmp_path: Path, target: str, expected: str) -> None:
@@ -390,6 +444,45 @@ def test_mixed_units(write: Write) -> None:
         "  9 |   targets: {energy/other: }\n"
         "    |             ^\n"
         "3 errors in options.yaml"
+    )
+
+
+def test_data_sets_of_one_run_have_the_same_targets(write: Write) -> None:
+    path = write(
+        "architecture:\n"
+        "  name: pet\n"
+        "  training:\n"
+        "    loss: {targets: {energy/x: {weight: 1}, 'mtt::q': {forces: 1}}}\n"
+        "training_set:\n"
+        "  systems: ethanol.xyz\n"
+        "  targets: {energy: , 'mtt::q': {per: atom, quantity: charge, unit: e}}\n"
+        "validation_set:\n"
+        "  systems: ethanol.xyz\n"
+        "  targets: {energy: , 'mtt::q': {unit: C}, 'mtt::more': }\n"
+        "test_set:\n"
+        "  systems: ethanol.xyz\n"
+        "  targets: {energy: }\n"
+    )
+    lines = [line for line in message(path).splitlines() if ": error: " in line]
+    assert sorted(line.partition(": error: ")[2] for line in lines) == sorted(
+        [
+            (
+                "architecture.training.loss.targets.energy/x: there is no target 'energy/x'; the data "
+                "sets have 'energy', 'mtt::q'"
+            ),
+            "architecture.training.loss.targets.mtt::q.forces: 'mtt::q' is no energy and has no forces",
+            (
+                "validation_set.targets.mtt::q.quantity: quantity '' differs from 'charge' of the first "
+                "training set"
+            ),
+            (
+                "validation_set.targets.mtt::q.per: per 'system' differs from 'atom' of the first training "
+                "set"
+            ),
+            "validation_set.targets.mtt::q.unit: unit 'C' differs from 'e' of the first training set",
+            "validation_set.targets.mtt::more: the first training set has no target 'mtt::more'",
+            "test_set.targets: the target 'mtt::q' of the first training set is missing",
+        ]
     )
 
 

@@ -1,64 +1,64 @@
-"""Errors against numpy, names and units, and a CSV file that survives being cut off."""
+"""Names and units of metrics, and a CSV file that survives being cut off."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from mtt.data.batch import collate
-from mtt.data.dataset import Dataset
-from mtt.data.structure import Structure, Target
+from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
-from mtt.report.metrics import Metrics, MetricsCsv, read_rows, readable, unit_of
+from mtt.report.metrics import MetricsCsv, quantities, read_rows, readable, units
 
 
-def _dataset() -> Dataset:
-    rng = np.random.default_rng(0)
-    structures = []
-    for n in (1, 2, 5, 3):
-        forces = None if n == 2 else rng.normal(size=(n, 3))
-        stress = np.eye(3) * n if n in (5, 3) else None
-        target = {} if n == 1 else {"energy": Target(rng.normal(), forces, stress)}
-        cell, pbc = 20.0 * np.eye(3), np.array([True] * 3)
-        positions = 1.7 * np.arange(3 * n).reshape(n, 3)
-        structures.append(Structure(np.ones(n, np.int32), positions, cell, pbc, target))
-    return Dataset(structures, [1], 1.0, "energy")
+ENERGY = Target("energy", gradients=GRADIENTS)
+SEVERAL = [
+    ENERGY,
+    Target("energy/pbe", unit="Hartree", gradients=("positions",)),
+    Target("mtt::charges", quantity="charge", unit="e", per="atom"),
+    Target("mtt::gap", quantity="", unit=""),
+]
 
 
-def test_errors_are_those_of_numpy_and_missing_references_do_not_count() -> None:
-    data = _dataset()
-    metrics = Metrics()
-    for indices in ([0, 1], [2, 3]):
-        batch = collate(data, indices, torch.float64)
-        n, s = batch.forces.shape[0], len(indices)
-        metrics.update(batch, torch.ones(s), torch.full((n, 3), 0.5), torch.zeros(s, 3, 3))
-    energy = 1.0 - np.array([data[i].energy for i in (1, 2, 3)])
-    per_atom = energy / np.array([2, 5, 3])
-    forces = 0.5 - np.concatenate([data[2].forces, data[3].forces]).ravel()
-    stress = np.concatenate([5 * np.eye(3).ravel(), 3 * np.eye(3).ravel()])
-    expected = {}
-    for name, values in (("energy", energy), ("forces", forces), ("stress", stress)):
-        expected[f"{name}_rmse"] = np.sqrt(np.mean(values**2))
-        expected[f"{name}_mae"] = np.mean(np.abs(values))
-    expected["energy_rmse_per_atom"] = np.sqrt(np.mean(per_atom**2))
-    expected["energy_mae_per_atom"] = np.mean(np.abs(per_atom))
-    assert metrics.result() == pytest.approx(expected, rel=1e-14)
+def test_names_and_units_of_one_energy() -> None:
+    expected = {
+        "energy_rmse": "kcal/mol",
+        "energy_mae": "kcal/mol",
+        "energy_rmse_per_atom": "kcal/mol/atom",
+        "energy_mae_per_atom": "kcal/mol/atom",
+        "forces_rmse": "kcal/mol/bohr",
+        "forces_mae": "kcal/mol/bohr",
+        "stress_rmse": "kcal/mol/bohr^3",
+        "stress_mae": "kcal/mol/bohr^3",
+    }
+    for name in ("energy", "energy/pbe", "mtt::u0"):
+        target = Target(name, unit="kcal/mol", gradients=GRADIENTS)
+        assert units([target], "bohr") == expected
+        labels = [quantity.label for quantity in quantities([target])]
+        assert labels == ["energy", "energy per atom", "forces", "stress"]
+    assert units([ENERGY], "Angstrom")["forces_rmse"] == "eV/A"
+    assert units([ENERGY], "A")["stress_mae"] == "eV/A^3"
 
 
-def test_nothing_known_gives_no_metrics() -> None:
-    metrics = Metrics()
-    assert metrics.result() == {}
-    metrics.update(collate(_dataset(), [0], torch.float32), torch.ones(1), torch.zeros(1, 3))
-    assert metrics.result() == {}
+def test_names_and_units_of_several_targets() -> None:
+    assert {q.metric("rmse"): (q.label, q.unit) for q in quantities(SEVERAL)} == {
+        "energy_rmse": ("energy", "eV"),
+        "energy_rmse_per_atom": ("energy per atom", "eV/atom"),
+        "energy_forces_rmse": ("energy forces", "eV/A"),
+        "energy_stress_rmse": ("energy stress", "eV/A^3"),
+        "energy/pbe_rmse": ("energy/pbe", "Hartree"),
+        "energy/pbe_rmse_per_atom": ("energy/pbe per atom", "Hartree/atom"),
+        "energy/pbe_forces_rmse": ("energy/pbe forces", "Hartree/A"),
+        "mtt::charges_rmse": ("mtt::charges", "e"),
+        "mtt::gap_rmse": ("mtt::gap", ""),
+        "mtt::gap_rmse_per_atom": ("mtt::gap per atom", "1/atom"),
+    }
+    totals = [q.label for q in quantities(SEVERAL) if q.is_total]
+    assert totals == ["energy", "energy/pbe", "mtt::gap"]
+    assert len(units(SEVERAL, "A")) == 20
+    # What is no energy has its own name even alone.
+    assert units(SEVERAL[2:3], "A") == {"mtt::charges_rmse": "e", "mtt::charges_mae": "e"}
 
 
-def test_units_and_readable_values() -> None:
-    assert unit_of("validation_energy_rmse_per_atom", "eV", "angstrom") == "eV/atom"
-    assert unit_of("energy_mae", "eV", "angstrom") == "eV"
-    assert unit_of("train_forces_rmse", "kcal/mol", "bohr") == "kcal/mol/bohr"
-    assert unit_of("stress_rmse", "eV", "A") == "eV/A^3"
-    assert unit_of("train_loss", "eV", "A") == ""
+def test_readable_values() -> None:
     assert readable(0.0123456, "eV/A") == "12.35 meV/A"
     assert readable(12.5, "eV/A") == "12.5 eV/A"
     assert readable(0.0123456, "kcal/mol") == "0.01235 kcal/mol"

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from mtt.data.target import GRADIENTS, Target
 from mtt.report import plots
+from mtt.report.metrics import quantities
 from mtt.report.plots import Parity, learning_curve, parity
 
+ENERGY = Target("energy", gradients=GRADIENTS)
 ROWS = [
     {"epoch": e, "train_loss": 1.0 / e, "validation_loss": 2.0 / e, "train_forces_rmse": 0.1 / e}
     for e in range(1, 6)
@@ -25,7 +28,7 @@ def figure(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def test_learning_curve(tmp_path: Path, figure: list[Figure]) -> None:
     path = tmp_path / "curve.png"
-    learning_curve([*ROWS, {"epoch": 6, "train_loss": float("nan")}], path, "eV", "A", 3)
+    learning_curve([*ROWS, {"epoch": 6, "train_loss": float("nan")}], path, [ENERGY], "A", 3)
     loss, forces = figure[0].axes
     assert (loss.get_ylabel(), forces.get_ylabel()) == ("loss", "forces RMSE / eV/Å")
     assert loss.get_yscale() == "log"
@@ -35,14 +38,14 @@ def test_learning_curve(tmp_path: Path, figure: list[Figure]) -> None:
     assert labels == ["train", "validation", "best: 3"]
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     learning_curve(
-        [*ROWS, {"epoch": 6, "train_loss": float("nan")}], tmp_path / "b.png", "eV", "A", 3
+        [*ROWS, {"epoch": 6, "train_loss": float("nan")}], tmp_path / "b.png", [ENERGY], "A", 3
     )
     assert (tmp_path / "b.png").read_bytes() == path.read_bytes()
 
 
 def test_curve_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
-    learning_curve([], tmp_path / "none.png", "eV", "A")
-    learning_curve(ROWS[:1], tmp_path / "one.png", "eV", "A")
+    learning_curve([], tmp_path / "none.png", [ENERGY], "A")
+    learning_curve(ROWS[:1], tmp_path / "one.png", [ENERGY], "A")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["none.png", "one.png"]
 
 
@@ -62,3 +65,26 @@ def test_parity(tmp_path: Path, figure: list[Figure]) -> None:
     assert first.get_xlim() == first.get_ylim()
     assert first.get_xlim()[0] < -3.0 and first.get_xlim()[1] > 3.25
     assert (tmp_path / "parity.png").stat().st_size > 5000
+
+
+def test_learning_curve_of_several_targets(tmp_path: Path, figure: list[Figure]) -> None:
+    targets = [
+        ENERGY,
+        Target("energy/pbe", unit="Hartree", gradients=("positions",)),
+        Target("mtt::charges", quantity="charge", unit="e", per="atom"),
+    ]
+    names = [quantity.metric("rmse") for quantity in quantities(targets)]
+    rows = [
+        {"epoch": e, "train_loss": 1.0 / e, **{f"validation_{name}": 0.1 / e for name in names}}
+        for e in range(1, 4)
+    ]
+    learning_curve(rows, tmp_path / "several.png", targets, "bohr")
+    assert [axes.get_ylabel() for axes in figure[0].axes] == [
+        "loss",
+        "energy RMSE / eV/atom",
+        "energy forces RMSE / eV/bohr",
+        "energy stress RMSE / eV/bohr³",
+        "energy/pbe RMSE / Hartree/atom",
+        "energy/pbe forces RMSE / Hartree/bohr",
+        "mtt::charges RMSE / e",
+    ]

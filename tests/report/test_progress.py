@@ -8,10 +8,12 @@ import pytest
 import torch
 from rich.console import Console
 
+from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
+from mtt.report.metrics import quantities
 from mtt.report.progress import Reporter, _duration
 
-UNITS = {"energy": "eV", "length": "angstrom"}
+QUANTITIES = quantities([Target("energy", gradients=GRADIENTS)])
 ROW = {
     "train_loss": 0.25,
     "validation_loss": 0.5,
@@ -37,7 +39,7 @@ def test_plain_lines(tmp_path: Path) -> None:
     with Reporter(console, log_interval=2) as reporter:
         reporter.message("reading [data]")
         reporter.log_to(tmp_path / "train.log")
-        reporter.start(3, 2, UNITS)
+        reporter.start(3, 2, QUANTITIES)
         for epoch in (1, 2, 3):
             for _ in range(2):
                 reporter.step(torch.tensor(0.25))
@@ -61,6 +63,30 @@ def test_plain_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_a_line_of_several_targets() -> None:
+    targets = [
+        Target("energy"),
+        Target("energy/pbe", unit="Hartree", gradients=("positions",)),
+        Target("mtt::charges", quantity="charge", unit="e", per="atom"),
+    ]
+    row = {
+        "epoch": 1,
+        "validation_energy_rmse": 9.0,
+        "validation_energy_rmse_per_atom": 0.003,
+        "validation_energy/pbe_rmse_per_atom": 0.125,
+        "validation_energy/pbe_forces_rmse": 0.5,
+        "validation_mtt::charges_rmse": 0.25,
+    }
+    console = plain()
+    with Reporter(console) as reporter:
+        reporter.start(1, 1, quantities(targets, "bohr"))
+        reporter.epoch(row)
+    assert text(console) == (
+        "epoch 1/1 | validation RMSE energy 3 meV/atom, energy/pbe 0.125 Hartree/atom,"
+        " energy/pbe forces 0.5 Hartree/bohr, mtt::charges 0.25 e\n"
+    )
+
+
 def test_log_records_are_shown_inside_only() -> None:
     console = plain()
     logger = logging.getLogger("mtt.data.targets")
@@ -74,7 +100,7 @@ def test_log_records_are_shown_inside_only() -> None:
 def test_terminal_shows_a_live_display() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with Reporter(console) as reporter:
-        reporter.start(5, 2, UNITS, first_epoch=1)
+        reporter.start(5, 2, QUANTITIES, first_epoch=1)
         for _ in range(2):
             reporter.step(0.25, 16)
         reporter.epoch({"epoch": 2, **ROW})

@@ -1,21 +1,29 @@
-"""The loss against its formula, and the sums over an epoch against the metrics of reports."""
+"""The loss against its formula, and the sums over an epoch against errors of all structures."""
 
 import numpy as np
 import pytest
 import torch
 from small_runs import make_options
 
+from mtt.architectures.evaluate import evaluate
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, types_of
 from mtt.data.readers import read_datasets
+from mtt.data.structure import Reference
+from mtt.data.target import GRADIENTS, Target
 from mtt.options import LossOptions
-from mtt.report.metrics import Metrics
 from mtt.training.baseline import fit_baseline, in_training_units
-from mtt.training.loss import TABLE_SHAPE, Loss, selected_metric
+from mtt.training.loss import Loss, selected_metric
+
+
+ENERGY = Target("energy", gradients=GRADIENTS)
+PBE = Target("energy/pbe", unit="Hartree", gradients=("positions",))
+CHARGES = Target("mtt::charges", quantity="charge", unit="e", per="atom")
+SEVERAL = [ENERGY, PBE, CHARGES]
 
 
 class Springs(torch.nn.Module):
-    """Raw energies of a pair potential, with a weight to train."""
+    """Raw values of a pair potential, with a weight to train, and other ones for each target."""
 
     cutoff = interaction_range = 3.0
 
@@ -23,23 +31,45 @@ class Springs(torch.nn.Module):
         super().__init__()
         self.strength = torch.nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
 
-    def forward(self, graph):
+    def forward(self, graph, targets):
         lengths = graph.vectors.pow(2).sum(dim=1)
-        pairs = self.strength * (-lengths).exp()
-        return torch.zeros_like(graph.species, dtype=pairs.dtype).index_add(0, graph.centers, pairs)
+        factors = {"energy": 1.0, "energy/pbe": 0.5, "mtt::charges": -2.0}
+        values = {}
+        for name in targets:
+            pairs = factors[name] * self.strength * (-lengths).exp()
+            atoms = torch.zeros_like(graph.species, dtype=pairs.dtype)
+            values[name] = atoms.index_add(0, graph.centers, pairs)[:, None]
+        return values
 
 
 @pytest.fixture
 def data(tmp_path):
+    """Structures in the units of the data and in training units, and the baselines."""
     structures = read_datasets(make_options(tmp_path).training_set)
+    random = np.random.default_rng(1)
+    for index, structure in enumerate(structures):
+        energy = structure.references["energy"]
+        # Another energy, with forces for every second structure, and charges for most atoms.
+        forces = None if index % 2 else 2.0 * energy.forces
+        pbe = Reference(energy.values - 3.0 * len(structure) + random.normal(), forces)
+        charges = random.normal(size=(len(structure), 1))
+        charges[0] = np.nan
+        structure.references["energy/pbe"] = pbe
+        if index % 4:
+            structure.references["mtt::charges"] = Reference(charges)
     types = types_of(structures)
-    baseline = fit_baseline(structures, "energy", types)
-    converted = in_training_units(structures, "energy", types, baseline)
+    baselines = {one.name: fit_baseline(structures, one, types) for one in SEVERAL}
+    converted = in_training_units(structures, SEVERAL, types, baselines)
     return (
-        Dataset(structures, types, 3.0, "energy"),
-        Dataset(converted, types, 3.0, "energy"),
-        baseline,
+        Dataset(structures, types, 3.0, SEVERAL),
+        Dataset(converted, types, 3.0, SEVERAL),
+        baselines,
     )
+
+
+def with_references(batch, name, **changes):
+    own = batch.references[name]._replace(**changes)
+    return batch._replace(references={**batch.references, name: own})
 
 
 def reference(kind, difference, delta):
@@ -56,19 +86,21 @@ def test_loss_is_the_weighted_sum_of_means_over_what_is_known(data, kind):
     _, converted, _ = data
     batch = collate(converted, range(7), torch.float64)
     # Only the first structures keep their forces.
-    mask = batch.forces_mask & (batch.graph.system < 4)
-    batch = batch._replace(forces_mask=mask, forces=batch.forces * mask[:, None])
+    own = batch.references["energy"]
+    mask = own.forces_mask & (batch.graph.system < 4)
+    batch = with_references(batch, "energy", forces_mask=mask, forces=own.forces * mask[:, None])
+    own = batch.references["energy"]
     options = LossOptions(type=kind, delta=0.3, energy=2.0, forces=0.5, stress=3.0)
-    loss = Loss(options, forces=True, stress=True)
+    loss = Loss(options, [ENERGY])
     core = Springs()
     errors = loss.errors(core, batch, training=True)
 
     positions_free = batch.graph.vectors.clone().requires_grad_()
-    raw = core(batch.graph._replace(vectors=positions_free))
+    raw = core(batch.graph._replace(vectors=positions_free), ["energy"])["energy"][:, 0]
     (gradient,) = torch.autograd.grad(raw.sum(), positions_free)
     n_atoms = batch.n_atoms.double()
     energy = torch.zeros(7, dtype=torch.float64).index_add(0, batch.graph.system, raw) / n_atoms
-    forces = torch.zeros_like(batch.forces).index_add(0, batch.graph.centers, gradient)
+    forces = torch.zeros_like(own.forces).index_add(0, batch.graph.centers, gradient)
     forces = forces.index_add(0, batch.graph.neighbors, -gradient)
     periodic = [2, 5]
     strain = torch.stack(
@@ -81,11 +113,11 @@ def test_loss_is_the_weighted_sum_of_means_over_what_is_known(data, kind):
             for index in periodic
         ]
     )
-    assert batch.stress_mask.nonzero().flatten().tolist() == periodic
+    assert own.stress_mask.nonzero().flatten().tolist() == periodic
     expected = (
-        2.0 * reference(kind, energy - batch.energy, 0.3)
-        + 0.5 * reference(kind, (forces - batch.forces)[mask], 0.3)
-        + 3.0 * reference(kind, strain - batch.stress[periodic], 0.3)
+        2.0 * reference(kind, energy - own.values[:, 0], 0.3)
+        + 0.5 * reference(kind, (forces - own.forces)[mask], 0.3)
+        + 3.0 * reference(kind, strain - own.stress[periodic], 0.3)
     )
     assert loss(errors, batch).item() == pytest.approx(expected.item(), rel=1e-12)
 
@@ -94,7 +126,7 @@ def test_training_reaches_the_weights_through_the_forces(data):
     _, converted, _ = data
     batch = collate(converted, range(3), torch.float64)
     core = Springs()
-    loss = Loss(LossOptions(energy=0.0, forces=1.0, stress=0.0), forces=True, stress=True)
+    loss = Loss(LossOptions(energy=0.0, forces=1.0, stress=0.0), [ENERGY])
 
     def value():
         return loss(loss.errors(core, batch, training=True), batch)
@@ -108,46 +140,109 @@ def test_training_reaches_the_weights_through_the_forces(data):
     assert slope == pytest.approx((high - low) / 2e-6, rel=1e-6)
 
 
-def test_sums_over_batches_give_the_metrics_of_reports(data):
-    physical, converted, baseline = data
-    loss = Loss(LossOptions(type="mae", stress=0.1), forces=True, stress=True)
+def expected_metrics(data, core):
+    """RMSE and MAE of each target, from the structures one by one."""
+    physical, converted, baselines = data
+    types = np.array(physical.atomic_types)
+    differences = {}
+
+    def add(name, predicted, known):
+        difference = (np.asarray(predicted) - known)[~np.isnan(known)]
+        differences.setdefault(name, []).append(difference.ravel())
+
+    for index in range(len(physical)):
+        batch = collate(converted, [index], torch.float64)
+        values = evaluate(core, batch.graph, SEVERAL)
+        structure = physical.structures[index]
+        kinds = np.searchsorted(types, structure.types)
+        for target in SEVERAL:
+            own, baseline = structure.references.get(target.name), baselines[target.name]
+            if own is None:
+                continue
+            scale, raw = baseline.scale, values[target.name]
+            atoms = raw.atoms.detach().numpy() * scale + baseline.composition[kinds]
+            if target.per == "atom":
+                add((target.name, "", ""), atoms, own.values)
+                continue
+            add((target.name, "", ""), atoms.sum(axis=0), own.values)
+            add((target.name, "", "_per_atom"), atoms.mean(axis=0), own.values / len(structure))
+            if own.forces is not None:
+                forces = raw.forces.detach().numpy() * scale
+                add((target.name, "_forces", ""), forces, own.forces)
+            if own.stress is not None:
+                stress = raw.strain.detach().numpy()[0] * scale / structure.volume
+                add((target.name, "_stress", ""), stress, own.stress)
+    metrics = {}
+    for (name, quantity, suffix), parts in differences.items():
+        values = np.concatenate(parts)
+        metrics[f"{name}{quantity}_rmse{suffix}"] = np.sqrt(np.mean(values**2))
+        metrics[f"{name}{quantity}_mae{suffix}"] = np.mean(np.abs(values))
+    return metrics
+
+
+def test_sums_over_batches_give_the_errors_of_all_structures(data):
+    _, converted, baselines = data
+    options = LossOptions(
+        type="mae",
+        stress=0.1,
+        targets={
+            "energy/pbe": {"type": "huber", "delta": 0.2, "weight": 3.0, "forces": 0.7},
+            "mtt::charges": {"type": "mse", "weight": 0.3},
+        },
+    )
+    loss = Loss(options, SEVERAL)
     core = Springs()
-    table = torch.zeros(TABLE_SHAPE, dtype=torch.float64)
-    metrics = Metrics()
-    composition = torch.from_numpy(baseline.composition)
+    table = loss.new_table()
     for indices in (range(0, 5), range(5, 12)):
         batch = collate(converted, indices, torch.float64)
-        errors = loss.errors(core, batch, training=False)
-        loss.add(table, errors, batch)
-        n_atoms, scale = batch.n_atoms, baseline.scale
-        offset = torch.zeros(len(n_atoms), dtype=torch.float64)
-        offset = offset.index_add(0, batch.graph.system, composition[batch.graph.species])
-        volumes = batch.volumes.clamp(min=1.0)
-        strain = (errors.strain + batch.stress) * (n_atoms / volumes)[:, None, None]
-        metrics.update(
-            collate(physical, indices, torch.float64),
-            (errors.energy + batch.energy) * n_atoms * scale + offset,
-            (errors.forces + batch.forces) * scale,
-            strain * scale,
-        )
-    found = loss.metrics(table, baseline.scale)
-    expected = metrics.result()
-    assert set(found) == {"loss", *expected}
-    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9)
-    whole = collate(converted, range(12), torch.float64)
-    total = loss(loss.errors(core, whole, training=False), whole)
-    assert found["loss"] == pytest.approx(total.item(), rel=1e-12)
+        loss.add(table, loss.errors(core, batch, training=False), batch)
+    scales = {name: baseline.scale for name, baseline in baselines.items()}
+    metrics = loss.metrics(table, scales)
+    expected = expected_metrics(data, core)
+    assert set(metrics) == {"loss", *expected}
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+    everything = collate(converted, range(12), torch.float64)
+    errors = loss.errors(core, everything, training=False)
+    total = loss(errors, everything)
+    assert metrics["loss"] == pytest.approx(total.item(), rel=1e-12)
+    # The loss is the sum of the losses of its targets.
+    alone = []
+    for target in SEVERAL:
+        single = Loss(options, [target])
+        alone.append(single(single.errors(core, everything, training=False), everything).item())
+    assert total.item() == pytest.approx(sum(alone), rel=1e-12)
+    # A charge that is not known has no error, and counts for nothing.
+    charges = everything.references["mtt::charges"]
+    assert not errors[2].values[~charges.mask].any()
+    mean = (errors[2].values ** 2).sum() / charges.mask.sum()
+    assert alone[2] == pytest.approx(0.3 * mean.item(), rel=1e-12)
+    assert 0 < charges.mask.sum() < charges.mask.numel()
+
+
+def test_one_energy_has_the_names_that_it_always_had(data):
+    _, converted, baselines = data
+    batch = collate(converted, range(12), torch.float64)
+    for target in (ENERGY, PBE):
+        loss = Loss(LossOptions(), [target])
+        table = loss.new_table()
+        loss.add(table, loss.errors(Springs(), batch, training=False), batch)
+        names = set(loss.metrics(table, {target.name: baselines[target.name].scale}))
+        quantities = ("energy_rmse", "energy_mae", "energy_rmse_per_atom", "energy_mae_per_atom")
+        quantities += ("forces_rmse", "forces_mae", "loss")
+        stress = ("stress_rmse", "stress_mae") if target is ENERGY else ()
+        assert names == {*quantities, *stress}
 
 
 def test_quantities_without_references_are_left_out(data):
     _, converted, _ = data
     batch = collate(converted, range(3), torch.float64)
-    loss = Loss(LossOptions(), forces=False, stress=False)
-    errors = loss.errors(Springs(), batch, training=False)
+    loss = Loss(LossOptions(), [Target("energy")])
+    assert loss.derivatives == []
+    (errors,) = loss.errors(Springs(), batch, training=False)
     assert errors.forces is None and errors.strain is None
-    table = torch.zeros(TABLE_SHAPE, dtype=torch.float64)
-    loss.add(table, errors, batch)
-    assert set(loss.metrics(table, 1.0)) == {
+    table = loss.new_table()
+    loss.add(table, [errors], batch)
+    assert set(loss.metrics(table, {"energy": 1.0})) == {
         "loss",
         "energy_rmse",
         "energy_mae",
@@ -156,15 +251,24 @@ def test_quantities_without_references_are_left_out(data):
     }
 
 
-def test_a_batch_without_any_reference_forces_is_no_nan(data):
+def test_a_batch_without_any_reference_is_no_nan(data):
     _, converted, _ = data
-    batch = collate(converted, range(2), torch.float64)
-    none = torch.zeros_like(batch.forces_mask)
-    batch = batch._replace(forces_mask=none, forces=torch.zeros_like(batch.forces))
-    loss = Loss(LossOptions(), forces=True, stress=True)
-    errors = loss.errors(Springs(), batch, training=True)
-    expected = (errors.energy**2).mean()
-    assert loss(errors, batch).item() == pytest.approx(expected.item())
+    batch = collate(converted, [0], torch.float64)
+    own = batch.references["energy"]
+    batch = with_references(
+        batch,
+        "energy",
+        forces_mask=torch.zeros_like(own.forces_mask),
+        forces=torch.zeros_like(own.forces),
+    )
+    assert "mtt::charges" not in converted[0].references
+    loss = Loss(LossOptions(), [ENERGY, CHARGES])
+    core = Springs()
+    errors = loss.errors(core, batch, training=True)
+    total = loss(errors, batch)
+    assert total.item() == pytest.approx((errors[0].values ** 2).mean().item())
+    total.backward()
+    assert torch.isfinite(core.strength.grad)
 
 
 def test_selected_metric():
@@ -180,3 +284,6 @@ def test_selected_metric():
     assert selected_metric(metrics, "loss") == 7.0
     assert selected_metric(metrics, "rmse_prod") == 30.0
     assert selected_metric(metrics, "mae_prod") == np.prod([1.5, 2.5])
+    several = {"mtt::q_rmse": 7.0, **{f"energy/b_{k}": v for k, v in metrics.items()}}
+    assert selected_metric(several, "rmse_prod") == 7.0 * 30.0
+    assert selected_metric({"energy_rmse": 4.0, "mtt::q_mae": 7.0}, "mae_prod") == 7.0

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mtt.architectures.potential import Potential
+from mtt.data.target import Target
 from mtt.options import TrainingHypers
 from mtt.training.optimizer import make_optimizer
 from mtt.training.state import JSON, TENSORS, Best, Position, State
@@ -23,7 +24,7 @@ class Core(torch.nn.Module):
 
 def new_state(seed=0):
     torch.manual_seed(seed)
-    potential = Potential(Core(), [1, 8], "energy", "eV", "angstrom")
+    potential = Potential(Core(), [1, 8], [Target("energy"), Target("mtt::u0")], "angstrom")
     return State(potential, make_optimizer(potential.parameters(), TrainingHypers()))
 
 
@@ -34,8 +35,8 @@ def trained_state():
         state.model.core.used(torch.ones(2)).pow(2).sum().backward()
         state.optimizer.step()
     state.model.core.counter += 5
-    state.model.composition.fill_(-7.5)
-    state.best = {"scale": torch.tensor(2.5), "core.used.bias": torch.rand(3)}
+    state.model.baseline("energy").composition.fill_(-7.5)
+    state.best = {"baselines.0.scale": torch.tensor(2.5), "core.used.bias": torch.rand(3)}
     state.train_sums += torch.rand_like(state.train_sums)
     state.position = Position(epoch=2, step=7, batch=3)
     state.history = [{"epoch": 1, "train_loss": 0.5}]
@@ -73,13 +74,15 @@ def test_names_in_the_checkpoint():
         "best": {"epoch": 1, "metric": "loss", "value": 0.25},
     }
     assert set(tensors) == {
-        "model/composition",
-        "model/scale",
+        "model/baselines.0.composition",
+        "model/baselines.0.scale",
+        "model/baselines.1.composition",
+        "model/baselines.1.scale",
         "model/core.counter",
         "model/core.unused",
         "model/core.used.bias",
         "model/core.used.weight",
-        "best/scale",
+        "best/baselines.0.scale",
         "best/core.used.bias",
         "optimizer/step",
         "optimizer/core.used.bias/exp_avg",
@@ -98,7 +101,7 @@ def test_the_restored_state_shares_nothing_with_what_it_came_from():
     state.from_checkpoint(header, tensors)
     state.history.append({"epoch": 2})
     state.position.epoch = 9
-    state.best["scale"] += 1
+    state.best["baselines.0.scale"] += 1
     state.model.core.used(torch.ones(2)).pow(2).sum().backward()
     state.optimizer.step()
     assert header["history"] == [{"epoch": 1, "train_loss": 0.5}]
@@ -124,6 +127,11 @@ def test_parameters_with_steps_of_their_own_keep_them():
     other = new_state(seed=1)
     other.from_checkpoint(header, tensors)
     same(other.to_checkpoint(), (header, tensors))
+
+
+def test_sums_have_a_table_for_each_target():
+    assert new_state().train_sums.shape == (2, 5, 4)
+    assert new_state().train_sums.dtype == torch.float64
 
 
 def test_every_field_says_how_it_is_saved_and_nothing_else_can_be_set():

@@ -236,7 +236,8 @@ def _tensors_2_to_3(tensors: "Tensors") -> "Tensors":
             name = f"{group}/baselines.0.{inner}"
             # The numbers of an atom may be several now.
             tensor = tensor.reshape(-1, 1) if inner == "composition" else tensor
-        upgraded[name] = tensor
+        # One table of sums for each target.
+        upgraded[name] = tensor[None] if name == "train_sums" else tensor
     return upgraded
 
 

@@ -87,7 +87,7 @@ def run(arguments: Namespace) -> None:
     try:
         with speaking_of(fetched):
             if arguments.diff:
-                compared = describe.compare(*files)
+                compared = diff.compare(*files)
                 compared |= {"a": given[0].shown, "b": given[1].shown}
                 _print(_json(compared) if arguments.json else show.difference(compared))
                 return

@@ -108,7 +108,7 @@ def models(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     if old.path.read_bytes() == path.read_bytes():
         return _same_bytes(old.path, path)
     after = provenance.read_record(path) or {}
-    told = sorted(key for key in {**old.header, **after} if old.header.get(key) != after.get(key))
+    told = sorted(key for key in {**old.record, **after} if old.record.get(key) != after.get(key))
     first, second = record_digests(old.path), record_digests(path)
     records = [
         name
@@ -128,18 +128,18 @@ def models(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     lines.append(f"  {len(records)} records differ: {_some(records)}")
     if told:
         lines.append(f"  in the provenance: {', '.join(told)}")
-    return _different(old.path, path, lines + _reasons(old.header["trained_with"], after, changed))
+    return _different(old.path, path, lines + _reasons(old.packages, after, changed))
 
 
 def _only_folders(old: Recorded, told: Sequence[str]) -> bool:
     """Whether nothing is another but what follows from paths that were left out of the file."""
-    left_out = hash_of_options(old.header["options"]) != old.header["options_hash"]
+    left_out = hash_of_options(old.stored_options) != old.options_hash
     return left_out and set(told) <= {"checkpoint", "options_hash"}
 
 
 def _place(old: Recorded, after: Row, path: Path) -> str:
-    rows: Sequence[Row] = header_of(open_file(path.with_suffix(".ckpt")))["history"]
-    digests = zip(old.header["history"], after["history"], strict=False)
+    rows = header_of(open_file(path.with_suffix(".ckpt"))).history
+    digests = zip(old.record["history"], after["history"], strict=False)
     for epoch, (one, other) in enumerate(digests):
         if one != other:
             more = "its checkpoint has the numbers, and more about the time before"

@@ -184,12 +184,12 @@ def _read_twice(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
         for part in ("values", *GRADIENTS):
             place = _place(one, part)
             if place is not None and place == _place(other, part):
-                keys: tuple[str, ...] = ("key",) if part == "values" else (part, "key")
+                key = "key" if part == "values" else part
                 message = (
                     f"'{first}' and '{second}' both read '{place[1]}' of the same file: "
                     "give one of them another key"
                 )
-                yield Conflict((second, *keys), message, ((first,), (second,)))
+                yield Conflict((second, key), message, ((first,), (second,)))
 
 
 def _place(target: TargetOptions, part: str) -> tuple[Any, str] | None:

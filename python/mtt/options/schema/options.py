@@ -207,7 +207,7 @@ def _data_conflicts(options: Options) -> list[Conflict]:
                 continue
             place = (*location, "targets", *([] if name is None else [name]))
             conflicts.append(Conflict(place, message, (place,)))
-        for name in data.targets.keys() & first.targets.keys():
+        for name in [name for name in data.targets if name in first.targets]:
             for field in ("quantity", "unit", "per"):
                 values = [getattr(one.targets[name], field) for one in (data, first)]
                 compare(field, *values, *location, "targets", name, field)
