@@ -12,16 +12,14 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 from metatomic_ase import MetatomicCalculator
-from several_targets import HYPERS, export, potential_of
+from several_targets import export, potential_of, save
 
-from mtt import checkpoint, plugins
 from mtt.architectures.potential import Potential
 from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.evaluation import predict
 from mtt.evaluation import run as evaluate
 from mtt.evaluation.predict import open_model
-from mtt.options import load_options, options_hash
 
 TYPES = [1, 6, 8, 29]
 
@@ -30,45 +28,10 @@ def potential(name: str = "energy") -> Potential:
     return potential_of([Target(name)], types=TYPES)
 
 
-def save(path: Path, model: Potential, folder: Path) -> Path:
-    """A checkpoint of ``model``, with other weights as the last ones."""
-    text = json.dumps(
-        {
-            "architecture": {"name": "pet", "model": HYPERS},
-            "training_set": "data.xyz",
-            "base_precision": 64,
-        }
-    )
-    (folder / "options.yaml").write_text(text)
-    (folder / "data.xyz").touch()
-    options = load_options(folder / "options.yaml", [f"training_set={folder / 'data.xyz'}"])
-    header = checkpoint.Header(
-        architecture=checkpoint.ArchitectureRecord("pet", plugins.get("pet").version, HYPERS),
-        atomic_types=TYPES,
-        length_unit="angstrom",
-        targets=list(model.targets),
-        precision=64,
-        options=options.to_dict(),
-        options_hash=options_hash(options),
-        split={"train": [], "validation": [], "test": []},
-        data_hash={"training_set": "00"},
-        data_size={"training_set": 0},
-        num_steps=2,
-        packages={},
-        position=checkpoint.Position(2, 2, 0),
-        best=checkpoint.Best(1, "loss", 1.0),
-    )
-    state = model.state_dict()
-    tensors = {f"best/{name}": tensor for name, tensor in state.items()}
-    tensors |= {f"model/{name}": 2 * tensor for name, tensor in state.items()}
-    checkpoint.write(path, header, tensors)
-    return path
-
-
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
-    return save(folder / "model.ckpt", potential(), folder)
+    return save(folder / "model.ckpt", potential())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
-from several_targets import TARGETS, export, potential_of
+from several_targets import TARGETS, export, potential_of, save
 
 from mtt.data.readers import read_plain
 from mtt.errors import UserError
@@ -109,6 +109,22 @@ def test_all_targets_are_in_every_file(model: Path, folder: Path, capsys: Any) -
     printed = capsys.readouterr().out
     for text in ("energy/pbe per atom", "mtt::charges", "kcal/mol/A"):
         assert text in printed
+
+
+def test_a_checkpoint_predicts_the_same(model: Path, folder: Path) -> None:
+    saved = save(Path("model.ckpt"), potential_of())
+    structures = read_plain(Path("data.xyz"))
+    predictors = [open_model(path) for path in (saved, model)]
+    assert predictors[0].targets == predictors[1].targets
+    both = [list(predictor.predict(structures)) for predictor in predictors]
+    for first, second in zip(*both, strict=True):
+        assert list(first) == list(second) == NAMES
+        for name in NAMES:
+            for part in ("values", "forces", "stress"):
+                ours, theirs = (getattr(one[name], part) for one in (first, second))
+                assert (ours is None) == (theirs is None)
+                if ours is not None:
+                    np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_the_data_chooses_targets(model: Path, folder: Path) -> None:
