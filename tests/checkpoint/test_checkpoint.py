@@ -14,8 +14,7 @@ import pytest
 import torch
 from small_runs import make_options
 
-from mtt import __version__
-from mtt import checkpoint
+from mtt import __version__, checkpoint
 from mtt.checkpoint import formats
 from mtt.errors import UserError
 from mtt.training import loop

@@ -10,8 +10,7 @@ import torch
 from golden.golden_runs import Silent
 from small_runs import make_options
 
-from mtt import plugins
-from mtt import checkpoint
+from mtt import checkpoint, plugins
 from mtt.checkpoint import upgrade
 from mtt.errors import UserError
 from mtt.inspect.describe import describe

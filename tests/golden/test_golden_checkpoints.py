@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
 
-from mtt import plugins
+from mtt import checkpoint, plugins
 from mtt.architectures.pet import architecture
-from mtt import checkpoint
 from mtt.checkpoint import upgrade
 from mtt.checkpoint.formats import FORMAT_VERSION, UPGRADES
 from mtt.errors import UserError

@@ -8,7 +8,6 @@ from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
 from mtt.report.metrics import MetricsCsv, quantities, read_rows, readable, units
 
-
 ENERGY = Target("energy", gradients=GRADIENTS)
 SEVERAL = [
     ENERGY,

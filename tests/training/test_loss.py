@@ -15,7 +15,6 @@ from mtt.options import LossOptions
 from mtt.training.baseline import fit_baseline, in_training_units
 from mtt.training.loss import Loss, selected_metric
 
-
 ENERGY = Target("energy", gradients=GRADIENTS)
 PBE = Target("energy/pbe", unit="Hartree", gradients=("positions",))
 CHARGES = Target("mtt::charges", quantity="charge", unit="e", per="atom")

@@ -70,7 +70,7 @@ def _add_chain(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Describe the files, or compare two."""
-    from mtt.inspect import describe, show
+    from mtt.inspect import describe, diff, show
 
     _check_chain(arguments)
     given = sources(arguments.files, arguments, "file")

@@ -17,10 +17,10 @@ from typing import Any, Final
 from mtt import __version__
 from mtt import checkpoint as checkpoints
 from mtt.checkpoint import Header
-from mtt.filetypes.model_file import damaged
 from mtt.errors import UserError
 from mtt.files import write_atomic
 from mtt.filetypes import bounded_zip
+from mtt.filetypes.model_file import damaged
 from mtt.verify.report import Report
 
 FORMAT: Final = 2

@@ -5,7 +5,6 @@ they are.
 """
 
 import math
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtt import plugins
-from mtt.checkpoint import formats
-from mtt.checkpoint import ArchitectureRecord, Header
+from mtt.checkpoint import ArchitectureRecord, Header, formats
 from mtt.checkpoint.safetensors_file import DTYPE_BYTES, CheckpointFile, Entry, open_file
 from mtt.data.elements import symbols
 from mtt.data.target import POSITIONS, STRAIN, Target
@@ -113,7 +112,7 @@ def _history(header: Header) -> dict[str, Any]:
         "epochs": len(rows),
         "best": best[-1] if best else None,
         "last": last,
-        "units": {name: known.get(_METRIC.sub("", name)) for name in last or {}},
+        "units": {name: known.get(_METRIC.sub("", name), "") for name in last or {}},
     }
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtt.data.elements import symbols
-from mtt.errors import UserError
 from mtt.files import sha256_of
 from mtt.filetypes import bounded_zip, inert_pickle
 from mtt.filetypes.bounded_zip import ZipProblem

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mtt.checkpoint import Header, formats
-from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
+from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.files import sha256_of
@@ -112,9 +112,7 @@ def _of_checkpoint(given: Given, said: Mapping[str, Any]) -> Iterator[Link]:
     yield _weights(given.model, file, header, said)
 
 
-def _weights(
-    model: Path, file: CheckpointFile, header: Header, said: Mapping[str, Any]
-) -> Link:
+def _weights(model: Path, file: CheckpointFile, header: Header, said: Mapping[str, Any]) -> Link:
     """What the model claims is one thing: here its tensors are those of the checkpoint, bit by bit."""
     name = "weights -> model"
     if said.get("architecture") != dataclasses.asdict(header.architecture):
@@ -141,7 +139,9 @@ def _data(given: Given, header: Header) -> Link:
     try:
         options = recorded.with_files(record, given.data)
     except OptionsError:
-        return Link(name, "not given", f"the options are of {header.architecture}: check it in its image")
+        return Link(
+            name, "not given", f"the options are of {header.architecture}: check it in its image"
+        )
     from mtt.training.run_data import check_same
 
     try:

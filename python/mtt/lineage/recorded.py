@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mtt.checkpoint import ArchitectureRecord, Header
+from mtt.checkpoint import ArchitectureRecord
 from mtt.data.changes import Rows
 from mtt.errors import UserError
 from mtt.export import provenance
@@ -43,7 +43,7 @@ class Recorded:
     - ``epochs``: how many are done;
     - ``base_hash``: content hash of the checkpoint that a fine-tuning began with;
     - ``fingerprints``: of the data, in checkpoints only;
-    - ``record``: the provenance of a model file; of a checkpoint, ``header``.
+    - ``record``: the provenance of a model file; empty for a checkpoint.
     """
 
     path: Path
@@ -60,7 +60,6 @@ class Recorded:
     base_hash: str | None = None
     fingerprints: Mapping[str, Rows] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
-    header: Header | None = None
 
     def data(self) -> "RecordedData":
         """Return what data are compared with, to be the same as those of the run."""
@@ -113,8 +112,9 @@ def _of_model(path: Path, record: dict[str, Any]) -> Recorded:
 
 def _architecture(value: Any) -> ArchitectureRecord | None:
     name, version = (value.get("name"), value.get("version")) if isinstance(value, dict) else (0, 0)
-    proper = isinstance(name, str) and type(version) is int
-    return ArchitectureRecord(name, version) if proper else None
+    if isinstance(name, str) and isinstance(version, int):
+        return ArchitectureRecord(name, version)
+    return None
 
 
 def _kind(path: Path) -> str:
@@ -157,7 +157,6 @@ def _of_checkpoint(path: Path) -> Recorded:
             for name, entry in file.table.items()
             if name.startswith("data/") and entry.dtype == "I64"
         },
-        header=header,
     )
 
 

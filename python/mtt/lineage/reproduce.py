@@ -183,7 +183,7 @@ def _export_alike(source: Path, old: Recorded) -> None:
     """Export the new checkpoint with the weights and metadata that the old model has."""
     from mtt.export import run as export
 
-    said, model = old.header, Path(f"{source.stem}.pt")
+    said, model = old.record, Path(f"{source.stem}.pt")
     metadata = None
     if said["metadata"] is not None:
         metadata = Path("metadata.yaml")

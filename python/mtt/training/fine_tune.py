@@ -6,16 +6,15 @@ The new run's checkpoints name the base by its content and hold all that going o
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mtt import checkpoint as checkpoints
-from mtt.checkpoint import Header, Origin
-from mtt.data.target import Target
 from mtt.architectures.potential import Potential
+from mtt.checkpoint import Header, Origin
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, named, types_of
 from mtt.data.structure import Structure

@@ -11,8 +11,8 @@ from typing import Any
 from mtt import checkpoint as checkpoints
 from mtt import plugins
 from mtt.checkpoint import Header, Origin
-from mtt.errors import UserError
 from mtt.data.target import Target
+from mtt.errors import UserError
 from mtt.options import Options, TargetOptions
 from mtt.options.reading.problems import missing_file
 from mtt.training.runs.option_changes import BASE, differences, is_base

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from mtt import checkpoint as checkpoints
-from mtt.checkpoint import ArchitectureRecord, Header, Origin
-from mtt.data.target import Target
 from mtt import plugins
 from mtt.architectures.potential import Potential
-from mtt.data.dataset import Dataset, types_of
+from mtt.checkpoint import ArchitectureRecord, Header, Origin
+from mtt.data.dataset import Dataset
 from mtt.data.random import generator
 from mtt.data.structure import Structure
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
@@ -169,7 +169,7 @@ def _fitting(source: Path) -> Iterator[None]:
 def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) -> Potential:
     """Return a model with weights from the seed of the run, and the fitted baselines."""
     hypers = options.architecture.training
-    atomic_types = data.train.types()
+    atomic_types = data.train.types
     names = [target.name for target in data.targets]
     unknown = [name for name in hypers.atomic_baseline if name not in names]
     if unknown:
@@ -217,7 +217,9 @@ def _baseline_line(
     listed = ", ".join(f"{kind}: {value:.6g}" for kind, value in numbers)
     of = "" if alone else f" of {target.name}"
     unit = f" {target.unit}" if target.unit else ""
-    return f"baseline{of} in{unit or ' its unit'} per atom: {listed}; scale {baseline.scale:.6g}{unit}"
+    return (
+        f"baseline{of} in{unit or ' its unit'} per atom: {listed}; scale {baseline.scale:.6g}{unit}"
+    )
 
 
 def _problem(

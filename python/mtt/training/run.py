@@ -13,7 +13,7 @@ from mtt.errors import Terminated, UserError
 from mtt.files import check_writable, clear_leftovers, write_atomic
 from mtt.options import Options
 from mtt.options.schema import durations
-from mtt.report.metrics import MetricsCsv
+from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
 from mtt.training.loop import Interrupted, train
 from mtt.training.prepare import Run, prepare

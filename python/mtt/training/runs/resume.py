@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mtt import checkpoint as checkpoints
 from mtt.checkpoint import Header
