@@ -1,5 +1,6 @@
 """A small PET with two energies, an energy of a name of its own and charges, and files made of it."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,12 +8,13 @@ from typing import Any
 
 import torch
 
-from mtt import plugins
+from mtt import checkpoint, plugins
 from mtt.architectures.example_structures import TYPES, crystal, molecule
 from mtt.architectures.potential import Potential
 from mtt.data.structure_tensors import structure_tensors
 from mtt.data.target import Target
 from mtt.export.torchscript import export_bytes
+from mtt.options import load_options, options_hash
 
 TARGETS = (
     Target("energy", gradients=("positions", "strain"), description="GFN2-xTB"),
@@ -64,4 +66,40 @@ def content_of(potential: Potential, precision: int = 64) -> bytes:
 def export(path: Path, potential: Potential, precision: int = 64) -> Path:
     """Write the exported file."""
     path.write_bytes(content_of(potential, precision))
+    return path
+
+
+def save(path: Path, model: Potential) -> Path:
+    """Write a checkpoint of ``model``, with other weights as the last ones, beside options and data."""
+    folder = path.parent
+    text = json.dumps(
+        {
+            "architecture": {"name": "pet", "model": HYPERS},
+            "training_set": "data.xyz",
+            "base_precision": 64,
+        }
+    )
+    (folder / "options.yaml").write_text(text)
+    (folder / "data.xyz").touch()
+    options = load_options(folder / "options.yaml", [f"training_set={folder / 'data.xyz'}"])
+    header = checkpoint.Header(
+        architecture=checkpoint.ArchitectureRecord("pet", plugins.get("pet").version, HYPERS),
+        atomic_types=model.atomic_types,
+        length_unit="angstrom",
+        targets=list(model.targets),
+        precision=64,
+        options=options.to_dict(),
+        options_hash=options_hash(options),
+        split={"train": [], "validation": [], "test": []},
+        data_hash={"training_set": "00"},
+        data_size={"training_set": 0},
+        num_steps=2,
+        packages={},
+        position=checkpoint.Position(2, 2, 0),
+        best=checkpoint.Best(1, "loss", 1.0),
+    )
+    state = model.state_dict()
+    tensors = {f"best/{name}": tensor for name, tensor in state.items()}
+    tensors |= {f"model/{name}": 2 * tensor for name, tensor in state.items()}
+    checkpoint.write(path, header, tensors)
     return path

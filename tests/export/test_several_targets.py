@@ -29,7 +29,7 @@ from mtt.data.structure_tensors import structure_from_tensors
 from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
 from mtt.evaluation.predict import open_model
-from mtt.export import golden_pack
+from mtt.export import golden_add, golden_pack
 from mtt.export.exported_model import ExportedModel
 from mtt.export.golden_pack import GoldenPack
 
@@ -298,3 +298,31 @@ def test_single_precision_costs_one_rounding(potential: Potential, tmp_path: Pat
             scale = expected[name].atoms.abs().max()
             error = (value.atoms - expected[name].atoms).abs().max()
             assert error <= tolerance * scale, name
+
+
+@pytest.mark.parametrize("precision", [32, 64])
+def test_a_pack_of_several_targets_grows(
+    precision: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the verifier, which has tests of its own."""
+    monkeypatch.setattr(golden_add.verification, "run", lambda *_, **__: None)
+    dtype = torch.float64 if precision == 64 else torch.float32
+    path = export(tmp_path / "model.pt", potential_of(dtype=dtype), precision)
+    old = GoldenPack.parse(pack_of(path))
+    water = ase.Atoms("OHH", [[0, 0, 0], [0.76, 0.59, 0.02], [-0.75, 0.6, 0.0]])
+    water.write(tmp_path / "my.xyz")
+    assert golden_add.run(path, tmp_path / "my.xyz", path) == len(old.names) + 1
+    new = GoldenPack.parse(pack_of(path))
+    assert new.targets == old.targets and new.names == (*old.names, "my-0")
+    assert new.origins == (*["checkpoint"] * len(old.names), "model float64")
+    assert all(torch.equal(new.tensors[key], tensor) for key, tensor in old.tensors.items())
+    number = len(old.names)
+    assert golden_pack_shapes(dict(new.tensors), str(number), 3)
+    reference = potential_of(dtype=dtype).set_precision(torch.float64)
+    values = eager(reference, [structure_from_tensors(str(number), new.tensors)])
+    for target in TARGETS:
+        tensors = golden_pack.reference_tensors(target, values[target.name])
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(
+                new.tensors[f"{number}/{name}"], tensor, rtol=1e-10, atol=1e-10
+            )

@@ -96,7 +96,7 @@ class CheckpointModel:
         from mtt import checkpoint
 
         header, tensors = checkpoint.read(path)
-        self.dtype = torch.float64 if header.precision == 64 else torch.float32
+        self.dtype = checkpoint.precision_dtype(header.precision)
         self.device = device
         self._potential = checkpoint.load_potential(header, tensors, weights="best")
         self._potential.set_precision(self.dtype).to(device).eval()

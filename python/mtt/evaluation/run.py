@@ -112,6 +112,7 @@ def _targets_of(targets: Sequence[Target], systems: SystemsOptions) -> dict[str,
     """Return what to look for in data of which nobody said what it has: values by default keys.
 
     A key that several targets have by default belongs to the first of them, as forces and stress do.
+    Nothing is looked for of a further target that the model gives in another than the default unit.
     """
     taken: set[str] = set()
     options: dict[str, TargetOptions] = {}
@@ -121,7 +122,8 @@ def _targets_of(targets: Sequence[Target], systems: SystemsOptions) -> dict[str,
             fields |= dict.fromkeys(GRADIENTS, False)
         asked = {"systems": systems, "targets": {target.name: fields}}
         option = DatasetOptions.model_validate(asked).targets[target.name]
-        if option.key not in taken:
+        comparable = not taken or _same_unit(option.unit, target.unit)
+        if option.key not in taken and comparable:
             options[target.name] = option
             taken.add(option.key)
     return options
@@ -157,13 +159,17 @@ def _check_units(
     ]
     units.append(("lengths are", length_unit, length_unit_of_model, "length_unit"))
     for what, ours, theirs, option in units:
-        # A model of another program may leave its units open, and data the unit of a scalar.
-        if ours and theirs and canonical(ours) != canonical(theirs):
+        if not _same_unit(ours, theirs):
             raise UserError(
                 f"mixed units: {what} in {ours} in the data and in {theirs} in the model",
                 where=where,
                 hint=f"state the unit of the data with '{option}' or convert the data",
             )
+
+
+def _same_unit(ours: str, theirs: str) -> bool:
+    # A model of another program may leave its units open, and data the unit of a scalar.
+    return not (ours and theirs) or canonical(ours) == canonical(theirs)
 
 
 def _predict(

@@ -7,7 +7,7 @@ The bytes depend on the order of Python's sets and on what the process has scrip
 import io
 import json
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import metatomic.torch
 import torch
@@ -15,18 +15,16 @@ from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, Mo
 
 from mtt import plugins
 from mtt.architectures.potential import Potential
+from mtt.checkpoint.header import Header
 from mtt.data.structure_tensors import structures_from_tensors
 from mtt.data.target import Target
 from mtt.export.check_systems import check_systems
 from mtt.export.golden_pack import RECORD, golden_pack
 
-if TYPE_CHECKING:
-    from mtt.checkpoint.header import Header
-
 
 def export_bytes(
     potential: Potential,
-    header: "Header",
+    header: Header,
     tensors: dict[str, torch.Tensor],
     provenance: dict[str, Any],
 ) -> bytes:
@@ -58,7 +56,7 @@ def export_bytes(
 
 
 def atomistic_model(
-    potential: Potential, header: "Header", metadata: dict[str, Any] | None
+    potential: Potential, header: Header, metadata: dict[str, Any] | None
 ) -> AtomisticModel:
     """Return ``potential`` with its capabilities and metadata, in evaluation mode."""
     dtype = "float64" if header.precision == 64 else "float32"
@@ -84,7 +82,7 @@ def model_output(target: Target) -> ModelOutput:
     return ModelOutput(unit=target.unit, sample_kind="atom", description=description)
 
 
-def model_metadata(header: "Header", metadata: dict[str, Any] | None) -> ModelMetadata:
+def model_metadata(header: Header, metadata: dict[str, Any] | None) -> ModelMetadata:
     """Return what the user wrote with the references of the architecture; engines print it."""
     from mtt.options.schema.metadata import merged_references
 
