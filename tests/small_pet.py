@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_runs import make_options
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
 from mtt.export import provenance
 from mtt.export import run as export
 from mtt.export.torchscript import export_bytes

@@ -59,7 +59,7 @@ class Architecture:
     version: int
     ModelHypers: "type[BaseModel]"
     TrainingHypers: "type[BaseModel]"
-    build_core: "Callable[[Any, Sequence[int], Sequence[Any]], torch.nn.Module]"
+    build_core: Callable[[Any, Sequence[int], Sequence[Any]], Any]
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
 

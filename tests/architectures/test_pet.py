@@ -1,4 +1,4 @@
-"""pet@2 keeps the architecture contract in every combination of its optional hypers."""
+"""pet@3 keeps the architecture contract in every combination of its optional hypers."""
 
 from typing import Any, ClassVar
 

@@ -25,7 +25,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.options import load_options
 from mtt.training import run as stage
 from mtt.training.prepare import Run

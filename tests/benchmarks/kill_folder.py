@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.errors import UserError
 from mtt.options import load_options
 

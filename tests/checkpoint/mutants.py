@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 
 NASTY: list[Any] = [
     None,

@@ -14,8 +14,8 @@ import pytest
 import torch
 from small_runs import make_options
 
-from mtt import __version__
-from mtt.checkpoint import checkpoint, formats
+from mtt import __version__, checkpoint
+from mtt.checkpoint import formats
 from mtt.errors import UserError
 from mtt.training import loop
 from mtt.training.prepare import prepare
@@ -188,7 +188,7 @@ def test_tensors_that_share_memory(small, tmp_path):
 
 def test_reading_the_header_imports_no_torch(path):
     code = (
-        "import sys; from pathlib import Path; from mtt.checkpoint.checkpoint import read_header;"
+        "import sys; from pathlib import Path; from mtt.checkpoint import read_header;"
         f"read_header(Path({str(path)!r})); assert 'torch' not in sys.modules;"
         "assert 'numpy' not in sys.modules"
     )

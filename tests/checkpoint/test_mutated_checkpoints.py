@@ -14,8 +14,8 @@ import pytest
 from golden.golden_runs import Silent
 from small_runs import make_options
 
+from mtt import checkpoint
 from mtt.__main__ import main
-from mtt.checkpoint import checkpoint
 from mtt.errors import UserError
 from mtt.training import loop
 from mtt.training.prepare import prepare

@@ -10,8 +10,8 @@ import torch
 from golden.golden_runs import Silent
 from small_runs import make_options
 
-from mtt import plugins
-from mtt.checkpoint import checkpoint, upgrade
+from mtt import checkpoint, plugins
+from mtt.checkpoint import upgrade
 from mtt.errors import UserError
 from mtt.inspect.describe import describe
 from mtt.options import Options, load_options

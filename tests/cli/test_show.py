@@ -28,8 +28,8 @@ from metatomic.torch import (
 from small_pet import checkpoint_of_pet, export_pet
 from toy_models import export_toy
 
+from mtt import checkpoint
 from mtt.__main__ import main
-from mtt.checkpoint import checkpoint
 
 ROOT = Path(__file__).parents[2]
 COPY = "copy it again, or use another checkpoint of the run"

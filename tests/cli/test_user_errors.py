@@ -18,8 +18,8 @@ import pytest
 import yaml
 from small_runs import make_options
 
+from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
-from mtt.checkpoint import checkpoint as checkpoints
 
 Fails = Callable[..., str]
 

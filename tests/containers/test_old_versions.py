@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from container_users import ETHANOL, GOLDEN, IMAGES, Mtt, give
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.evaluation.predict import Prediction, open_model
 from mtt.inspect import describe
 

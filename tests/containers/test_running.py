@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from container_users import ETHANOL, GOLDEN, IMAGES, USER, Mtt, apptainer, environment, give, run
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.images.runtimes import Room, Runnable, stored
 
 ONE_EPOCH = ["train", "options.yaml", "-r", "architecture.training.num_epochs=1"]

@@ -11,95 +11,27 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk, molecule
-from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
 from metatomic_ase import MetatomicCalculator
+from several_targets import export, potential_of, save
 
-from mtt import plugins
 from mtt.architectures.potential import Potential
-from mtt.checkpoint import checkpoint
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.evaluation import predict
 from mtt.evaluation import run as evaluate
 from mtt.evaluation.predict import open_model
-from mtt.options import load_options, options_hash
 
-HYPERS: dict[str, Any] = {
-    "d_pet": 8,
-    "d_node": 8,
-    "d_head": 8,
-    "d_feedforward": 8,
-    "num_heads": 2,
-    "num_attention_layers": 1,
-    "cutoff": 3.0,
-}
 TYPES = [1, 6, 8, 29]
 
 
-def potential(target: str = "energy", dtype: torch.dtype = torch.float64) -> Potential:
-    architecture = plugins.get("pet")
-    torch.manual_seed(0)
-    core = architecture.build_core(architecture.ModelHypers(**HYPERS), TYPES)
-    model = Potential(core, TYPES, target, "eV", "angstrom").set_precision(dtype).eval()
-    model.composition[:] = torch.tensor([-13.0, -100.0, -200.0, -5.0])
-    model.scale.fill_(1.5)
-    return model
-
-
-def export(path: Path, model: Potential) -> Path:
-    capabilities = ModelCapabilities(
-        outputs={model.target_name: ModelOutput(unit="eV", sample_kind="system")},
-        atomic_types=TYPES,
-        interaction_range=model.interaction_range,
-        length_unit="angstrom",
-        supported_devices=["cpu"],
-        dtype="float64",
-    )
-    AtomisticModel(model, ModelMetadata(), capabilities).save(path)
-    return path
-
-
-def save(path: Path, model: Potential, folder: Path) -> Path:
-    """A checkpoint of ``model``, with other weights as the last ones."""
-    text = json.dumps(
-        {
-            "architecture": {"name": "pet", "model": HYPERS},
-            "training_set": "data.xyz",
-            "base_precision": 64,
-        }
-    )
-    (folder / "options.yaml").write_text(text)
-    (folder / "data.xyz").touch()
-    options = load_options(folder / "options.yaml", [f"training_set={folder / 'data.xyz'}"])
-    target = {"quantity": "energy", "unit": "eV", "forces": True, "stress": True}
-    header = {
-        "architecture": {"name": "pet", "version": plugins.get("pet").version, "hypers": HYPERS},
-        "atomic_types": TYPES,
-        "length_unit": "angstrom",
-        "targets": {"energy": {**target, "description": ""}},
-        "options": options.to_dict(),
-        "options_hash": options_hash(options),
-        "precision": 64,
-        "split": {"train": [], "validation": [], "test": []},
-        "data_hash": {"training_set": "00"},
-        "data_size": {"training_set": 0},
-        "position": {"epoch": 2, "step": 2, "batch": 0},
-        "num_steps": 2,
-        "history": [],
-        "best": {"epoch": 1, "metric": "loss", "value": 1.0},
-        "packages": {},
-        "image_digest": None,
-    }
-    state = model.state_dict()
-    tensors = {f"best/{name}": tensor for name, tensor in state.items()}
-    tensors |= {f"model/{name}": 2 * tensor for name, tensor in state.items()}
-    checkpoint.write(path, header, tensors)
-    return path
+def potential(name: str = "energy") -> Potential:
+    return potential_of([Target(name)], types=TYPES)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
-    return save(folder / "model.ckpt", potential(), folder)
+    return save(folder / "model.ckpt", potential())
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +118,7 @@ def test_the_numbers_are_those_of_an_md_engine(exported: Path, folder: Path, cap
 
 def test_every_digit_is_written(exported: Path, folder: Path) -> None:
     evaluate.run(exported, Path("eval.yaml"))
-    first = next(open_model(exported).predict(_read(folder), "energy"))
+    first = next(open_model(exported).predict(_read(folder)))["energy"]
     fields = Path("predictions.xyz").read_text().splitlines()[2].split()
     assert [float(field) for field in fields[4:7]] == first.forces[0].tolist()
 
@@ -195,28 +127,30 @@ def test_checkpoint_and_exported_model_agree(exported: Path, saved: Path, folder
     structures = _read(folder)
     models = [open_model(saved), open_model(exported)]
     assert [model.kind for model in models] == ["checkpoint", "exported model"]
-    one, two = (list(model.predict(structures, "energy")) for model in models)
+    one, two = (list(model.predict(structures)) for model in models)
     assert len(one) == len(two) == 4
-    for a, b in zip(one, two, strict=True):
-        assert a.energy == pytest.approx(b.energy, rel=1e-12)
+    for first, second in zip(one, two, strict=True):
+        a, b = first["energy"], second["energy"]
+        np.testing.assert_allclose(a.values, b.values, rtol=1e-12)
         np.testing.assert_allclose(a.forces, b.forces, rtol=1e-10, atol=1e-12)
         assert (a.stress is None) == (b.stress is None)
         if a.stress is not None and b.stress is not None:
             np.testing.assert_allclose(a.stress, b.stress, rtol=1e-10, atol=1e-14)
-    assert sum(a.stress is not None for a in one) == 1
+    assert sum(result["energy"].stress is not None for result in one) == 1
 
 
 def test_grouping_changes_nothing(
     exported: Path, saved: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    structures = _read(folder) * 3
+    structures = list(_read(folder)) * 3
     for path in (exported, saved):
-        together = list(open_model(path).predict(structures, "energy"))
+        together = list(open_model(path).predict(structures))
         with monkeypatch.context() as patch:
             patch.setattr(predict, "_MAX_ATOMS", 5)
-            alone = list(open_model(path).predict(structures, "energy"))
-        for a, b in zip(together, alone, strict=True):
-            assert a.energy == pytest.approx(b.energy, rel=1e-12)
+            alone = list(open_model(path).predict(structures))
+        for first, second in zip(together, alone, strict=True):
+            a, b = first["energy"], second["energy"]
+            np.testing.assert_allclose(a.values, b.values, rtol=1e-12)
             np.testing.assert_allclose(a.forces, b.forces, rtol=1e-10, atol=1e-12)
 
 

@@ -14,13 +14,13 @@ import torch
 from metatomic.torch import ModelOutput, load_atomistic_model, read_model_metadata
 from small_pet import checkpoint_of_pet, export_pet
 
-from mtt.architectures.contract import crystal, molecule
+from mtt import checkpoint as checkpoints
+from mtt.architectures.example_structures import crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
+from mtt.data.structure_tensors import structure_from_tensors
 from mtt.errors import UserError, VerificationFailed
-from mtt.export import golden_pack
 from mtt.export import process as export_process
 from mtt.export import run as export
 from mtt.export.archive_edit import with_record
@@ -44,8 +44,8 @@ def test_default_name_and_provenance(ckpt, tmp_path, monkeypatch):
     header = checkpoints.read_header(ckpt)
     provenance = json.loads(record(written, "mtt/provenance.json"))
     digest = hashlib.sha256(ckpt.read_bytes()).hexdigest()
-    assert provenance["checkpoint"] == {"content_hash": header["content_hash"], "sha256": digest}
-    assert provenance["architecture"] == header["architecture"]
+    assert provenance["checkpoint"] == {"content_hash": header.content_hash, "sha256": digest}
+    assert provenance["architecture"] == dataclasses.asdict(header.architecture)
     assert provenance["verification"] == "passed"
     assert provenance["weights"] == "best"
     assert provenance["packages"]["torch"] == torch.__version__
@@ -64,17 +64,20 @@ def test_golden_pack_holds_the_float64_answers(ckpt, tmp_path):
     assert any(name.startswith("atom-") for name in names)
     potential = checkpoints.load_potential(*checkpoints.read(ckpt)).set_precision(torch.float64)
     for i in range(len(names)):
-        structure = golden_pack.structure_from_tensors(str(i), tensors)
+        structure = structure_from_tensors(str(i), tensors)
         system = system_with_neighbors(structure, potential, torch.float64)
         outputs = {"energy": ModelOutput(unit="eV", sample_kind="system")}
         value = potential([system], outputs, None)["energy"].block().values
         value.sum().backward()
-        torch.testing.assert_close(value[0], tensors[f"{i}/energy"], rtol=1e-12, atol=1e-10)
+        torch.testing.assert_close(value[0], tensors[f"{i}/energy/total"], rtol=1e-12, atol=1e-10)
         torch.testing.assert_close(
-            -system.positions.grad, tensors[f"{i}/forces"], rtol=1e-9, atol=1e-9
+            -system.positions.grad, tensors[f"{i}/energy/forces"], rtol=1e-9, atol=1e-9
         )
         torch.testing.assert_close(
-            tensors[f"{i}/energies"].sum(), tensors[f"{i}/energy"][0], rtol=1e-12, atol=1e-10
+            tensors[f"{i}/energy/atoms"].sum(),
+            tensors[f"{i}/energy/total"][0],
+            rtol=1e-12,
+            atol=1e-10,
         )
 
 
@@ -91,7 +94,7 @@ def test_a_failed_verification_leaves_everything_as_it_was(ckpt, tmp_path, monke
         pack = record(whole, "mtt/golden.safetensors")
         whole.unlink()
         spoiled = safetensors.torch.load(pack)
-        spoiled["0/energy"] = spoiled["0/energy"] + 0.001
+        spoiled["0/energy/total"] = spoiled["0/energy/total"] + 0.001
         other = safetensors.torch.save(spoiled, metadata={"mtt": _metadata(pack)})
         return with_record(content, "extra/mtt/golden.safetensors", other)
 
@@ -122,13 +125,13 @@ def test_last_weights(ckpt, tmp_path):
         for name, tensor in tensors.items()
     }
     path = tmp_path / "changed.ckpt"
-    checkpoints.write(path, {k: v for k, v in header.items() if k != "content_hash"}, changed)
+    checkpoints.write(path, header, changed)
     energies = []
     for weights in ("best", "last"):
         written = export.run(path, tmp_path / f"{weights}.pt", weights=weights)
         assert json.loads(record(written, "mtt/provenance.json"))["weights"] == weights
         tensors = safetensors.torch.load(record(written, "mtt/golden.safetensors"))
-        energies.append(float(tensors["0/energy"]))
+        energies.append(float(tensors["0/energy/total"]))
     assert energies[0] != energies[1]
 
 
@@ -162,7 +165,7 @@ def test_large_offsets_cost_one_rounding_in_float32(tmp_path):
     path = checkpoint_of_pet(tmp_path, precision=32)
     header, tensors = checkpoints.read(path)
     shifted = {
-        name: tensor - 1e5 if name.endswith("/composition") else tensor
+        name: tensor - 1e5 if name.endswith(".composition") else tensor
         for name, tensor in tensors.items()
     }
     checkpoints.write(path, header, shifted)
@@ -176,10 +179,11 @@ def test_large_offsets_cost_one_rounding_in_float32(tmp_path):
         system = system_with_neighbors(structure, potential, torch.float32)
         with torch.no_grad():
             value = float(model([system], outputs, None)["energy"].block().values)
-            dataset = Dataset([structure], potential.atomic_types, potential.cutoff, "energy")
+            dataset = Dataset([structure], potential.atomic_types, potential.cutoff, ())
             graph = collate(dataset, [0], torch.float32).graph
-            raw = float(potential.core(graph).double().sum() * potential.scale)
-        exact = raw + float(potential.composition[graph.species].sum())
+            raw = potential.core(graph, ["energy"])["energy"].double().sum()
+        baseline = potential.baseline("energy")
+        exact = float(raw * baseline.scale + baseline.composition[graph.species].sum())
         assert exact < -7e5
         # Half a unit in the last place of the float32 result, and the network's own noise.
         assert abs(value - exact) <= 0.5 * np.spacing(np.float32(abs(exact))) + 1e-4

@@ -1,6 +1,5 @@
 """Adding systems to the golden pack of a file: what is kept, where references come from, what is refused."""
 
-import json
 import os
 import zipfile
 from pathlib import Path
@@ -8,15 +7,15 @@ from pathlib import Path
 import ase
 import ase.io
 import pytest
-import safetensors.torch
 import torch
 from metatomic.torch import System
 from small_pet import checkpoint_of_pet, export_pet
 from toy_models import Embedded, Pair, export_toy
 
 from mtt.errors import UserError, VerificationFailed
-from mtt.export import golden_add
+from mtt.export import golden_add, golden_pack
 from mtt.export.archive_edit import NotAnArchive, with_record
+from mtt.export.golden_pack import GoldenPack
 from mtt.verify import run as stage
 
 GOLDEN = "extra/mtt/golden.safetensors"
@@ -45,12 +44,12 @@ def records(path: Path) -> dict[str, bytes]:
 
 
 def pack(path: Path) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+    """The header of a golden pack and its tensors."""
     with zipfile.ZipFile(path) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(GOLDEN)]
         content = archive.read(name)
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["mtt"])
-    return header, safetensors.torch.load(content)
+    # The tensors have the names of format 2, whatever the format of the file.
+    return golden_pack.read_header(content), dict(GoldenPack.parse(content).tensors)
 
 
 def places(path: Path) -> dict[str, int]:
@@ -73,7 +72,9 @@ def test_model_of_others_gets_a_pack(systems: Path, tmp_path: Path, dtype: str) 
     # The interactions of the toys run in float64 whatever the file's dtype is.
     assert header["references"] == ["model float64", "model float64"]
     assert header["dtype"] == "float64"
-    assert tensors["1/energies"].sum().item() == pytest.approx(tensors["1/energy"].item())
+    assert header["format"] == 2
+    atoms, total = tensors["1/energy/atoms"], tensors["1/energy/total"]
+    assert atoms.sum().item() == pytest.approx(total.item())
     report = stage.verify(new, only=["PARITY"])
     assert report.passed and report.golden_pack
     assert {name for check in report.checks for name in check.systems} == {"my-0", "my-1"}
@@ -94,7 +95,7 @@ def test_pack_grows_and_old_references_stay(systems: Path, tmp_path: Path) -> No
     assert again["systems"] == [*header["systems"], "my-0", "my-1", "my-2", "my-3"]  # type: ignore[misc]
     assert again["references"] == ["checkpoint"] * count + ["model float64"] * 4
     assert all(torch.equal(more[key], value) for key, value in tensors.items())
-    assert torch.equal(more[f"{count}/forces"], more[f"{count + 2}/forces"])
+    assert torch.equal(more[f"{count}/energy/forces"], more[f"{count + 2}/energy/forces"])
 
 
 def test_references_of_the_checkpoint_are_better(systems: Path, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_references_of_the_checkpoint_are_better(systems: Path, tmp_path: Path) 
     golden_add.run(model, systems, tmp_path / "own.pt")
     _, own = pack(tmp_path / "own.pt")
     last = len(header["systems"]) - 1  # type: ignore[arg-type]
-    difference = (tensors[f"{last}/forces"] - own[f"{last}/forces"]).abs().max()
+    difference = (tensors[f"{last}/energy/forces"] - own[f"{last}/energy/forces"]).abs().max()
     assert difference < 1e-5
     other = export_toy(tmp_path / "other.pt", "pair")
     with pytest.raises(UserError) as error:
@@ -129,7 +130,9 @@ def test_units_of_the_structures_are_converted(systems: Path, tmp_path: Path) ->
     golden_add.run(model, systems, tmp_path / "a.pt")
     golden_add.run(model, tmp_path / "my.xyz", tmp_path / "b.pt", length_unit="nm")
     first, second = (pack(tmp_path / name)[1] for name in ("a.pt", "b.pt"))
-    torch.testing.assert_close(first["1/forces"], second["1/forces"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        first["1/energy/forces"], second["1/energy/forces"], rtol=0, atol=1e-5
+    )
 
 
 class Drifting(Embedded):
@@ -154,9 +157,9 @@ def test_what_cannot_be_added_is_said(systems: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         golden_add.run(model, tmp_path / "gold.xyz", tmp_path / "x.pt")
     assert str(error.value) == (
-        "the model does not know the atomic type 79\n"
+        "atom 0 has the atomic type 79 (Au), which the model does not know\n"
         f"  where: {tmp_path / 'gold.xyz'}#0\n"
-        "  hint: it knows 1, 6, 8, 29"
+        "  hint: the model knows 1 (H), 6 (C), 8 (O), 29 (Cu)"
     )
     (tmp_path / "text.pt").write_text("no archive")
     with pytest.raises(UserError) as error:

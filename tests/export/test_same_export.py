@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from command import mtt, run_mtt
+from several_targets import potential_of, save
 
 # Each starts Python twice and imports torch; all twenty take a minute and a half.
 EXPORTS = int(os.environ.get("MTT_SAME_EXPORTS", "5"))
@@ -70,6 +71,17 @@ def test_many_exports_are_one(trained: Path, clock: Path | None, tmp_path: Path)
 def test_what_train_exports_is_what_export_exports(trained: Path, tmp_path: Path) -> None:
     mtt(tmp_path, "export", str(trained / "model.ckpt"), "-o", "again.pt", PYTHONHASHSEED="7")
     assert digest(tmp_path / "again.pt") == digest(trained / "model.pt")
+
+
+def test_several_targets_make_no_difference(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path / "model.ckpt", potential_of())
+    written = []
+    for seed in ("1", "2"):
+        output = tmp_path / f"{seed}.pt"
+        arguments = ("export", str(checkpoint), "-o", str(output), "--no-verify")
+        mtt(tmp_path, *arguments, PYTHONHASHSEED=seed)
+        written.append(digest(output))
+    assert written[0] == written[1]
 
 
 def test_no_path_of_this_machine_is_in_the_file(trained: Path) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from small_runs import make_options, write_data
 
-from mtt.architectures.gradients import energy_forces_strain
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
+from mtt.architectures.evaluate import Values
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.readers import read_datasets
@@ -81,21 +81,23 @@ def predict(path: Path, structures: list[Structure]) -> dict[str, list[dict[str,
     for weights in ("best", "last"):
         potential = checkpoint.load_potential(header, tensors, weights)
         potential = potential.set_precision(torch.float64).eval()
-        dataset = Dataset(structures, potential.atomic_types, potential.cutoff, "energy")
+        dataset = Dataset(structures, potential.atomic_types, potential.cutoff, potential.targets)
         found[weights] = []
         for index in range(len(structures)):
             graph = collate(dataset, [index], torch.float64).graph
-            _, forces, strain = energy_forces_strain(potential.core, graph, create_graph=False)
-            with torch.no_grad():
-                energy = potential.atomic_energies(graph).sum()
-            found[weights].append(
-                {
-                    "energy": float(energy),
-                    "forces": (forces * potential.scale).tolist(),
-                    "virial": (-strain[0] * potential.scale).tolist(),
-                }
-            )
+            found[weights].append(_plain(potential.evaluate(graph)["energy"]))
     return found
+
+
+def _plain(values: Values) -> dict[str, Any]:
+    """Return energy, forces and virial of one structure."""
+    assert values.systems is not None
+    assert values.forces is not None and values.strain is not None
+    return {
+        "energy": float(values.systems),
+        "forces": values.forces.tolist(),
+        "virial": (-values.strain[0]).tolist(),
+    }
 
 
 def write_predictions(folder: Path, structures: list[Structure]) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
 
-from mtt import plugins
+from mtt import checkpoint, plugins
 from mtt.architectures.pet import architecture
-from mtt.checkpoint import checkpoint, upgrade
+from mtt.checkpoint import upgrade
 from mtt.checkpoint.formats import FORMAT_VERSION, UPGRADES
 from mtt.errors import UserError
 from mtt.options.schema.options import OPTIONS_VERSION

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from command import mtt
 
+from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.export import provenance
 from mtt.files import sha256_of
 from mtt.lineage import chain, sign

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.errors import UserError
 from mtt.export import run as export
 from mtt.export.add_metadata import with_metadata

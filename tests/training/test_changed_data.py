@@ -8,8 +8,7 @@ import pytest
 import torch
 from small_runs import make_options, write_data
 
-from mtt import plugins
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint, plugins
 from mtt.data import changes
 from mtt.data.structure import Reference, Structure, content_hash, fingerprints
 from mtt.errors import UserError

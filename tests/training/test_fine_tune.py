@@ -12,8 +12,8 @@ import pytest
 import torch
 from small_runs import make_options, write_data
 
+from mtt import checkpoint
 from mtt.__main__ import main
-from mtt.checkpoint import checkpoint
 from mtt.data.readers import read_datasets
 from mtt.errors import UserError
 from mtt.evaluation.predict import open_model

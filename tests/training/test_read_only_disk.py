@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_runs import make_options
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.errors import UserError
 from mtt.training import run as stage
 

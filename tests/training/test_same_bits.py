@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_runs import make_options
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 
 # Whatever another library seeds or hashes is not the same in the two processes.
 SCRIPT = """

@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_runs import make_options, write_data
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.data.random import generator
 from mtt.errors import Terminated, UserError
 from mtt.export.golden_pack import structure_from_tensors

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_runs import make_options
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.errors import UserError
 from mtt.training import run as stage
 from mtt.training.runs import resume

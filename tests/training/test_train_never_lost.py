@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_runs import make_options
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.errors import Terminated, UserError
 from mtt.options import load_options
 from mtt.report.metrics import read_rows

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_runs import make_options
 
-from mtt.checkpoint import checkpoint
+from mtt import checkpoint
 from mtt.errors import UserError
 from mtt.options import load_options
 from mtt.training import run as stage

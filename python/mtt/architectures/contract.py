@@ -6,56 +6,38 @@
         architecture = "mine"
 
 Run by pytest, or call the ``test_*`` methods. Set ``hypers`` to a dictionary of model hypers that make a
-small, fast model (the defaults are used otherwise).
+small, fast model (the defaults are used otherwise), and ``targets`` to test others than two energies and
+a charge of each atom.
 """
 
 import dataclasses
 import io
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from metatensor.torch import Labels
-from metatomic.torch import ModelOutput, System
+from metatomic.torch import ModelOutput
 
 from mtt import plugins
-from mtt.architectures.gradients import energy_forces_strain
+from mtt.architectures.evaluate import evaluate
+from mtt.architectures.example_structures import TYPES, crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.architectures.potential import Potential
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.graph import Graph
 from mtt.data.structure import Structure
+from mtt.data.target import GRADIENTS, Target
 
-TYPES = [1, 6, 8]
-
-
-def molecule(seed: int = 0, count: int = 9) -> Structure:
-    """``count`` atoms on a jittered grid of 1.4 length units, not periodic."""
-    random = np.random.Generator(np.random.Philox(seed))
-    side = int(np.ceil(count ** (1 / 3)))
-    grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)[:count]
-    return Structure(
-        types=np.array([TYPES[i % 3] for i in range(count)], dtype=np.int32),
-        positions=1.4 * grid + random.uniform(-0.25, 0.25, (count, 3)),
-        cell=np.zeros((3, 3)),
-        pbc=np.zeros(3, dtype=bool),
-    )
-
-
-def crystal(pbc: tuple[bool, bool, bool] = (True, True, True)) -> Structure:
-    """Eight atoms in a triclinic cell smaller than most cutoffs."""
-    cell = np.array([[3.07, 0.0, 0.0], [0.5, 3.13, 0.0], [-0.4, 0.3, 2.91]])
-    fractions = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), -1).reshape(-1, 3) / 2
-    base = molecule(1, 8)
-    periodic = np.array(pbc)
-    jitter = 0.2 * np.sin(np.arange(24.0)).reshape(8, 3)
-    return Structure(
-        types=base.types,
-        positions=fractions @ cell + jitter,
-        cell=np.where(periodic[:, None], cell, 0.0),
-        pbc=periodic,
-    )
+ENERGY = Target("energy", gradients=GRADIENTS)
+TARGETS = (
+    ENERGY,
+    Target("energy/pbe", unit="kcal/mol", gradients=GRADIENTS),
+    Target("mtt::charges", quantity="charge", unit="e", per="atom"),
+)
+Tensors = Mapping[str, torch.Tensor]
 
 
 class ArchitectureContract:
@@ -63,93 +45,161 @@ class ArchitectureContract:
 
     architecture: ClassVar[str]
     hypers: ClassVar[dict[str, Any]] = {}
+    targets: ClassVar[Sequence[Target]] = TARGETS
 
-    def potential(self, dtype: torch.dtype = torch.float64) -> Potential:
-        """A freshly initialised potential with a baseline and a scale that are not trivial."""
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the targets."""
+        return [target.name for target in self.targets]
+
+    def core(self, targets: Sequence[Target] | None = None) -> Any:
+        """Return a core with fresh weights, always the same ones, for ``targets`` or all."""
         architecture = plugins.get(self.architecture)
-        with torch.random.fork_rng():
+        chosen = self.targets if targets is None else targets
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            core = architecture.build_core(architecture.ModelHypers(**self.hypers), TYPES)
-        potential = Potential(core, TYPES, "energy", "eV", "angstrom").set_precision(dtype).eval()
-        potential.composition += torch.tensor([-13.6, -1030.0, -2041.0], dtype=torch.float64)
-        potential.scale.fill_(0.7)
-        return potential
+            return architecture.build_core(architecture.ModelHypers(**self.hypers), TYPES, chosen)
+
+    def potential(
+        self, dtype: torch.dtype = torch.float64, targets: Sequence[Target] | None = None
+    ) -> Potential:
+        """Return a potential with fresh weights, baselines and scales that are not trivial."""
+        chosen = self.targets if targets is None else targets
+        potential = Potential(self.core(chosen), TYPES, chosen, "angstrom")
+        offsets = torch.tensor([[-13.6], [-1030.0], [-2041.0]], dtype=torch.float64)
+        for number, target in enumerate(chosen, start=1):
+            baseline = potential.baseline(target.name)
+            baseline.composition += offsets / number
+            baseline.scale.fill_(0.7 * number)
+        return potential.set_precision(dtype).eval()
 
     def graph(self, structures: list[Structure], dtype: torch.dtype = torch.float64) -> Graph:
-        cutoff = self.potential().cutoff
-        dataset = Dataset(structures, TYPES, cutoff, "energy")
+        """Return the structures as a graph, through the trainer's neighbor lists."""
+        dataset = Dataset(structures, TYPES, self.core().cutoff, self.targets)
         return collate(dataset, range(len(structures)), dtype).graph
 
-    def energies(self, structure: Structure) -> torch.Tensor:
-        with torch.no_grad():
-            return self.potential().atomic_energies(self.graph([structure]))
+    def atoms(self, structures: list[Structure]) -> Tensors:
+        """Return the values [N, properties] of all atoms, for each target."""
+        values = self.potential().evaluate(self.graph(structures), derivatives=False)
+        return {name: value.atoms for name, value in values.items()}
 
-    def test_shapes_and_dtype(self) -> None:
+    def test_shapes_and_dtypes(self) -> None:
         for dtype in (torch.float32, torch.float64):
-            raw = self.potential(dtype).core(self.graph([molecule(), crystal()], dtype))
-            assert raw.shape == (17,)
-            assert raw.dtype == dtype
+            graph = self.graph([molecule(), crystal()], dtype)
+            raw = self.potential(dtype).core(graph, self.names)
+            assert set(raw) == set(self.names)
+            for target in self.targets:
+                assert raw[target.name].shape == (17, target.properties), target.name
+                assert raw[target.name].dtype == dtype, target.name
+
+    def test_each_target_alone_is_as_among_all(self) -> None:
+        graph = self.graph([molecule(), crystal()])
+        core = self.potential().core
+        with torch.no_grad():
+            together = core(graph, self.names)
+            for name in self.names:
+                assert_same({name: core(graph, [name])[name]}, {name: together[name]})
+            backwards = core(graph, self.names[::-1])
+        assert_same({name: backwards[name] for name in self.names}, together)
+        assert core(graph, []) == {}
+
+    def test_a_core_for_one_target(self) -> None:
+        for target in self.targets:
+            potential = self.potential(targets=[target])
+            graph = self.graph([molecule(), crystal()])
+            values = potential.evaluate(graph)[target.name]
+            assert values.atoms.shape == (17, target.properties)
+            assert bool(torch.isfinite(values.atoms).all())
+            assert (values.forces is None) != target.is_energy
+            assert (values.systems is None) == (target.per == "atom")
 
     def test_forces_and_strain_are_the_gradient(self) -> None:
         structure = crystal()
-        core = self.potential().core
-        _, forces, strain = energy_forces_strain(core, self.graph([structure]), False)
+        potential = self.potential()
+        values = potential.evaluate(self.graph([structure]))
         step = 1e-5
 
-        @torch.no_grad()
-        def energy(positions: np.ndarray, cell: np.ndarray) -> float:
+        def energies(positions: np.ndarray, cell: np.ndarray) -> dict[str, float]:
             moved = dataclasses.replace(structure, positions=positions, cell=cell)
-            return float(core(self.graph([moved])).sum())
+            results = evaluate(potential.core, self.graph([moved]), self.targets, ())
+            return {
+                target.name: float(results[target.name].atoms.detach().sum()) * scale(target)
+                for target in self.targets
+                if target.is_energy
+            }
 
-        def agree(difference: float, derivative: float) -> bool:
-            return abs(difference / (2 * step) - derivative) < 1e-6 * max(1.0, abs(derivative))
+        def scale(target: Target) -> float:
+            return float(potential.baseline(target.name).scale)
+
+        def check(minus: dict[str, float], plus: dict[str, float], kind: str, at: Any) -> None:
+            """Compare the slope from ``minus`` to ``plus`` with element ``at`` of a derivative."""
+            for name in plus:
+                derivative = float(getattr(values[name], kind)[at])
+                slope = (plus[name] - minus[name]) / (2 * step)
+                message = f"{kind} of {name}: {derivative}, finite differences: {slope}"
+                assert abs(slope - derivative) < 1e-6 * max(1.0, abs(derivative)), message
 
         for atom, axis in ((0, 0), (3, 1), (7, 2)):
             delta = np.zeros_like(structure.positions)
             delta[atom, axis] = step
-            plus = energy(structure.positions + delta, structure.cell)
-            minus = energy(structure.positions - delta, structure.cell)
-            assert agree(minus - plus, float(forces[atom, axis]))
+            plus = energies(structure.positions + delta, structure.cell)
+            minus = energies(structure.positions - delta, structure.cell)
+            check(plus, minus, "forces", (atom, axis))
         for a, b in ((0, 0), (0, 1), (2, 1)):
-            values = []
-            for sign in (1, -1):
+            ends = []
+            for sign in (-1, 1):
                 deformation = np.eye(3)
                 deformation[a, b] += sign * step
-                values.append(
-                    energy(structure.positions @ deformation, structure.cell @ deformation)
-                )
-            assert agree(values[0] - values[1], float(strain[0, a, b]))
+                moved = structure.positions @ deformation, structure.cell @ deformation
+                ends.append(energies(*moved))
+            check(ends[0], ends[1], "strain", (0, a, b))
+
+    def test_gradients_can_be_trained_on(self) -> None:
+        graph = self.graph([molecule(), crystal()])
+        core = self.potential().core
+        plain = evaluate(core, graph, self.targets)
+        kept = evaluate(core, graph, self.targets, create_graph=True)
+        derived = [target.name for target in self.targets if target.is_energy]
+        squares = torch.zeros((), dtype=torch.float64)
+        for name in derived:
+            forces, others = kept[name].forces, plain[name].forces
+            assert forces is not None and others is not None
+            torch.testing.assert_close(forces, others, rtol=1e-12, atol=1e-12)
+            squares = squares + (forces * forces).sum()
+        if derived:
+            squares.backward()
+            gradients = [weight.grad for weight in core.parameters() if weight.grad is not None]
+            assert any(bool(gradient.any()) for gradient in gradients)
+            assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
     def test_translation_and_permutation(self) -> None:
         structure = crystal()
-        expected = self.energies(structure)
+        expected = self.atoms([structure])
         moved = dataclasses.replace(structure, positions=structure.positions + [1.3, -0.7, 40.0])
-        torch.testing.assert_close(self.energies(moved), expected, rtol=1e-10, atol=1e-9)
+        assert_same(self.atoms([moved]), expected)
         order = np.array([3, 1, 0, 7, 5, 6, 2, 4])
         shuffled = dataclasses.replace(
             structure, positions=structure.positions[order], types=structure.types[order]
         )
-        torch.testing.assert_close(self.energies(shuffled), expected[order], rtol=1e-10, atol=1e-9)
+        shuffled_values = {name: values[order] for name, values in expected.items()}
+        assert_same(self.atoms([shuffled]), shuffled_values)
 
     def test_batch_equals_single_structures(self) -> None:
         structures = [molecule(), crystal(), molecule(2, 1), crystal((True, False, True))]
-        potential = self.potential()
-        with torch.no_grad():
-            together = potential.atomic_energies(self.graph(structures))
-            apart = [potential.atomic_energies(self.graph([s])) for s in structures]
-        torch.testing.assert_close(together, torch.cat(apart), rtol=1e-10, atol=1e-9)
+        apart = [self.atoms([structure]) for structure in structures]
+        joined = {name: torch.cat([values[name] for values in apart]) for name in self.names}
+        assert_same(self.atoms(structures), joined)
 
     def test_supercell(self) -> None:
-        one = crystal()
-        two = dataclasses.replace(
-            one,
-            types=np.tile(one.types, 2),
-            positions=np.concatenate([one.positions, one.positions + one.cell[0]]),
-            cell=one.cell * np.array([[2.0], [1.0], [1.0]]),
+        unit = crystal()
+        doubled = dataclasses.replace(
+            unit,
+            types=np.tile(unit.types, 2),
+            positions=np.concatenate([unit.positions, unit.positions + unit.cell[0]]),
+            cell=unit.cell * np.array([[2.0], [1.0], [1.0]]),
         )
-        torch.testing.assert_close(
-            self.energies(two), self.energies(one).repeat(2), rtol=1e-10, atol=1e-9
-        )
+        expected = {name: values.repeat(2, 1) for name, values in self.atoms([unit]).items()}
+        assert_same(self.atoms([doubled]), expected)
 
     def test_nothing_matters_beyond_the_interaction_range(self) -> None:
         potential = self.potential()
@@ -165,122 +215,197 @@ class ArchitectureContract:
         )
         graph = self.graph([chain])
         vectors = graph.vectors.detach().requires_grad_(True)
-        first = core(graph._replace(vectors=vectors))[0]
-        (gradient,) = torch.autograd.grad(first, vectors)
-        felt = gradient.abs().sum(dim=1) > 0
-        ends = torch.maximum(graph.centers, graph.neighbors)[felt]
-        assert float(ends.max()) * spacing <= reach, (
-            "raise interaction_range: an engine would miss atoms"
-        )
+        raw = core(graph._replace(vectors=vectors), self.names)
+        for name in self.names:
+            first = raw[name][0].sum()
+            (gradient,) = torch.autograd.grad(first, vectors, retain_graph=True)
+            felt = gradient.abs().sum(dim=1) > 0
+            ends = torch.maximum(graph.centers, graph.neighbors)[felt]
+            assert float(ends.max()) * spacing <= reach, (
+                f"raise interaction_range: an engine would miss atoms that {name} depends on"
+            )
 
     def test_smooth_at_the_cutoff(self) -> None:
-        """A third atom leaves a dimer's neighborhood: half the step, half the largest change."""
+        """Let a third atom leave a dimer's neighborhood: half the step, half the largest change."""
         coarse, fine = self._changes_at_the_cutoff(5e-5), self._changes_at_the_cutoff(2.5e-5)
         for quantity, change in fine.items():
             assert change <= 0.6 * coarse[quantity], f"a jump of the {quantity} at the cutoff"
 
     def _changes_at_the_cutoff(self, step: float) -> dict[str, float]:
-        potential = self.potential()
-        core, cutoff = potential.core, potential.cutoff
+        core, cutoff = self.potential().core, self.core().cutoff
         leaving = []
         for distance in np.arange(cutoff - 0.03, cutoff + 0.01, step):
             positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.1], [distance, 0.0, 0.0]])
             types = np.array([1, 6, 8], np.int32)
             leaving.append(dataclasses.replace(molecule(0, 3), types=types, positions=positions))
-        energy, forces, _ = energy_forces_strain(core, self.graph(leaving), False)
-        values = {"energy": energy.detach().reshape(-1, 1), "forces": forces.reshape(-1, 9)}
-        return {name: float((one[1:] - one[:-1]).abs().max()) for name, one in values.items()}
+        rows: dict[str, torch.Tensor] = {}
+        for name, values in evaluate(core, self.graph(leaving), self.targets).items():
+            # Of a target per system the sum, since atoms may share it in any way.
+            value = values.atoms if values.systems is None else values.systems
+            rows[name] = value.detach().reshape(len(leaving), -1)
+            if values.forces is not None:
+                rows[f"forces of {name}"] = values.forces.reshape(len(leaving), -1)
+        return {name: float((row[1:] - row[:-1]).abs().max()) for name, row in rows.items()}
 
     def test_lone_and_missing_atoms(self) -> None:
         lone = molecule(0, 1)
         empty = dataclasses.replace(lone, types=lone.types[:0], positions=lone.positions[:0])
         for structures, count in (([lone], 1), ([empty], 0), ([empty, lone, empty], 1)):
-            energy, forces, _ = energy_forces_strain(
-                self.potential().core, self.graph(structures), False
-            )
-            assert energy.shape == (len(structures),)
-            assert forces.shape == (count, 3)
-            assert bool(torch.isfinite(energy).all()) and not bool(forces.any())
+            results = evaluate(self.potential().core, self.graph(structures), self.targets)
+            for target in self.targets:
+                values = results[target.name]
+                assert values.atoms.shape == (count, target.properties)
+                assert bool(torch.isfinite(values.atoms).all())
+                if values.systems is not None:
+                    assert values.systems.shape == (len(structures), target.properties)
+                if values.forces is not None and values.strain is not None:
+                    assert values.forces.shape == (count, 3) and not bool(values.forces.any())
+                    assert values.strain.shape == (len(structures), 3, 3)
 
     def test_rim_of_a_ghost_region(self) -> None:
-        """An engine's outermost ghosts have edges whose reverse the neighbor list lacks."""
+        """Take reverse edges out, as the neighbor list of an engine's outermost ghosts lacks them."""
         graph = self.graph([molecule()])
         reverse = graph.reverse.clone()
         reverse[::5] = -1
-        raw = self.potential().core(graph._replace(reverse=reverse))
-        assert bool(torch.isfinite(raw).all())
+        raw = self.potential().core(graph._replace(reverse=reverse), self.names)
+        assert all(bool(torch.isfinite(values).all()) for values in raw.values())
 
     def test_torchscript_gives_the_same_numbers(self) -> None:
         potential = self.potential()
-        buffer = io.BytesIO()
-        torch.jit.save(torch.jit.script(potential), buffer)
-        buffer.seek(0)
-        loaded = torch.jit.load(buffer)
-        outputs = {"energy": ModelOutput(unit="eV", sample_kind="atom")}
+        loaded = scripted(potential)
         for structure in (molecule(), crystal(), crystal((True, False, False)), molecule(0, 1)):
             system = system_with_neighbors(structure, potential, torch.float64)
-            expected = self.energies(structure)
+            expected = self.atoms([structure])
+            # The interpreter compiles a model anew in its second call, and then once more.
             for model in (potential, loaded, loaded, loaded):
-                values = model([system], outputs, None)["energy"].block().values
-                torch.testing.assert_close(values.squeeze(1), expected, rtol=1e-12, atol=1e-10)
+                results = model([system], self._outputs("atom"), None)
+                values = {name: block(results, name).values for name in self.names}
+                assert_same(values, expected, rtol=1e-12, atol=1e-10)
+            for name in self.names:
+                single = loaded([system], {name: self._outputs("atom")[name]}, None)
+                assert list(single) == [name]
+                values = {name: block(single, name).values}
+                assert_same(values, {name: expected[name]}, rtol=1e-12, atol=1e-10)
+
+    def test_requests_per_system_and_per_atom(self) -> None:
+        potential = self.potential()
+        structures = [molecule(), crystal()]
+        systems = [system_with_neighbors(s, potential, torch.float64) for s in structures]
+        atoms = self.atoms(structures)
+        split = {name: [values[:9].sum(0), values[9:].sum(0)] for name, values in atoms.items()}
+        sums = {name: torch.stack(rows) for name, rows in split.items()}
+        kinds = ("atom", "system")
+        for first in range(2):
+            # Both kinds occur in one request.
+            asked = {name: kinds[(first + i) % 2] for i, name in enumerate(self.names)}
+            outputs = {name: self._outputs(kind)[name] for name, kind in asked.items()}
+            results = potential(systems, outputs, None)
+            values = {name: block(results, name).values for name in self.names}
+            expected = {n: atoms[n] if k == "atom" else sums[n] for n, k in asked.items()}
+            assert_same(values, expected)
+            for name, kind in asked.items():
+                columns = ["system", "atom"] if kind == "atom" else ["system"]
+                assert block(results, name).samples.names == columns
 
     def test_selected_atoms(self) -> None:
         potential = self.potential()
         structure = molecule()
-        expected = self.energies(structure)
+        expected = self.atoms([structure])
         system = system_with_neighbors(structure, potential, torch.float64)
         chosen = torch.tensor([[0, 7], [0, 2]], dtype=torch.int32)
         selection = Labels(["system", "atom"], chosen)
-        per_atom = self.evaluate(potential, system, "atom", selection)
-        assert per_atom.samples.values.tolist() == [[0, 2], [0, 7]]
-        torch.testing.assert_close(per_atom.values.squeeze(1), expected[[2, 7]])
-        total = self.evaluate(potential, system, "system", selection)
-        torch.testing.assert_close(total.values[0, 0], expected[[2, 7]].sum())
+        per_atom = potential([system], self._outputs("atom"), selection)
+        total = potential([system], self._outputs("system"), selection)
         none = Labels(["system", "atom"], chosen[:0])
-        row = self.evaluate(potential, system, "system", none).values
-        assert row.shape == (1, 1) and row.item() == 0.0
-        # LAMMPS calls backward on every rank, also on those that hold no atom.
-        row.sum().backward()
-        assert system.positions.grad is not None
+        for target in self.targets:
+            name = target.name
+            alone = system_with_neighbors(structure, potential, torch.float64)
+            nothing = potential([alone], {name: self._outputs("system")[name]}, none)
+            assert block(per_atom, name).samples.values.tolist() == [[0, 2], [0, 7]]
+            assert_same({name: block(per_atom, name).values}, {name: expected[name][[2, 7]]})
+            sums = expected[name][[2, 7]].sum(dim=0, keepdim=True)
+            assert_same({name: block(total, name).values}, {name: sums})
+            row = block(nothing, name).values
+            assert row.shape == (1, target.properties) and not bool(row.any())
+            # LAMMPS calls backward on every rank, also on those that hold no atom.
+            row.sum().backward()
+            assert alone.positions.grad is not None
 
-    def evaluate(self, potential: Potential, system: System, kind: str, selection: Labels) -> Any:
-        outputs = {"energy": ModelOutput(unit="eV", sample_kind=kind)}
-        return potential([system], outputs, selection)["energy"].block()
+    def _outputs(self, kind: str) -> dict[str, ModelOutput]:
+        return {
+            target.name: ModelOutput(unit=target.unit, sample_kind=kind) for target in self.targets
+        }
 
     def test_hypers_and_weights_survive_json_and_a_state_dict(self) -> None:
         architecture = plugins.get(self.architecture)
         hypers = architecture.ModelHypers(**self.hypers)
         again = architecture.ModelHypers.model_validate_json(hypers.model_dump_json())
         assert again == hypers
-        core = architecture.build_core(again, TYPES).to(torch.float64)
+        targets = [Target.from_dict(target.to_dict()) for target in self.targets]
+        core: Any = architecture.build_core(again, TYPES, targets).to(torch.float64)
         core.load_state_dict(self.potential().core.state_dict(), strict=True)
         graph = self.graph([molecule()])
-        assert torch.equal(core.eval()(graph), self.potential().core(graph))
+        assert_equal(core.eval()(graph, self.names), self.potential().core(graph, self.names))
 
     def test_all_that_training_changes_is_in_the_state_dict(self) -> None:
-        """A core that counts, averages or remembers elsewhere would resume as another model."""
-        architecture = plugins.get(self.architecture)
-        hypers = architecture.ModelHypers(**self.hypers)
-        trained, resumed = (architecture.build_core(hypers, TYPES) for _ in range(2))
+        """Catch a core that counts, averages or remembers elsewhere: it would resume as another."""
+        trained, resumed = self.core(), self.core()
         graphs = [self.graph([molecule(seed)], torch.float32) for seed in range(4)]
 
-        def step(core: Any, number: int) -> torch.Tensor:
+        def step(core: Any, number: int) -> Tensors:
             torch.manual_seed(number)
             core.train().zero_grad()
-            energies: torch.Tensor = core(graphs[number])
-            energies.pow(2).sum().backward()
+            raw: dict[str, torch.Tensor] = core(graphs[number], self.names)
+            torch.stack([values.pow(2).sum() for values in raw.values()]).sum().backward()
             with torch.no_grad():
                 for weight in core.parameters():
                     weight -= 1e-3 * (0.0 if weight.grad is None else weight.grad)
-            return energies.detach()
+            return {name: values.detach() for name, values in raw.items()}
 
         with torch.random.fork_rng(devices=[]):
             for number in range(2):
                 step(trained, number)
-            state = {name: one.clone() for name, one in trained.state_dict().items()}
+            state = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
             resumed.load_state_dict(state)
             for number in (2, 3):
-                assert torch.equal(step(trained, number), step(resumed, number)), (
+                assert_equal(
+                    step(trained, number),
+                    step(resumed, number),
                     "after a resume the core gives other numbers: something that training changed "
-                    "is not in its state dict"
+                    "is not in its state dict",
                 )
+
+
+def scripted(module: torch.nn.Module) -> Any:
+    """Return the module as TorchScript, written and loaded again."""
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(module), buffer)
+    buffer.seek(0)
+    return torch.jit.load(buffer)
+
+
+def block(results: Mapping[str, Any], name: str) -> Any:
+    """Return the only block of an output."""
+    return results[name].block()
+
+
+def assert_same(
+    values: Tensors, expected: Tensors, rtol: float = 1e-10, atol: float = 1e-9
+) -> None:
+    """Raise AssertionError, naming the target, unless the values of each target are close."""
+    assert set(values) == set(expected)
+    for name, tensor in values.items():
+        torch.testing.assert_close(
+            tensor,
+            expected[name],
+            rtol=rtol,
+            atol=atol,
+            msg=lambda text, name=name: f"{name}: {text}",  # type: ignore[misc]
+        )
+
+
+def assert_equal(values: Tensors, expected: Tensors, message: str = "") -> None:
+    """Raise AssertionError unless the values of each target are bitwise the same."""
+    names: Collection[str] = expected
+    for name in names:
+        assert torch.equal(values[name], expected[name]), f"{name}: {message}"

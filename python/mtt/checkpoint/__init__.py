@@ -1,1 +1,37 @@
-"""The checkpoint: one safetensors file with a typed header; reading, writing, versions, upgrades."""
+"""The checkpoint: one safetensors file with a typed header; reading, writing, versions, upgrades.
+
+Nothing is ever unpickled. ``safetensors_file`` has the bytes and their checks, ``formats`` the
+versions of what they mean, ``header`` what comes out, ``upgrade_steps`` the way from an old
+architecture to the installed one. Torch is imported by what needs it only.
+"""
+
+from mtt.checkpoint.compatibility import check_architecture
+from mtt.checkpoint.header import (
+    ArchitectureRecord,
+    Best,
+    Header,
+    Origin,
+    Position,
+    UpgradedFrom,
+)
+from mtt.checkpoint.load_model import build_potential, load_potential, precision_dtype
+from mtt.checkpoint.reading import read, read_header
+from mtt.checkpoint.writing import package_versions, to_bytes, write
+
+__all__ = [
+    "ArchitectureRecord",
+    "Best",
+    "Header",
+    "Origin",
+    "Position",
+    "UpgradedFrom",
+    "build_potential",
+    "check_architecture",
+    "load_potential",
+    "package_versions",
+    "precision_dtype",
+    "read",
+    "read_header",
+    "to_bytes",
+    "write",
+]

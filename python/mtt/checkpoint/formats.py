@@ -1,8 +1,8 @@
 """What the entries of a checkpoint file mean, for every version of the format that there has been.
 
-In memory a header always has the shape of the newest version: the history as rows, the split as
-lists of indices. Each older version is brought there by upgrades of one step each, and keeps its own
-reader of whatever its files hold elsewhere. docs/reference/checkpoint-format.md is the specification.
+Each version has a reader that gathers its JSON from wherever its files hold it, and a step to the next
+version, of the JSON and of the tensors. What comes out at the end becomes a
+:class:`mtt.checkpoint.header.Header`. docs/reference/checkpoint-format.md is the specification.
 """
 
 import hashlib
@@ -11,45 +11,25 @@ import math
 import sys
 from array import array
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mtt import __version__
-from mtt.checkpoint.safetensors_file import CheckpointFile, Header, damaged, naturals
+from mtt.checkpoint.header import FORMAT_VERSION, SPLIT, Header, header_from_dict
+from mtt.checkpoint.safetensors_file import CheckpointFile, Stored, damaged
+from mtt.data.target import POSITIONS, STRAIN
 from mtt.errors import UserError
 
-FORMAT_VERSION: Final = 2
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
 
 HASH: Final = "content_hash"
 HISTORY: Final = "history"
-SPLIT: Final = ("split/train", "split/validation", "split/test")
+SPLIT_TENSORS: Final = tuple(f"split/{part}" for part in SPLIT)
 # Tensors that are part of the header in memory.
-PACKED: Final = (HASH, HISTORY, *SPLIT)
-
-_Nullable = (str, type(None))
-REQUIRED: Final[dict[str, type | tuple[type, ...]]] = {
-    "format_version": int,
-    "architecture": dict,
-    "atomic_types": list,
-    "length_unit": str,
-    "targets": dict,
-    "options": dict,
-    "options_hash": str,
-    "precision": int,
-    "split": dict,
-    "data_hash": dict,
-    "data_size": dict,
-    "position": dict,
-    "num_steps": int,
-    "history": list,
-    "best": dict,
-    "packages": dict,
-    "image_digest": _Nullable,
-    "origin": (dict, type(None)),
-    "upgraded_from": (dict, type(None)),
-    "content_hash": str,
-}
+PACKED: Final = (HASH, HISTORY, *SPLIT_TENSORS)
 
 
 def canonical_json(value: Any) -> str:
@@ -58,28 +38,38 @@ def canonical_json(value: Any) -> str:
 
 
 def header_of(file: CheckpointFile) -> Header:
-    """The header, in the newest version's shape; ``format_version`` is still that of the file.
+    """Return the header; ``format_version`` and ``content_hash`` are those of the file.
 
     :raises UserError: if the format is newer than this mtt, or an entry is missing or wrong
     """
     version = file.stored.get("format_version")
     if type(version) is not int or version < 1:
-        raise damaged(file.path, "its header lacks a proper 'format_version'")
+        raise _improper(file.path, "format_version")
     if version > FORMAT_VERSION:
         raise _newer(file.path, file.stored, version)
-    header = _READERS[version](file)
-    for old in range(version, FORMAT_VERSION):
-        header = UPGRADES[old](header)
-    _check(file.path, header)
-    return header
+    stored = _READERS[version](file)
+    try:
+        for old in range(version, FORMAT_VERSION):
+            stored = STEPS[old].header(stored)
+        return header_from_dict(stored)
+    except ValueError as error:
+        raise _improper(file.path, str(error)) from error
+
+
+def tensors_of(header: Header, tensors: "Tensors") -> "Tensors":
+    """Return the tensors of a file by the names and in the shapes of the newest format."""
+    tensors = {name: one for name, one in tensors.items() if name not in PACKED}
+    for old in range(header.format_version, FORMAT_VERSION):
+        tensors = STEPS[old].tensors(tensors)
+    return tensors
 
 
 def content_fits(file: CheckpointFile, header: Header, raw: bytes) -> bool:
     """Whether in ``raw``, the whole file, not a bit has changed since it was written."""
-    if header["format_version"] == 1:
-        return bool(header[HASH] == _hash_1(file, raw))
+    if header.format_version == 1:
+        return header.content_hash == _hash_1(file, raw)
     entry = file.table[HASH]
-    return bool(header[HASH] == digest_without(raw, entry.begin, entry.end).hex())
+    return header.content_hash == digest_without(raw, entry.begin, entry.end).hex()
 
 
 def changed(path: Path) -> UserError:
@@ -103,17 +93,17 @@ def columns_and_rows(history: list[dict[str, Any]]) -> tuple[list[str], list[lis
     return columns, [[float(row.get(name, math.nan)) for name in columns] for row in history]
 
 
-# ---- version 2 ----
+# ---- versions 2 and 3: the same layout ----
 
 
-def _read_2(file: CheckpointFile) -> Header:
+def _read_2(file: CheckpointFile) -> Stored:
     header = dict(file.stored)
     entry = file.table.get(HASH)
     if entry is None or (entry.dtype, entry.shape) != ("U8", (32,)):
         raise damaged(file.path, "it has no proper content hash")
     header[HASH] = file.tensor(HASH).hex()
     header[HISTORY] = _history(file, header.pop("history_columns", None))
-    header["split"] = {name.partition("/")[2]: _indices(file, name) for name in SPLIT}
+    header["split"] = {name.partition("/")[2]: _indices(file, name) for name in SPLIT_TENSORS}
     return header
 
 
@@ -170,7 +160,7 @@ _NAMES_1: Final = {
 }
 
 
-def _read_1(file: CheckpointFile) -> Header:
+def _read_1(file: CheckpointFile) -> Stored:
     header = dict(file.stored)
     packed = header.get("history")
     if not isinstance(packed, dict) or not _is_table(packed.get("columns"), packed.get("rows")):
@@ -209,113 +199,103 @@ def _hash_1(file: CheckpointFile, raw: bytes) -> str:
     return digest.hexdigest()
 
 
-def _upgrade_1_to_2(header: Header) -> Header:
+def _header_1_to_2(stored: Stored) -> Stored:
     """Runs could not yet begin with the weights of another one, nor files be upgraded."""
-    return {**header, "origin": None, "upgraded_from": None}
+    return {**stored, "origin": None, "upgraded_from": None}
 
 
-_READERS: Final[dict[int, Callable[[CheckpointFile], Header]]] = {1: _read_1, 2: _read_2}
-UPGRADES: Final[dict[int, Callable[[Header], Header]]] = {1: _upgrade_1_to_2}
+# ---- from version 2: one target, and its baseline as tensors of the model itself ----
 
 
-# ---- checks ----
+def _header_2_to_3(stored: Stored) -> Stored:
+    targets = stored.get("targets")
+    if not isinstance(targets, dict) or len(targets) != 1:
+        raise ValueError("targets")
+    ((name, target),) = targets.items()
+    if not isinstance(target, dict) or name.partition("/")[0] != "energy":
+        raise ValueError("targets")
+    has = {POSITIONS: target.get("forces"), STRAIN: target.get("stress")}
+    upgraded = {
+        "name": name,
+        "quantity": target.get("quantity"),
+        "unit": target.get("unit"),
+        "per": "system",
+        "type": "scalar",
+        "properties": 1,
+        "gradients": [gradient for gradient, present in has.items() if present],
+        "description": target.get("description"),
+    }
+    return {**stored, "targets": [upgraded]}
 
 
-def _check(path: Path, header: Header) -> None:
-    for key, kind in REQUIRED.items():
-        value = header.get(key, ...)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise damaged(path, f"its header lacks a proper '{key}'")
-    for key, good in _INSIDE.items():
-        if not good(header):
-            raise damaged(path, f"its header lacks a proper '{key}'")
+def _tensors_2_to_3(tensors: "Tensors") -> "Tensors":
+    upgraded: Tensors = {}
+    for name, tensor in tensors.items():
+        group, _, inner = name.partition("/")
+        if group in ("model", "best") and inner in ("composition", "scale"):
+            name = f"{group}/baselines.0.{inner}"
+            # The numbers of an atom may be several now.
+            tensor = tensor.reshape(-1, 1) if inner == "composition" else tensor
+        # One table of sums for each target.
+        upgraded[name] = tensor[None] if name == "train_sums" else tensor
+    return upgraded
 
 
-def _architecture(header: Header) -> bool:
-    found = header["architecture"]
-    good = isinstance(found.get("name"), str) and isinstance(found.get("hypers"), dict)
-    return good and naturals([found.get("version")])
+class Step(NamedTuple):
+    """The way from one version of the format to the next."""
+
+    header: Callable[[Stored], Stored]
+    tensors: "Callable[[Tensors], Tensors]"
 
 
-def _atomic_types(header: Header) -> bool:
-    types = header["atomic_types"]
-    # The model has a table up to the largest type: an absurd one must not cost memory.
-    return bool(types) and naturals(types) and types == sorted(set(types)) and types[-1] < 2**20
-
-
-def _targets(header: Header) -> bool:
-    if len(header["targets"]) != 1:
-        return False
-    ((name, target),) = header["targets"].items()
-    texts = ("quantity", "unit", "description")
-    good = isinstance(target, dict) and all(isinstance(target.get(key), str) for key in texts)
-    return good and name.partition("/")[0] == "energy"
-
-
-def _split(header: Header) -> bool:
-    """Parts of the training set that do not overlap."""
-    parts = header["split"]
-    if set(parts) != {"train", "validation", "test"}:
-        return False
-    if not all(naturals(indices) for indices in parts.values()):
-        return False
-    indices = list(chain.from_iterable(parts.values()))
-    size = header["data_size"].get("training_set")
-    return len(set(indices)) == len(indices) and (not indices or max(indices) < size)
-
-
-def _data(header: Header) -> bool:
-    sizes, hashes = header["data_size"], header["data_hash"]
-    good = "training_set" in sizes and sizes.keys() == hashes.keys()
-    return good and naturals(list(sizes.values())) and _texts(hashes)
-
-
-def _best(header: Header) -> bool:
-    best = header["best"]
-    good = naturals([best.get("epoch")]) and isinstance(best.get("metric"), str)
-    value = best.get("value", "missing")
-    # Integers have no limit, but what is compared with them has.
-    return good and (value is None or (type(value) in (int, float) and abs(value) < 2**1000))
-
-
-def _texts(mapping: dict[str, Any]) -> bool:
-    return all(isinstance(value, str) for value in mapping.values())
-
-
-_INSIDE: Final[dict[str, Callable[[Header], bool]]] = {
-    "architecture": _architecture,
-    "atomic_types": _atomic_types,
-    "targets": _targets,
-    "precision": lambda header: header["precision"] in (32, 64),
-    "data_size": _data,
-    "split": _split,
-    "position": lambda header: naturals(
-        [header["position"].get(key) for key in ("epoch", "step", "batch")]
-    ),
-    "best": _best,
-    "packages": lambda header: _texts(header["packages"]),
+_READERS: Final[dict[int, Callable[[CheckpointFile], Stored]]] = {
+    1: _read_1,
+    2: _read_2,
+    3: _read_2,
+}
+STEPS: Final[dict[int, Step]] = {
+    1: Step(_header_1_to_2, dict),
+    2: Step(_header_2_to_3, _tensors_2_to_3),
 }
 
 
-def _newer(path: Path, stored: Header, version: int) -> UserError:
+def _improper(path: Path, key: str) -> UserError:
+    return damaged(path, f"its header lacks a proper '{key}'")
+
+
+def _newer(path: Path, stored: Stored, version: int) -> UserError:
     return UserError(
         f"the checkpoint has format version {version}, and this mtt ({__version__}) reads "
         f"versions up to {FORMAT_VERSION}",
         where=str(path),
-        hint=f"use {who_can_read(stored)}",
+        hint=f"use {_who_can_read(stored)}",
     )
 
 
-def who_can_read(stored: Header) -> str:
-    """What a header, even one of a later format, says of the mtt and the image that know it."""
+def _who_can_read(stored: Stored) -> str:
+    """Return what a header of a later format says of the mtt and the image that know it."""
     packages, architecture = stored.get("packages"), stored.get("architecture")
     writer = packages.get("mtt") if isinstance(packages, dict) else None
-    other = isinstance(writer, str) and writer != __version__
-    found = [f"mtt {writer}, which wrote it"] if other else []
-    if isinstance(architecture, dict):
-        name, version = architecture.get("name"), architecture.get("version")
-        if isinstance(name, str) and type(version) is int:
-            digest = stored.get("image_digest")
-            exactly = f" ({digest})" if isinstance(digest, str) else ""
-            found.append(f"the image of {name}@{version}{exactly}")
-    return ", or ".join(found) or "a later mtt"
+    name = architecture.get("name") if isinstance(architecture, dict) else None
+    version = architecture.get("version") if isinstance(architecture, dict) else None
+    digest = stored.get("image_digest")
+    return _named(
+        writer if isinstance(writer, str) else None,
+        f"{name}@{version}" if isinstance(name, str) and type(version) is int else None,
+        digest if isinstance(digest, str) else None,
+    )
+
+
+def who_can_read(header: Header) -> str:
+    """Return what a header says of the mtt and the image that know its architecture."""
+    return _named(header.packages.get("mtt"), str(header.architecture), header.image_digest)
+
+
+def _named(writer: str | None, architecture: str | None, digest: str | None) -> str:
+    known = []
+    if writer is not None and writer != __version__:
+        known.append(f"mtt {writer}, which wrote it")
+    if architecture is not None:
+        exactly = "" if digest is None else f" ({digest})"
+        known.append(f"the image of {architecture}{exactly}")
+    return ", or ".join(known) or "a later mtt"

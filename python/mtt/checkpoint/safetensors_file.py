@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from mtt.checkpoint.header import naturals
 from mtt.errors import UserError
 
 MAX_HEADER_BYTES: Final = 32 * 2**20
-Header = dict[str, Any]
+Stored = dict[str, Any]
 
 DTYPE_BYTES: Final = {
     "BOOL": 1,
@@ -45,7 +46,7 @@ class CheckpointFile:
     """A file whose layout has been found good: its JSON text, parsed, and its tensors' places."""
 
     path: Path
-    stored: Header
+    stored: Stored
     table: dict[str, Entry]
     size: int
 
@@ -175,11 +176,6 @@ def _entry(described: Any, start: int) -> Entry | None:
     if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
         return None
     return Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
-
-
-def naturals(value: Any) -> bool:
-    """Whether ``value`` is a list of integers that fit 63 bits and are not negative."""
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
 
 
 def unreadable(path: Path, error: OSError) -> UserError:

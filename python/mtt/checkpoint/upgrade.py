@@ -1,27 +1,15 @@
 """Old checkpoint in, checkpoint of the installed versions out: ``old.ckpt`` -> ``new.ckpt``.
 
-Format, architecture and options have versions of their own, each with upgrades of one step. An
-upgrade never changes what a model predicts; where that is impossible there is none, and the image of
-the old version is the way.
+Format, architecture and options have versions of their own, each with upgrades of one step.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from mtt import plugins
-from mtt.checkpoint import checkpoint as checkpoints
-from mtt.checkpoint.formats import FORMAT_VERSION
-from mtt.checkpoint.safetensors_file import Header
-from mtt.errors import UserError
+from mtt.checkpoint.header import FORMAT_VERSION, Header, UpgradedFrom
+from mtt.checkpoint.reading import read, read_header
+from mtt.checkpoint.writing import write
 from mtt.files import check_keeps
-from mtt.options.schema.options import hash_of_options
-from mtt.options.stored import upgrade_options
-
-if TYPE_CHECKING:
-    import torch
-
-    Tensors = dict[str, torch.Tensor]
 
 
 def run(checkpoint: Path, output: Path) -> str:
@@ -29,16 +17,16 @@ def run(checkpoint: Path, output: Path) -> str:
 
     A file that is current already is copied, so that scripts need not know.
 
-    :raises UserError: as :func:`mtt.checkpoint.checkpoint.read`; or the output cannot be written or
+    :raises UserError: as :func:`mtt.checkpoint.reading.read`; or the output cannot be written or
         is the input
     """
     check_keeps([checkpoint], output)
-    before = versions(checkpoints.read_header(checkpoint))
-    header, tensors = checkpoints.read(checkpoint)
-    after = {**versions(header), "format": FORMAT_VERSION}
+    old = read_header(checkpoint)
+    header, tensors = read(checkpoint)
+    before, after = versions(old), versions(header) | {"format": FORMAT_VERSION}
     if before != after:
-        header["upgraded_from"] = {**before, "content_hash": header["content_hash"]}
-    checkpoints.write(output, header, tensors)
+        header = replace(header, upgraded_from=UpgradedFrom(old.content_hash, before))
+    write(output, header, tensors)
     steps = [
         f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after[name]
     ]
@@ -47,87 +35,11 @@ def run(checkpoint: Path, output: Path) -> str:
     return f"wrote {output}: {', '.join(steps)}"
 
 
-def versions(header: Header) -> dict[str, Any]:
-    """The three version numbers of a checkpoint, by what they are of."""
+def versions(header: Header) -> dict[str, int | None]:
+    """Return the three version numbers of a checkpoint, by what they are of."""
+    options = header.options.get("version")
     return {
-        "format": header["format_version"],
-        header["architecture"]["name"]: header["architecture"]["version"],
-        "options": header["options"].get("version"),
+        "format": header.format_version,
+        header.architecture.name: header.architecture.version,
+        "options": options if type(options) is int else None,
     }
-
-
-def to_installed(header: Header, tensors: "Tensors") -> "tuple[Header, Tensors]":
-    """A checkpoint in the versions of the installed architecture and of the options, in memory.
-
-    There must be an upgrade for each step, which
-    :func:`mtt.checkpoint.checkpoint.check_architecture` makes sure of.
-    """
-    for step in _steps(header):
-        tensors = _with_core_tensors(tensors, step.weights)
-    return header_to_installed(header), tensors
-
-
-def header_to_installed(header: Header) -> Header:
-    """:func:`to_installed` of the header alone, without torch."""
-    for step in _steps(header):
-        header = _header_step(header, step)
-    return _with_options_of_today(header)
-
-
-def header_for_today(header: Header) -> Header:
-    """:func:`header_to_installed` as far as it goes.
-
-    A header without an exact upgrade keeps its version of the architecture; its options are brought
-    to today's version in any case.
-    """
-    try:
-        checkpoints.check_architecture(header)
-    except UserError:
-        return _with_options_of_today(header)
-    return header_to_installed(header)
-
-
-def _with_options_of_today(header: Header) -> Header:
-    options = upgrade_options(header["options"])
-    if options == header["options"]:
-        return header
-    return {**header, "options": options, "options_hash": hash_of_options(options)}
-
-
-def _steps(header: Header) -> list[plugins.Upgrade]:
-    architecture = plugins.get(header["architecture"]["name"])
-    versions = range(header["architecture"]["version"], architecture.version)
-    return [architecture.upgrades[old] for old in versions]
-
-
-def _header_step(header: Header, step: plugins.Upgrade) -> Header:
-    old = header["architecture"]
-    new = {**old, "version": old["version"] + 1, "hypers": step.hypers(dict(old["hypers"]))}
-    options = dict(header["options"])
-    if isinstance(options.get("architecture"), dict):
-        hypers = {"version": new["version"], "model": new["hypers"]}
-        options["architecture"] = {**options["architecture"], **hypers}
-    return {
-        **header,
-        "architecture": new,
-        "options": options,
-        "options_hash": hash_of_options(options),
-    }
-
-
-def _with_core_tensors(tensors: "Tensors", weights: "Callable[[Tensors], Tensors]") -> "Tensors":
-    """Apply ``weights`` to each group of tensors that are named as in the core's state dict."""
-    groups: dict[tuple[str, str], Tensors] = {}
-    rest: Tensors = {}
-    for name, tensor in tensors.items():
-        group, _, inner = name.partition("/")
-        core, _, kind = inner.partition("/")
-        if group in ("model", "best", "optimizer") and core.startswith("core."):
-            groups.setdefault((group, kind), {})[core.removeprefix("core.")] = tensor
-        else:
-            rest[name] = tensor
-    for (group, kind), found in groups.items():
-        ending = f"/{kind}" if kind else ""
-        for name, tensor in weights(found).items():
-            rest[f"{group}/core.{name}{ending}"] = tensor
-    return rest

@@ -129,9 +129,9 @@ def _split(words: list[str]) -> tuple[str | None, list[str]]:
 
 def _check_architecture(path: Path, expected: str) -> None:
     """The older spelling of this command says what the checkpoint is of."""
-    from mtt.checkpoint.checkpoint import read_header
+    from mtt.checkpoint import read_header
 
-    found = read_header(path)["architecture"]["name"]
+    found = read_header(path).architecture.name
     if found != expected:
         raise UserError(
             f"the checkpoint is of the architecture '{found}', not '{expected}'",

@@ -70,7 +70,7 @@ def _add_chain(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Describe the files, or compare two."""
-    from mtt.inspect import describe, show
+    from mtt.inspect import describe, diff, show
 
     _check_chain(arguments)
     given = sources(arguments.files, arguments, "file")
@@ -87,7 +87,7 @@ def run(arguments: Namespace) -> None:
     try:
         with speaking_of(fetched):
             if arguments.diff:
-                compared = describe.compare(*files)
+                compared = diff.compare(*files)
                 compared |= {"a": given[0].shown, "b": given[1].shown}
                 _print(_json(compared) if arguments.json else show.difference(compared))
                 return

@@ -1,17 +1,19 @@
-"""Energies, forces and stresses of many structures from a checkpoint or an exported model."""
+"""Predictions of all targets of a model for many structures, from a checkpoint or an exported model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtt.architectures.evaluate import Values
 from mtt.data.batch import collate
-from mtt.data.dataset import Dataset, unknown_type
+from mtt.data.dataset import Dataset
 from mtt.data.structure import Structure
+from mtt.data.target import Target
 from mtt.errors import UserError
 
 _MAX_ATOMS, _MAX_STRUCTURES = 1000, 32
@@ -20,29 +22,98 @@ _MAX_PAIRS = 100_000_000
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model says about one structure of N atoms.
+class TargetPrediction:
+    """What a model predicts of one target for one structure of N atoms.
 
-    ``energy`` in the model's energy unit; ``forces`` (N, 3) float64, energy/length; ``stress`` (3,
-    3) float64, energy/length^3, None unless the structure is periodic along all three axes.
+    - ``values`` float64, in the target's unit: (P,) of a target per system, (N, P) of one per atom;
+    - ``forces`` (N, 3) float64, in energy/length; None unless the target is an energy;
+    - ``stress`` (3, 3) float64, in energy/length^3; None unless the target is an energy and the
+      structure is periodic along all three axes.
     """
 
-    energy: float
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64] | None
+    values: NDArray[np.float64]
+    forces: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
 
 
-class Predictor(Protocol):
-    """A loaded model. ``outputs`` are its energy targets with their units."""
+class Model(Protocol):
+    """What can be evaluated: a checkpoint or an exported model.
+
+    - ``targets``: what it predicts; ``described`` is False if that is a guess from their names;
+    - ``length_unit``: empty if it is not known.
+    """
 
     kind: str
-    outputs: dict[str, str]
+    targets: list[Target]
+    described: bool
     length_unit: str
     atomic_types: list[int]
 
-    def predict(self, structures: Sequence[Structure], target: str) -> Iterator[Prediction]:
-        """One prediction per structure, in order."""
+    def evaluate(
+        self, structures: Sequence[Structure], targets: Sequence[Target]
+    ) -> Mapping[str, Values]:
+        """Return values of targets for all structures at once."""
         ...
+
+
+class Predictor:
+    """A loaded model, asked for many structures in groups that fit into memory."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.kind = model.kind
+        self.targets = model.targets
+        self.described = model.described
+        self.length_unit = model.length_unit
+        self.atomic_types = model.atomic_types
+
+    def predict(
+        self, structures: Sequence[Structure], targets: Sequence[Target] | None = None
+    ) -> Iterator[dict[str, TargetPrediction]]:
+        """Give the predictions of each structure, in order, by the name of the target.
+
+        :param targets: all of the model if None
+        :raises UserError: an atomic type that the model does not know
+        """
+        chosen = self.targets if targets is None else targets
+        for chunk in _chunks(structures):
+            values = self._model.evaluate(chunk, chosen)
+            parts = [_split(chunk, values[target.name], target) for target in chosen]
+            for predictions in zip(*parts, strict=True):
+                yield {
+                    target.name: prediction
+                    for target, prediction in zip(chosen, predictions, strict=True)
+                }
+
+
+class CheckpointModel:
+    """A checkpoint with the weights of its best epoch, evaluated in the checkpoint's precision."""
+
+    kind = "checkpoint"
+    described = True
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        from mtt import checkpoint
+
+        header, tensors = checkpoint.read(path)
+        self.dtype = checkpoint.precision_dtype(header.precision)
+        self.device = device
+        self._potential = checkpoint.load_potential(header, tensors, weights="best")
+        self._potential.set_precision(self.dtype).to(device).eval()
+        # The model gives forces of every energy, also of one that was trained without them.
+        self.targets = [target.with_all_gradients() for target in self._potential.targets]
+        self.length_unit = self._potential.length_unit
+        self.atomic_types = self._potential.atomic_types
+
+    def evaluate(
+        self, structures: Sequence[Structure], targets: Sequence[Target]
+    ) -> Mapping[str, Values]:
+        """Return values, forces and strain derivatives of targets, in float64."""
+        data = Dataset(
+            structures, self.atomic_types, self._potential.cutoff, (), max_pairs=_MAX_PAIRS
+        )
+        graph = collate(data, range(len(structures)), self.dtype, self.device).graph
+        return self._potential.evaluate(graph, targets)
 
 
 def open_model(path: Path, device: str = "auto") -> Predictor:
@@ -60,9 +131,11 @@ def open_model(path: Path, device: str = "auto") -> Predictor:
     except OSError as error:
         raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
     if start[:4] == b"PK\x03\x04":
-        return Exported(path, chosen)
+        from mtt.export.exported_model import ExportedModel
+
+        return Predictor(ExportedModel(path, chosen))
     if start[8:9] == b"{":
-        return Checkpoint(path, chosen)
+        return Predictor(CheckpointModel(path, chosen))
     raise UserError(
         "this is neither an exported model (.pt) nor a checkpoint (.ckpt) of mtt",
         where=str(path),
@@ -70,151 +143,27 @@ def open_model(path: Path, device: str = "auto") -> Predictor:
     )
 
 
-class Checkpoint:
-    """A checkpoint with the weights of its best epoch, evaluated in the checkpoint's precision."""
-
-    kind = "checkpoint"
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        from mtt.checkpoint import checkpoint
-
-        header, tensors = checkpoint.read(path)
-        self.dtype = torch.float64 if header["precision"] == 64 else torch.float32
-        self.device = device
-        self.potential = checkpoint.load_potential(header, tensors, weights="best")
-        self.potential.set_precision(self.dtype).to(device).eval()
-        self.outputs = {name: target["unit"] for name, target in header["targets"].items()}
-        self.length_unit = str(header["length_unit"])
-        self.atomic_types = [int(atomic_type) for atomic_type in header["atomic_types"]]
-
-    def predict(self, structures: Sequence[Structure], target: str) -> Iterator[Prediction]:
-        """One prediction per structure, in order."""
-        from mtt.architectures.gradients import energy_forces_strain
-
-        scale = float(self.potential.get_buffer("scale"))
-        for chunk in _chunks(structures):
-            data = Dataset(
-                chunk, self.atomic_types, self.potential.cutoff, target, max_pairs=_MAX_PAIRS
-            )
-            graph = collate(data, range(len(chunk)), self.dtype, self.device).graph
-            raw, forces, strain = energy_forces_strain(self.potential.core, graph, False)
-            baseline = self.potential.get_buffer("composition").index_select(0, graph.species)
-            energy = raw.detach().double() * scale
-            energy = energy.index_add(0, graph.system, baseline)
-            yield from _predictions(
-                chunk,
-                energy.detach(),
-                forces.detach().double() * scale,
-                strain.detach().double() * scale,
-            )
-
-
-class Exported:
-    """An exported metatomic model, called as MD engines do, with forces and stress by autograd."""
-
-    kind = "exported model"
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        from metatomic.torch import load_atomistic_model
-
-        try:
-            self.model: Any = load_atomistic_model(str(path)).to(device)
-        except (RuntimeError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"the file is not an exported model that can be loaded: {first}",
-                where=str(path),
-                hint=f"'mtt verify {path}' says more",
-            ) from error
-        self.device = device
-        capabilities = self.model.capabilities()
-        self.dtype = torch.float64 if capabilities.dtype == "float64" else torch.float32
-        self.outputs = {
-            name: output.unit
-            for name, output in capabilities.outputs.items()
-            if name.split("/")[0] == "energy"
-        }
-        self.length_unit = str(capabilities.length_unit)
-        self.atomic_types = [int(atomic_type) for atomic_type in capabilities.atomic_types]
-
-    def predict(self, structures: Sequence[Structure], target: str) -> Iterator[Prediction]:
-        """One prediction per structure, in order."""
-        from metatomic.torch import ModelEvaluationOptions, ModelOutput
-
-        output = ModelOutput(unit=self.outputs[target], sample_kind="system")
-        options = ModelEvaluationOptions(length_unit=self.length_unit, outputs={target: output})
-        for chunk in _chunks(structures):
-            for structure in chunk:
-                _check_types(structure, self.atomic_types)
-            positions, strains, systems = self._systems(chunk)
-            # Profiling and recompiling pay off over thousands of calls of one shape, not here.
-            with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # torch lists it nowhere
-                results = self.model(systems, options, check_consistency=True)
-                energy = results[target].block().values.reshape(-1)
-                gradients = _gradients(energy, [*positions, *strains])
-            yield from _predictions(
-                chunk,
-                energy.detach().double(),
-                -torch.cat(gradients[: len(chunk)]).double(),
-                torch.stack(gradients[len(chunk) :]).double(),
-            )
-
-    def _systems(
-        self, structures: Sequence[Structure]
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[Any]]:
-        """Leaves for positions and strains, and the systems that depend on them."""
-        from metatomic.torch import System
-        from vesin.metatomic import NeighborList
-
-        finders = [
-            NeighborList(option, self.length_unit, skin=0.0)
-            for option in self.model.requested_neighbor_lists()
-        ]
-        positions, strains, systems = [], [], []
-        for structure in structures:
-            x = self._tensor(structure.positions).requires_grad_()
-            strain = self._tensor(np.eye(3)).requires_grad_()
-            system = System(
-                types=torch.tensor(structure.types, dtype=torch.int32, device=self.device),
-                positions=x @ strain,
-                cell=self._tensor(structure.cell) @ strain,
-                pbc=torch.tensor(structure.pbc, device=self.device),
-            )
-            for finder in finders:
-                system.add_neighbor_list(finder.options, finder.compute(system))
-            positions.append(x)
-            strains.append(strain)
-            systems.append(system)
-        return positions, strains, systems
-
-    def _tensor(self, array: NDArray[np.float64]) -> torch.Tensor:
-        return torch.tensor(array, dtype=self.dtype, device=self.device)
-
-
-def _gradients(energy: torch.Tensor, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    if not energy.requires_grad:
-        return [torch.zeros_like(tensor) for tensor in inputs]
-    found = torch.autograd.grad(energy.sum(), inputs, allow_unused=True)
-    return [
-        torch.zeros_like(tensor) if gradient is None else gradient
-        for tensor, gradient in zip(inputs, found, strict=True)
-    ]
-
-
-def _predictions(
-    structures: Sequence[Structure],
-    energy: torch.Tensor,
-    forces: torch.Tensor,
-    strain: torch.Tensor,
-) -> Iterator[Prediction]:
-    energies, derivatives = energy.cpu().numpy(), strain.cpu().numpy()
-    parts = np.split(forces.cpu().numpy(), np.cumsum([len(one) for one in structures])[:-1])
+def _split(
+    structures: Sequence[Structure], values: Values, target: Target
+) -> Iterator[TargetPrediction]:
+    """Give the part of each structure."""
+    ends = np.cumsum([len(structure) for structure in structures])[:-1]
+    rows = values.atoms if target.per == "atom" else values.systems
+    assert rows is not None
+    parts = np.split(_array(rows), ends) if target.per == "atom" else list(_array(rows))
+    forces = None if values.forces is None else np.split(_array(values.forces), ends)
+    strain = None if values.strain is None else _array(values.strain)
     for index, structure in enumerate(structures):
         stress = None
-        if structure.volume > 0.0:
-            stress = derivatives[index] / structure.volume
+        if strain is not None and structure.volume > 0.0:
+            stress = strain[index] / structure.volume
             stress = 0.5 * (stress + stress.T)
-        yield Prediction(float(energies[index]), parts[index], stress)
+        yield TargetPrediction(parts[index], None if forces is None else forces[index], stress)
+
+
+def _array(tensor: torch.Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = tensor.detach().double().cpu().numpy()
+    return array
 
 
 def _chunks(structures: Sequence[Structure]) -> Iterator[list[Structure]]:
@@ -228,12 +177,6 @@ def _chunks(structures: Sequence[Structure]) -> Iterator[list[Structure]]:
         atoms += len(structure)
     if chunk:
         yield chunk
-
-
-def _check_types(structure: Structure, atomic_types: list[int]) -> None:
-    unknown = ~np.isin(structure.types, atomic_types)
-    if unknown.any():
-        raise unknown_type(structure, int(np.flatnonzero(unknown)[0]), atomic_types)
 
 
 def _device(name: str) -> torch.device:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from rich.progress import track
 from mtt.data.compatibility import canonical
 from mtt.data.readers import check_same_units, read_structures
 from mtt.data.structure import Structure
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.evaluation.errors import Errors, error_table, errors, parity_panels, write_xyz
-from mtt.evaluation.predict import Prediction, Predictor, open_model
+from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
 from mtt.files import check_keeps, check_writable, replacing
 from mtt.options import DatasetOptions, load_eval_options
+from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
 from mtt.report.plots import parity
 from mtt.report.progress import Reporter
 
@@ -30,6 +33,7 @@ def run(
 ) -> None:
     """Predict the structures named in ``eval_options`` and compare with what is known of them.
 
+    Predicts the targets that ``eval_options`` names, or all of the model where it names none.
     Writes ``output`` (extended XYZ with predictions and references), and beside it the errors as
     ``.json`` and, where there are references, parity plots as ``.png``. Files that are there
     already are replaced when the new ones are complete.
@@ -52,61 +56,131 @@ def run(
         check_keeps([model, eval_options, *_files(datasets)], written_file)
     check_writable(output)
     predictor = open_model(model, device)
-    target = _target(predictor, datasets[0], model, eval_options)
+    datasets, targets = _matched(predictor, datasets, model, eval_options)
     with Reporter() as reporter:
         sets = [read_structures(entry, require_targets=False) for entry in datasets]
-        structures = [structure for one in sets for structure in one]
-        predictions = _predict(predictor, structures, target, reporter.console)
-        units = (datasets[0].targets[target].unit, datasets[0].systems.length_unit)
-        panels = parity_panels(structures, predictions, target, *units)
-        found = errors(panels)
+        structures = [structure for structures in sets for structure in structures]
+        predictions = _predict(predictor, structures, targets, reporter.console)
+        panels = parity_panels(structures, predictions, targets, datasets[0].systems.length_unit)
+        rows = errors(panels)
         name = f"{model.name} on {_names(datasets)}: {len(structures)} structures"
         written = [output, output.with_suffix(".json")]
         replaced = [path for path in (*written, output.with_suffix(".png")) if path.exists()]
-        write_xyz(output, structures, predictions, target)
-        _write_json(written[1], _report(model, predictor, target, datasets, sets, found))
+        write_xyz(output, structures, predictions, targets)
+        _write_json(written[1], _report(model, predictor, targets, datasets, sets, rows))
         if panels:
             written.append(output.with_suffix(".png"))
-            shown = [panel for key, panel in panels.items() if key != "energy"]
-            parity(shown, written[-1], name)
-            reporter.console.print(error_table(found, name))
+            parity([panel for panel in panels.values() if not panel.is_total], written[-1], name)
+            reporter.console.print(error_table(rows, name))
         else:
             reporter.message("the data has no reference values: no errors, no parity plots")
         for path in written:
             reporter.message(f"{'replaced' if path in replaced else 'wrote'} {path}")
 
 
-def _target(predictor: Predictor, data: DatasetOptions, model: Path, eval_options: Path) -> str:
-    """The name of the target to predict, after checking that model and data agree on it."""
-    name = next(iter(data.targets))
-    if name not in predictor.outputs:
-        known = ", ".join(f"'{output}'" for output in predictor.outputs) or "no energy"
-        raise UserError(
-            f"the model has no target '{name}'",
-            where=f"{eval_options} and {model}",
-            hint=f"the model has {known}: use the same name under 'targets'",
-        )
-    for what, ours, theirs, where in (
-        (f"'{name}' is", data.targets[name].unit, predictor.outputs[name], "unit"),
-        ("lengths are", data.systems.length_unit, predictor.length_unit, "length_unit"),
-    ):
-        # A model of another program may leave its units open.
-        if theirs and canonical(ours) != canonical(theirs):
+def _matched(
+    predictor: Predictor, datasets: list[DatasetOptions], model: Path, eval_options: Path
+) -> tuple[list[DatasetOptions], list[Target]]:
+    """Return the data with its targets, and the targets to predict, on which model and data agree.
+
+    :raises UserError: the model lacks a target of the data, or they differ in a unit or in ``per``
+    """
+    where = f"{eval_options} and {model}"
+    if all("targets" not in entry.model_fields_set for entry in datasets):
+        asked = _targets_of(predictor.targets, datasets[0].systems)
+        datasets = [entry.model_copy(update={"targets": asked}) for entry in datasets]
+        targets = predictor.targets
+        if not targets:
+            raise UserError("the model has no target that is known", where=where)
+    else:
+        known = {target.name: target for target in predictor.targets}
+        asked = datasets[0].targets
+        for name in asked:
+            if name not in known:
+                listed = ", ".join(f"'{target}'" for target in known) or "no energy"
+                raise UserError(
+                    f"the model has no target '{name}'",
+                    where=where,
+                    hint=f"the model has {listed}: use the same name under 'targets'",
+                )
+        targets = [_agreed(known[name], asked[name], predictor, where) for name in asked]
+    _check_units(datasets[0].systems.length_unit, asked, targets, predictor.length_unit, where)
+    return datasets, targets
+
+
+def _targets_of(targets: Sequence[Target], systems: SystemsOptions) -> dict[str, TargetOptions]:
+    """Return what to look for in data of which nobody said what it has: values by default keys.
+
+    A key that several targets have by default belongs to the first of them, as forces and stress do.
+    Nothing is looked for of a further target that the model gives in another than the default unit.
+    """
+    taken: set[str] = set()
+    options: dict[str, TargetOptions] = {}
+    for target in targets:
+        fields: dict[str, Any] = {"quantity": target.quantity, "per": target.per}
+        if target.is_energy and any(other.is_energy for other in options.values()):
+            fields |= dict.fromkeys(GRADIENTS, False)
+        asked = {"systems": systems, "targets": {target.name: fields}}
+        option = DatasetOptions.model_validate(asked).targets[target.name]
+        comparable = not taken or _same_unit(option.unit, target.unit)
+        if option.key not in taken and comparable:
+            options[target.name] = option
+            taken.add(option.key)
+    return options
+
+
+def _agreed(target: Target, asked: TargetOptions, predictor: Predictor, where: str) -> Target:
+    """Return the model's target, as the data describe it where the model's file says too little."""
+    if (target.quantity, target.per) == (asked.quantity or target.quantity, asked.per):
+        return target
+    if not predictor.described:
+        own = replace(target, quantity=asked.quantity or target.quantity, per=asked.per)
+        return own.with_all_gradients()
+    ours, theirs = asked.quantity or "a value", target.quantity or "a value"
+    raise UserError(
+        f"'{target.name}' is {ours} per {asked.per} in the data and {theirs} per {target.per} in the"
+        " model",
+        where=where,
+        hint="state what the data has with 'quantity' and 'per', or use the model's other targets",
+    )
+
+
+def _check_units(
+    length_unit: str,
+    asked: Mapping[str, TargetOptions],
+    targets: Sequence[Target],
+    length_unit_of_model: str,
+    where: str,
+) -> None:
+    units = [
+        (f"'{target.name}' is", asked[target.name].unit, target.unit, "unit")
+        for target in targets
+        if target.name in asked
+    ]
+    units.append(("lengths are", length_unit, length_unit_of_model, "length_unit"))
+    for what, ours, theirs, option in units:
+        if not _same_unit(ours, theirs):
             raise UserError(
                 f"mixed units: {what} in {ours} in the data and in {theirs} in the model",
-                where=f"{eval_options} and {model}",
-                hint=f"state the unit of the data with '{where}' or convert the data",
+                where=where,
+                hint=f"state the unit of the data with '{option}' or convert the data",
             )
-    return name
+
+
+def _same_unit(ours: str, theirs: str) -> bool:
+    # A model of another program may leave its units open, and data the unit of a scalar.
+    return not (ours and theirs) or canonical(ours) == canonical(theirs)
 
 
 def _predict(
-    predictor: Predictor, structures: list[Structure], target: str, console: Console
-) -> list[Prediction]:
-    iterator = predictor.predict(structures, target)
+    predictor: Predictor,
+    structures: list[Structure],
+    targets: Sequence[Target],
+    console: Console,
+) -> list[dict[str, TargetPrediction]]:
     return list(
         track(
-            iterator,
+            predictor.predict(structures, targets),
             description="structures",
             total=len(structures),
             console=console,
@@ -133,13 +207,13 @@ def _names(datasets: list[DatasetOptions]) -> str:
 def _report(
     model: Path,
     predictor: Predictor,
-    target: str,
+    targets: Sequence[Target],
     datasets: list[DatasetOptions],
     sets: list[list[Structure]],
-    found: Errors,
+    rows: Errors,
 ) -> dict[str, Any]:
     return {
-        "schema": 1,
+        "schema": 2,
         "model": {
             "path": str(model),
             "kind": predictor.kind,
@@ -149,8 +223,8 @@ def _report(
             {"file": str(entry.systems.read_from), "structures": len(structures)}
             for entry, structures in zip(datasets, sets, strict=True)
         ],
-        "target": target,
-        "errors": found,
+        "targets": [target.to_dict() for target in targets],
+        "errors": rows,
     }
 
 

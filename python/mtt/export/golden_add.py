@@ -2,64 +2,37 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import metatomic.torch
-import numpy as np
-import safetensors.torch
 import torch
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
+from mtt.architectures.evaluate import Values
 from mtt.data.readers import read_plain
 from mtt.data.structure import Structure
+from mtt.data.structure_tensors import structure_tensors
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.export import golden_pack
 from mtt.export.archive_edit import NotAnArchive, with_record
-from mtt.export.exported_model import ExportedModel
+from mtt.export.exported_model import ExportedModel, first_line
+from mtt.export.golden_pack import MODEL_32, MODEL_64, GoldenPack
 from mtt.export.provenance import RECORD as PROVENANCE
 from mtt.files import check_keeps, replacing
 from mtt.filetypes import bounded_zip
 from mtt.verify import run as verification
 
-PACK = "extra/mtt/golden.safetensors"
+PACK = f"extra/{golden_pack.RECORD}"
 # What the verifier needs to see that the new references are those of this file.
 FAMILIES = ["LOAD", "PARITY"]
 _LARGEST = 256 * 2**20
 _MANY = 50
-_QUANTITIES = ("types", "positions", "cell", "pbc", "energies", "energy", "forces", "virial")
-
-
-class _Pack:
-    """Header and tensors of a golden pack; ``origins`` says of each system who made its references."""
-
-    def __init__(self, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        self.header, self.tensors = header, tensors
-        self.names: list[str] = list(header["systems"])
-        known = header.get("references", ["checkpoint"] * len(self.names))
-        self.origins: list[str] = list(known)
-
-    def extend(self, other: "_Pack") -> None:
-        """Append the systems of another pack, whose names are not in this one."""
-        for k in range(len(other.names)):
-            for key in _QUANTITIES:
-                self.tensors[f"{len(self.names) + k}/{key}"] = other.tensors[f"{k}/{key}"]
-        self.names += other.names
-        self.origins += other.origins
-
-    def content(self) -> bytes:
-        """Safetensors bytes."""
-        single = any(origin == "model float32" for origin in self.origins)
-        header = {
-            **self.header,
-            "systems": self.names,
-            "references": self.origins,
-            "dtype": "mixed" if single else "float64",
-        }
-        text = json.dumps(header, sort_keys=True, separators=(",", ":"))
-        return safetensors.torch.save(self.tensors, metadata={"mtt": text})
+# What two descriptions of a target must agree on for their references to be of one kind.
+_KIND = ("name", "unit", "per", "properties")
 
 
 def run(
@@ -88,16 +61,14 @@ def run(
             f"{len(structures)} structures make every later verification slow: some ten are enough",
             stacklevel=1,
         )
-    taken = set(old.names) if old else set()
-    names = _names(systems.stem, len(structures), taken)
+    names = _names(systems.stem, len(structures), set(old.names) if old else set())
     if checkpoint is not None:
         new = _from_checkpoint(checkpoint, provenance, model, structures, names, length_unit)
     else:
         new = _from_model(model, extensions, structures, names, length_unit, old)
     if old is not None:
-        _check_units(old, new, model)
-        old.extend(new)
-    pack = old or new
+        _check_same_targets(old, new, model)
+    pack = new if old is None else old.extended(new)
     try:
         changed = with_record(content, PACK, pack.content())
     except NotAnArchive as error:
@@ -109,43 +80,34 @@ def run(
     return len(pack.names)
 
 
-def _old_pack(model: Path) -> tuple[_Pack | None, dict[str, Any]]:
-    """The golden pack of a file, and its provenance; None and nothing if others made it."""
+def _old_pack(model: Path) -> tuple[GoldenPack | None, dict[str, Any]]:
+    """Return the golden pack of a file, and its provenance; None and nothing if others made it."""
     try:
         with bounded_zip.opened(model) as archive:
-            names = archive.namelist()
-            found = {
+            records = {
                 record: bounded_zip.read(archive, name, _LARGEST)
                 for record in (PACK, PROVENANCE)
-                for name in names
+                for name in archive.namelist()
                 if name.partition("/")[2] == record
             }
-        provenance = json.loads(found.get(PROVENANCE, b"{}"))
-        if PACK not in found:
+        provenance = json.loads(records.get(PROVENANCE, b"{}"))
+        if PACK not in records:
             return None, provenance if isinstance(provenance, dict) else {}
-        return _parsed(found[PACK]), provenance
+        return GoldenPack.parse(records[PACK]), provenance
     except bounded_zip.ZipProblem as error:
         raise UserError(
             f"this is no exported model: {error}",
             where=str(model),
             hint=f"'mtt verify {model}' says more",
         ) from error
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except ValueError as error:
         raise UserError(
             f"its golden pack is damaged: {error}", where=str(model), hint="export it again"
         ) from error
 
 
-def _parsed(pack: bytes) -> _Pack:
-    length = int.from_bytes(pack[:8], "little")
-    header = json.loads(json.loads(pack[8 : 8 + length])["__metadata__"]["mtt"])
-    if header["format"] != golden_pack.FORMAT:
-        raise ValueError(f"format {header['format']} is not known")
-    return _Pack(header, safetensors.torch.load(pack))
-
-
 def _names(stem: str, count: int, taken: set[str]) -> list[str]:
-    """``stem-0`` and so on, with numbers that are not taken."""
+    """Return ``stem-0`` and so on, with numbers that are not taken."""
     names: list[str] = []
     number = 0
     while len(names) < count:
@@ -162,10 +124,10 @@ def _from_checkpoint(
     structures: Sequence[Structure],
     names: Sequence[str],
     length_unit: str,
-) -> _Pack:
+) -> GoldenPack:
     header, tensors = checkpoints.read(path)
     exported_from = (provenance.get("checkpoint") or {}).get("content_hash")
-    if exported_from != header["content_hash"]:
+    if exported_from != header.content_hash:
         raise UserError(
             f"the model was not exported from this checkpoint: {path}",
             where=str(model),
@@ -174,10 +136,8 @@ def _from_checkpoint(
     weights: Literal["best", "last"] = "last" if provenance.get("weights") == "last" else "best"
     potential = checkpoints.load_potential(header, tensors, weights)
     scaled = _scaled(structures, length_unit, potential.length_unit)
-    _check_types(scaled, potential.atomic_types)
     pack = golden_pack.golden_pack(potential, list(zip(names, scaled, strict=True)))
-    parsed = _parsed(pack)
-    return _Pack({**parsed.header, "references": ["checkpoint"] * len(names)}, parsed.tensors)
+    return replace(pack, origins=(golden_pack.CHECKPOINT,) * len(names))
 
 
 def _from_model(
@@ -186,26 +146,69 @@ def _from_model(
     structures: Sequence[Structure],
     names: Sequence[str],
     length_unit: str,
-    old: _Pack | None,
-) -> _Pack:
-    model = ExportedModel(path, extensions)
-    if not (model.length_unit and model.energy_unit):
+    old: GoldenPack | None,
+) -> GoldenPack:
+    """Return references that say what the file computes today, here, in float64 if its code allows.
+
+    They are enough to notice when another library, machine or copy computes something else, and no
+    proof that it was right.
+    """
+    model = ExportedModel(path, extensions=extensions)
+    # Without a pack, only energies are known for what they are.
+    targets = [target for target in model.targets if old is not None or target.is_energy]
+    if old is not None:
+        targets = [target for target in old.targets if target.name in model.outputs]
+    if not targets:
+        raise UserError("the model has no energy", where=str(path))
+    if not (model.length_unit and all(target.unit for target in targets if target.is_energy)):
         raise UserError("the model declares no units, so its numbers mean nothing", where=str(path))
     scaled = _scaled(structures, length_unit, model.length_unit)
-    _check_types(scaled, model.atomic_types)
+    results, origin = _evaluated(model, path, extensions, scaled, targets)
     tensors: dict[str, torch.Tensor] = {}
-    for k, properties in enumerate(model.evaluate(scaled)):
-        tensors |= golden_pack.structure_tensors(str(k), scaled[k])
-        tensors |= {f"{k}/{key}": value for key, value in properties.items()}
-    header = {
-        "format": golden_pack.FORMAT,
-        "energy_unit": model.energy_unit,
-        "length_unit": model.length_unit,
-        "output": model.output,
-        "systems": list(names),
-        "references": [f"model {str(model.dtype).removeprefix('torch.')}"] * len(names),
-    }
-    return _Pack(header, tensors)
+    for number, values in enumerate(results):
+        tensors |= structure_tensors(str(number), scaled[number])
+        for target in targets:
+            for name, tensor in golden_pack.reference_tensors(target, values[target.name]).items():
+                tensors[f"{number}/{name}"] = tensor
+    return GoldenPack(
+        targets=tuple(targets),
+        length_unit=model.length_unit,
+        names=tuple(names),
+        tensors=tensors,
+        origins=(origin,) * len(names),
+    )
+
+
+def _evaluated(
+    model: ExportedModel,
+    path: Path,
+    extensions: Path | None,
+    structures: Sequence[Structure],
+    targets: Sequence[Target],
+) -> tuple[list[Mapping[str, Values]], str]:
+    """Return the values of each structure, and which precision they come from.
+
+    In float64 if that works for all of them, else in the model's own precision.
+    """
+    if model.dtype == torch.float32:
+        try:
+            wide = ExportedModel(path, extensions=extensions, widen=True)
+            return [wide.evaluate([one], targets, atoms=True) for one in structures], MODEL_64
+        except UserError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever its code throws, float64 is not to be had
+            model = ExportedModel(path, extensions=extensions)
+    results: list[Mapping[str, Values]] = []
+    for structure in structures:
+        try:
+            results.append(model.evaluate([structure], targets, atoms=True))
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the model fails for this structure: {first_line(error)}", where=structure.source
+            ) from error
+    return results, MODEL_64 if model.dtype == torch.float64 else MODEL_32
 
 
 def _scaled(structures: Sequence[Structure], source: str, target: str) -> list[Structure]:
@@ -213,26 +216,23 @@ def _scaled(structures: Sequence[Structure], source: str, target: str) -> list[S
     if factor == 1.0:
         return list(structures)
     return [
-        replace(one, positions=factor * one.positions, cell=factor * one.cell) for one in structures
+        replace(structure, positions=factor * structure.positions, cell=factor * structure.cell)
+        for structure in structures
     ]
 
 
-def _check_types(structures: Sequence[Structure], atomic_types: Sequence[int]) -> None:
-    for structure in structures:
-        unknown = structure.types[~np.isin(structure.types, atomic_types)]
-        if len(unknown):
-            raise UserError(
-                f"the model does not know the atomic type {unknown[0]}",
-                where=structure.source,
-                hint=f"it knows {', '.join(str(one) for one in atomic_types)}",
-            )
-
-
-def _check_units(old: _Pack, new: _Pack, model: Path) -> None:
-    for key in ("length_unit", "energy_unit", "output"):
-        if old.header[key] != new.header[key]:
-            raise UserError(
-                f"the {key.replace('_', ' ')} of its golden pack is '{old.header[key]}', that of the"
-                f" new references '{new.header[key]}'",
-                where=str(model),
-            )
+def _check_same_targets(old: GoldenPack, new: GoldenPack, model: Path) -> None:
+    kinds = [
+        [tuple(getattr(target, key) for key in _KIND) for target in pack.targets]
+        for pack in (old, new)
+    ]
+    if old.length_unit != new.length_unit or sorted(kinds[0]) != sorted(kinds[1]):
+        texts = [
+            ", ".join(f"{name} in {unit or 'no unit'} per {per}" for name, unit, per, _ in kind)
+            for kind in kinds
+        ]
+        raise UserError(
+            f"its golden pack has {texts[0]} at lengths in {old.length_unit}, the new references"
+            f" have {texts[1]} at lengths in {new.length_unit}",
+            where=str(model),
+        )

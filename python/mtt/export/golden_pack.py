@@ -2,137 +2,199 @@
 
 Anyone can verify the file years later, on another libtorch, without the checkpoint. The references come
 through the trainer's path (numpy neighbor lists, gradients of edge vectors), not through the metatomic
-interface that is exported, so that a mistake in either one shows.
+interface that is exported, so that a mistake in either one shows. The layout is in
+docs/reference/golden-pack.md.
 """
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-import numpy as np
 import safetensors.torch
 import torch
 
-from mtt.architectures.gradients import energy_forces_strain
+from mtt.architectures.evaluate import Values
 from mtt.architectures.potential import Potential
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
-from mtt.data.random import generator
-from mtt.data.structure import Structure
+from mtt.data.structure_tensors import structure_tensors
+from mtt.data.target import GRADIENTS, Target
+from mtt.export.check_systems import Named
 
-FORMAT = 1
-Named = tuple[str, Structure]
+FORMAT = 2
+RECORD = "mtt/golden.safetensors"
+# Who made the references of a system: the trainer's path, or the exported file itself.
+CHECKPOINT, MODEL_64, MODEL_32 = "checkpoint", "model float64", "model float32"
+_GEOMETRY = ("types", "positions", "cell", "pbc")
+# What format 1 calls the tensors of its only target, an energy.
+_FORMAT_1 = {"energies": "atoms", "energy": "total", "forces": "forces", "virial": "virial"}
 
 
-def check_systems(samples: Sequence[Structure], atomic_types: Sequence[int]) -> list[Named]:
-    """Up to four of the training structures, then made-up ones for every kind of geometry.
+@dataclass(frozen=True)
+class GoldenPack:
+    """Check systems with float64 references of each target.
 
-    :param samples: small structures of the training set; they set the distances of the others
-    :param atomic_types: every type appears in an isolated atom, and in the others by turns
+    - ``targets``: what there are references of; energies have both gradients;
+    - ``length_unit``: of the systems and of gradients;
+    - ``names``: of the systems, all different;
+    - ``tensors``: by ``NUMBER/...`` as docs/reference/golden-pack.md lists them;
+    - ``origins``: who made the references of each system; None if all come from the checkpoint.
     """
-    spacing = typical_spacing(samples)
-    named: list[Named] = [(f"training-{i}", sample) for i, sample in enumerate(samples)]
-    named += [(f"atom-{t}", _structure([t], np.zeros((1, 3)))) for t in list(atomic_types)[:8]]
-    random = generator(0, "golden")
 
-    def lattice(repeats: tuple[int, int, int], rattle: float) -> np.ndarray:
-        grid = np.stack(np.meshgrid(*(np.arange(n) for n in repeats), indexing="ij"), axis=-1)
-        points = grid.reshape(-1, 3) * spacing
-        return points + random.uniform(-rattle, rattle, points.shape) * spacing
+    targets: tuple[Target, ...]
+    length_unit: str
+    names: tuple[str, ...]
+    tensors: Mapping[str, torch.Tensor]
+    origins: tuple[str, ...] | None = None
 
-    def types(count: int) -> list[int]:
-        return [int(atomic_types[i % len(atomic_types)]) for i in range(count)]
+    def extended(self, other: Self) -> Self:
+        """Return a pack with the systems of another one, of the same targets, after those of this."""
+        names = [tensor_name for target in self.targets for tensor_name in target_tensors(target)]
+        tensors = dict(self.tensors)
+        for number in range(len(other.names)):
+            for name in (*_GEOMETRY, *names):
+                key = f"{len(self.names) + number}/{name}"
+                tensors[key] = other.tensors[f"{number}/{name}"]
+        origins = [pack.origins or (CHECKPOINT,) * len(pack.names) for pack in (self, other)]
+        return replace(
+            self,
+            names=self.names + other.names,
+            tensors=tensors,
+            origins=origins[0] + origins[1],
+        )
 
-    cube = spacing * np.eye(3)
-    skewed = cube @ np.array([[1.0, 0.0, 0.0], [0.25, 1.05, 0.0], [-0.2, 0.15, 0.95]])
-    named.append(("cluster", _structure(types(12), lattice((3, 2, 2), 0.12))))
-    named.append(("cubic", _structure(types(8), lattice((2, 2, 2), 0.1), 2 * cube)))
-    points = lattice((3, 2, 2), 0.1)
-    sheared = points / spacing @ skewed
-    named.append(("triclinic", _structure(types(12), sheared, np.diag([3, 2, 2]) @ skewed)))
-    named.append(("small-cell", _structure(types(1), np.zeros((1, 3)), skewed)))
-    named.append(("slab", _structure(types(8), lattice((2, 2, 2), 0.1), 2 * cube, (1, 1, 0))))
-    named.append(("wire", _structure(types(4), lattice((1, 2, 2), 0.1), cube, (1, 0, 0))))
-    return named
+    def content(self) -> bytes:
+        """Return the pack as safetensors bytes; the same pack gives the same bytes."""
+        header: dict[str, Any] = {
+            "format": FORMAT,
+            "dtype": "mixed" if MODEL_32 in (self.origins or ()) else "float64",
+            "length_unit": self.length_unit,
+            "targets": [target.to_dict() for target in self.targets],
+            "systems": list(self.names),
+        }
+        if self.origins is not None:
+            header["references"] = list(self.origins)
+        text = json.dumps(header, sort_keys=True, separators=(",", ":"))
+        return safetensors.torch.save(dict(self.tensors), metadata={"mtt": text})
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self:
+        """Return the pack in these bytes, of format 1 or 2.
+
+        :raises ValueError: the bytes are no such pack
+        """
+        header = read_header(content)
+        try:
+            tensors = safetensors.torch.load(content)
+        except safetensors.SafetensorError as error:
+            raise ValueError(str(error)) from error
+        targets = targets_of(header)
+        if header["format"] == 1:
+            tensors = _of_format_2(tensors, targets[0])
+        names = tuple(str(name) for name in header["systems"])
+        for number in range(len(names)):
+            for key in (*_GEOMETRY, *(key for target in targets for key in target_tensors(target))):
+                if f"{number}/{key}" not in tensors:
+                    raise ValueError(f"it has no tensor {number}/{key}")
+        origins = header.get("references")
+        return cls(
+            targets=targets,
+            length_unit=str(header["length_unit"]),
+            names=names,
+            tensors=tensors,
+            origins=None if origins is None else tuple(str(origin) for origin in origins),
+        )
 
 
-def typical_spacing(samples: Sequence[Structure]) -> float:
-    """Lattice constant of a simple cubic lattice about as dense as the samples, in their length unit.
+def read_header(content: bytes) -> dict[str, Any]:
+    """Return the JSON header of a pack from its first bytes, all of it or only the beginning.
 
-    The cube root of the volume per atom for crystals; 1.4 times the largest distance of an atom to its
-    nearest neighbor for molecules, whose bonds are much shorter than a liquid's lattice. The median
-    over the samples, and 2.0 when none has two atoms.
+    :raises ValueError: there is no header of format 1 or 2
     """
-    spacings: list[float] = []
-    for sample in samples:
-        if sample.pbc.all():
-            spacings.append(float(np.cbrt(sample.volume / len(sample))))
-        elif len(sample) > 1:
-            delta = sample.positions[:, None] - sample.positions[None, :]
-            distance = np.sqrt((delta**2).sum(axis=-1))
-            np.fill_diagonal(distance, np.inf)
-            spacings.append(1.4 * float(distance.min(axis=1).max()))
-    return float(np.median(spacings)) if spacings else 2.0
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["mtt"])
+        known = header["format"] in (1, FORMAT)
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("its header is damaged") from error
+    if not known:
+        raise ValueError(f"format {header['format']} is not known")
+    if not isinstance(header.get("systems"), list) or "length_unit" not in header:
+        raise ValueError("its header is damaged")
+    return header
 
 
-def _structure(
-    types: Sequence[int],
-    positions: np.ndarray,
-    cell: np.ndarray | None = None,
-    periodic: tuple[int, int, int] = (1, 1, 1),
-) -> Structure:
-    pbc = np.array(periodic, dtype=bool) if cell is not None else np.zeros(3, dtype=bool)
-    rows = np.where(pbc[:, None], cell, 0.0) if cell is not None else np.zeros((3, 3))
-    return Structure(
-        types=np.array(types, dtype=np.int32), positions=np.array(positions), cell=rows, pbc=pbc
-    )
+def targets_of(header: Mapping[str, Any]) -> tuple[Target, ...]:
+    """Return the targets that the header of a pack lists; raises ValueError."""
+    if header["format"] == 1:
+        name, unit = str(header.get("output")), str(header.get("energy_unit"))
+        return (Target(name, unit=unit, gradients=GRADIENTS),)
+    listed = header.get("targets")
+    if not isinstance(listed, list) or not all(isinstance(plain, dict) for plain in listed):
+        raise ValueError("its header lists no targets")
+    return tuple(Target.from_dict(plain) for plain in listed)
 
 
-def golden_pack(potential: Potential, systems: Sequence[Named]) -> bytes:
-    """Safetensors bytes with systems and float64 references; layout in docs/reference/golden-pack.md."""
+def _of_format_2(tensors: Mapping[str, torch.Tensor], target: Target) -> dict[str, torch.Tensor]:
+    renamed: dict[str, torch.Tensor] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition("/")
+        if name in _FORMAT_1:
+            key = f"{number}/{target.name}/{_FORMAT_1[name]}"
+            tensor = tensor.reshape(-1, 1) if name == "energies" else tensor
+        renamed[key] = tensor
+    return renamed
+
+
+def target_tensors(target: Target) -> list[str]:
+    """Return the names of the reference tensors of a target, without the system's number."""
+    kinds = ["atoms"]
+    if target.per == "system":
+        kinds.append("total")
+    if target.is_energy:
+        kinds += ["forces", "virial"]
+    return [f"{target.name}/{kind}" for kind in kinds]
+
+
+def reference_tensors(target: Target, values: Values) -> dict[str, torch.Tensor]:
+    """Return the references of one target for one system of N atoms, all float64.
+
+    - ``NAME/atoms`` [N, P], NaN where the model has none;
+    - ``NAME/total`` [P], of a target per system;
+    - ``NAME/forces`` [N, 3] and ``NAME/virial`` [3, 3] = -dE/dstrain, of an energy.
+    """
+    tensors = {f"{target.name}/atoms": values.atoms}
+    if values.systems is not None:
+        tensors[f"{target.name}/total"] = values.systems[0]
+    if values.forces is not None and values.strain is not None:
+        tensors[f"{target.name}/forces"] = values.forces
+        tensors[f"{target.name}/virial"] = -values.strain[0]
+    return {
+        name: tensor.detach().to("cpu", torch.float64).contiguous()
+        for name, tensor in tensors.items()
+    }
+
+
+def golden_pack(potential: Potential, systems: Sequence[Named]) -> GoldenPack:
+    """Return references for systems from the eager model in float64.
+
+    :raises UserError: a system has atomic types that the model does not know
+    """
     reference = copy.deepcopy(potential).set_precision(torch.float64).eval()
     structures = [structure for _, structure in systems]
-    dataset = Dataset(
-        structures, reference.atomic_types, reference.cutoff, target_name=reference.target_name
-    )
+    dataset = Dataset(structures, reference.atomic_types, reference.cutoff, reference.targets)
     tensors: dict[str, torch.Tensor] = {}
-    for i, structure in enumerate(structures):
-        graph = collate(dataset, [i], torch.float64).graph
-        with torch.no_grad():
-            energies = reference.atomic_energies(graph)
-        _, forces, strain = energy_forces_strain(reference.core, graph, create_graph=False)
-        tensors |= structure_tensors(str(i), structure)
-        tensors[f"{i}/energies"] = energies
-        tensors[f"{i}/energy"] = energies.sum().reshape(1)
-        tensors[f"{i}/forces"] = (forces * reference.scale).contiguous()
-        tensors[f"{i}/virial"] = (-strain[0] * reference.scale).contiguous()
-    header = {
-        "format": FORMAT,
-        "dtype": "float64",
-        "energy_unit": reference.energy_unit,
-        "length_unit": reference.length_unit,
-        "output": reference.target_name,
-        "systems": [name for name, _ in systems],
-    }
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"))
-    return safetensors.torch.save(tensors, metadata={"mtt": text})
-
-
-def structure_tensors(prefix: str, structure: Structure) -> dict[str, torch.Tensor]:
-    """``PREFIX/{types,positions,cell,pbc}`` of one structure, as checkpoints and golden packs hold it."""
-    return {
-        f"{prefix}/types": torch.tensor(structure.types, dtype=torch.int32),
-        f"{prefix}/positions": torch.tensor(structure.positions, dtype=torch.float64),
-        f"{prefix}/cell": torch.tensor(structure.cell, dtype=torch.float64),
-        f"{prefix}/pbc": torch.tensor(structure.pbc, dtype=torch.uint8),
-    }
-
-
-def structure_from_tensors(prefix: str, tensors: dict[str, torch.Tensor]) -> Structure:
-    """Inverse of :func:`structure_tensors`."""
-    return Structure(
-        types=tensors[f"{prefix}/types"].numpy().astype(np.int32),
-        positions=tensors[f"{prefix}/positions"].numpy(),
-        cell=tensors[f"{prefix}/cell"].numpy(),
-        pbc=tensors[f"{prefix}/pbc"].numpy().astype(bool),
+    for number, structure in enumerate(structures):
+        values = reference.evaluate(collate(dataset, [number], torch.float64).graph)
+        tensors |= structure_tensors(str(number), structure)
+        for target in reference.targets:
+            for name, tensor in reference_tensors(target, values[target.name]).items():
+                tensors[f"{number}/{name}"] = tensor
+    return GoldenPack(
+        targets=tuple(target.with_all_gradients() for target in reference.targets),
+        length_unit=reference.length_unit,
+        names=tuple(name for name, _ in systems),
+        tensors=tensors,
     )

@@ -36,7 +36,7 @@ class Task:
 def run(task: Task) -> bytes:
     """The content of the model file.
 
-    :raises UserError: as :func:`mtt.checkpoint.checkpoint.read`; the process was killed
+    :raises UserError: as :func:`mtt.checkpoint.read`; the process was killed
     """
     text = json.dumps(asdict(task) | {"checkpoint": str(task.checkpoint)})
     # The folders of this process, so that both find the same packages; -P adds no other.
@@ -105,7 +105,7 @@ def _only_for_the_answer() -> BinaryIO:
 def _scripted(task: Task) -> bytes:
     import torch
 
-    from mtt.checkpoint import checkpoint as checkpoints
+    from mtt import checkpoint as checkpoints
     from mtt.export import provenance
     from mtt.export.torchscript import export_bytes
 

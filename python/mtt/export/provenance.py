@@ -10,15 +10,17 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 from mtt import __version__
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
+from mtt.checkpoint import Header
 from mtt.errors import UserError
 from mtt.files import write_atomic
 from mtt.filetypes import bounded_zip
+from mtt.filetypes.model_file import damaged
 from mtt.verify.report import Report
 
 FORMAT: Final = 2
@@ -35,7 +37,7 @@ _DIGITS: Final = 8
 
 
 def record(
-    header: Mapping[str, Any],
+    header: Header,
     digest: str,
     weights: str,
     metadata: dict[str, Any] | None,
@@ -47,22 +49,22 @@ def record(
     :param digest: SHA-256 of the checkpoint's file
     :param metadata: what the user wrote at export
     """
-    position = header["best"] if weights == "best" else header["position"]
+    position = header.best if weights == "best" else header.position
     return {
         "format": FORMAT,
         "mtt": __version__,
-        "architecture": header["architecture"],
-        "checkpoint": {"content_hash": header["content_hash"], "sha256": digest},
+        "architecture": asdict(header.architecture),
+        "checkpoint": {"content_hash": header.content_hash, "sha256": digest},
         "weights": weights,
-        "epoch": position["epoch"],
-        "data_hash": header["data_hash"],
-        "data_size": header["data_size"],
-        "options": without_folders(header["options"]),
-        "options_hash": header["options_hash"],
-        "history": [row_digest(row) for row in header["history"]],
-        "origin": header.get("origin"),
-        "image_digest": header["image_digest"],
-        "trained_with": header["packages"],
+        "epoch": position.epoch,
+        "data_hash": header.data_hash,
+        "data_size": header.data_size,
+        "options": without_folders(header.options),
+        "options_hash": header.options_hash,
+        "history": [row_digest(row) for row in header.history],
+        "origin": None if header.origin is None else header.origin.to_dict(),
+        "image_digest": header.image_digest,
+        "trained_with": header.packages,
         "exported_in": os.environ.get("MTT_IMAGE_DIGEST"),
         "packages": checkpoints.package_versions(),
         "metadata": metadata,
@@ -96,8 +98,6 @@ def read_record(model: Path) -> dict[str, Any] | None:
 
     :raises UserError: the file is damaged, or cannot be read
     """
-    from mtt.inspect.describe_model import damaged
-
     try:
         with bounded_zip.opened(model) as archive:
             found = [one for one in archive.namelist() if one.partition("/")[2] == RECORD]

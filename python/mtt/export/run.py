@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
 from mtt.export import process as export_process
 from mtt.export import provenance
 from mtt.files import check_keeps, check_writable, replacing, sha256_of

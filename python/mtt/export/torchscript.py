@@ -15,28 +15,28 @@ from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, Mo
 
 from mtt import plugins
 from mtt.architectures.potential import Potential
-from mtt.data.structure import Structure
-from mtt.export import golden_pack
+from mtt.checkpoint.header import Header
+from mtt.data.structure_tensors import structures_from_tensors
+from mtt.data.target import Target
+from mtt.export.check_systems import check_systems
+from mtt.export.golden_pack import RECORD, golden_pack
 
 
 def export_bytes(
     potential: Potential,
-    header: dict[str, Any],
+    header: Header,
     tensors: dict[str, torch.Tensor],
     provenance: dict[str, Any],
 ) -> bytes:
-    """The content of the ``.pt`` file.
+    """Return the content of the ``.pt`` file.
 
     :param potential: the model, with the weights to be exported
     :param header: of its checkpoint
     :param tensors: of its checkpoint; the check systems are taken from there
     :param provenance: what the file says of its origin (:func:`mtt.export.provenance.record`)
     """
-    samples: list[Structure] = []
-    while f"check/{len(samples)}/types" in tensors:
-        samples.append(golden_pack.structure_from_tensors(f"check/{len(samples)}", tensors))
-    systems = golden_pack.check_systems(samples, potential.atomic_types)
-    pack = golden_pack.golden_pack(potential, systems)
+    systems = check_systems(structures_from_tensors("check", tensors), potential.atomic_types)
+    pack = golden_pack(potential, systems).content()
     model = atomistic_model(potential, header, provenance["metadata"])
     extra: dict[str, Any] = {
         "torch-version": torch.__version__,
@@ -47,7 +47,7 @@ def export_bytes(
         "export-metadata": _json({"platform": f"{platform.machine()}-{platform.system()}"}),
         "model-metadata": model.metadata().__getstate__()[0],
         "mtt/provenance.json": _json(provenance),
-        "mtt/golden.safetensors": pack,
+        RECORD: pack,
     }
     buffer = io.BytesIO()
     # Through a buffer, because torch names a folder inside the file after the path it writes to.
@@ -56,15 +56,12 @@ def export_bytes(
 
 
 def atomistic_model(
-    potential: Potential, header: dict[str, Any], metadata: dict[str, Any] | None
+    potential: Potential, header: Header, metadata: dict[str, Any] | None
 ) -> AtomisticModel:
-    """``potential`` with its capabilities and metadata, in evaluation mode."""
-    dtype = "float64" if header["precision"] == 64 else "float32"
-    output = ModelOutput(
-        unit=potential.energy_unit, sample_kind="atom", description="potential energy"
-    )
+    """Return ``potential`` with its capabilities and metadata, in evaluation mode."""
+    dtype = "float64" if header.precision == 64 else "float32"
     capabilities = ModelCapabilities(
-        outputs={potential.target_name: output},
+        outputs={target.name: model_output(target) for target in potential.targets},
         atomic_types=potential.atomic_types,
         interaction_range=potential.interaction_range,
         length_unit=potential.length_unit,
@@ -76,12 +73,21 @@ def atomistic_model(
     return AtomisticModel(potential.eval(), metadata_record, capabilities).eval()
 
 
-def model_metadata(header: dict[str, Any], given: dict[str, Any] | None) -> ModelMetadata:
-    """What the user wrote, merged with the references of the architecture; engines print it."""
+def model_output(target: Target) -> ModelOutput:
+    """Return what engines learn of a target: values of atoms, or of systems if they ask for these."""
+    # The quantity is in the name: metatomic has deprecated the field.
+    description = target.description or (
+        "potential energy" if target.is_energy else target.quantity
+    )
+    return ModelOutput(unit=target.unit, sample_kind="atom", description=description)
+
+
+def model_metadata(header: Header, metadata: dict[str, Any] | None) -> ModelMetadata:
+    """Return what the user wrote with the references of the architecture; engines print it."""
     from mtt.options.schema.metadata import merged_references
 
-    architecture = plugins.get(header["architecture"]["name"])
-    fields = given or {}
+    architecture = plugins.get(header.architecture.name)
+    fields = metadata or {}
     references = merged_references(fields.get("references", {}), architecture.references)
     return ModelMetadata(**{**fields, "references": references})
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
 from mtt.errors import UserError, VerificationFailed
 from mtt.images import build as builder
 from mtt.images import catalogue, layout, registry, sif, storage, store
@@ -36,7 +36,7 @@ def image_for(checkpoint: Path, tell: Tell) -> None:
     :raises UserError: not a checkpoint, or the catalogue has no image for it
     """
     header = checkpoints.read_header(checkpoint)
-    name, version = header["architecture"]["name"], header["architecture"]["version"]
+    name, version = header.architecture.name, header.architecture.version
     image = catalogue.for_version(name, version, catalogue.load())
     if image is None:
         raise UserError(

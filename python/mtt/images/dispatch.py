@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mtt import checkpoint as checkpoints
 from mtt import plugins
-from mtt.checkpoint import checkpoint as checkpoints
-from mtt.checkpoint.safetensors_file import Header
+from mtt.checkpoint import Header
 from mtt.errors import UserError
 from mtt.images import catalogue, storage, store
 from mtt.images.catalogue import Image
@@ -151,7 +151,7 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
             if asked is not None:
                 raise
             return None  # not a checkpoint, or damaged: the command itself says it best
-        name, version = header["architecture"]["name"], header["architecture"]["version"]
+        name, version = header.architecture.name, header.architecture.version
         # Options that name the installed version are for here, and so is what is said of the checkpoint.
         here = options is not None and options.version != _INSTALLED
         who, loads = f"{checkpoint} needs", here or _loads_here(header)

@@ -2,18 +2,19 @@
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from mtt import plugins
-from mtt.checkpoint import formats
-from mtt.checkpoint.safetensors_file import DTYPE_BYTES, CheckpointFile, Entry, Header, open_file
+from mtt.checkpoint import ArchitectureRecord, Header, formats
+from mtt.checkpoint.safetensors_file import DTYPE_BYTES, CheckpointFile, Entry, open_file
 from mtt.data.elements import symbols
-from mtt.inspect.describe import count_same
-from mtt.report.metrics import unit_of
+from mtt.data.target import POSITIONS, STRAIN, Target
+from mtt.report.metrics import units
 
-Row = dict[str, Any]
-_CHUNK: Final = 2**20
+# What stands before the names of metrics in the history.
+_METRIC: Final = re.compile("^(train|validation)_")
 _AS_THEY_ARE: Final = (
     "atomic_types",
     "best",
@@ -24,7 +25,6 @@ _AS_THEY_ARE: Final = (
     "origin",
     "packages",
     "precision",
-    "targets",
     "upgraded_from",
 )
 
@@ -32,49 +32,58 @@ _AS_THEY_ARE: Final = (
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """The description of a checkpoint, even of one that this installation could not load.
 
-    :raises UserError: as :func:`mtt.checkpoint.checkpoint.read_header`
+    :raises UserError: as :func:`mtt.checkpoint.read_header`
     """
     file = open_file(path)
     header = formats.header_of(file)
-    sizes, hashes = header["data_size"], header["data_hash"]
+    plain = header.to_dict()
+    sizes, hashes = header.data_size, header.data_hash
     return {
         "kind": "checkpoint",
         "path": str(path),
         "size": file.size,
-        "format_version": header["format_version"],
+        "format_version": header.format_version,
         "content": {
-            "hash": header["content_hash"],
+            "hash": header.content_hash,
             "fits": formats.content_fits(file, header, file.content()),
         },
-        "architecture": _architecture(header["architecture"]),
-        "elements": symbols(header["atomic_types"]),
+        "architecture": _architecture(header.architecture),
+        "elements": symbols(header.atomic_types),
         "position": {
-            **header["position"],
+            **plain["position"],
             "num_epochs": _training(header).get("num_epochs"),
-            "num_steps": header["num_steps"],
+            "num_steps": header.num_steps,
         },
         "history": _history(header),
         "data": {name: {"structures": sizes[name], "hash": hashes[name]} for name in sizes},
-        "split": {part: len(indices) for part, indices in header["split"].items()},
+        "split": {part: len(indices) for part, indices in header.split.items()},
         "tensors": _tensors(file),
-        **{key: header[key] for key in _AS_THEY_ARE},
+        "targets": {target.name: _target(target) for target in header.targets},
+        **{key: plain[key] for key in _AS_THEY_ARE},
     }
 
 
+def _target(target: Target) -> dict[str, Any]:
+    plain = target.to_dict()
+    del plain["name"]
+    kinds = {"forces": POSITIONS, "stress": STRAIN}
+    return {**plain, **{key: kind in target.gradients for key, kind in kinds.items()}}
+
+
 def _training(header: Header) -> dict[str, Any]:
-    architecture = header["options"].get("architecture")
+    architecture = header.options.get("architecture")
     training = architecture.get("training") if isinstance(architecture, dict) else None
     return training if isinstance(training, dict) else {}
 
 
-def _architecture(stored: dict[str, Any]) -> dict[str, Any]:
-    name = stored["name"]
+def _architecture(stored: ArchitectureRecord) -> dict[str, Any]:
+    name = stored.name
     return {
         "name": name,
-        "version": stored["version"],
+        "version": stored.version,
         "installed": name in plugins.names(),
         "installed_version": _installed_version(name),
-        "hypers": stored["hypers"],
+        "hypers": stored.hypers,
     }
 
 
@@ -95,15 +104,15 @@ def _installed_version(name: str) -> int | None:
 
 def _history(header: Header) -> dict[str, Any]:
     """First and last things about the epochs, with the unit of each metric."""
-    rows: list[Row] = header["history"]
-    energy_unit = next(iter(header["targets"].values()))["unit"]
-    best = [row for row in rows if row.get("epoch") == header["best"]["epoch"]]
+    rows = header.history
+    known = units([target.with_all_gradients() for target in header.targets], header.length_unit)
+    best = [row for row in rows if row.get("epoch") == header.best.epoch]
     last = rows[-1] if rows else None
     return {
         "epochs": len(rows),
         "best": best[-1] if best else None,
         "last": last,
-        "units": {name: unit_of(name, energy_unit, header["length_unit"]) for name in last or {}},
+        "units": {name: known.get(_METRIC.sub("", name), "") for name in last or {}},
     }
 
 
@@ -133,27 +142,3 @@ def _weights(table: dict[str, Entry]) -> int:
         if name.startswith("model/")
         and (name.partition("/")[2] in known or (not known and name.startswith("model/core.")))
     )
-
-
-def compare_tensors(a: Path, b: Path) -> dict[str, dict[str, int]]:
-    """By group, how many tensors have the same dtype, shape and bytes, and how many do not."""
-    first, second = open_file(a).table, open_file(b).table
-    with a.open("rb") as left, b.open("rb") as right:
-
-        def same(name: str) -> bool:
-            x, y = first[name], second[name]
-            return (x.dtype, x.shape) == (y.dtype, y.shape) and _same_bytes(left, right, x, y)
-
-        return count_same(first, second, lambda name: name.partition("/")[0], same)
-
-
-def _same_bytes(left: Any, right: Any, x: Entry, y: Entry) -> bool:
-    left.seek(x.begin)
-    right.seek(y.begin)
-    todo = x.end - x.begin
-    while todo > 0:
-        size = min(todo, _CHUNK)
-        if left.read(size) != right.read(size):
-            return False
-        todo -= size
-    return True

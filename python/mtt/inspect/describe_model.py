@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtt.data.elements import symbols
-from mtt.errors import UserError
 from mtt.files import sha256_of
 from mtt.filetypes import bounded_zip, inert_pickle
 from mtt.filetypes.bounded_zip import ZipProblem
 from mtt.filetypes.inert_pickle import Thing
-from mtt.inspect.describe import count_same
+from mtt.filetypes.model_file import damaged
 
 _LARGEST_TEXT: Final = 2**20
 _MOST_UNPACKED: Final = 200
@@ -36,7 +35,7 @@ def describe_model(path: Path) -> dict[str, Any]:
     """
     try:
         with bounded_zip.opened(path) as archive:
-            found = _Records(archive)
+            found = Records(archive)
             pickled = _pickled(found)
             return {
                 "kind": "model",
@@ -61,7 +60,7 @@ def describe_model(path: Path) -> dict[str, Any]:
         raise damaged(path, str(error)) from error
 
 
-class _Records:
+class Records:
     """Records of an archive by their names without the folder that all of them are in."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
@@ -84,7 +83,7 @@ class _Records:
         return None if text is None else _json(text)
 
 
-def _made_in(found: _Records) -> dict[str, Any]:
+def _made_in(found: Records) -> dict[str, Any]:
     """What a command that ran in an image, for an old checkpoint, wrote about it."""
     record = found.json("extra/mtt/image.json")
     return {"made_in": record} if isinstance(record, dict) else {}
@@ -97,7 +96,7 @@ def _json(text: str) -> Any:
         return None
 
 
-def _pickled(found: _Records) -> dict[str, Any]:
+def _pickled(found: Records) -> dict[str, Any]:
     """What the model says of itself to an engine: attributes of metatomic's wrapper."""
     content = found.content("data.pkl", inert_pickle.MAX_BYTES) or b""
     root = inert_pickle.read(io.BytesIO(content)).root
@@ -173,7 +172,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _golden_pack(found: _Records) -> dict[str, Any] | None:
+def _golden_pack(found: Records) -> dict[str, Any] | None:
     """What the header of the pack says; its numbers are for ``mtt verify``."""
     name = "extra/mtt/golden.safetensors"
     start = found.content(name, _LARGEST_TEXT)
@@ -188,37 +187,21 @@ def _golden_pack(found: _Records) -> dict[str, Any] | None:
     return {**known, "bytes": found.infos[name].file_size}
 
 
-def _records(found: _Records) -> dict[str, Any]:
+def _records(found: Records) -> dict[str, Any]:
     groups: dict[str, dict[str, int]] = {}
     for name, info in found.infos.items():
-        group = groups.setdefault(_group(name), {"records": 0, "bytes": 0})
+        group = groups.setdefault(group_of(name), {"records": 0, "bytes": 0})
         group["records"] += 1
         group["bytes"] += info.file_size
     total = sum(group["bytes"] for group in groups.values())
     return {"count": len(found.infos), "bytes": total, "groups": groups}
 
 
-def _group(name: str) -> str:
+def group_of(name: str) -> str:
     if name.endswith(".debug_pkl"):
         return "debug"
     first = name.partition("/")[0]
     return {"data": "tensors", "code": "code", "extra": "extra"}.get(first, "other")
-
-
-def compare_records(a: Path, b: Path) -> dict[str, dict[str, int]]:
-    """By group, how many records have the same content, and how many do not."""
-    try:
-        with bounded_zip.opened(a) as one, bounded_zip.opened(b) as other:
-            first, second = _Records(one), _Records(other)
-            for path, records in ((a, first), (b, second)):
-                _refuse_bombs(path, records)
-
-            def same(name: str) -> bool:
-                return _digest(first, name) == _digest(second, name)
-
-            return count_same(first.infos, second.infos, _group, same)
-    except ZipProblem as error:
-        raise damaged(a, f"it or {b}: {error}") from error
 
 
 def record_digests(path: Path) -> dict[str, str]:
@@ -228,31 +211,22 @@ def record_digests(path: Path) -> dict[str, str]:
     """
     try:
         with bounded_zip.opened(path) as archive:
-            records = _Records(archive)
-            _refuse_bombs(path, records)
-            return {name: _digest(records, name) for name in records.infos}
+            records = Records(archive)
+            refuse_bombs(path, records)
+            return {name: digest_of(records, name) for name in records.infos}
     except ZipProblem as error:
         raise damaged(path, str(error)) from error
 
 
-def _refuse_bombs(path: Path, records: _Records) -> None:
+def refuse_bombs(path: Path, records: Records) -> None:
     unpacked = sum(info.file_size for info in records.infos.values())
     if unpacked > _MOST_UNPACKED * path.stat().st_size:
         raise damaged(path, "it would unpack to far more than a model")
 
 
-def _digest(records: _Records, name: str) -> str:
+def digest_of(records: Records, name: str) -> str:
     info = records.infos[name]
     digest = hashlib.sha256()
     for piece in bounded_zip.chunks(records.archive, info.filename, info.file_size):
         digest.update(piece)
     return digest.hexdigest()
-
-
-def damaged(path: Path, why: str) -> UserError:
-    """The error for an archive that was a model once."""
-    return UserError(
-        f"the model file is damaged: {why}",
-        where=str(path),
-        hint="copy it again, or export it anew from its checkpoint",
-    )

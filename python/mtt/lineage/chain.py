@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from mtt.checkpoint import formats, upgrade
+from mtt.checkpoint import Header, formats
 from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
+from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.files import sha256_of
@@ -101,22 +102,20 @@ def _of_checkpoint(given: Given, said: Mapping[str, Any]) -> Iterator[Link]:
     named = said.get("checkpoint")
     content = named.get("content_hash") if isinstance(named, dict) else None
     # What was upgraded since is the same checkpoint, and says so.
-    before = (header.get("upgraded_from") or {}).get("content_hash")
+    before = None if header.upgraded_from is None else header.upgraded_from.content_hash
     yield _compared(
         "checkpoint -> model",
         content,
-        before if before is not None and content == before else header["content_hash"],
+        before if before is not None and content == before else header.content_hash,
         "content hash of the checkpoint",
     )
     yield _weights(given.model, file, header, said)
 
 
-def _weights(
-    model: Path, file: CheckpointFile, header: Mapping[str, Any], said: Mapping[str, Any]
-) -> Link:
+def _weights(model: Path, file: CheckpointFile, header: Header, said: Mapping[str, Any]) -> Link:
     """What the model claims is one thing: here its tensors are those of the checkpoint, bit by bit."""
     name = "weights -> model"
-    if said.get("architecture") != header["architecture"]:
+    if said.get("architecture") != dataclasses.asdict(header.architecture):
         return Link(name, "not given", "the checkpoint was upgraded when it was exported")
     prefix = "model/" if said.get("weights") == "last" else "best/"
     wanted = [one for one in file.table if one.startswith(prefix)]
@@ -128,39 +127,40 @@ def _weights(
     return Link(name, "holds", f"all {len(wanted)} tensors of the checkpoint are in the model")
 
 
-def _data(given: Given, header: Mapping[str, Any]) -> Link:
+def _data(given: Given, header: Header) -> Link:
     """The data are hashed again only if they are given: that takes as long as reading them."""
     name = "data -> checkpoint"
     if not given.data:
         return Link(name, "not given", "give the data with --data")
     assert given.checkpoint is not None
     record = dataclasses.replace(
-        recorded.read(given.checkpoint), options=upgrade.header_for_today(dict(header))["options"]
+        recorded.read(given.checkpoint), options=header_for_today(header).options
     )
     try:
         options = recorded.with_files(record, given.data)
     except OptionsError:
-        which = f"{header['architecture']['name']}@{header['architecture']['version']}"
-        return Link(name, "not given", f"the options are of {which}: check it in its image")
+        return Link(
+            name, "not given", f"the options are of {header.architecture}: check it in its image"
+        )
     from mtt.training.run_data import check_same
 
     try:
-        check_same(options, header, record.kept)
+        check_same(options, record.data())
     except UserError as error:
         return Link(name, "broken", f"{error.what} ({error.where})")
-    hashes = ", ".join(f"{key} {_short(one)}" for key, one in header["data_hash"].items())
+    hashes = ", ".join(f"{key} {_short(one)}" for key, one in header.data_hash.items())
     return Link(name, "holds", f"hash of the structures: {hashes}")
 
 
-def _options(header: Mapping[str, Any], said: Mapping[str, Any]) -> Link:
+def _options(header: Header, said: Mapping[str, Any]) -> Link:
     """The checkpoint's options have the hash that it says, and the model says the same."""
     name = "options -> checkpoint"
-    computed = hash_of_options(header["options"])
-    if computed != header["options_hash"]:
+    computed = hash_of_options(header.options)
+    if computed != header.options_hash:
         why = f"they have the hash {_short(computed)}, the checkpoint says "
-        return Link(name, "broken", why + _short(header["options_hash"]))
+        return Link(name, "broken", why + _short(header.options_hash))
     # An export holds them in the version of the mtt that made it.
-    today = upgrade.header_for_today(dict(header))["options_hash"]
+    today = header_for_today(header).options_hash
     if said.get("options_hash") not in (computed, today):
         why = f"the model says that their hash is {_short(said.get('options_hash'))}, "
         return Link(name, "broken", f"{why}the checkpoint has {_short(computed)}")
@@ -171,7 +171,7 @@ def _image(given: Given, said: Mapping[str, Any]) -> Link:
     name, claimed = "image -> checkpoint", said.get("image_digest")
     if given.checkpoint is None:
         return Link(name, "not given", "give the checkpoint with --ckpt")
-    own = formats.header_of(open_file(given.checkpoint))["image_digest"]
+    own = formats.header_of(open_file(given.checkpoint)).image_digest
     if own is None and claimed is None:
         return Link(name, "holds", "both say that it was trained in no image")
     return _compared(name, claimed, own, "digest of the image")

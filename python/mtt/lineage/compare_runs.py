@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mtt.checkpoint import Header
 from mtt.checkpoint.formats import HASH, header_of
 from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
 from mtt.export import provenance
@@ -14,7 +15,7 @@ from mtt.options.schema.options import hash_of_options
 
 Row = Mapping[str, Any]
 # Set from the data before the first step.
-_BASELINE: Final = ("model/composition", "model/scale")
+_BASELINE: Final = "model/baselines."
 # What a header says of a run besides what it gave.
 _CIRCUMSTANCES: Final = ("packages", "image_digest", "options", "architecture", "origin")
 _NO_REASON: Final = "a number of threads, a processor or a device, which files do not record"
@@ -38,18 +39,18 @@ def checkpoints(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     if old.path.read_bytes() == path.read_bytes():
         return _same_bytes(old.path, path)
     first, second = open_file(old.path), open_file(path)
-    before, after = old.header, header_of(second)
+    before, after = header_of(first), header_of(second)
     tensors = _different_tensors(first, second)
     places = [*_before_step_1(before, after, tensors), *_epochs(before, after)]
     if not tensors and not places:
-        told = [key for key in _CIRCUMSTANCES if before.get(key) != after.get(key)]
+        told = [key for key in _CIRCUMSTANCES if getattr(before, key) != getattr(after, key)]
         lines = [f"bit-identical: all tensors of {old.path} and {path}"]
         return Result(True, lines + [f"  what they record differs: {', '.join(told)}"] * bool(told))
     places = places or ["after the last epoch"]
     lines = [f"  first difference: {places[0]}", *(f"  then: {one}" for one in places[1:])]
     if tensors:
         lines.append(f"  {len(tensors)} of {len(first.table)} tensors differ: {_some(tensors)}")
-    return _different(old.path, path, lines + _reasons(before.get("packages"), after, changed))
+    return _different(old.path, path, lines + _reasons(before.packages, after.packages, changed))
 
 
 def _different_tensors(first: CheckpointFile, second: CheckpointFile) -> list[str]:
@@ -67,19 +68,18 @@ def _different_tensors(first: CheckpointFile, second: CheckpointFile) -> list[st
     ]
 
 
-def _before_step_1(before: Row, after: Row, tensors: Sequence[str]) -> list[str]:
+def _before_step_1(before: Header, after: Header, tensors: Sequence[str]) -> list[str]:
     found = []
-    if before["split"] != after["split"]:
+    if before.split != after.split:
         found.append("before step 1, in which structures are trained on")
-    if any(one in tensors for one in _BASELINE):
+    if any(name.startswith(_BASELINE) for name in tensors):
         found.append("before step 1, in the energies of single atoms and the scale")
     return found
 
 
-def _epochs(before: Row, after: Row) -> list[str]:
+def _epochs(before: Header, after: Header) -> list[str]:
     """The first epoch whose errors differ, and between which steps that was."""
-    rows: Sequence[Row] = before["history"]
-    others: Sequence[Row] = after["history"]
+    rows, others = before.history, after.history
     for epoch, (one, other) in enumerate(zip(rows, others, strict=False)):
         names = [key for key in {**one, **other} if one.get(key) != other.get(key)]
         if names:
@@ -108,7 +108,7 @@ def models(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     if old.path.read_bytes() == path.read_bytes():
         return _same_bytes(old.path, path)
     after = provenance.read_record(path) or {}
-    told = sorted(key for key in {**old.header, **after} if old.header.get(key) != after.get(key))
+    told = sorted(key for key in {**old.record, **after} if old.record.get(key) != after.get(key))
     first, second = record_digests(old.path), record_digests(path)
     records = [
         name
@@ -128,18 +128,20 @@ def models(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     lines.append(f"  {len(records)} records differ: {_some(records)}")
     if told:
         lines.append(f"  in the provenance: {', '.join(told)}")
-    return _different(old.path, path, lines + _reasons(old.header["trained_with"], after, changed))
+    return _different(
+        old.path, path, lines + _reasons(old.packages, after.get("trained_with"), changed)
+    )
 
 
 def _only_folders(old: Recorded, told: Sequence[str]) -> bool:
     """Whether nothing is another but what follows from paths that were left out of the file."""
-    left_out = hash_of_options(old.header["options"]) != old.header["options_hash"]
+    left_out = hash_of_options(old.stored_options) != old.options_hash
     return left_out and set(told) <= {"checkpoint", "options_hash"}
 
 
 def _place(old: Recorded, after: Row, path: Path) -> str:
-    rows: Sequence[Row] = header_of(open_file(path.with_suffix(".ckpt")))["history"]
-    digests = zip(old.header["history"], after["history"], strict=False)
+    rows = header_of(open_file(path.with_suffix(".ckpt"))).history
+    digests = zip(old.record["history"], after["history"], strict=False)
     for epoch, (one, other) in enumerate(digests):
         if one != other:
             more = "its checkpoint has the numbers, and more about the time before"
@@ -158,10 +160,10 @@ def _different(old: Path, new: Path, lines: list[str]) -> Result:
     return Result(False, [f"different: {new} is not {old}", *lines])
 
 
-def _reasons(packages: Any, after: Row, changed: Sequence[str]) -> list[str]:
+def _reasons(packages: Any, packages_now: Any, changed: Sequence[str]) -> list[str]:
     """What may have made the difference: what was changed on purpose, versions, or the machine."""
     before = packages if isinstance(packages, dict) else {}
-    now = after.get("trained_with", after.get("packages")) or {}
+    now = packages_now if isinstance(packages_now, dict) else {}
     found = list(changed) + [
         f"{name} was {before.get(name)}, and is {now.get(name)} now"
         for name in sorted({**before, **now})

@@ -5,16 +5,20 @@ Torch is not needed. Files are known by their content, so they may lie elsewhere
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from mtt.checkpoint import ArchitectureRecord
 from mtt.data.changes import Rows
 from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.filetypes import recognize
 from mtt.options import Options, load_recorded
 from mtt.options.stored import upgrade_options
+
+if TYPE_CHECKING:
+    from mtt.training.run_data import RecordedData
 
 _SETS: Final = ("training_set", "validation_set", "test_set")
 
@@ -33,40 +37,84 @@ _NEEDED: Final = {
 
 @dataclass(frozen=True)
 class Recorded:
-    """The record of a run. ``header`` is that of a checkpoint, or a model file's provenance.
+    """What a file says about the run that made it.
 
-    - ``options``: in today's version;
-    - ``kept``: the fingerprints of the data, of checkpoints only.
+    - ``options``: in today's version; ``stored_options`` and ``options_hash``: as they were written;
+    - ``epochs``: how many are done;
+    - ``base_hash``: content hash of the checkpoint that a fine-tuning began with;
+    - ``fingerprints``: of the data, in checkpoints only;
+    - ``record``: the provenance of a model file; empty for a checkpoint.
     """
 
     path: Path
     kind: str
-    header: Mapping[str, Any]
     options: dict[str, Any]
-    kept: Mapping[str, Rows]
+    stored_options: dict[str, Any]
+    options_hash: str
+    data_hash: dict[str, str]
+    data_size: dict[str, int]
+    packages: dict[str, str]
+    epochs: int
+    architecture: ArchitectureRecord | None = None
+    image_digest: str | None = None
+    base_hash: str | None = None
+    fingerprints: Mapping[str, Rows] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def data(self) -> "RecordedData":
+        """Return what data are compared with, to be the same as those of the run."""
+        from mtt.training.run_data import RecordedData
+
+        return RecordedData({}, self.data_hash, self.data_size, self.fingerprints)
 
 
 def read(path: Path) -> Recorded:
-    """The record in a file.
+    """Return what a file has recorded.
 
     :raises UserError: it cannot be read, or has no record of its options
     """
-    found = _kind(path)
-    if found == "checkpoint":
+    if _kind(path) == "checkpoint":
         return _of_checkpoint(path)
-    said = provenance.read_record(path)
-    if said is None:
+    record = provenance.read_record(path)
+    if record is None:
         raise UserError(
             "the model file does not say what it was made from: mtt did not export it",
             where=str(path),
         )
-    if not all(isinstance(said.get(key), kind) for key, kind in _NEEDED.items()):
+    if not all(isinstance(record.get(key), kind) for key, kind in _NEEDED.items()):
         raise UserError(
             "the model file does not say which options it was trained with: an older mtt made it",
             where=str(path),
             hint="give its checkpoint instead",
         )
-    return Recorded(path, "model", said, upgrade_options(said["options"]), {})
+    return _of_model(path, record)
+
+
+def _of_model(path: Path, record: dict[str, Any]) -> Recorded:
+    origin, image = record.get("origin"), record.get("image_digest")
+    base = origin.get("content_hash") if isinstance(origin, dict) else None
+    return Recorded(
+        path,
+        "model",
+        options=upgrade_options(record["options"]),
+        stored_options=record["options"],
+        options_hash=record["options_hash"],
+        data_hash=record["data_hash"],
+        data_size=record["data_size"],
+        packages=record["trained_with"],
+        epochs=len(record["history"]),
+        architecture=_architecture(record.get("architecture")),
+        image_digest=image if isinstance(image, str) else None,
+        base_hash=base if isinstance(base, str) else None,
+        record=record,
+    )
+
+
+def _architecture(value: Any) -> ArchitectureRecord | None:
+    name, version = (value.get("name"), value.get("version")) if isinstance(value, dict) else (0, 0)
+    if isinstance(name, str) and isinstance(version, int):
+        return ArchitectureRecord(name, version)
+    return None
 
 
 def _kind(path: Path) -> str:
@@ -90,13 +138,26 @@ def _of_checkpoint(path: Path) -> Recorded:
     from mtt.checkpoint.safetensors_file import open_file
 
     file = open_file(path)
-    kept = {
-        name.removeprefix("data/"): np.frombuffer(file.tensor(name), "<i8").reshape(entry.shape)
-        for name, entry in file.table.items()
-        if name.startswith("data/") and entry.dtype == "I64"
-    }
     header = header_of(file)
-    return Recorded(path, "checkpoint", header, upgrade_options(dict(header["options"])), kept)
+    return Recorded(
+        path,
+        "checkpoint",
+        options=upgrade_options(dict(header.options)),
+        stored_options=header.options,
+        options_hash=header.options_hash,
+        data_hash=header.data_hash,
+        data_size=header.data_size,
+        packages=header.packages,
+        epochs=len(header.history),
+        architecture=header.architecture,
+        image_digest=header.image_digest,
+        base_hash=None if header.origin is None else header.origin.content_hash,
+        fingerprints={
+            name.removeprefix("data/"): np.frombuffer(file.tensor(name), "<i8").reshape(entry.shape)
+            for name, entry in file.table.items()
+            if name.startswith("data/") and entry.dtype == "I64"
+        },
+    )
 
 
 # ---- files that the options name ----

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from mtt import checkpoint as checkpoints
 from mtt import plugins
-from mtt.checkpoint import checkpoint as checkpoints
 from mtt.errors import Terminated, UserError
 from mtt.export import add_metadata
 from mtt.files import unwritable, write_atomic
@@ -48,7 +48,7 @@ def run(
     options = recorded.with_files(old, data, overrides, begin)
     changed = _changed(options, old)
     _check_data(options, old)
-    _say_where(old.header.get("image_digest"))
+    _say_where(old.image_digest)
     source = source.absolute()
     _make(folder)
     with _inside(folder, source):
@@ -71,11 +71,12 @@ def _say_where(image: str | None) -> None:
 
 def _check_version(old: Recorded) -> None:
     """Another version of the architecture gives other bits, even where an upgrade is exact."""
-    of = old.header.get("architecture")
-    name, version = (of.get("name"), of.get("version")) if isinstance(of, dict) else (None, None)
-    if name in plugins.names() and plugins.get(str(name)).version != version:
+    if old.architecture is None:
+        return
+    name, version = old.architecture.name, old.architecture.version
+    if name in plugins.names() and plugins.get(name).version != version:
         raise UserError(
-            f"the run was of {name}@{version}, and {name}@{plugins.get(str(name)).version} is installed",
+            f"the run was of {name}@{version}, and {name}@{plugins.get(name).version} is installed",
             where=str(old.path),
             hint="give the same command in its image: apptainer run "
             f"{name}-{version}.sif reproduce ...; mtt image list says where it is",
@@ -86,7 +87,7 @@ def _check_finished(old: Recorded) -> None:
     """A run that was not finished has no counterpart among the files of a new one."""
     training = old.options.get("architecture", {}).get("training", {})
     epochs = training.get("num_epochs")
-    done = len(old.header["history"])
+    done = old.epochs
     if isinstance(epochs, int) and done < epochs:
         raise UserError(
             f"the run was not finished: {done} of {epochs} epochs are done",
@@ -99,7 +100,7 @@ def _check_data(options: Options, old: Recorded) -> None:
     from mtt.training.run_data import check_same
 
     try:
-        check_same(options, old.header, old.kept)
+        check_same(options, old.data())
     except UserError as error:
         if "since the checkpoint" not in error.what:
             raise
@@ -123,8 +124,8 @@ def _base(old: Recorded, given: Path | None) -> Path | None:
             where=str(old.path),
             hint="give it with --base CKPT",
         )
-    content = str((old.header.get("origin") or {}).get("content_hash"))
-    if checkpoints.read_header(found)["content_hash"] != content:
+    content = str(old.base_hash)
+    if checkpoints.read_header(found).content_hash != content:
         raise UserError(
             f"this is not the base of the run: {found}",
             where=str(old.path),
@@ -182,7 +183,7 @@ def _export_alike(source: Path, old: Recorded) -> None:
     """Export the new checkpoint with the weights and metadata that the old model has."""
     from mtt.export import run as export
 
-    said, model = old.header, Path(f"{source.stem}.pt")
+    said, model = old.record, Path(f"{source.stem}.pt")
     metadata = None
     if said["metadata"] is not None:
         metadata = Path("metadata.yaml")

@@ -17,7 +17,7 @@ from mtt import __version__
 from mtt.errors import UserError
 from mtt.sources.cache import Cache, Partial
 from mtt.sources.download_progress import Bar, size_text
-from mtt.sources.fetch import Settings
+from mtt.sources.settings import Settings
 from mtt.sources.source import WebFile, without_secrets
 
 _REDIRECTS: Final = 10

@@ -6,14 +6,15 @@ The new run's checkpoints name the base by its content and hold all that going o
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtt import checkpoint as checkpoints
 from mtt.architectures.potential import Potential
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt.checkpoint import Header, Origin
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, named, types_of
 from mtt.data.structure import Structure
@@ -23,7 +24,6 @@ from mtt.training.baseline import Baseline, refit_baseline
 from mtt.training.fine_tune_base import check_fits, protect
 from mtt.training.loop import reproducible
 from mtt.training.run_data import RunData, read_run_data
-from mtt.training.runs.option_changes import Header
 
 
 class Begun(NamedTuple):
@@ -31,7 +31,7 @@ class Begun(NamedTuple):
 
     data: RunData
     potential: Potential
-    origin: dict[str, Any] | None
+    origin: Origin | None
 
 
 def begin(
@@ -45,23 +45,23 @@ def begin(
     chosen = options.architecture.training.fine_tune
     assert chosen is not None
     header, tensors = checkpoints.read(base)
-    origin = {
-        "kind": "fine-tuning",
-        "content_hash": header["content_hash"],
-        "architecture": {key: header["architecture"][key] for key in ("name", "version")},
-        "weights": chosen.weights,
-        "epoch": header["best" if chosen.weights == "best" else "position"]["epoch"],
-        "baseline": chosen.baseline,
-    }
+    origin = Origin(
+        content_hash=header.content_hash,
+        name=header.architecture.name,
+        version=header.architecture.version,
+        weights=chosen.weights,
+        epoch=(header.best if chosen.weights == "best" else header.position).epoch,
+        baseline=chosen.baseline,
+    )
     check_fits(header, options, base)
     protect(origin, output)
     potential = _potential(options, header, tensors, base)
     data = read_run_data(options)
     _check_types(header, [*data.train, *data.validation, *data.test], base)
     potential.to(device)
-    words = [f"{chosen.weights} weights (epoch {origin['epoch']})"]
-    if header["precision"] != options.base_precision:
-        words.append(f"converted from {header['precision']} to {options.base_precision} bits")
+    words = [f"{chosen.weights} weights (epoch {origin.epoch})"]
+    if header.precision != options.base_precision:
+        words.append(f"converted from {header.precision} to {options.base_precision} bits")
     refit = chosen.baseline == "refit"
     words.append(_fit_again(options, data, potential) if refit else "baseline kept")
     say(f"fine-tuning from {base}: {', '.join(words)}")
@@ -75,21 +75,22 @@ def _potential(
     hypers = options.architecture.training
     assert hypers.fine_tune is not None
     weights = hypers.fine_tune.weights
-    if weights == "best" and header["best"]["epoch"] == 0:
+    if weights == "best" and header.best.epoch == 0:
         raise UserError(
             "the base has no best weights: no epoch had been validated when it was written",
             where=str(base),
             hint="use its last weights, as in fine_tune: {weights: last}",
         )
     potential = checkpoints.load_potential(header, tensors, weights)
-    scale = float(potential.get_buffer("scale"))
-    if not hypers.scale_targets and scale != 1.0:
-        raise UserError(
-            f"the scale cannot be left at 1: that of the base is {scale:.6g} "
-            f"{potential.energy_unit}, and its weights go with it",
-            where="architecture.training.scale_targets",
-            hint="leave scale_targets out",
-        )
+    for target in potential.targets:
+        scale = float(potential.baseline(target.name).scale)
+        if not hypers.scale_targets and scale != 1.0:
+            raise UserError(
+                f"the scale cannot be left at 1: that of the base is {scale:.6g} "
+                f"{target.unit}, and its weights go with it",
+                where="architecture.training.scale_targets",
+                hint="leave scale_targets out",
+            )
     return potential.set_precision(checkpoints.precision_dtype(options.base_precision))
 
 
@@ -98,9 +99,9 @@ def _check_types(header: Header, structures: Sequence[Structure], path: Path) ->
 
     :raises UserError: naming those that it does not know
     """
-    unknown = [kind for kind in types_of(structures) if kind not in header["atomic_types"]]
+    unknown = [kind for kind in types_of(structures) if kind not in header.atomic_types]
     if unknown:
-        known = ", ".join(named(kind) for kind in header["atomic_types"])
+        known = ", ".join(named(kind) for kind in header.atomic_types)
         raise UserError(
             f"the data have atomic types that the base does not know: "
             f"{', '.join(named(kind) for kind in unknown)}",
@@ -110,36 +111,44 @@ def _check_types(header: Header, structures: Sequence[Structure], path: Path) ->
 
 
 def _fit_again(options: Options, data: RunData, potential: Potential) -> str:
-    """Change the composition of ``potential`` to fit the training set; what is said of it."""
-    composition, scale = potential.get_buffer("composition"), potential.get_buffer("scale")
-    before = Baseline(composition.cpu().numpy().copy(), float(scale))
-    predicted = _energies(options, data.train, potential, composition.device)
-    types, target = potential.atomic_types, potential.target_name
-    after = refit_baseline(before, data.train, target, types, predicted)
-    composition.copy_(torch.from_numpy(after.composition))
-    change = after.composition - before.composition
-    largest = int(np.abs(change).argmax())
-    return (
-        f"baseline fitted again (largest change {change[largest]:+.6g} {potential.energy_unit} "
-        f"per atom of type {named(types[largest])})"
-    )
+    """Fit the compositions of ``potential`` to the training set; return what is said of it."""
+    types = potential.atomic_types
+    predicted = _predictions(options, data.train, potential)
+    sentences = []
+    for target in potential.targets:
+        own = potential.baseline(target.name)
+        before = Baseline(own.composition.cpu().numpy().copy(), float(own.scale))
+        after = refit_baseline(before, data.train, target, types, predicted[target.name])
+        own.composition.copy_(torch.from_numpy(after.composition))
+        change = after.composition - before.composition
+        row, column = np.unravel_index(int(np.abs(change).argmax()), change.shape)
+        of = "" if len(potential.targets) == 1 else f" of {target.name}"
+        unit = f" {target.unit}" if target.unit else ""
+        sentences.append(
+            f"baseline{of} fitted again (largest change {change[row, column]:+.6g}{unit} "
+            f"per atom of type {named(types[row])})"
+        )
+    return ", ".join(sentences)
 
 
-def _energies(
-    options: Options, structures: list[Structure], potential: Potential, device: torch.device
-) -> NDArray[np.float64]:
-    """Energies (n_structures,) that the model gives now."""
+def _predictions(
+    options: Options, structures: Sequence[Structure], potential: Potential
+) -> dict[str, list[NDArray[np.float64]]]:
+    """Return, by target, the values that the model gives now of each structure: (P,) or (N, P)."""
     dtype = checkpoints.precision_dtype(options.base_precision)
+    device = potential.species_of_type.device
     size = options.architecture.training.batch_size
-    parts: list[torch.Tensor] = []
+    predicted: dict[str, list[NDArray[np.float64]]] = {name: [] for name in potential.target_names}
     with reproducible(device), torch.no_grad():
         for start in range(0, len(structures), size):
             chunk = structures[start : start + size]
-            dataset = Dataset(
-                chunk, potential.atomic_types, potential.cutoff, potential.target_name
-            )
-            graph = collate(dataset, range(len(chunk)), dtype, device).graph
-            zeros = torch.zeros(len(chunk), dtype=torch.float64, device=device)
-            parts.append(zeros.index_add(0, graph.system, potential.atomic_energies(graph)).cpu())
-    energies: NDArray[np.float64] = torch.cat(parts).numpy()
-    return energies
+            dataset = Dataset(chunk, potential.atomic_types, potential.cutoff, potential.targets)
+            batch = collate(dataset, range(len(chunk)), dtype, device)
+            for name, values in potential.evaluate(batch.graph, derivatives=False).items():
+                if values.systems is not None:
+                    predicted[name] += list(values.systems.cpu().numpy())
+                else:
+                    counts = [len(structure) for structure in chunk]
+                    parts = values.atoms.cpu().split(counts)
+                    predicted[name] += [part.numpy() for part in parts]
+    return predicted

@@ -4,15 +4,18 @@ torch is not needed for that, so mistakes are told before it is imported.
 """
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mtt import checkpoint as checkpoints
 from mtt import plugins
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt.checkpoint import Header, Origin
+from mtt.data.target import Target
 from mtt.errors import UserError
-from mtt.options import Options
+from mtt.options import Options, TargetOptions
 from mtt.options.reading.problems import missing_file
-from mtt.training.runs.option_changes import BASE, Header, differences, is_base
+from mtt.training.runs.option_changes import BASE, differences, is_base
 
 _OPTION = "architecture.training.fine_tune"
 
@@ -40,7 +43,7 @@ def find_base(options: Options, source: Path | None) -> Path | None:
             raise UserError(missing_file(chosen.read_from, "base"), where=BASE)
         return chosen.read_from
     # A run that has a base itself is gone on with: where it is to be a base, read_from says so.
-    if checkpoints.read_header(source).get("origin") is not None:
+    if checkpoints.read_header(source).origin is not None:
         return None
     if chosen.read_from is None:
         return source
@@ -73,7 +76,7 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
         )
 
 
-def protect(origin: Header, output: Path) -> None:
+def protect(origin: Origin, output: Path) -> None:
     """Refuse to write the new model over its base.
 
     :param origin: what the new run's checkpoints say of the base
@@ -96,32 +99,40 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def _described(header: Header) -> dict[str, Any]:
-    ((target, entry),) = header["targets"].items()
-    hypers = header["architecture"]["hypers"]
+    hypers = header.architecture.hypers
     # A hyper that the base does not mention has its default.
     with contextlib.suppress(ValueError):
-        model = plugins.get(header["architecture"]["name"]).ModelHypers.model_validate(hypers)
+        model = plugins.get(header.architecture.name).ModelHypers.model_validate(hypers)
         hypers = model.model_dump(mode="json")
     return {
         "architecture": {
-            "name": header["architecture"]["name"],
+            "name": header.architecture.name,
             "model": hypers,
         },
-        "target": target,
-        "unit": entry["unit"],
-        "length_unit": header["length_unit"],
+        **_targets({target.name: target for target in header.targets}),
+        "length_unit": header.length_unit,
     }
 
 
 def _asked_for(options: Options) -> dict[str, Any]:
     first = options.training_set[0]
-    ((target, entry),) = first.targets.items()
     return {
         "architecture": {
             "name": options.architecture.name,
             "model": options.architecture.model.model_dump(mode="json"),
         },
-        "target": target,
-        "unit": entry.unit,
+        **_targets(first.targets),
         "length_unit": first.systems.length_unit,
     }
+
+
+def _targets(targets: "Mapping[str, Target | TargetOptions]") -> dict[str, Any]:
+    """Return what must agree of the targets; a single one is called just that."""
+    if len(targets) == 1:
+        ((name, target),) = targets.items()
+        return {"target": name, "unit": target.unit}
+    described = {
+        name: {"quantity": target.quantity, "unit": target.unit, "per": target.per}
+        for name, target in targets.items()
+    }
+    return {"targets": described}

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtt.checkpoint import Best
 from mtt.data.batch import Batch, batches
 from mtt.data.dataset import Dataset
 from mtt.data.random import generator, permutation, random_rotations
@@ -24,7 +25,7 @@ from mtt.options.schema.training import TrainingHypers
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.loss import Loss, selected_metric
 from mtt.training.optimizer import learning_rate
-from mtt.training.state import Best, State
+from mtt.training.state import State
 
 # Validation batches stay in memory between epochs up to this size.
 _CACHE_BYTES = 512 * 2**20

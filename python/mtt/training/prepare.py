@@ -3,18 +3,20 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mtt import checkpoint as checkpoints
 from mtt import plugins
 from mtt.architectures.potential import Potential
-from mtt.checkpoint import checkpoint as checkpoints
-from mtt.data.dataset import Dataset, types_of
+from mtt.checkpoint import ArchitectureRecord, Header, Origin
+from mtt.data.dataset import Dataset
 from mtt.data.random import generator
 from mtt.data.structure import Structure
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
@@ -24,8 +26,8 @@ from mtt.training.fine_tune import Begun
 from mtt.training.fine_tune_base import find_base, protect
 from mtt.training.loop import Problem
 from mtt.training.optimizer import make_optimizer
-from mtt.training.run_data import RunData, check_structures, read_run_data
-from mtt.training.runs.option_changes import Header, check_options
+from mtt.training.run_data import RecordedData, RunData, check_structures, read_run_data
+from mtt.training.runs.option_changes import check_options
 from mtt.training.state import State
 
 # Fingerprints of the data in a checkpoint: DATA/training_set and so on.
@@ -40,14 +42,14 @@ class Run:
     data: RunData
     problem: Problem
     state: State
-    header: dict[str, Any]
+    header: Header
     check_tensors: dict[str, torch.Tensor]
     output: Path
 
     def save(self, path: Path) -> None:
         """Write a checkpoint of the present state; raises UserError if that fails."""
-        header, tensors = self.state.to_checkpoint()
-        checkpoints.write(path, {**self.header, **header}, {**tensors, **self.fixed_tensors})
+        entries, tensors = self.state.to_checkpoint()
+        checkpoints.write(path, replace(self.header, **entries), {**tensors, **self.fixed_tensors})
 
     @property
     def fixed_tensors(self) -> dict[str, torch.Tensor]:
@@ -101,7 +103,7 @@ def prepare(
     )
     fixed = _fixed_header(options, data, potential, problem, origin)
     if recorded is not None:
-        fixed |= {"options": recorded, "options_hash": hash_of_options(recorded)}
+        fixed = replace(fixed, options=recorded, options_hash=hash_of_options(recorded))
     return Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
 
 
@@ -131,8 +133,8 @@ def _go_on(
     say: Callable[[str], None],
 ) -> Begun:
     """The data of the run again, and its model with weights still to be restored."""
-    position, origin = header["position"], header.get("origin")
-    say(f"going on from {source}: epoch {position['epoch']}, step {position['step']}")
+    position, origin = header.position, header.origin
+    say(f"going on from {source}: epoch {position.epoch}, step {position.step}")
     schedule = check_options(header, options, source)
     if schedule is not None:
         say(schedule)
@@ -143,11 +145,13 @@ def _go_on(
         for name, tensor in tensors.items()
         if name.startswith(_DATA) and tensor.dtype == torch.int64
     }
-    data = read_run_data(options, header, kept)
+    recorded = RecordedData(header.split, header.data_hash, header.data_size, kept)
+    data = read_run_data(options, recorded)
     potential = checkpoints.build_potential(header)
     with _fitting(source):
-        for name in ("composition", "scale"):  # what targets are converted with
-            potential.get_buffer(name).copy_(tensors[f"model/{name}"])
+        # What references are converted with.
+        for name, buffer in potential.baselines.named_buffers(prefix="model/baselines"):
+            buffer.copy_(tensors[name])
     return Begun(data, potential, origin)
 
 
@@ -163,52 +167,75 @@ def _fitting(source: Path) -> Iterator[None]:
 
 
 def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) -> Potential:
-    """A model with weights from the seed of the run, and the fitted baseline."""
+    """Return a model with weights from the seed of the run, and the fitted baselines."""
     hypers = options.architecture.training
-    target = next(iter(options.training_set[0].targets))
-    atomic_types = types_of(data.train)
-    unknown = [name for name in hypers.atomic_baseline if name != target]
+    atomic_types = data.train.types
+    names = [target.name for target in data.targets]
+    unknown = [name for name in hypers.atomic_baseline if name not in names]
     if unknown:
-        raise UserError(
-            f"there is a baseline for '{unknown[0]}', but the target is called '{target}'",
-            where="architecture.training.atomic_baseline",
-            hint=f"name the baseline '{target}'",
+        called = (
+            f"the target is called '{names[0]}'"
+            if len(names) == 1
+            else f"the targets are called {', '.join(names)}"
         )
-    baseline = fit_baseline(
-        data.train,
-        target,
-        atomic_types,
-        hypers.atomic_baseline.get(target),
-        hypers.scale_targets,
-    )
+        raise UserError(
+            f"there is a baseline for '{unknown[0]}', but {called}",
+            where="architecture.training.atomic_baseline",
+            hint=f"name the baseline '{names[0]}'",
+        )
+    baselines = {
+        target.name: fit_baseline(
+            data.train,
+            target,
+            atomic_types,
+            hypers.atomic_baseline.get(target.name),
+            hypers.scale_targets,
+        )
+        for target in data.targets
+    }
     architecture = plugins.get(options.architecture.name)
-    first = options.training_set[0]
-    unit = first.targets[target].unit
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(options.seed, "weights").bit_generator.random_raw()) >> 1)
-        core = architecture.build_core(options.architecture.model, atomic_types)
-    potential = Potential(core, atomic_types, target, unit, first.systems.length_unit)
+        core = architecture.build_core(options.architecture.model, atomic_types, data.targets)
+    length_unit = options.training_set[0].systems.length_unit
+    potential = Potential(core, atomic_types, data.targets, length_unit)
     potential.set_precision(checkpoints.precision_dtype(options.base_precision))
-    potential.get_buffer("composition").copy_(torch.from_numpy(baseline.composition))
-    potential.get_buffer("scale").fill_(baseline.scale)
-    energies = zip(atomic_types, baseline.composition, strict=True)
-    listed = ", ".join(f"{kind}: {energy:.6g}" for kind, energy in energies)
-    say(f"baseline in {unit} per atom: {listed}; scale {baseline.scale:.6g} {unit}")
+    for target in data.targets:
+        fitted = baselines[target.name]
+        baseline = potential.baseline(target.name)
+        baseline.composition.copy_(torch.from_numpy(fitted.composition))
+        baseline.scale.fill_(fitted.scale)
+        say(_baseline_line(target, atomic_types, fitted, alone=len(names) == 1))
     return potential
+
+
+def _baseline_line(
+    target: Target, atomic_types: Sequence[int], baseline: Baseline, alone: bool
+) -> str:
+    """Return what is said of a baseline; it names the target where there are several."""
+    numbers = zip(atomic_types, baseline.composition[:, 0], strict=True)
+    listed = ", ".join(f"{kind}: {value:.6g}" for kind, value in numbers)
+    of = "" if alone else f" of {target.name}"
+    unit = f" {target.unit}" if target.unit else ""
+    return (
+        f"baseline{of} in{unit or ' its unit'} per atom: {listed}; scale {baseline.scale:.6g}{unit}"
+    )
 
 
 def _problem(
     options: Options, data: RunData, potential: Potential, device: torch.device
 ) -> Problem:
-    """Neighbor lists and targets in training units, made once."""
-    target = potential.target_name
-    composition, scale = potential.get_buffer("composition"), potential.get_buffer("scale")
-    baseline = Baseline(composition.cpu().numpy(), float(scale))
+    """Return neighbor lists and references in training units, made once."""
+    baselines = {}
+    for target in potential.targets:
+        baseline = potential.baseline(target.name)
+        composition = baseline.composition.cpu().numpy()
+        baselines[target.name] = Baseline(composition, float(baseline.scale))
 
     def dataset(structures: Sequence[Structure]) -> Dataset:
         types = potential.atomic_types
-        converted = in_training_units(structures, target, types, baseline)
-        return Dataset(converted, types, potential.cutoff, target)
+        converted = in_training_units(structures, potential.targets, types, baselines)
+        return Dataset(converted, types, potential.cutoff, potential.targets)
 
     return Problem(
         train=dataset(data.train),
@@ -225,44 +252,36 @@ def _fixed_header(
     data: RunData,
     potential: Potential,
     problem: Problem,
-    origin: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """What a checkpoint says that does not change while training."""
-    target = potential.target_name
+    origin: Origin | None,
+) -> Header:
+    """Return what a checkpoint says that does not change while training."""
     architecture = plugins.get(options.architecture.name)
-    first = options.training_set[0]
-    return {
-        "architecture": {
-            "name": architecture.name,
-            "version": architecture.version,
-            "hypers": options.architecture.model.model_dump(mode="json"),
-        },
-        "atomic_types": potential.atomic_types,
-        "length_unit": first.systems.length_unit,
-        "targets": {
-            target: {
-                "quantity": "energy",
-                "unit": first.targets[target].unit,
-                "forces": problem.train.has_forces,
-                "stress": problem.train.has_stress,
-                "description": first.targets[target].description,
-            }
-        },
-        "origin": origin,
-        "options": options.to_dict(),
-        "options_hash": options_hash(options),
-        "precision": options.base_precision,
-        "split": data.split,
-        "data_hash": data.data_hash,
-        "data_size": data.sizes,
-        "num_steps": problem.num_steps,
-        "packages": checkpoints.package_versions(),
-        "image_digest": os.environ.get("MTT_IMAGE_DIGEST"),
-    }
+    described = {target.name: target for target in data.targets}
+    return Header(
+        architecture=ArchitectureRecord(
+            architecture.name,
+            architecture.version,
+            options.architecture.model.model_dump(mode="json"),
+        ),
+        atomic_types=potential.atomic_types,
+        length_unit=potential.length_unit,
+        # In the order of the heads, whatever that of the options is now.
+        targets=[described[name] for name in potential.target_names],
+        precision=options.base_precision,
+        options=options.to_dict(),
+        options_hash=options_hash(options),
+        split=data.split,
+        data_hash=data.data_hash,
+        data_size=data.sizes,
+        num_steps=problem.num_steps,
+        packages=checkpoints.package_versions(),
+        image_digest=os.environ.get("MTT_IMAGE_DIGEST"),
+        origin=origin,
+    )
 
 
 def _check_tensors(train_set: Sequence[Structure]) -> dict[str, torch.Tensor]:
-    from mtt.export.golden_pack import structure_tensors
+    from mtt.data.structure_tensors import structure_tensors
 
     tensors: dict[str, torch.Tensor] = {}
     for index, structure in enumerate(check_structures(train_set)):

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
 from mtt.errors import Terminated, UserError
 from mtt.files import check_writable, clear_leftovers, write_atomic
 from mtt.options import Options
 from mtt.options.schema import durations
-from mtt.report.metrics import MetricsCsv
+from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
 from mtt.training.loop import Interrupted, train
 from mtt.training.prepare import Run, prepare
@@ -163,11 +163,10 @@ def in_order(row: dict[str, float]) -> dict[str, float]:
 
 def _train(work: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
     problem, position = work.problem, work.state.position
-    target = next(iter(work.header["targets"].values()))
-    units = {"energy": str(target["unit"]), "length": str(work.header["length_unit"])}
+    shown = quantities(problem.targets, work.header.length_unit)
     observer = _Observer(work, saver, reporter, signals)
     reporter.start(
-        problem.hypers.num_epochs, problem.steps_per_epoch, units, position.epoch, position.batch
+        problem.hypers.num_epochs, problem.steps_per_epoch, shown, position.epoch, position.batch
     )
     try:
         train(work.state, problem, observer)
@@ -223,7 +222,7 @@ def _already_finished(work: Run, source: Path, folder: Path | None, reporter: Re
 
 def _content(path: Path) -> str | None:
     try:
-        return str(checkpoints.read_header(path)["content_hash"])
+        return checkpoints.read_header(path).content_hash
     except UserError:
         return None
 
@@ -261,12 +260,11 @@ def _pictures(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
 def _learning_curve(work: Run, folder: Path) -> None:
     from mtt.report.plots import learning_curve
 
-    target = next(iter(work.header["targets"].values()))
     learning_curve(
         work.state.history,
         folder / "learning_curve.png",
-        target["unit"],
-        work.header["length_unit"],
+        work.problem.targets,
+        work.header.length_unit,
         work.state.best_epoch.epoch or None,
     )
 
@@ -278,21 +276,19 @@ def _final_errors(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> No
     from mtt.report.plots import parity
 
     model = open_model(ckpt, str(work.problem.device))
-    ((target, described),) = work.header["targets"].items()
-    units = (described["unit"], work.header["length_unit"])
-    found = {}
+    summaries = {}
     for name, structures in (("validation", work.data.validation), ("test", work.data.test)):
         if not structures:
             continue
-        predictions = list(model.predict(structures, target))
-        panels = parity_panels(structures, predictions, target, *units)
-        found[name] = errors(panels)
+        predictions = list(model.predict(structures))
+        panels = parity_panels(structures, predictions, model.targets, model.length_unit)
+        summaries[name] = errors(panels)
         title = f"best model on the {name} set: {len(structures)} structures"
-        reporter.console.print(error_table(found[name], title))
-        shown = [panel for key, panel in panels.items() if key != "energy"]
+        reporter.console.print(error_table(summaries[name], title))
+        shown = [panel for panel in panels.values() if not panel.is_total]
         draw = functools.partial(parity, shown, folder / f"parity_{name}.png", title)
         tolerate("a picture", draw, reporter, _REST)
-    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(summaries, indent=2, allow_nan=False) + "\n"
     write = functools.partial(write_atomic, folder / ERRORS, text.encode())
     tolerate("the errors", write, reporter, _REST)
 

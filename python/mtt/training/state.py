@@ -6,41 +6,24 @@ field can be set on a :class:`State`: a new kind of state cannot be forgotten in
 """
 
 import copy
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 
 from mtt.architectures.potential import Potential
+from mtt.checkpoint import Best, Header, Position
 from mtt.training.loss import new_table
 
 Tensors = dict[str, torch.Tensor]
 
 # How a field is saved: as tensors NAME/..., if it is a module, an optimizer, a tensor or a
-# dictionary of tensors; or as JSON under NAME in the header, if it is a dataclass or plain values.
-TENSORS, JSON = "tensors", "json"
+# dictionary of tensors; or as the entry NAME of the header.
+TENSORS, HEADER = "tensors", "header"
 # Tensors of a checkpoint that do not change while a model is trained.
 _FIXED = ("check", "data")
 # What Adam and AdamW keep for each weight.
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-
-
-@dataclass
-class Position:
-    """How far training is: epochs done, optimizer steps done in all, batches done in this epoch."""
-
-    epoch: int = 0
-    step: int = 0
-    batch: int = 0
-
-
-@dataclass
-class Best:
-    """Epoch with the lowest validation metric so far, and that metric; epoch 0 is none yet."""
-
-    epoch: int = 0
-    metric: str = ""
-    value: float | None = None
 
 
 def _no_sums() -> torch.Tensor:
@@ -62,30 +45,29 @@ class State:
     optimizer: torch.optim.Optimizer = field(metadata={TENSORS: "optimizer"})
     best: Tensors = field(metadata={TENSORS: "best"}, default_factory=dict)
     train_sums: torch.Tensor = field(metadata={TENSORS: "train_sums"}, default_factory=_no_sums)
-    position: Position = field(metadata={JSON: "position"}, default_factory=Position)
-    history: list[dict[str, float]] = field(metadata={JSON: "history"}, default_factory=list)
-    best_epoch: Best = field(metadata={JSON: "best"}, default_factory=Best)
+    position: Position = field(metadata={HEADER: "position"}, default_factory=Position)
+    history: list[dict[str, float]] = field(metadata={HEADER: "history"}, default_factory=list)
+    best_epoch: Best = field(metadata={HEADER: "best"}, default_factory=Best)
 
     def __post_init__(self) -> None:
         if len(self.train_sums) == 0:
             self.train_sums = new_table(len(self.model.targets))
 
     def to_checkpoint(self) -> tuple[dict[str, Any], Tensors]:
-        """Return header entries and tensors; the tensors may share memory with the live ones."""
+        """Return entries of a header by name, and tensors, which may share memory with the live ones."""
         header: dict[str, Any] = {}
         tensors: Tensors = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if JSON in entry.metadata:
-                plain = vars(value) if is_dataclass(value) else value
-                header[entry.metadata[JSON]] = copy.deepcopy(plain)
+            if HEADER in entry.metadata:
+                header[entry.metadata[HEADER]] = copy.deepcopy(value)
                 continue
             prefix = entry.metadata[TENSORS]
             for key, tensor in _tensors_of(value, self.model).items():
                 tensors[f"{prefix}/{key}" if key else prefix] = tensor.detach()
         return header, tensors
 
-    def from_checkpoint(self, header: dict[str, Any], tensors: Tensors) -> None:
+    def from_checkpoint(self, header: Header, tensors: Tensors) -> None:
         """Restore, in place, what :meth:`to_checkpoint` gave.
 
         The model and optimizer must have been built from the same hypers; raises KeyError or
@@ -95,11 +77,8 @@ class State:
         left = {name for name in tensors if name.partition("/")[0] not in _FIXED}
         for entry in fields(self):
             current = getattr(self, entry.name)
-            if JSON in entry.metadata:
-                value = copy.deepcopy(header[entry.metadata[JSON]])
-                if is_dataclass(current):
-                    value = type(current)(**value)  # type: ignore[misc]
-                setattr(self, entry.name, value)
+            if HEADER in entry.metadata:
+                setattr(self, entry.name, copy.deepcopy(getattr(header, entry.metadata[HEADER])))
                 continue
             prefix = entry.metadata[TENSORS]
             saved = {

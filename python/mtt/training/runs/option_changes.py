@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mtt import checkpoint as checkpoints
 from mtt import plugins
-from mtt.checkpoint import checkpoint as checkpoints
-from mtt.checkpoint import upgrade
+from mtt.checkpoint import Header, Origin
+from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.errors import UserError
 from mtt.options import Options
 from mtt.options.stored import upgrade_options
 
-Header = dict[str, Any]
 Difference = tuple[str, str, str]
 
 # May change between two parts of a run: they decide where and how fast it runs, and what is told.
@@ -44,12 +44,12 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
         lines = "".join(
             f"\n    {key}: {old} in the checkpoint, now {new}" for key, old, new in found
         )
-        began = checkpoints.read_header(path)["architecture"]
-        version = plugins.get(began["name"]).version
+        began = checkpoints.read_header(path).architecture
+        version = plugins.get(began.name).version
         older = (
-            f"it began as {began['name']}@{began['version']}, which runs in its image with version: "
-            f"{began['version']}, and {began['name']}@{version} is installed; "
-            if began["version"] < version
+            f"it began as {began.name}@{began.version}, which runs in its image with version: "
+            f"{began.version}, and {began.name}@{version} is installed; "
+            if began.version < version
             else ""
         )
         raise UserError(
@@ -58,7 +58,7 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
             hint=f"{older}undo these changes to go on (num_epochs may be made larger), train anew "
             f"without --continue, {ON_PURPOSE}",
         )
-    before, after = _num_epochs(header["options"]), options.architecture.training.num_epochs
+    before, after = _num_epochs(header.options), options.architecture.training.num_epochs
     if after == before:
         return None
     return (
@@ -69,9 +69,9 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
 
 def refused(header: Header, options: Options) -> list[Difference]:
     """Options that make this another run than that of the checkpoint, in today's versions."""
-    header = upgrade.header_for_today(header)
-    found = differences(_by_meaning(header["options"]), options.to_dict())
-    extended = options.architecture.training.num_epochs > _num_epochs(header["options"])
+    header = header_for_today(header)
+    found = differences(_by_meaning(header.options), options.to_dict())
+    extended = options.architecture.training.num_epochs > _num_epochs(header.options)
     return [
         one
         for one in found
@@ -126,10 +126,11 @@ def _stored(options: Any, name: str) -> Any:
     return options
 
 
-def is_base(header: Header, origin: Header) -> bool:
+def is_base(header: Header, origin: Origin) -> bool:
     """Whether a checkpoint is the one that a run began with, perhaps upgraded since."""
-    before = header.get("upgraded_from") or {}
-    return origin.get("content_hash") in (header["content_hash"], before.get("content_hash"))
+    before = header.upgraded_from
+    known = (header.content_hash, None if before is None else before.content_hash)
+    return origin.content_hash in known
 
 
 def _other_base(header: Header, options: Options) -> list[Difference]:
@@ -137,15 +138,15 @@ def _other_base(header: Header, options: Options) -> list[Difference]:
 
     A base that is no longer there is known by its path, any other by its content.
     """
-    chosen, origin = options.architecture.training.fine_tune, header.get("origin")
+    chosen, origin = options.architecture.training.fine_tune, header.origin
     if chosen is None or chosen.read_from is None or origin is None:
         return []
-    before, now = repr(_stored(header["options"], BASE)), repr(str(chosen.read_from))
+    before, now = repr(_stored(header.options, BASE)), repr(str(chosen.read_from))
     try:
         found = checkpoints.read_header(chosen.read_from)
     except UserError:
         return [] if before == now else [(BASE, before, now)]
     if is_base(found, origin):
         return []
-    before += f" with the content hash {str(origin.get('content_hash'))[:12]}"
-    return [(BASE, before, f"{now} with {found['content_hash'][:12]}")]
+    before += f" with the content hash {origin.content_hash[:12]}"
+    return [(BASE, before, f"{now} with {found.content_hash[:12]}")]

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from mtt.checkpoint import checkpoint as checkpoints
+from mtt import checkpoint as checkpoints
+from mtt.checkpoint import Header
 from mtt.errors import UserError
 from mtt.options import Options
 from mtt.training.runs.folder import OUTPUTS, Point, points_in, run_folder_of
@@ -13,7 +13,6 @@ from mtt.training.runs.lock import FolderLock
 from mtt.training.runs.option_changes import refused
 
 _log = logging.getLogger(__name__)
-Header = dict[str, Any]
 
 
 def starting_point(
@@ -49,8 +48,8 @@ def _goes_on_in(source: Path, options: Options) -> Path | None:
     header = checkpoints.read_header(source)
     if refused(header, options):
         return None
-    position, before = header["position"], header["options"]["architecture"]["training"]
-    point = Point.of(position["epoch"], position["step"], position["batch"])
+    position, before = header.position, header.options["architecture"]["training"]
+    point = Point.of(position.epoch, position.step, position.batch)
     longer = before["num_epochs"] != options.architecture.training.num_epochs
     if longer or source.name != point.name:
         return None
@@ -119,8 +118,8 @@ def _progress(path: Path) -> tuple[Point, str]:
     point = Point.read(path.name)
     if point is None:
         try:
-            position = checkpoints.read_header(path)["position"]
-            point = Point.of(position["epoch"], position["step"], position["batch"])
+            position = checkpoints.read_header(path).position
+            point = Point.of(position.epoch, position.step, position.batch)
         except UserError:
             point = Point(0, 0)  # told when its turn comes
     return point, path.name

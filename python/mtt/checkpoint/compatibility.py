@@ -1,0 +1,36 @@
+"""Whether the installed architectures can take up a checkpoint."""
+
+from pathlib import Path
+
+from mtt import plugins
+from mtt.checkpoint.formats import who_can_read
+from mtt.checkpoint.header import Header
+from mtt.errors import UserError
+
+
+def check_architecture(header: Header, path: Path | None = None) -> plugins.Architecture:
+    """Return the installed architecture that can take up a checkpoint.
+
+    :raises UserError: if it is unknown, or there is no exact upgrade from the checkpoint's version
+    """
+    name, version = header.architecture.name, header.architecture.version
+    where = None if path is None else str(path)
+    if name not in plugins.names():
+        raise UserError(
+            f"the checkpoint is of the architecture '{name}', which is not installed",
+            where=where,
+            hint=f"install the package that provides it; known here: {', '.join(plugins.names())}",
+        )
+    architecture = plugins.get(name)
+    if version > architecture.version:
+        why: str | None = "update mtt"
+    else:
+        why = architecture.why_not_upgraded(version, header.architecture.hypers)
+    if why is None:
+        return architecture
+    raise UserError(
+        f"the checkpoint needs version {version} of the architecture '{name}', but version "
+        f"{architecture.version} is installed",
+        where=where,
+        hint=f"{why}: use {who_can_read(header)}",
+    )

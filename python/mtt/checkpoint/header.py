@@ -1,0 +1,270 @@
+"""What a checkpoint says beside its tensors, as one typed object that is read once and passed on.
+
+It has the shape of the newest format, whatever the file's: older ones are upgraded before it is made.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+from mtt.data.target import Target
+
+FORMAT_VERSION: Final = 3
+SPLIT: Final = ("train", "validation", "test")
+_MOST_TARGETS: Final = 1000
+
+
+@dataclass(frozen=True)
+class ArchitectureRecord:
+    """Which architecture a model is of, in which version, and the hypers that it was built with."""
+
+    name: str
+    version: int
+    hypers: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass
+class Position:
+    """How far training is: epochs done, optimizer steps done in all, batches done in this epoch."""
+
+    epoch: int = 0
+    step: int = 0
+    batch: int = 0
+
+
+@dataclass
+class Best:
+    """Epoch with the lowest validation metric so far, and that metric; epoch 0 is none yet."""
+
+    epoch: int = 0
+    metric: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The base of a fine-tuned model: its content, which of its weights, and the epoch of these."""
+
+    content_hash: str
+    name: str
+    version: int
+    weights: str
+    epoch: int
+    baseline: str
+    kind: str = "fine-tuning"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form that files have it in."""
+        plain = asdict(self)
+        architecture = {key: plain.pop(key) for key in ("name", "version")}
+        return {**plain, "architecture": architecture}
+
+
+@dataclass(frozen=True)
+class UpgradedFrom:
+    """Content hash and versions, by what they are of, of the file that was upgraded."""
+
+    content_hash: str
+    versions: dict[str, int | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form that files have it in."""
+        return {**self.versions, "content_hash": self.content_hash}
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything in a checkpoint but its tensors.
+
+    - ``targets``: in the order of the model's heads and baselines;
+    - ``options``: plain, with every default written out, in the version that they were written in;
+    - ``split``: indices into the structures of ``training_set`` by part;
+    - ``data_hash``, ``data_size``: SHA-256 and number of structures by the option they come from;
+    - ``history``: one row for each finished epoch, as in the metrics file;
+    - ``format_version``, ``content_hash``: of the file it was read from.
+    """
+
+    architecture: ArchitectureRecord
+    atomic_types: list[int]
+    length_unit: str
+    targets: list[Target]
+    precision: int
+    options: dict[str, Any]
+    options_hash: str
+    split: dict[str, list[int]]
+    data_hash: dict[str, str]
+    data_size: dict[str, int]
+    num_steps: int
+    packages: dict[str, str]
+    image_digest: str | None = None
+    origin: Origin | None = None
+    upgraded_from: UpgradedFrom | None = None
+    position: Position = field(default_factory=Position)
+    best: Best = field(default_factory=Best)
+    history: list[dict[str, float]] = field(default_factory=list)
+    format_version: int = FORMAT_VERSION
+    content_hash: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON, from which :func:`header_from_dict` makes the same header."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain["architecture"] = asdict(self.architecture)
+        plain["targets"] = [target.to_dict() for target in self.targets]
+        plain["position"], plain["best"] = asdict(self.position), asdict(self.best)
+        for key in ("origin", "upgraded_from"):
+            plain[key] = None if plain[key] is None else plain[key].to_dict()
+        return plain
+
+
+def header_from_dict(plain: Mapping[str, Any]) -> Header:
+    """Make a header from the JSON of the newest format; keys that are not known are ignored.
+
+    :raises ValueError: naming the first entry that is missing or not proper
+    """
+    parts: dict[str, Any] = {}
+    for key, make in _ENTRIES.items():
+        try:
+            parts[key] = make(plain[key])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(key) from error
+    header = Header(**parts)
+    if header.data_size.keys() != header.data_hash.keys() or "training_set" not in header.data_size:
+        raise ValueError("data_size")
+    indices = list(chain.from_iterable(header.split.values()))
+    size = header.data_size["training_set"]
+    if len(set(indices)) != len(indices) or max(indices, default=-1) >= size:
+        raise ValueError("split")
+    return header
+
+
+def naturals(value: Any) -> bool:
+    """Return whether ``value`` is a list of integers that fit 63 bits and are not negative."""
+    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
+
+
+def _require(proper: Any) -> None:
+    if not proper:
+        raise ValueError
+
+
+def _text(value: Any) -> str:
+    _require(isinstance(value, str))
+    return str(value)
+
+
+def _natural(value: Any) -> int:
+    _require(naturals([value]))
+    return int(value)
+
+
+def _nullable(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else make(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    _require(isinstance(value, dict))
+    return dict(value)
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {key: _text(one) for key, one in _object(value).items()}
+
+
+def _sizes(value: Any) -> dict[str, int]:
+    return {key: _natural(one) for key, one in _object(value).items()}
+
+
+def _architecture(value: Any) -> ArchitectureRecord:
+    return ArchitectureRecord(
+        _text(value["name"]), _natural(value["version"]), _object(value["hypers"])
+    )
+
+
+def _atomic_types(value: Any) -> list[int]:
+    _require(naturals(value) and value and value == sorted(set(value)))
+    # The model has a table up to the largest type: an absurd one must not cost memory.
+    _require(value[-1] < 2**20)
+    return list(value)
+
+
+def _targets(value: Any) -> list[Target]:
+    _require(isinstance(value, list) and 0 < len(value) <= _MOST_TARGETS)
+    targets = [Target.from_dict(_object(one)) for one in value]
+    _require(len({target.name for target in targets}) == len(targets))
+    return targets
+
+
+def _precision(value: Any) -> int:
+    _require(type(value) is int and value in (32, 64))
+    return int(value)
+
+
+def _split(value: Any) -> dict[str, list[int]]:
+    _require(set(value) == set(SPLIT) and all(naturals(part) for part in value.values()))
+    return {name: list(value[name]) for name in SPLIT}
+
+
+def _position(value: Any) -> Position:
+    return Position(*(_natural(value[key]) for key in ("epoch", "step", "batch")))
+
+
+def _best(value: Any) -> Best:
+    number = value["value"]
+    # Integers have no limit, but what is compared with them has.
+    _require(number is None or (type(number) in (int, float) and abs(number) < 2**1000))
+    return Best(_natural(value["epoch"]), _text(value["metric"]), number)
+
+
+def _history(value: Any) -> list[dict[str, float]]:
+    _require(isinstance(value, list))
+    return [_object(row) for row in value]
+
+
+def _origin(value: Any) -> Origin:
+    architecture = value["architecture"]
+    return Origin(
+        content_hash=_text(value["content_hash"]),
+        name=_text(architecture["name"]),
+        version=_natural(architecture["version"]),
+        weights=_text(value["weights"]),
+        epoch=_natural(value["epoch"]),
+        baseline=_text(value["baseline"]),
+        kind=_text(value["kind"]),
+    )
+
+
+def _upgraded_from(value: Any) -> UpgradedFrom:
+    versions = _object(value)
+    content_hash = _text(versions.pop("content_hash"))
+    return UpgradedFrom(
+        content_hash, {key: _nullable(_natural)(one) for key, one in versions.items()}
+    )
+
+
+# What each entry must be, and what it becomes.
+_ENTRIES: Final[dict[str, Callable[[Any], Any]]] = {
+    "format_version": _natural,
+    "architecture": _architecture,
+    "atomic_types": _atomic_types,
+    "length_unit": _text,
+    "targets": _targets,
+    "options": _object,
+    "options_hash": _text,
+    "precision": _precision,
+    "data_hash": _texts,
+    "data_size": _sizes,
+    "split": _split,
+    "position": _position,
+    "num_steps": _natural,
+    "history": _history,
+    "best": _best,
+    "packages": _texts,
+    "image_digest": _nullable(_text),
+    "origin": _nullable(_origin),
+    "upgraded_from": _nullable(_upgraded_from),
+    "content_hash": _text,
+}

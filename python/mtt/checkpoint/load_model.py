@@ -1,0 +1,112 @@
+"""Header and weights in, model out."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from mtt.checkpoint.compatibility import check_architecture
+from mtt.checkpoint.header import Header
+from mtt.errors import UserError
+from mtt.printable import printable
+
+if TYPE_CHECKING:
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    from mtt.architectures.potential import Potential
+
+    Tensors = dict[str, torch.Tensor]
+
+
+def build_potential(header: Header) -> "Potential":
+    """Return the model that a header describes, in its precision, with weights still to be loaded."""
+    import torch
+    from pydantic import ValidationError
+
+    from mtt.architectures.potential import Potential
+
+    architecture = check_architecture(header)
+    # Not from the options: those may be of a version that this mtt no longer reads.
+    try:
+        hypers = architecture.ModelHypers.model_validate(header.architecture.hypers)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise UserError(
+            f"the checkpoint's model hypers are not those of {architecture.name}: "
+            + printable("; ".join(wrong), 400)
+        ) from None
+    with torch.random.fork_rng(devices=[]):
+        core = architecture.build_core(hypers, header.atomic_types, header.targets)
+    potential = Potential(core, header.atomic_types, header.targets, header.length_unit)
+    return potential.set_precision(precision_dtype(header.precision))
+
+
+def load_potential(
+    header: Header,
+    tensors: "Tensors",
+    weights: Literal["best", "last"] = "best",
+) -> "Potential":
+    """Return the model of a checkpoint, on the CPU, in the checkpoint's precision, ready to evaluate.
+
+    :param weights: of the epoch with the best validation metric, or the last ones
+    :raises UserError: unknown architecture or version; no best weights yet; weights that do not fit
+    """
+    prefix = "best/" if weights == "best" else "model/"
+    found = {
+        key.removeprefix(prefix): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
+    if not found:
+        raise UserError(
+            f"the checkpoint has no {weights} weights: no epoch had been validated when it was "
+            "written",
+            hint="use the last weights (--weights last), or train for at least one epoch",
+        )
+    potential = build_potential(header)
+    try:
+        potential.load_state_dict(found)
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights of the checkpoint do not fit its architecture: {error}"
+        ) from error
+    return potential.eval()
+
+
+def precision_dtype(precision: int) -> "torch.dtype":
+    """Return the torch dtype of 32 or 64 bits."""
+    import torch
+
+    return torch.float64 if precision == 64 else torch.float32
+
+
+def expected_tensors(header: Header) -> "Tensors | None":
+    """Return tensors without memory, by the names, shapes and types of the model's state dict.
+
+    None for a core that computes while it is built: only loading tells whether weights fit it.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"), _no_numbers():
+            return dict(build_potential(header).state_dict())
+    except (NotImplementedError, RuntimeError):
+        return None
+
+
+def _no_numbers() -> "TorchFunctionMode":
+    """Leaves weights as they were allocated.
+
+    Random numbers for weights that have no memory would import torch's compiler, which takes seconds.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class NoNumbers(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            given = kwargs or {}
+            if getattr(function, "__module__", "") == torch.nn.init.__name__:
+                return given["tensor"] if "tensor" in given else args[0]
+            return function(*args, **given)
+
+    return NoNumbers()

@@ -1,0 +1,109 @@
+"""Checkpoint file in, header and tensors out, in the versions of this mtt; nothing is ever unpickled."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtt.checkpoint import formats
+from mtt.checkpoint.compatibility import check_architecture
+from mtt.checkpoint.header import Header
+from mtt.checkpoint.load_model import expected_tensors
+from mtt.checkpoint.safetensors_file import damaged, open_file
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a checkpoint, without torch and without reading its tensors.
+
+    :raises UserError: if the file is missing, something else, damaged, or of a newer format
+    """
+    return formats.header_of(open_file(path))
+
+
+def read(path: Path) -> "tuple[Header, Tensors]":
+    """Return header and tensors in the shapes of this mtt and the installed architecture.
+
+    Old formats and old versions of the architecture are upgraded in memory; the header's
+    ``format_version`` and ``content_hash`` stay those of the file.
+
+    :raises UserError: as :func:`read_header`; also if a single bit of the content has changed, if
+        the checkpoint needs an architecture that is not installed, or a version of it that no exact
+        upgrade leads to, or if its tensors are not those of the model that it describes
+    """
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    # The options come with it, which who only wants a header need not wait for.
+    from mtt.checkpoint.upgrade_steps import to_installed
+
+    file = open_file(path)
+    header = formats.header_of(file)
+    check_architecture(header, path)
+    raw = file.content()
+    if not formats.content_fits(file, header, raw):
+        raise formats.changed(path)
+    try:
+        tensors = safetensors.torch.load(raw)
+    except SafetensorError as error:
+        raise damaged(path, f"its tensors cannot be read: {error}") from error
+    header, tensors = to_installed(header, formats.tensors_of(header, tensors))
+    _check_weights(path, header, tensors)
+    _check_samples(path, header, tensors)
+    return header, tensors
+
+
+def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
+    """Names, shapes and types, before any memory is taken for the model that the header describes."""
+    expected = expected_tensors(header)
+    if expected is None:
+        return
+    for prefix in ("model/", "best/"):
+        found = {name for name in tensors if name.startswith(prefix)}
+        if prefix == "best/" and not found:
+            continue
+        for name in sorted(found ^ {prefix + one for one in expected}):
+            why = "is not of its architecture" if name in found else "is missing"
+            raise damaged(path, f"its tensor '{name}' {why}")
+        for name, one in expected.items():
+            stored = tensors[prefix + name]
+            if stored.shape != one.shape or stored.dtype != one.dtype:
+                raise damaged(
+                    path,
+                    f"its tensor '{prefix}{name}' is {_kind(stored)}, and its architecture needs "
+                    f"{_kind(one)}",
+                )
+
+
+def _kind(tensor: "torch.Tensor") -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _check_samples(path: Path, header: Header, tensors: "Tensors") -> None:
+    """The structures that exports are tested with must be structures, of known atomic types."""
+    import torch
+
+    known = torch.tensor(header.atomic_types, dtype=torch.int32)
+    for prefix in sorted(
+        {name.rpartition("/")[0] for name in tensors if name.startswith("check/")}
+    ):
+        parts = [tensors.get(f"{prefix}/{key}") for key in ("types", "positions", "cell", "pbc")]
+        n = 0 if parts[0] is None else parts[0].numel()
+        wanted = (
+            ((n,), torch.int32),
+            ((n, 3), torch.float64),
+            ((3, 3), torch.float64),
+            ((3,), torch.uint8),
+        )
+        good = n > 0 and all(
+            one is not None and (tuple(one.shape), one.dtype) == kind
+            for one, kind in zip(parts, wanted, strict=True)
+        )
+        if good:
+            types, positions, cell, _ = (one for one in parts if one is not None)
+            finite = positions.isfinite().all() and cell.isfinite().all()
+            good = bool(finite and torch.isin(types, known).all())
+        if not good:
+            raise damaged(path, f"'{prefix}' is not a structure of its atomic types")

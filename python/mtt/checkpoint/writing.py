@@ -1,0 +1,72 @@
+"""Header and tensors in, checkpoint file out: the same content gives the same bytes."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mtt import __version__
+from mtt.checkpoint import formats
+from mtt.checkpoint.formats import canonical_json
+from mtt.checkpoint.header import FORMAT_VERSION, Header
+from mtt.files import write_atomic
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
+
+_PACKAGES: Final = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "numpy", "ase")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what decides the numbers, by package name."""
+    versions = {"mtt": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def write(path: Path, header: Header, tensors: "Tensors") -> None:
+    """Write a checkpoint so that a crash leaves the old file or the new one, whole.
+
+    :raises UserError: if the folder is missing or cannot be written to, or the disk is full
+    """
+    write_atomic(path, to_bytes(header, tensors))
+
+
+def to_bytes(header: Header, tensors: "Tensors") -> bytes:
+    """Return the whole file, in the newest format."""
+    import safetensors.torch
+    import torch
+
+    columns, rows = formats.columns_and_rows(header.history)
+    stored = dataclasses.replace(header, format_version=FORMAT_VERSION).to_dict()
+    for key in (formats.HASH, formats.HISTORY, "split"):
+        del stored[key]
+    stored["history_columns"] = columns
+    # A copy for each name: safetensors refuses tensors that share memory, as tied weights do.
+    written = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
+    written[formats.HASH] = torch.zeros(32, dtype=torch.uint8)
+    table = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(columns))
+    written[formats.HISTORY] = table
+    for name in formats.SPLIT_TENSORS:
+        indices = header.split[name.partition("/")[2]]
+        written[name] = torch.tensor(indices, dtype=torch.int32)
+    metadata = {"mtt": canonical_json(stored)}
+    return _with_hash(bytearray(safetensors.torch.save(written, metadata=metadata)))
+
+
+def _with_hash(raw: bytearray) -> bytes:
+    """Return the file with its content hash, which covers all of it but the zeros in its own place."""
+    (length,) = struct.unpack("<Q", raw[:8])
+    begin, end = json.loads(raw[8 : 8 + length])[formats.HASH]["data_offsets"]
+    digest = formats.digest_without(raw, 8 + length + begin, 8 + length + end)
+    raw[8 + length + begin : 8 + length + end] = digest
+    return bytes(raw)
