@@ -1,6 +1,7 @@
 """The loop: what an epoch is made of, that workers do not matter, and that nothing leaks."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import ase.io
 import numpy as np
@@ -166,7 +167,8 @@ def test_a_model_with_dropout_resumes_bitwise(options, tmp_path):
     with pytest.raises(Interrupted):
         loop.train(stopped.state, stopped.problem, Silent(steps=6))
     resumed = with_dropout()
-    resumed.state.from_checkpoint(*stopped.state.to_checkpoint())
+    header, tensors = stopped.state.to_checkpoint()
+    resumed.state.from_checkpoint(SimpleNamespace(**header), tensors)
     found = tensors_after(resumed)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
@@ -253,7 +255,8 @@ def test_several_targets_resume_bitwise(several):
     with pytest.raises(Interrupted):
         loop.train(stopped.state, stopped.problem, Silent(steps=6))
     resumed = make_run(several)
-    resumed.state.from_checkpoint(*stopped.state.to_checkpoint())
+    header, tensors = stopped.state.to_checkpoint()
+    resumed.state.from_checkpoint(SimpleNamespace(**header), tensors)
     tensors = tensors_after(resumed)
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
