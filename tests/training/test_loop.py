@@ -2,17 +2,18 @@
 
 import dataclasses
 
+import ase.io
 import numpy as np
 import pytest
 import torch
-from small_runs import make_options
+from problems import TARGETS, add_targets, make_run
+from small_runs import make_options, write_data
 
 from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError
 from mtt.training import loop
 from mtt.training.loop import Interrupted, epoch_order, epoch_rotations
 from mtt.training.optimizer import make_optimizer
-from mtt.training.prepare import prepare as prepare_run
 
 
 class Silent:
@@ -36,17 +37,13 @@ def options(tmp_path):
     return make_options(tmp_path)
 
 
-def prepare(options, tmp_path):
-    return prepare_run(options, None, tmp_path / "model.pt", lambda text: None)
-
-
 def tensors_after(run, observer=None):
     loop.train(run.state, run.problem, observer or Silent())
     return {name: one.clone() for name, one in run.state.to_checkpoint()[1].items()}
 
 
 def test_an_epoch_has_every_structure_once_in_a_new_order(options, tmp_path):
-    problem = prepare(options, tmp_path).problem
+    problem = make_run(options).problem
     assert len(problem.train) == 9 and problem.steps_per_epoch == 4 and problem.num_steps == 12
     orders = [epoch_order(problem, epoch) for epoch in range(3)]
     assert all(len(order) == 8 and len(set(order)) == 8 for order in orders)
@@ -57,12 +54,12 @@ def test_an_epoch_has_every_structure_once_in_a_new_order(options, tmp_path):
 
 
 def test_a_batch_is_never_larger_than_the_training_set(tmp_path):
-    problem = prepare(make_options(tmp_path, {"batch_size": 50}), tmp_path).problem
+    problem = make_run(make_options(tmp_path, {"batch_size": 50})).problem
     assert problem.batch_size == 9 and problem.steps_per_epoch == 1
 
 
 def test_rotations_belong_to_structures_and_change_with_the_epoch(options, tmp_path):
-    problem = prepare(options, tmp_path).problem
+    problem = make_run(options).problem
     table = random_rotations(generator(options.seed, "rotation", 5), 9, inversion=True)
     found = epoch_rotations(problem, 5)(3, [7, 2])
     assert np.array_equal(found, table[[7, 2]])
@@ -72,12 +69,12 @@ def test_rotations_belong_to_structures_and_change_with_the_epoch(options, tmp_p
 
 
 def test_augmentation_can_be_switched_off(tmp_path):
-    problem = prepare(make_options(tmp_path, {"rotational_augmentation": False}), tmp_path).problem
+    problem = make_run(make_options(tmp_path, {"rotational_augmentation": False})).problem
     assert epoch_rotations(problem, 0) is None
 
 
 def test_rows_of_the_history(options, tmp_path):
-    run = prepare(options, tmp_path)
+    run = make_run(options)
     observer = Silent()
     tensors_after(run, observer)
     assert run.state.history == observer.rows
@@ -93,7 +90,7 @@ def test_rows_of_the_history(options, tmp_path):
 def test_the_best_epoch_is_the_one_with_the_lowest_metric(options, tmp_path, monkeypatch):
     values = iter([3.0, 1.0, 2.0])
     monkeypatch.setattr(loop, "selected_metric", lambda metrics, name: next(values))
-    run = prepare(options, tmp_path)
+    run = make_run(options)
     weights = []
 
     class Watching(Silent):
@@ -108,17 +105,17 @@ def test_the_best_epoch_is_the_one_with_the_lowest_metric(options, tmp_path, mon
 
 
 def test_workers_do_not_change_a_bit(tmp_path):
-    first = tensors_after(prepare(make_options(tmp_path), tmp_path))
+    first = tensors_after(make_run(make_options(tmp_path)))
     for workers in (1, 4):
         options = make_options(tmp_path, {"num_workers": workers})
-        other = tensors_after(prepare(options, tmp_path))
+        other = tensors_after(make_run(options))
         assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_the_seed_changes_weights_and_order(tmp_path):
-    first = tensors_after(prepare(make_options(tmp_path), tmp_path))
+    first = tensors_after(make_run(make_options(tmp_path)))
     split = {"validation_set": "0:3"}
-    other = tensors_after(prepare(make_options(tmp_path, seed=4, **split), tmp_path))
+    other = tensors_after(make_run(make_options(tmp_path, seed=4, **split)))
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
@@ -126,7 +123,7 @@ def test_the_global_generators_are_left_alone(options, tmp_path):
     torch.manual_seed(11)
     np.random.seed(11)
     before, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()
-    tensors_after(prepare(options, tmp_path))
+    tensors_after(make_run(options))
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(np.random.get_state()[1], legacy)
     assert not torch.are_deterministic_algorithms_enabled()
@@ -137,7 +134,7 @@ def test_global_generators_have_no_influence(options, tmp_path):
     for seed in (1, 2):
         torch.manual_seed(seed)
         np.random.seed(seed)
-        results.append(tensors_after(prepare(options, tmp_path)))
+        results.append(tensors_after(make_run(options)))
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
@@ -149,13 +146,17 @@ class Dropping(torch.nn.Module):
         self.core, self.cutoff = core, core.cutoff
         self.interaction_range = core.interaction_range
 
-    def forward(self, graph):
-        return torch.nn.functional.dropout(self.core(graph), 0.5, self.training)
+    def forward(self, graph, targets):
+        values = self.core(graph, targets)
+        return {
+            name: torch.nn.functional.dropout(value, 0.5, self.training)
+            for name, value in values.items()
+        }
 
 
 def test_a_model_with_dropout_resumes_bitwise(options, tmp_path):
     def with_dropout():
-        run = prepare(options, tmp_path)
+        run = make_run(options)
         run.state.model.core = Dropping(run.state.model.core)
         run.state.optimizer = make_optimizer(run.state.model.parameters(), run.problem.hypers)
         return run
@@ -173,9 +174,9 @@ def test_a_model_with_dropout_resumes_bitwise(options, tmp_path):
 def test_validation_batches_that_do_not_fit_in_memory_are_made_again(
     options, tmp_path, monkeypatch
 ):
-    expected = tensors_after(prepare(options, tmp_path))
+    expected = tensors_after(make_run(options))
     monkeypatch.setattr(loop, "_CACHE_BYTES", 0)
-    run = prepare(options, tmp_path)
+    run = make_run(options)
     kept = loop.ValidationBatches(run.problem)
     assert len(list(kept)) == len(list(kept)) == 2
     found = tensors_after(run)
@@ -183,7 +184,7 @@ def test_validation_batches_that_do_not_fit_in_memory_are_made_again(
 
 
 def test_training_that_diverges_says_so(tmp_path):
-    run = prepare(make_options(tmp_path), tmp_path)
+    run = make_run(make_options(tmp_path))
     with torch.no_grad():
         next(run.state.model.core.parameters()).fill_(float("nan"))
     with pytest.raises(UserError) as caught:
@@ -206,6 +207,111 @@ def test_gradients_are_clipped(tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
-    tensors_after(prepare(make_options(tmp_path, {"grad_clip_norm": 0.25}), tmp_path))
+    tensors_after(make_run(make_options(tmp_path, {"grad_clip_norm": 0.25})))
     assert len(norms) == 12
     assert all(limit == 0.25 and norm <= 0.25 * (1 + 1e-4) for limit, norm in norms)
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Options of a run with three energies and charges, from one file."""
+    write_data(tmp_path / "data.xyz")
+    frames = ase.io.read(tmp_path / "data.xyz", ":")
+    add_targets(frames)
+    path = tmp_path / "several.xyz"
+    ase.io.write(path, frames, format="extxyz")
+    data = {"systems": str(path), "targets": TARGETS}
+    return make_options(tmp_path, {"num_epochs": 8}, training_set=data)
+
+
+def test_several_targets_are_learned_together(several):
+    run = make_run(several)
+    observer = Silent()
+    tensors_after(run, observer)
+    first, last = observer.rows[0], observer.rows[-1]
+    energy = ("{}_rmse", "{}_mae", "{}_rmse_per_atom", "{}_mae_per_atom")
+    names = [
+        name.format(target)
+        for target in TARGETS
+        for name in energy[: 2 if target == "mtt::charges" else 4]
+    ]
+    for target, quantity in (("energy", "forces"), ("energy", "stress"), ("energy/pbe", "forces")):
+        names += [f"{target}_{quantity}_rmse", f"{target}_{quantity}_mae"]
+    expected = {f"{part}_{name}" for part in ("train", "validation") for name in [*names, "loss"]}
+    assert set(first) == {"epoch", "step", "learning_rate", *expected}
+    # Forces are most of the loss of energies that have them.
+    for name in ("energy_forces", "energy/pbe_forces", "mtt::u0", "mtt::charges"):
+        assert last[f"train_{name}_rmse"] < 0.85 * first[f"train_{name}_rmse"], name
+    scales = [float(run.state.model.baseline(name).scale) for name in TARGETS]
+    assert len(set(scales)) == len(scales)
+
+
+def test_several_targets_resume_bitwise(several):
+    expected = tensors_after(make_run(several))
+    stopped = make_run(several)
+    with pytest.raises(Interrupted):
+        loop.train(stopped.state, stopped.problem, Silent(steps=6))
+    resumed = make_run(several)
+    resumed.state.from_checkpoint(*stopped.state.to_checkpoint())
+    tensors = tensors_after(resumed)
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
+
+
+def test_a_weight_of_zero_leaves_a_target_out(several, tmp_path):
+    """The head of a target without weight stays as it is, those of the others learn."""
+    weights = {name: {"weight": 0, "forces": 0, "stress": 0} for name in ("energy", "energy/pbe")}
+    weights["mtt::charges"] = {"weight": 0}
+    training = {"loss": {"targets": weights}}
+    data = several.training_set[0].model_dump(mode="json")
+    options = make_options(tmp_path, training, training_set=data)
+    run = make_run(options)
+    before = {name: one.clone() for name, one in run.state.model.state_dict().items()}
+    tensors_after(run)
+    after = run.state.model.state_dict()
+    # Heads are named by the place of their target.
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    heads = [name for name in before if "readout" in name]
+    learned = {name for name in heads if name in changed}
+    assert learned and len(learned) == len(heads) / len(TARGETS)
+
+
+class Pair:
+    """A communicator of two processes that are both this one: every sum is twice its part."""
+
+    rank, size = 1, 2
+
+    def __init__(self, stop_after=None):
+        self.asked, self.stop_after = 0, stop_after
+
+    def reduce(self, tensor):
+        return 2 * tensor
+
+    def broadcast(self, value):
+        # What rank 0 says, whatever this process thinks.
+        self.asked += 1
+        return self.asked == self.stop_after
+
+    def barrier(self):
+        pass
+
+
+def test_the_loop_speaks_to_the_other_processes(options):
+    expected = Silent()
+    tensors_after(make_run(options), expected)
+    run, observer, pair = make_run(options), Silent(), Pair()
+    run.problem.communicator = pair
+    tensors_after(run, observer)
+    # Sums of both: the means stay as they are.
+    for row, other in zip(observer.rows, expected.rows, strict=True):
+        assert row == pytest.approx(other, rel=1e-12)
+    # Once for each step, validation batch and epoch.
+    assert pair.asked == 3 * (4 + 2 + 1)
+
+
+def test_rank_0_decides_when_to_stop(options):
+    run = make_run(options)
+    run.problem.communicator = Pair(stop_after=2)
+    observer = Silent(steps=1)
+    with pytest.raises(Interrupted):
+        loop.train(run.state, run.problem, observer)
+    assert len(observer.losses) == 2
