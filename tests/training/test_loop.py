@@ -221,11 +221,12 @@ def several(tmp_path):
     path = tmp_path / "several.xyz"
     ase.io.write(path, frames, format="extxyz")
     data = {"systems": str(path), "targets": TARGETS}
-    return make_options(tmp_path, {"num_epochs": 8}, training_set=data)
+    return make_options(tmp_path, training_set=data)
 
 
-def test_several_targets_are_learned_together(several):
-    run = make_run(several)
+def test_several_targets_are_learned_together(several, tmp_path):
+    data = several.training_set[0].model_dump(mode="json")
+    run = make_run(make_options(tmp_path, {"num_epochs": 16}, training_set=data))
     observer = Silent()
     tensors_after(run, observer)
     first, last = observer.rows[0], observer.rows[-1]
