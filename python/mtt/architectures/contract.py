@@ -12,7 +12,7 @@ a charge of each atom.
 
 import dataclasses
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from metatensor.torch import Labels
 from metatomic.torch import ModelOutput
 
 from mtt import plugins
+from mtt.architectures.contract_assertions import Tensors, assert_equal, assert_same
 from mtt.architectures.evaluate import evaluate
 from mtt.architectures.example_structures import TYPES, crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
@@ -37,7 +38,6 @@ TARGETS = (
     Target("energy/pbe", unit="kcal/mol", gradients=GRADIENTS),
     Target("mtt::charges", quantity="charge", unit="e", per="atom"),
 )
-Tensors = Mapping[str, torch.Tensor]
 
 
 class ArchitectureContract:
@@ -387,25 +387,3 @@ def scripted(module: torch.nn.Module) -> Any:
 def block(results: Mapping[str, Any], name: str) -> Any:
     """Return the only block of an output."""
     return results[name].block()
-
-
-def assert_same(
-    values: Tensors, expected: Tensors, rtol: float = 1e-10, atol: float = 1e-9
-) -> None:
-    """Raise AssertionError, naming the target, unless the values of each target are close."""
-    assert set(values) == set(expected)
-    for name, tensor in values.items():
-        torch.testing.assert_close(
-            tensor,
-            expected[name],
-            rtol=rtol,
-            atol=atol,
-            msg=lambda text, name=name: f"{name}: {text}",  # type: ignore[misc]
-        )
-
-
-def assert_equal(values: Tensors, expected: Tensors, message: str = "") -> None:
-    """Raise AssertionError unless the values of each target are bitwise the same."""
-    names: Collection[str] = expected
-    for name in names:
-        assert torch.equal(values[name], expected[name]), f"{name}: {message}"

@@ -13,7 +13,7 @@ PAIR_NAMES = ["first_atom", "second_atom", "cell_shift_a", "cell_shift_b", "cell
 
 
 def system_with_neighbors(structure: Structure, potential: Potential, dtype: torch.dtype) -> System:
-    """A system whose positions require gradients, with every neighbor list ``potential`` requests."""
+    """Return a system whose positions require gradients, with the lists that ``potential`` requests."""
     system = System(
         types=torch.tensor(structure.types, dtype=torch.int32),
         positions=torch.tensor(structure.positions, dtype=dtype).requires_grad_(True),

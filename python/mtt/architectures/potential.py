@@ -21,7 +21,7 @@ from mtt.data.target import Target
 def reverse_indices(
     centers: torch.Tensor, neighbors: torch.Tensor, shifts: torch.Tensor, n_atoms: int
 ) -> torch.Tensor:
-    """Index of the edge j->i with shift -S for each edge i->j with shift S [E]; -1 where absent.
+    """Return the index of the edge j->i with shift -S of each edge i->j with shift S [E]; -1 if absent.
 
     :param shifts: [E, 3] int64 cell shifts S
     """
@@ -36,8 +36,8 @@ def reverse_indices(
     backward = (neighbors * n_atoms + centers) * box + middle - flat
     ordered, order = forward.sort()
     place = torch.searchsorted(ordered, backward).clamp(max=ordered.shape[0] - 1)
-    found = ordered.index_select(0, place) == backward
-    return torch.where(found, order.index_select(0, place), torch.full_like(order, -1))
+    exists = ordered.index_select(0, place) == backward
+    return torch.where(exists, order.index_select(0, place), torch.full_like(order, -1))
 
 
 class Potential(torch.nn.Module):
@@ -106,14 +106,15 @@ class Potential(torch.nn.Module):
                 zeros = atoms.new_zeros((graph.n_systems, atoms.shape[1]))
                 systems = zeros.index_add(0, graph.system, atoms)
             gradients = [
-                None if one is None else one.detach().to(torch.float64) * baseline.scale
-                for one in (raw.forces, raw.strain)
+                None if gradient is None else gradient.detach().to(torch.float64) * baseline.scale
+                for gradient in (raw.forces, raw.strain)
             ]
             values[name] = Values(atoms, systems, *gradients)
         return values
 
     @torch.jit.export
     def requested_neighbor_lists(self) -> List[NeighborListOptions]:
+        """Return the neighbor lists that engines are to give: one full list within the cutoff."""
         return [NeighborListOptions(cutoff=self.cutoff, full_list=True, strict=True)]
 
     def graph(self, systems: List[System]) -> Graph:
@@ -167,7 +168,7 @@ class Potential(torch.nn.Module):
         outputs: Dict[str, ModelOutput],
         selected_atoms: Optional[Labels] = None,
     ) -> Dict[str, TensorMap]:
-        """Metatomic interface: the targets in ``outputs``, per system or per selected atom."""
+        """Return the targets in ``outputs``, per system or per selected atom: metatomic's interface."""
         results: Dict[str, TensorMap] = {}
         wanted: List[str] = []
         for name in self.target_names:
@@ -202,7 +203,7 @@ class Potential(torch.nn.Module):
 def selection_indices(
     counts: List[int], selected_atoms: Optional[Labels], device: torch.device
 ) -> torch.Tensor:
-    """Positions in the concatenated atom list that ``selected_atoms`` names, ascending."""
+    """Return the indices, in the list of all atoms, of those in ``selected_atoms``, ascending."""
     n_atoms = 0
     offsets: List[int] = []
     for count in counts:
@@ -217,6 +218,7 @@ def selection_indices(
 
 
 def atom_labels(counts: List[int], kept: torch.Tensor, system_index: torch.Tensor) -> Labels:
+    """Return the labels (system, atom) of atoms ``kept``, indices in the list of all atoms."""
     offsets: List[int] = []
     n_atoms = 0
     for count in counts:

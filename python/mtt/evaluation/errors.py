@@ -82,25 +82,22 @@ def _frame(
         info.insert(0, f'Lattice="{_numbers(structure.cell)}"')
     columns, properties = [structure.positions], "species:S:1:pos:R:3"
     for target in targets:
-        for prefix, values in (
-            ("", prediction[target.name]),
-            ("reference_", structure.references.get(target.name)),
-        ):
-            if values is None:
-                continue
-            name = prefix + names[target.name, "values"]
+        name, stress, forces = (names[target.name, part] for part in ("values", STRESS, FORCES))
+        pairs = ("", prediction[target.name]), ("reference_", structure.references.get(target.name))
+        known = [(prefix, values) for prefix, values in pairs if values is not None]
+        for prefix, values in known:
             if target.per == "atom":
                 columns.append(values.values)
-                properties += f":{name}:R:{target.properties}"
+                properties += f":{prefix}{name}:R:{target.properties}"
             elif not np.isnan(values.values).any():
                 text = _numbers(values.values)
-                info.append(f"{name}={text}" if target.properties == 1 else f'{name}="{text}"')
+                info.append(f"{prefix}{name}=" + (text if target.properties == 1 else f'"{text}"'))
+        for prefix, values in known:
             if values.stress is not None:
-                name = prefix + names[target.name, STRESS]
-                info.append(f'{name}="{_numbers(values.stress)}"')
+                info.append(f'{prefix}{stress}="{_numbers(values.stress)}"')
             if values.forces is not None:
                 columns.append(values.forces)
-                properties += f":{prefix}{names[target.name, FORCES]}:R:3"
+                properties += f":{prefix}{forces}:R:3"
     yield f"{len(structure)}\nProperties={properties} {' '.join(info)}\n"
     for atomic_type, row in zip(structure.types, np.concatenate(columns, axis=1), strict=True):
         yield f"{chemical_symbols[atomic_type]} {_numbers(row)}\n"

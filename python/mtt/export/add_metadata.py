@@ -48,10 +48,10 @@ def run(
     beside = provenance.statement_path(output)
     for path in (output, beside):
         check_keeps([model, metadata], path)
-    given = load_metadata(metadata)
+    new = load_metadata(metadata)
     check_writable(beside)
     date = provenance.date()
-    changed = with_metadata(model, given)
+    changed = with_metadata(model, new)
     with replacing(output) as temporary:
         temporary.write_bytes(changed)
         report = None
@@ -63,37 +63,37 @@ def run(
             report = verification.run(temporary, settings=settings, display=str(output))
         digest = sha256_of(temporary)
     made = provenance.Made(output.name, digest, report, date)
-    old, said = sha256_of(model), given.model_dump(mode="json")
-    provenance.write_statement(beside, provenance.of_metadata(made, model.name, old, said))
+    old, plain = sha256_of(model), new.model_dump(mode="json")
+    provenance.write_statement(beside, provenance.of_metadata(made, model.name, old, plain))
     return output
 
 
-def with_metadata(model: Path, given: Metadata) -> bytes:
-    """The content of ``model`` with other metadata.
+def with_metadata(model: Path, metadata: Metadata) -> bytes:
+    """Return the content of ``model`` with other metadata.
 
     :raises UserError: it cannot be read, or is no export of metatomic
     """
-    said = json.loads(text_of(model))
+    old = json.loads(text_of(model))
     # As metatomic lays it out.
-    text = json.dumps(merged(said, given), sort_keys=True, indent=4, ensure_ascii=False)
+    text = json.dumps(merged(old, metadata), sort_keys=True, indent=4, ensure_ascii=False)
     return with_text(model, text)
 
 
 def text_of(model: Path) -> str:
-    """The JSON of a model's metadata, as metatomic's object holds it.
+    """Return the JSON of a model's metadata, as metatomic's object holds it.
 
     :raises UserError: as :func:`with_metadata`
     """
-    return _found(model, _pickle(model))[2]
+    return _place(model, _pickle(model))[2]
 
 
 def with_text(model: Path, text: str) -> bytes:
-    """The content of ``model`` with this JSON as its metadata.
+    """Return the content of ``model`` with this JSON as its metadata.
 
     :raises UserError: as :func:`with_metadata`
     """
     pickled = _pickle(model)
-    start, end, _ = _found(model, pickled)
+    start, end, _ = _place(model, pickled)
     raw = text.encode()
     opcode = b"X" + struct.pack("<I", len(raw)) + raw
     try:
@@ -103,22 +103,22 @@ def with_text(model: Path, text: str) -> bytes:
         raise _refused(model, str(error)) from error
 
 
-def _found(model: Path, pickled: bytes) -> tuple[int, int, str]:
-    """Where among the opcodes the text begins and ends, and the text."""
-    found = _texts(pickled)
-    if len(found) != 1:
+def _place(model: Path, pickled: bytes) -> tuple[int, int, str]:
+    """Return where among the opcodes the text begins and ends, and the text."""
+    texts = _texts(pickled)
+    if len(texts) != 1:
         raise _refused(model, "its metadata is not where metatomic puts it")
-    return found[0]
+    return texts[0]
 
 
-def merged(said: dict[str, Any], given: Metadata) -> dict[str, Any]:
-    """What a file said of itself, with what is given over it or added to it."""
-    new = given.model_dump(mode="json", exclude_unset=True)
-    kept = said.get("references")
+def merged(old: dict[str, Any], metadata: Metadata) -> dict[str, Any]:
+    """Return the metadata of a file with other metadata over it, or added to it."""
+    new = metadata.model_dump(mode="json", exclude_unset=True)
+    kept = old.get("references")
     references = kept if isinstance(kept, dict) else {}
-    extra = said.get("extra")
+    extra = old.get("extra")
     return {
-        **said,
+        **old,
         **new,
         "references": {**references, **merged_references(new.get("references", {}), references)},
         "extra": {**(extra if isinstance(extra, dict) else {}), **new.get("extra", {})},
@@ -126,7 +126,7 @@ def merged(said: dict[str, Any], given: Metadata) -> dict[str, Any]:
 
 
 def _pickle(model: Path) -> bytes:
-    """The part of the archive that says what the model's attributes are."""
+    """Return the part of the archive that says what the model's attributes are."""
     try:
         with bounded_zip.opened(model) as archive:
             for name in archive.namelist():
@@ -138,29 +138,29 @@ def _pickle(model: Path) -> bytes:
 
 
 def _texts(pickled: bytes) -> list[tuple[int, int, str]]:
-    """Where the texts of metadata begin and end among the opcodes, and the texts."""
-    found: list[tuple[int, int, str]] = []
+    """Return where the texts of metadata begin and end among the opcodes, and the texts."""
+    texts: list[tuple[int, int, str]] = []
     start, text = 0, None
     try:
         for opcode, argument, place in pickletools.genops(pickled):
             assert place is not None
             if text is not None and _is_metadata(text):
-                found.append((start, place, text))
+                texts.append((start, place, text))
             text = argument if opcode.name == "BINUNICODE" else None
             start = place
     except (ValueError, struct.error, OverflowError):
         return []
-    return found
+    return texts
 
 
 def _is_metadata(text: str) -> bool:
     if not text.startswith("{") or len(text) > _LONGEST:
         return False
     try:
-        said = json.loads(text)
+        metadata = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(said, dict) and _CLASS in (said.get("class"), said.get("type"))
+    return isinstance(metadata, dict) and _CLASS in (metadata.get("class"), metadata.get("type"))
 
 
 def _refused(model: Path, why: str) -> UserError:

@@ -26,7 +26,7 @@ class _Entry:
 
 
 def with_record(content: bytes, name: str, record: bytes) -> bytes:
-    """The archive with ``record`` as the one called ``name``; all others are kept byte for byte.
+    """Return the archive with ``record`` as the one called ``name``; all others keep their bytes.
 
     Others also keep their place modulo 64 bytes, if not their place. A new record is the last.
 
@@ -62,7 +62,7 @@ def with_record(content: bytes, name: str, record: bytes) -> bytes:
 
 
 def _directory(content: bytes) -> tuple[list[_Entry], int]:
-    """Its entries in order, and where it starts."""
+    """Return the entries of the directory in order, and where it starts."""
     end = content.rfind(_END)
     if end < 0 or end + 22 > len(content):
         raise NotAnArchive("its end is missing")
@@ -86,7 +86,7 @@ def _directory(content: bytes) -> tuple[list[_Entry], int]:
 
 
 def _place_of_offset(raw: bytes) -> tuple[int, str]:
-    """Where in an entry the offset of its record stands, and in which format."""
+    """Return where in an entry the offset of its record stands, and in which format."""
     compressed, size = struct.unpack_from("<II", raw, 20)
     (offset,) = struct.unpack_from("<I", raw, 42)
     if offset != _FULL32:
@@ -107,7 +107,7 @@ def _offset(raw: bytes) -> int:
 
 
 def _moved(raw: bytes, offset: int) -> bytes:
-    """The entry for a record that has been moved."""
+    """Return the entry of a record that has been moved."""
     at, form = _place_of_offset(raw)
     if form == "<I" and offset >= _FULL32:
         raise NotAnArchive("it is too large to be changed")
@@ -117,7 +117,7 @@ def _moved(raw: bytes, offset: int) -> bytes:
 
 
 def _common(record: bytes) -> bytes:
-    """What both headers of a record say: stored, date, checksum, sizes."""
+    """Return what both headers of a record hold: stored, date, checksum, sizes."""
     return (
         struct.pack("<HH", 0, 0)
         + _DATE
@@ -143,7 +143,7 @@ def _listed(name: str, record: bytes, place: int) -> bytes:
 
 
 def _ending(start: int, entries: list[bytes]) -> bytes:
-    """The directory and its end, with both the old and the 64-bit record of it."""
+    """Return the directory and its end, with both the old and the 64-bit record of it."""
     directory = b"".join(entries)
     count, size, end64 = len(entries), len(directory), start + len(directory)
     wide = struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, size, start)

@@ -193,7 +193,7 @@ def _evaluated(
     if model.dtype == torch.float32:
         try:
             wide = ExportedModel(path, extensions=extensions, widen=True)
-            return [wide.evaluate([one], targets, atoms=True) for one in structures], MODEL_64
+            return [wide.evaluate([s], targets, atoms=True) for s in structures], MODEL_64
         except UserError:
             raise
         except Exception:  # noqa: BLE001 - whatever its code throws, float64 is not to be had

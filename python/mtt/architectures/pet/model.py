@@ -49,13 +49,16 @@ class Inputs(NamedTuple):
 
 
 def cutoff_bump(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """Infinitely smooth switch from 1 at ``cutoff - width`` to 0 at ``cutoff``: (1 + tanh(cot(pi x))) / 2."""
+    """Return an infinitely smooth switch, (1 + tanh(cot(pi x))) / 2.
+
+    It falls from 1 at ``cutoff - width`` to 0 at ``cutoff``.
+    """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1.0 - 1e-6)
     return 0.5 * (1.0 + torch.tanh(1.0 / torch.tan(math.pi * x)))
 
 
 def cutoff_polynomial(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """Twice differentiable switch from 1 at ``cutoff - width`` to 0: 1 - 10 x^3 + 15 x^4 - 6 x^5."""
+    """Return a twice differentiable switch from 1 at ``cutoff - width`` to 0: 1 - 10 x^3 + 15 x^4 - 6 x^5."""
     x = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
     return 1.0 - x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
 
@@ -97,7 +100,7 @@ def make_grid(graph: Graph, cutoff_factors: torch.Tensor) -> Grid:
 
 
 def to_grid(tokens: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """[N + E, d] flat tokens to the [N, M + 1, d] grid."""
+    """Return flat tokens [N + E, d] on the grid [N, M + 1, d]."""
     d = tokens.shape[1]
     width = grid.max_neighbors + 1
     if grid.dense:
@@ -108,7 +111,7 @@ def to_grid(tokens: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 
 def from_grid(values: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """[N, M + 1, d] grid back to the [N + E, d] flat list."""
+    """Return values [N, M + 1, d] of the grid as a flat list [N + E, d]."""
     d = values.shape[2]
     if grid.dense:
         return torch.cat([values[:, 0], values[:, 1:].reshape(-1, d)], dim=0)
@@ -254,7 +257,7 @@ class Combine(torch.nn.Module):
 
 
 def reverse_edges(edges: torch.Tensor, reverse: torch.Tensor) -> torch.Tensor:
-    """Row j->i of ``edges`` [E, d] for each row i->j; zero where the list lacks the reverse edge."""
+    """Return row j->i of ``edges`` [E, d] for each row i->j; zero where the list lacks that edge."""
     there = (reverse >= 0).to(edges.dtype)
     return edges.index_select(0, reverse.clamp(min=0)) * there[:, None]
 
