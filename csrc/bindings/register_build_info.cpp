@@ -1,5 +1,5 @@
 #include "bindings.hpp"
-#include "mtt/engine.hpp"
+#include "mtt/model/torch_model.hpp"
 
 namespace mtt {
 

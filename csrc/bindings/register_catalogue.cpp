@@ -1,7 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings.hpp"
-#include "mtt/check.hpp"
+#include "mtt/runner/check.hpp"
 
 namespace mtt {
 

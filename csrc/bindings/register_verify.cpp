@@ -1,7 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings.hpp"
-#include "mtt/selection.hpp"
+#include "mtt/runner/selection.hpp"
 #include "mtt/verify.hpp"
 
 namespace mtt {
