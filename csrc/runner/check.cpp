@@ -21,8 +21,36 @@ size_t rank_of(const std::string& family) {
 
 }  // namespace
 
+const std::vector<Family>& family_table() {
+    static const std::vector<Family> all = {
+        {"LOAD", "Does the file load the way an engine loads it, from metadata to the first call?"},
+        {"SCHEMA", "Are outputs, units, samples, neighbor lists and declared types what engines expect?"},
+        {"PARITY", "Are the values of every target those that the Python model gave in float64 when the file was made?"},
+        {"NTH", "Are later calls, with sizes that change, the same as the first? TorchScript rewrites itself after a few calls."},
+        {"FD", "Are forces and virial the derivatives of the energy, by finite differences?"},
+        {"DD", "Split over 1, 2, 4 and 8 domains with ghost atoms: is the sum the whole? Is the declared interaction range enough?"},
+        {"GEO", "Isolated atoms, cells smaller than the cutoff, skewed cells, every periodicity: all handled?"},
+        {"SYM", "Order of atoms, translations, two copies far apart: exactly the same? Rotations: how much do they differ?"},
+        {"DTYPE", "Inputs of other layouts, leaves of either precision, Module::to once more, CUDA where there is one: the same results?"},
+        {"ENGINE", "Do the very calls of each MD engine, with its units, give what a plain call gives?"},
+        {"LIMITS", "Does memory grow, does time explode, do threads, other instances or the settings of the process suffer?"},
+    };
+    return all;
+}
+
 const std::vector<std::string>& families() {
-    static const std::vector<std::string> all = {"LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM", "DTYPE", "ENGINE", "LIMITS"};
+    static const std::vector<std::string> all = [] {
+        std::vector<std::string> out;
+        for (const auto& family : family_table()) {
+            out.emplace_back(family.name);
+        }
+        return out;
+    }();
+    return all;
+}
+
+const std::vector<Level>& levels() {
+    static const std::vector<Level> all = {Level::quick, Level::full, Level::soak};
     return all;
 }
 

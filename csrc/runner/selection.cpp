@@ -117,12 +117,12 @@ std::vector<Waiver> parse_waivers(const std::string& text) {
 }
 
 Level parse_level(const std::string& text) {
-    for (const auto level : {Level::quick, Level::full, Level::soak}) {
+    for (const auto level : levels()) {
         if (text == name_of(level)) {
             return level;
         }
     }
-    throw std::invalid_argument("there is no level '" + text + "': choose among quick, full, soak");
+    throw std::invalid_argument("there is no level '" + text + "'");
 }
 
 }  // namespace mtt

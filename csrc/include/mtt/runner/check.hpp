@@ -34,8 +34,16 @@ public:
 
 /// All checks, ordered by family and then by name.
 const std::vector<Check>& catalogue();
+struct Family {
+    const char* name;
+    /// What its checks find out, for people.
+    const char* question;
+};
+const std::vector<Family>& family_table();
 /// Families in the order in which they run.
 const std::vector<std::string>& families();
+/// From the quickest to the longest.
+const std::vector<Level>& levels();
 /// What `--engine` understands, besides "all".
 const std::vector<std::string>& engines();
 
