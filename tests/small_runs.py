@@ -7,15 +7,27 @@ from typing import Any
 import ase.io
 import numpy as np
 import yaml
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mtt.options import Options, load_options
 
+# Options of the targets that `add_targets` adds.
+TARGETS: dict[str, Any] = {
+    "energy": {},
+    "energy/pbe": {"key": "pbe", "forces": {"key": "pbe_forces"}},
+    "mtt::u0": {"quantity": "energy", "unit": "eV"},
+    "mtt::charges": {"quantity": "charge", "unit": "e", "per": "atom"},
+}
 
-def write_data(path: Path, n: int = 12, seed: int = 0) -> None:
-    """``n`` structures with energy and forces; every third is periodic and has a stress too."""
+
+def write_data(path: Path, n: int = 12, seed: int = 0, several: bool = False) -> None:
+    """Write ``n`` structures with energy and forces; every third is periodic and has a stress too.
+
+    :param several: add the targets of :func:`add_targets`
+    """
     random = np.random.default_rng(seed)
     frames = []
     for index in range(n):
@@ -27,21 +39,40 @@ def write_data(path: Path, n: int = 12, seed: int = 0) -> None:
             results["stress"] = atoms.get_stress()
         atoms.calc = SinglePointCalculator(atoms, **results)
         frames.append(atoms)
+    if several:
+        add_targets(frames)
     ase.io.write(path, frames, format="extxyz")
+
+
+def add_targets(frames: list[Atoms], seed: int = 7) -> None:
+    """Give frames a second energy with forces, a third one, and charges that sum to zero.
+
+    The keys are ``pbe``, ``pbe_forces``, ``u0`` and ``charges``.
+    """
+    random = np.random.default_rng(seed)
+    for atoms in frames:
+        energy, forces = atoms.calc.results["energy"], atoms.calc.results["forces"]
+        atoms.info["pbe"] = 0.5 * energy - 2.0 * len(atoms)
+        atoms.arrays["pbe_forces"] = 0.5 * forces
+        atoms.info["u0"] = energy + random.normal()
+        charges = 0.1 * atoms.numbers + 0.01 * random.normal(size=len(atoms))
+        atoms.arrays["charges"] = charges - charges.mean()
 
 
 def make_options(
     folder: Path,
     training: Mapping[str, Any] | None = None,
+    several: bool = False,
     **changes: Any,
 ) -> Options:
-    """Options of a small run on ``folder/data.xyz``, through a file, as a user would give them.
+    """Return options of a small run on ``folder/data.xyz``, through a file, as a user gives them.
 
     :param training: changes to ``architecture.training``
+    :param several: train all of ``TARGETS`` instead of an energy alone
     :param changes: changes at the top level
     """
     if not (folder / "data.xyz").exists():
-        write_data(folder / "data.xyz")
+        write_data(folder / "data.xyz", several=several)
     content: dict[str, Any] = {
         "seed": 3,
         "device": "cpu",
@@ -64,7 +95,11 @@ def make_options(
                 **(training or {}),
             },
         },
-        "training_set": str(folder / "data.xyz"),
+        "training_set": (
+            {"systems": str(folder / "data.xyz"), "targets": TARGETS}
+            if several
+            else str(folder / "data.xyz")
+        ),
         "validation_set": 0.25,
         **changes,
     }

@@ -98,9 +98,9 @@ def train(folder: Path, model: dict[str, Any] | None, training: dict[str, Any]) 
 def sizes(path: Path) -> Iterator[tuple[int, int, int, int]]:
     """Rows of history, bytes of the file, of all its tensors, and of those without the history."""
     header, tensors = checkpoint.read(path)
-    row = header["history"][0]
+    row = header.history[0]
     for number in ROWS:
-        header["history"] = [{**row, "epoch": epoch + 1} for epoch in range(number)]
+        header.history = [{**row, "epoch": epoch + 1} for epoch in range(number)]
         raw = checkpoint.to_bytes(header, tensors)
         (length,) = struct.unpack("<Q", raw[:8])
         yield number, len(raw), len(raw) - 8 - length, sum(one.nbytes for one in tensors.values())

@@ -79,8 +79,8 @@ def _read(path: Path, found: Found) -> None:
     except UserError as error:
         found.damaged.append(f"{path.name}: {error.what}")
         return
-    if header["position"]["step"] >= found.step:
-        found.step = header["position"]["step"]
+    if header.position.step >= found.step:
+        found.step = header.position.step
         found.written = max(found.written, path.stat().st_mtime)
 
 

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ import torch
 from small_runs import make_options
 
 from mtt import __version__, checkpoint
-from mtt.checkpoint import formats
+from mtt.checkpoint import Position
+from mtt.checkpoint.header import ENTRIES
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.training import loop
 from mtt.training.prepare import prepare
@@ -43,8 +46,8 @@ def small(tmp_path_factory):
             pass
 
     loop.train(run.state, run.problem, Silent())
-    header, tensors = run.state.to_checkpoint()
-    return {**run.header, **header}, {**tensors, **run.check_tensors}
+    entries, tensors = run.state.to_checkpoint()
+    return replace(run.header, **entries), {**tensors, **run.check_tensors}
 
 
 @pytest.fixture
@@ -86,10 +89,9 @@ def stored_header(path):
 def test_round_trip(small, path):
     header, tensors = checkpoint.read(path)
     assert header == checkpoint.read_header(path)
-    added = {"format_version", "content_hash", "upgraded_from"}
-    assert {key: value for key, value in header.items() if key not in added} == small[0]
-    assert header["format_version"] == 2
-    assert header["origin"] is None and header["upgraded_from"] is None
+    assert replace(header, content_hash="") == small[0]
+    assert header.format_version == 3
+    assert header.origin is None and header.upgraded_from is None
     assert tensors.keys() == small[1].keys()
     for name, tensor in small[1].items():
         assert torch.equal(tensor, tensors[name]) and tensor.dtype == tensors[name].dtype
@@ -97,26 +99,18 @@ def test_round_trip(small, path):
 
 def test_what_the_header_says(small, path):
     header = checkpoint.read_header(path)
-    assert header["architecture"]["name"] == "pet" and header["architecture"]["version"] == 2
-    assert header["architecture"]["hypers"]["d_pet"] == 4
-    assert header["atomic_types"] == [1, 6, 8, 29]
-    assert header["length_unit"] == "angstrom"
-    assert header["targets"] == {
-        "energy": {
-            "quantity": "energy",
-            "unit": "eV",
-            "forces": True,
-            "stress": True,
-            "description": "",
-        }
-    }
-    assert header["precision"] == 32 and header["num_steps"] == 12
-    assert header["position"] == {"epoch": 3, "step": 12, "batch": 0}
-    assert len(header["history"]) == 3 and header["best"]["metric"] == "rmse_prod"
-    parts = header["split"]
+    assert header.architecture.name == "pet" and header.architecture.version == 3
+    assert header.architecture.hypers["d_pet"] == 4
+    assert header.atomic_types == [1, 6, 8, 29]
+    assert header.length_unit == "angstrom"
+    assert header.targets == [Target("energy", gradients=("positions", "strain"))]
+    assert header.precision == 32 and header.num_steps == 12
+    assert header.position == Position(epoch=3, step=12, batch=0)
+    assert len(header.history) == 3 and header.best.metric == "rmse_prod"
+    parts = header.split
     assert sorted(parts["train"] + parts["validation"] + parts["test"]) == list(range(12))
-    assert header["packages"]["mtt"] == __version__ and "torch" in header["packages"]
-    assert header["image_digest"] is None
+    assert header.packages["mtt"] == __version__ and "torch" in header.packages
+    assert header.image_digest is None
     assert {name.split("/")[1] for name in small[1] if name.startswith("check/")} == set("0123")
 
 
@@ -128,12 +122,12 @@ def test_the_history_takes_little_room_and_comes_back(small, tmp_path):
     header, tensors = small
     rows = [{"epoch": 1, "train_loss": 0.1}, {"epoch": 2, "validation_loss": 1 / 3}, {}]
     path = tmp_path / "history.ckpt"
-    checkpoint.write(path, {**header, "history": rows}, tensors)
-    assert checkpoint.read(path)[0]["history"] == checkpoint.read_header(path)["history"] == rows
-    many = [dict.fromkeys(header["history"][0], 0.1)] * 100
-    checkpoint.write(path, {**header, "history": many}, tensors)
+    checkpoint.write(path, replace(header, history=rows), tensors)
+    assert checkpoint.read(path)[0].history == checkpoint.read_header(path).history == rows
+    many = [dict.fromkeys(header.history[0], 0.1)] * 100
+    checkpoint.write(path, replace(header, history=many), tensors)
     before = path.stat().st_size
-    checkpoint.write(path, {**header, "history": 2 * many}, tensors)
+    checkpoint.write(path, replace(header, history=2 * many), tensors)
     assert path.stat().st_size - before == 100 * len(many[0]) * 8
 
 
@@ -170,7 +164,7 @@ def test_parts_of_the_header_that_are_not_the_tensors_they_must_be(path, name, s
 def test_a_split_that_is_none(small, path, indices):
     header, tensors = small
     split = {"train": indices, "validation": [], "test": []}
-    checkpoint.write(path, {**header, "split": split}, tensors)
+    checkpoint.write(path, replace(header, split=split), tensors)
     assert message(checkpoint.read_header, path) == (
         f"the checkpoint is damaged: its header lacks a proper 'split'\n  where: {path}{COPY}"
     )
@@ -179,10 +173,11 @@ def test_a_split_that_is_none(small, path, indices):
 def test_tensors_that_share_memory(small, tmp_path):
     header, tensors = small
     tied = dict(tensors)
-    tied["optimizer/tied"] = tied["model/composition"]
+    tied["optimizer/tied"] = tied["model/baselines.0.composition"]
     checkpoint.write(tmp_path / "tied.ckpt", header, tied)
     assert torch.equal(
-        checkpoint.read(tmp_path / "tied.ckpt")[1]["optimizer/tied"], tensors["model/composition"]
+        checkpoint.read(tmp_path / "tied.ckpt")[1]["optimizer/tied"],
+        tensors["model/baselines.0.composition"],
     )
 
 
@@ -202,7 +197,7 @@ def test_loading_the_model(small, path):
         for name, tensor in potential.state_dict().items():
             assert torch.equal(tensor, tensors[f"{prefix}/{name}"])
         assert not potential.training
-        assert potential.composition.dtype == torch.float64
+        assert potential.baseline("energy").composition.dtype == torch.float64
         assert next(potential.core.parameters()).dtype == torch.float32
 
 
@@ -414,7 +409,7 @@ def test_headers_that_parsers_trip_over(path, text):
     assert found.startswith("the checkpoint is damaged: its header is not the JSON")
 
 
-@pytest.mark.parametrize("key", [key for key in formats.REQUIRED if key not in PLACES])
+@pytest.mark.parametrize("key", [key for key in ENTRIES if key not in PLACES])
 def test_every_entry_of_the_header_is_needed(path, key):
     header = stored_header(path)
     rewrite(path, header={name: value for name, value in header.items() if name != key})
@@ -425,25 +420,25 @@ def test_every_entry_of_the_header_is_needed(path, key):
 
 
 def test_a_newer_format(path):
-    header = {**stored_header(path), "format_version": 3, "packages": {"mtt": "9.1"}}
-    header["architecture"]["version"] = 4
+    header = {**stored_header(path), "format_version": 4, "packages": {"mtt": "9.1"}}
+    header["architecture"]["version"] = 5
     expected = (
-        f"the checkpoint has format version 3, and this mtt ({__version__}) reads versions up to 2"
+        f"the checkpoint has format version 4, and this mtt ({__version__}) reads versions up to 3"
         f"\n  where: {path}\n  hint: use "
     )
     rewrite(path, header=header)
-    wrote = "mtt 9.1, which wrote it, or the image of pet@4"
+    wrote = "mtt 9.1, which wrote it, or the image of pet@5"
     assert message(checkpoint.read, path) == expected + wrote
     rewrite(path, header={**header, "image_digest": "sha256:ab"})
     assert message(checkpoint.read, path) == f"{expected}{wrote} (sha256:ab)"
-    rewrite(path, header='{"format_version":3,"what":"ever"}')
+    rewrite(path, header='{"format_version":4,"what":"ever"}')
     assert message(checkpoint.read, path) == f"{expected}a later mtt"
 
 
 def changed_architecture(small, path, **changes):
     header, tensors = small
     checkpoint.write(
-        path, {**header, "architecture": {**header["architecture"], **changes}}, tensors
+        path, replace(header, architecture=replace(header.architecture, **changes)), tensors
     )
 
 
@@ -454,13 +449,13 @@ def test_an_unknown_architecture(small, path):
         f"  where: {path}\n"
         "  hint: install the package that provides it; known here: pet"
     )
-    assert checkpoint.read_header(path)["architecture"]["name"] == "soap"
+    assert checkpoint.read_header(path).architecture.name == "soap"
 
 
 def test_another_version_of_the_architecture(small, path):
     changed_architecture(small, path, version=7)
     assert message(checkpoint.read, path) == (
-        "the checkpoint needs version 7 of the architecture 'pet', but version 2 is installed\n"
+        "the checkpoint needs version 7 of the architecture 'pet', but version 3 is installed\n"
         f"  where: {path}\n"
         "  hint: update mtt: use the image of pet@7"
     )
@@ -469,7 +464,7 @@ def test_another_version_of_the_architecture(small, path):
 def test_what_is_written_is_json_without_nan(small, tmp_path):
     header, tensors = small
     with pytest.raises(ValueError):
-        checkpoint.write(tmp_path / "a.ckpt", {**header, "num_steps": float("nan")}, tensors)
+        checkpoint.write(tmp_path / "a.ckpt", replace(header, num_steps=float("nan")), tensors)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -480,7 +475,7 @@ def test_a_write_that_fails_leaves_the_old_file(small, path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    found = message(checkpoint.write, path, {**small[0], "num_steps": 99}, small[1])
+    found = message(checkpoint.write, path, replace(small[0], num_steps=99), small[1])
     assert found == (
         f"the disk is full\n  where: {path}\n"
         "  hint: free some space; nothing that was there has been overwritten"

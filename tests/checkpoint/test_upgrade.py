@@ -50,13 +50,13 @@ def test_an_old_format_to_a_file(tmp_path):
     said = upgrade.run(OLD, new)
     assert said == f"wrote {new}: format 1 -> 2, pet 1 -> 2"
     header, old = checkpoint.read_header(new), checkpoint.read_header(OLD)
-    assert header["upgraded_from"] == {
+    assert header.upgraded_from == {
         "format": 1,
         "pet": 1,
         "options": 1,
         "content_hash": old["content_hash"],
     }
-    assert header["history"] == old["history"] and header["split"] == old["split"]
+    assert header.history == old["history"] and header.split == old["split"]
     assert describe(new)["content"]["fits"] and describe(OLD)["content"]["fits"]
 
 
@@ -102,14 +102,14 @@ def test_steps_of_an_architecture_are_taken_one_by_one(current, monkeypatch):
     assert "attention_temperature" not in found["architecture"]["hypers"]
     assert found["options"]["architecture"]["version"] == 4
     assert found["options"]["architecture"]["model"] == found["architecture"]["hypers"]
-    assert found["options_hash"] == hash_of_options(found["options"]) != header["options_hash"]
+    assert found["options_hash"] == hash_of_options(found["options"]) != header.options_hash
     renamed = {name.replace("core.node_head", "core.heads.node"): name for name in tensors}
     assert upgraded.keys() == renamed.keys()
     for name, before in renamed.items():
         assert torch.equal(upgraded[name], tensors[before])
     for group in ("model/", "best/", "optimizer/"):
         assert any(name.startswith(f"{group}core.heads.node") for name in upgraded), group
-    assert header["architecture"]["version"] == 2, "what was given has been changed"
+    assert header.architecture.version == 2, "what was given has been changed"
 
 
 def test_a_version_without_an_exact_upgrade_names_its_image(current, monkeypatch):
@@ -134,16 +134,16 @@ def test_a_run_of_pet_1_goes_on_with_the_model_that_it_has(tmp_path):
     path = tmp_path / "old.ckpt"
     run.save(path)
     header, tensors = checkpoint.read(path)
-    for model in (header["architecture"]["hypers"], header["options"]["architecture"]["model"]):
+    for model in (header.architecture.hypers, header.options["architecture"]["model"]):
         del model["num_radial"]
-    header["architecture"]["version"] = header["options"]["architecture"]["version"] = 1
+    header.architecture.version = header.options["architecture"]["version"] = 1
     checkpoint.write(path, header, tensors)
 
     same = load_options(tmp_path / "options.yaml")
     said = message(prepare, same, path, tmp_path / "model.pt", lambda _: None)
     assert "\n    architecture.model.num_radial: 0 in the checkpoint, now 8\n" in said
     gone_on = prepare(without, path, tmp_path / "model.pt", lambda _: None)
-    assert gone_on.finished and gone_on.header["architecture"]["version"] == 2
+    assert gone_on.finished and gone_on.header.architecture.version == 2
     for name, one in gone_on.state.to_checkpoint()[1].items():
         assert torch.equal(one, tensors[name]), name
 
@@ -179,16 +179,16 @@ def test_old_options_are_brought_to_the_newest_version(current, monkeypatch):
     monkeypatch.setattr(upgrades, "UPGRADES", {1: rename, 2: dict})
     monkeypatch.setattr(upgrades, "OPTIONS_VERSION", 3)
     header, _ = checkpoint.read(path)
-    assert header["options"]["version"] == 3
-    assert header["options"]["architecture"]["training"]["clip"] == 1.0
-    assert header["options_hash"] == hash_of_options(header["options"])
+    assert header.options["version"] == 3
+    assert header.options["architecture"]["training"]["clip"] == 1.0
+    assert header.options_hash == hash_of_options(header.options)
 
 
 def test_options_of_this_version_stay_as_they_are(current):
     options, path = current
     header, _ = checkpoint.read(path)
-    assert Options.from_dict(header["options"]) == options
-    assert header["options_hash"] == options_hash(options)
+    assert Options.from_dict(header.options) == options
+    assert header.options_hash == options_hash(options)
     assert upgrades.upgrade_options({"version": 99, "a": 1}) == {"version": 99, "a": 1}
     for wrong in ({}, {"version": 0}, {"version": True}, {"version": "1"}):
         assert upgrades.upgrade_options(wrong) == wrong

@@ -42,11 +42,11 @@ def stored(folder: Path) -> dict[str, Any]:
 
 def precision(path: Path) -> float:
     """Of what a model file computes; the golden predictions are in float64 in any case."""
-    return 1e-12 if checkpoint.read_header(path)["precision"] == 64 else 3e-6
+    return 1e-12 if checkpoint.read_header(path).precision == 64 else 3e-6
 
 
 def predictions(model: Path, old: Path) -> list[Prediction]:
-    ((target, _),) = checkpoint.read_header(old)["targets"].items()
+    ((target, _),) = checkpoint.read_header(old).targets.items()
     structures = golden.from_json(stored(old.parent)["systems"])
     return list(open_model(model, "cpu").predict(structures, target))
 
@@ -87,7 +87,7 @@ def test_here_and_in_its_image_it_predicts_the_same(
 ) -> None:
     """Upgraded if it is of an older version, and as it is if not; the image has its very version."""
     give(folder, path)
-    version = checkpoint.read_header(path)["architecture"]["version"]
+    version = checkpoint.read_header(path).architecture.version
     found = {}
     for when in ("never", "always"):
         words = ["export", path.name, "-o", f"{when}.pt", "--no-verify", "--image", when]
@@ -111,13 +111,13 @@ def test_a_run_of_an_old_version_from_start_to_end(images: Path, folder: Path, m
     assert first.returncode == 0, first.stderr
     assert first.stderr.startswith("options.yaml asks for pet@1, and pet@2 is installed: running")
     header = checkpoint.read_header(folder / "model.ckpt")
-    assert header["architecture"]["version"] == 1
-    assert header["image_digest"] == IMAGES["pet@1"].digest
+    assert header.architecture.version == 1
+    assert header.image_digest == IMAGES["pet@1"].digest
     words[-1] = words[-1].replace("=1", "=2")
     more = mtt(*words, "-c", "model.ckpt", cwd=folder, OMP_NUM_THREADS="1")
     assert more.returncode == 0, more.stderr
     assert more.stderr.startswith("model.ckpt needs pet@1, and pet@2 is installed: running in")
-    assert checkpoint.read_header(folder / "model.ckpt")["position"]["epoch"] == 2
+    assert checkpoint.read_header(folder / "model.ckpt").position.epoch == 2
     done = mtt("eval", "model.ckpt", "eval.yaml", cwd=folder, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     report = json.loads((folder / "predictions.json").read_text())

@@ -46,7 +46,7 @@ def test_a_whole_run_killed_and_continued(
     assert done.returncode == 0, done.stdout + done.stderr
     assert (quickstart / "model.pt").stat().st_uid == USER
     header = checkpoint.read_header(quickstart / "model.ckpt")
-    assert header["image_digest"] == IMAGES["pet@2"].digest
+    assert header.image_digest == IMAGES["pet@2"].digest
 
     give(tmp_path, *(ETHANOL / name for name in ("ethanol.xyz", "options.yaml")))
     bare = mtt(*ONE_EPOCH, cwd=tmp_path, OMP_NUM_THREADS="1")
@@ -80,7 +80,7 @@ def test_killed_without_warning_and_continued(tools: Path, images: Path, quickst
     done = run([*train, "-c", "auto"], quickstart)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on from outputs/" in done.stdout
-    assert checkpoint.read_header(quickstart / "model.ckpt")["position"]["epoch"] == 3
+    assert checkpoint.read_header(quickstart / "model.ckpt").position.epoch == 3
 
 
 def test_errors_keep_their_exit_codes(tools: Path, images: Path, quickstart: Path) -> None:

@@ -103,7 +103,8 @@ def _pairs(row: Mapping[str, int]) -> set[frozenset[tuple[str, int]]]:
 
 
 def cases() -> list[Case]:
-    """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run."""
+    """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run; the last one has
+    several targets."""
     found: list[Case] = []
     for number, row in enumerate(covering({**MODEL, **SHAPE})):
         training = {name: values[number % len(values)] for name, values in TRAINING.items()}
@@ -116,4 +117,6 @@ def cases() -> list[Case]:
         {**found[0], "training": {**found[0]["training"], "fine_tune": words}, "base": "0.ckpt"}
         for words in FINE_TUNE
     ]
+    several = {**found[0]["training"], "atomic_baseline": {"mtt::charges": 0.0}}
+    found.append({**found[0], "training": several, "several": True})
     return found

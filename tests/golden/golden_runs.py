@@ -40,7 +40,13 @@ def make(folder: Path, number: int, case: dict[str, Any], scratch: Path) -> Path
     """Train one case to its end and write its checkpoint into ``folder``."""
     # Paths are kept in checkpoints: these say nothing of the machine.
     with contextlib.chdir(scratch):
-        options = make_options(Path(), case["training"], base_precision=case["base_precision"])
+        several = case.get("several", False)
+        # Data of its own, as the other cases have one target.
+        folder_of_data = Path("several") if several else Path()
+        folder_of_data.mkdir(exist_ok=True)
+        options = make_options(
+            folder_of_data, case["training"], several, base_precision=case["base_precision"]
+        )
         # JSON is YAML, and small_runs has a small model of its own.
         plain = {**options.to_dict(), "version": options.version}
         plain["architecture"]["model"] = case["model"]
@@ -85,14 +91,25 @@ def predict(path: Path, structures: list[Structure]) -> dict[str, list[dict[str,
         found[weights] = []
         for index in range(len(structures)):
             graph = collate(dataset, [index], torch.float64).graph
-            found[weights].append(_plain(potential.evaluate(graph)["energy"]))
+            values = potential.evaluate(graph)
+            others = [target for target in potential.targets if target.name != "energy"]
+            found[weights].append(
+                {
+                    **_plain(values["energy"]),
+                    **{
+                        f"{target.name} {quantity}": number
+                        for target in others
+                        for quantity, number in _plain(values[target.name]).items()
+                    },
+                }
+            )
     return found
 
 
 def _plain(values: Values) -> dict[str, Any]:
-    """Return energy, forces and virial of one structure."""
-    assert values.systems is not None
-    assert values.forces is not None and values.strain is not None
+    """Return energy, forces and virial of one structure, or the values of its atoms."""
+    if values.systems is None or values.forces is None or values.strain is None:
+        return {"atoms": values.atoms.tolist()}
     return {
         "energy": float(values.systems),
         "forces": values.forces.tolist(),

@@ -13,7 +13,8 @@ from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
 from mtt import checkpoint, plugins
 from mtt.architectures.pet import architecture
 from mtt.checkpoint import upgrade
-from mtt.checkpoint.formats import FORMAT_VERSION, UPGRADES
+from mtt.checkpoint.formats import STEPS
+from mtt.checkpoint.header import FORMAT_VERSION
 from mtt.errors import UserError
 from mtt.options.schema.options import OPTIONS_VERSION
 from mtt.options.schema.training import TrainingHypers
@@ -57,12 +58,12 @@ def test_predictions_stay(path, tmp_path):
     upgrade.run(path, tmp_path / "new.ckpt")
     assert_predicts(tmp_path / "new.ckpt", stored["predictions"][path.stem], structures)
     before, after = checkpoint.read_header(path), checkpoint.read_header(tmp_path / "new.ckpt")
-    assert after["format_version"] == FORMAT_VERSION
+    assert after.format_version == FORMAT_VERSION
     changed = {"format_version", "content_hash", "upgraded_from"}
-    if before["architecture"]["version"] != after["architecture"]["version"]:
+    if before.architecture.version != after.architecture.version:
         changed |= {"architecture", "options", "options_hash"}
-    same = {key for key in before if before[key] == after[key]}
-    assert before.keys() - same <= changed
+    differ = {name for name in vars(before) if getattr(before, name) != getattr(after, name)}
+    assert differ <= changed
 
 
 def test_what_has_no_exact_way_up_is_told_its_image():
@@ -113,7 +114,7 @@ def test_what_is_saved_is_what_this_version_promises(tmp_path):
 def test_every_version_has_golden_files_and_a_way_up():
     formats = {int(folder.name.split("_")[0].removeprefix("format-")) for folder in FOLDERS}
     assert formats == set(range(1, FORMAT_VERSION + 1))
-    assert set(UPGRADES) == set(range(1, FORMAT_VERSION))
+    assert set(STEPS) == set(range(1, FORMAT_VERSION))
     for folder in FOLDERS:
         stored = json.loads((folder / "predictions.json").read_text())["predictions"]
         assert set(stored) == {path.stem for path in folder.glob("*.ckpt")} != set()

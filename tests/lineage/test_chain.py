@@ -100,7 +100,7 @@ def test_other_data(folder: Path) -> None:
 
 def test_other_options(folder: Path) -> None:
     header = checkpoints.read_header(Path("model.ckpt"))
-    other_checkpoint({"options": {**header["options"], "seed": 99}})
+    other_checkpoint({"options": {**header.options, "seed": 99}})
     assert list(broken()) == ["options -> checkpoint", "checkpoint -> model"]
 
 
@@ -198,9 +198,9 @@ def test_the_statement_names_the_materials(folder: Path) -> None:
     }
     header = checkpoints.read_header(Path("model.ckpt"))
     assert materials["model.ckpt"]["digest"] == {"sha256": sha256_of(Path("model.ckpt"))}
-    assert materials["options"]["digest"] == {"sha256": header["options_hash"]}
+    assert materials["options"]["digest"] == {"sha256": header.options_hash}
     assert materials["training_set"]["digest"] == {
-        "mtt-structures": header["data_hash"]["training_set"]
+        "mtt-structures": header.data_hash["training_set"]
     }
     (report,) = said["predicate"]["runDetails"]["byproducts"]
     assert report["annotations"]["verdict"] == "pass"

@@ -82,14 +82,14 @@ def test_another_seed(folder: Path, no_export: None, capsys: pytest.CaptureFixtu
 def test_the_first_epoch_that_differs_is_named(folder: Path) -> None:
     """With its steps, from the second epoch on too; without a difference before that."""
     header, tensors = checkpoints.read(Path("model.ckpt"))
-    history = [dict(row) for row in header["history"]]
+    history = [dict(row) for row in header.history]
     history[1]["train_loss"] += 1.0
-    before = header["history"][1]["train_loss"]
+    before = header.history[1]["train_loss"]
     name = next(one for one in tensors if one.startswith("model/core."))
     tensors[name] = tensors[name] + 1
-    packages = {**header["packages"], "torch": "1.0"}
+    packages = {**header.packages, "torch": "1.0"}
     checkpoints.write(
-        Path("new.ckpt"), {**header, "history": history, "packages": packages}, tensors
+        Path("new.ckpt"), replace(header, history=history, "packages": packages), tensors
     )
     result = compare_runs.checkpoints(recorded.read(Path("model.ckpt")), Path("new"), [])
     assert not result.identical
@@ -111,7 +111,7 @@ def test_weights_alone(folder: Path) -> None:
     assert result.lines[-1] == (
         "  possible reason: a number of threads, a processor or a device, which files do not record"
     )
-    header["packages"] = {**header["packages"], "ase": "1.0"}
+    header.packages = {**header.packages, "ase": "1.0"}
     tensors[name] = tensors[name] - 1
     checkpoints.write(Path("new.ckpt"), header, checkpoints.read(Path("model.ckpt"))[1])
     result = compare_runs.checkpoints(recorded.read(Path("model.ckpt")), Path("new"), [])
@@ -174,7 +174,7 @@ def test_what_cannot_be_reproduced(folder: Path) -> None:
     header, tensors = checkpoints.read(ckpt)
     half = {
         **header,
-        "history": header["history"][:1],
+        "history": header.history[:1],
         "position": {"epoch": 1, "step": 4, "batch": 0},
     }
     checkpoints.write(Path("half.ckpt"), half, tensors)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from mtt import plugins
@@ -49,26 +48,3 @@ def make_run(options: Options) -> Run:
     ]
     problem = Problem(*datasets, hypers, options.seed, dtype, torch.device("cpu"))
     return Run(State(potential, make_optimizer(potential.parameters(), hypers)), problem)
-
-
-def add_targets(frames: list, seed: int = 7) -> None:
-    """Give frames a second energy with forces, a third one, and charges that sum to zero.
-
-    The keys are ``pbe``, ``pbe_forces``, ``u0`` and ``charges``.
-    """
-    random = np.random.default_rng(seed)
-    for atoms in frames:
-        energy, forces = atoms.calc.results["energy"], atoms.calc.results["forces"]
-        atoms.info["pbe"] = 0.5 * energy - 2.0 * len(atoms)
-        atoms.arrays["pbe_forces"] = 0.5 * forces
-        atoms.info["u0"] = energy + random.normal()
-        charges = 0.1 * atoms.numbers + 0.01 * random.normal(size=len(atoms))
-        atoms.arrays["charges"] = charges - charges.mean()
-
-
-TARGETS = {
-    "energy": {},
-    "energy/pbe": {"key": "pbe", "forces": {"key": "pbe_forces"}},
-    "mtt::u0": {"quantity": "energy", "unit": "eV"},
-    "mtt::charges": {"quantity": "charge", "unit": "e", "per": "atom"},
-}

@@ -320,7 +320,7 @@ def test_very_many_structures_are_described_in_no_time():
 
 def restored(change):
     header, tensors = checkpoint.read(CKPT)
-    change(header["options"])
+    change(header.options)
     checkpoint.write(CKPT, header, tensors)
 
 

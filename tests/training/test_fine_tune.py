@@ -102,7 +102,7 @@ def run_folders():
 @pytest.mark.parametrize(("weights", "prefix"), [("best", "best/"), ("last", "model/")])
 def test_a_run_begins_with_the_weights_of_the_base_and_with_nothing_else(folder, weights, prefix):
     header, tensors = checkpoint.read(BASE)
-    assert header["best"]["epoch"] not in (0, EPOCHS)  # so that best and last are two things
+    assert header.best.epoch not in (0, EPOCHS)  # so that best and last are two things
     work, said = begin(options_of(folder, {"weights": weights}))
     for name, one in work.state.model.core.state_dict().items():
         assert torch.equal(one, tensors[f"{prefix}core.{name}"]), name
@@ -111,17 +111,17 @@ def test_a_run_begins_with_the_weights_of_the_base_and_with_nothing_else(folder,
     assert work.state.optimizer.state == {}
     assert work.problem.num_steps == 6
     scratch = prepare(options_of(folder, False), None, TUNED, lambda text: None)
-    assert work.data.split == scratch.data.split != header["split"]
-    assert work.header["data_hash"] == scratch.header["data_hash"] != header["data_hash"]
-    epoch = header["best"]["epoch"] if weights == "best" else EPOCHS
+    assert work.data.split == scratch.data.split != header.split
+    assert work.header.data_hash == scratch.header.data_hash != header.data_hash
+    epoch = header.best.epoch if weights == "best" else EPOCHS
     assert said[0].startswith(
         f"fine-tuning from base.ckpt: {weights} weights (epoch {epoch}), baseline fitted again "
         "(largest change "
     )
-    assert work.header["origin"] == {
+    assert work.header.origin == {
         "kind": "fine-tuning",
-        "content_hash": header["content_hash"],
-        "architecture": {"name": "pet", "version": header["architecture"]["version"]},
+        "content_hash": header.content_hash,
+        "architecture": {"name": "pet", "version": header.architecture.version},
         "weights": weights,
         "epoch": epoch,
         "baseline": "refit",
@@ -159,14 +159,14 @@ def test_a_baseline_that_is_kept(folder):
         assert torch.equal(work.state.model.get_buffer(name), tensors[f"best/{name}"])
     assert said[0].startswith("fine-tuning from base.ckpt: best weights (epoch ")
     assert said[0].endswith("), baseline kept")
-    assert work.header["origin"]["baseline"] == "keep"
+    assert work.header.origin.baseline == "keep"
 
 
 def test_types_that_do_not_occur_any_more_stay_in_the_model(folder):
     systems = {"read_from": str(folder / "data.xyz"), "indices": "::3"}  # water
     _, tensors = checkpoint.read(BASE)
     work, _ = begin(options_of(folder, training_set={"systems": systems}))
-    assert work.header["atomic_types"] == [1, 6, 8, 29]
+    assert work.header.atomic_types == [1, 6, 8, 29]
     change = work.state.model.get_buffer("composition") - tensors["best/composition"]
     assert change[1] == change[3] == 0.0 and change[0] != 0.0 and change[2] != 0.0
     # One molecule only: the shortest correction.
@@ -181,7 +181,7 @@ def test_the_precision_may_change(folder, baseline):
         assert one.dtype == (torch.float64 if one.is_floating_point() else one.dtype)
         assert torch.equal(one.float(), tensors[f"best/core.{name}"].float())
     assert ", converted from 32 to 64 bits, baseline " in said[0]
-    assert work.header["precision"] == 64
+    assert work.header.precision == 64
 
 
 def test_fine_tuning_is_worth_it(folder):
@@ -189,16 +189,14 @@ def test_fine_tuning_is_worth_it(folder):
     training = {"num_epochs": 1, "learning_rate": 1e-4}
     stage.run(options_of(folder, True, training), BASE, TUNED)
     stage.run(options_of(folder, False, training), None, Path("scratch.pt"))
-    rows = [
-        checkpoint.read_header(Path(f"{name}.ckpt"))["history"] for name in ("tuned", "scratch")
-    ]
+    rows = [checkpoint.read_header(Path(f"{name}.ckpt")).history for name in ("tuned", "scratch")]
     (tuned,), (scratch,) = rows
     for name in ("energy_rmse_per_atom", "forces_rmse"):
         print(name, tuned[f"validation_{name}"], scratch[f"validation_{name}"])
     for name, less in (("energy_rmse_per_atom", 0.5), ("forces_rmse", 0.8)):
         assert tuned[f"validation_{name}"] < less * scratch[f"validation_{name}"], name
     stage.run(options_of(folder, {"baseline": "keep"}, training), BASE, Path("kept.pt"))
-    (kept,) = checkpoint.read_header(Path("kept.ckpt"))["history"]
+    (kept,) = checkpoint.read_header(Path("kept.ckpt")).history
     assert kept["validation_energy_rmse_per_atom"] > 100.0
 
 
@@ -213,7 +211,7 @@ def test_going_on_from_any_step_gives_the_same_bits_without_the_base(folder, cap
     resolved = load_options(run / "options.yaml")
     BASE.unlink()
     found = sorted(run.glob("*.ckpt"))
-    positions = [checkpoint.read_header(path)["position"] for path in found]
+    positions = [checkpoint.read_header(path).position for path in found]
     assert {(one["epoch"], one["batch"]) for one in positions} == {
         *((epoch, batch) for epoch in (0, 1) for batch in (0, 1, 2, 3)),
         (2, 0),
@@ -234,8 +232,8 @@ def test_going_on_from_any_step_gives_the_same_bits_without_the_base(folder, cap
 def test_checkpoints_name_the_base_by_its_content_and_no_path(folder):
     stage.run(options_of(folder, {"read_from": str(folder / "base.ckpt")}), None, TUNED)
     header = checkpoint.read_header(Path("tuned.ckpt"))
-    assert header["origin"]["content_hash"] == checkpoint.read_header(BASE)["content_hash"]
-    assert str(folder) not in str(header["origin"])
+    assert header.origin.content_hash == checkpoint.read_header(BASE).content_hash
+    assert str(folder) not in str(header.origin)
 
 
 def test_continue_begins_with_a_base_and_goes_on_with_a_run(folder, capsys):
@@ -276,8 +274,8 @@ def test_a_fine_tuned_model_can_be_a_base(folder, capsys):
         stage.run(options, source, Path(f"{name}.pt"))
         assert "fine-tuning from tuned.ckpt: best weights" in capsys.readouterr().out
     assert Path("twice.ckpt").read_bytes() == Path("twice-more.ckpt").read_bytes()
-    origin = checkpoint.read_header(Path("twice.ckpt"))["origin"]
-    assert origin["content_hash"] == checkpoint.read_header(Path("tuned.ckpt"))["content_hash"]
+    origin = checkpoint.read_header(Path("twice.ckpt")).origin
+    assert origin["content_hash"] == checkpoint.read_header(Path("tuned.ckpt")).content_hash
 
 
 def test_auto_never_takes_a_base(folder, capsys):
@@ -299,7 +297,7 @@ def test_auto_never_takes_a_base(folder, capsys):
         assert f"going on from {run}/model_2.ckpt" in capsys.readouterr().out
     # Nor the run of another base that has the same name now.
     shutil.move("other.ckpt", "base.ckpt")
-    content = [checkpoint.read_header(run / "model_2.ckpt")["origin"] for run in (first, second)]
+    content = [checkpoint.read_header(run / "model_2.ckpt").origin for run in (first, second)]
     old, new = (one["content_hash"][:12] for one in content)
     assert refusal(options_of(folder, "base.ckpt"), first / "model_1.ckpt") == (
         "the options differ from those that the checkpoint was trained with:\n"
@@ -315,7 +313,7 @@ def test_auto_never_takes_a_base(folder, capsys):
 def test_a_base_that_was_upgraded_is_still_the_base(folder):
     stage.run(options_of(folder, "base.ckpt"), None, TUNED)
     header, tensors = checkpoint.read(BASE)
-    header["upgraded_from"] = {"format": 1, "content_hash": header["content_hash"]}
+    header.upgraded_from = {"format": 1, "content_hash": header.content_hash}
     checkpoint.write(BASE, header, tensors)
     (run,) = run_folders()
     stage.run(options_of(folder, "base.ckpt"), run / "model_1.ckpt", Path("again.pt"))
@@ -326,7 +324,7 @@ def test_a_base_that_was_upgraded_is_still_the_base(folder):
 
 
 def test_without_words_for_it_other_data_are_refused(folder):
-    stored = checkpoint.read_header(BASE)["options"]["architecture"]["training"]
+    stored = checkpoint.read_header(BASE).options["architecture"]["training"]
     same = {"num_epochs": EPOCHS, "batch_size": 2, "checkpoint_interval": 100}
     assert stored["fine_tune"] is None
     assert refusal(options_of(folder, None, same, seed=1)) == (
@@ -390,7 +388,7 @@ def test_the_case_of_a_unit_is_of_no_importance(folder):
 
 def test_a_hyper_that_the_base_does_not_mention_has_its_default(folder):
     header, tensors = checkpoint.read(BASE)
-    del header["architecture"]["hypers"]["featurizer_type"]
+    del header.architecture.hypers["featurizer_type"]
     checkpoint.write(BASE, header, tensors)
     begin(options_of(folder))
 

@@ -7,8 +7,8 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from problems import TARGETS, add_targets, make_run
-from small_runs import make_options, write_data
+from problems import make_run
+from small_runs import TARGETS, add_targets, make_options, write_data
 
 from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError

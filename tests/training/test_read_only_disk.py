@@ -94,7 +94,7 @@ def test_read_only_to_the_end_and_no_place_for_the_result(tmp_path, disk, monkey
         f"mtt train {run}/options.yaml --continue {run}/model_1_5.ckpt --output {output}"
     )
     disk("rw")
-    assert checkpoint.read(run / "model_1_5.ckpt")[0]["position"]["step"] == 5
+    assert checkpoint.read(run / "model_1_5.ckpt")[0].position.step == 5
     events.clear()
     stage.run(options, "auto", output)
     assert_same_tensors(Path("whole.ckpt"), Path("outputs/results/model.ckpt"))

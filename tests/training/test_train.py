@@ -89,15 +89,15 @@ def test_what_a_run_leaves(folder, exports, capsys):
     assert len(run.parent.name) == 10 and len(run.name) == 8
     assert load_options(run / "options.yaml") == options
     header = checkpoint.read_header(Path("model.ckpt"))
-    assert read_rows(run / "metrics.csv") == header["history"]
+    assert read_rows(run / "metrics.csv") == header.history
     assert_same_run(Path("model.ckpt"), run / "model_3.ckpt")
-    assert header["split"]["test"] == [0, 1] and len(header["split"]["validation"]) == 3
+    assert header.split["test"] == [0, 1] and len(header.split["validation"]) == 3
     assert exports == [(Path("model.ckpt"), Path("model.pt"))]
     log = (run / "train.log").read_text()
     for text in ("structures: 7 for training, 3 for validation, 2 for testing", "epoch 3/3"):
         assert text in log and text in capsys.readouterr().out.replace("\n", " ") or text in log
-    best = header["best"]
-    row = header["history"][best["epoch"] - 1]
+    best = header.best
+    row = header.history[best["epoch"] - 1]
     errors = json.loads((run / "errors.json").read_text())
     assert set(errors) == {"validation", "test"}
     # The best weights were evaluated: by another path, to the digits of float32.
@@ -111,7 +111,7 @@ def test_output_elsewhere(folder, no_pictures, exports):
     output = Path("results/copper.pt")
     stage.run(make_options(folder, {"num_epochs": 1}), None, output)
     assert exports == [(Path("results/copper.ckpt"), output)]
-    assert checkpoint.read_header(Path("results/copper.ckpt"))["position"]["epoch"] == 1
+    assert checkpoint.read_header(Path("results/copper.ckpt")).position.epoch == 1
     assert not Path("model.ckpt").exists()
 
 
@@ -123,7 +123,7 @@ def test_check_structures_come_from_the_training_set(folder, no_pictures):
     for index in range(4):
         found = structure_from_tensors(f"check/{index}", tensors)
         assert found.positions.tolist() in positions
-    assert len(header["split"]["train"]) == len(structures) == 9
+    assert len(header.split["train"]) == len(structures) == 9
 
 
 def test_two_runs_in_one_second_have_folders_of_their_own(folder, no_pictures, monkeypatch):
@@ -195,7 +195,7 @@ def test_going_on_from_any_step_gives_the_same_bits(folder, no_pictures, monkeyp
         monkeypatch.setattr(stage, "StopSignals", signals)
         words = shlex.split(str(caught.value).splitlines()[1].removeprefix("go on with: "))
         assert words[:2] == ["mtt", "train"] and words[3] == "--continue"
-        position = checkpoint.read_header(Path(words[4]))["position"]
+        position = checkpoint.read_header(Path(words[4])).position
         seen.add((position["epoch"], position["batch"]))
         stage.run(load_options(words[2]), Path(words[4]), Path(words[6]))
         assert_same_run(Path("whole.ckpt"), Path("part.ckpt"))
@@ -265,7 +265,7 @@ def test_signals_save_and_exit_with_their_codes(folder, number, code):
     (run,) = run_folders()
     first, saved = sorted(run.glob("*.ckpt"))
     assert first.name == "model_0.ckpt"
-    position = checkpoint.read(saved)[0]["position"]
+    position = checkpoint.read(saved)[0].position
     assert said == (
         f"interrupted after {position['epoch']} epochs and {position['step']} steps; saved {saved}"
         f"\ngo on with: mtt train {run}/options.yaml --continue {saved}\n"
@@ -342,7 +342,7 @@ def test_auto_takes_up_a_run_with_more_epochs_or_data_moved(folder, no_pictures)
     Path("moved").mkdir()
     Path("data.xyz").rename("moved/data.xyz")
     stage.run(make_options(folder / "moved", {"num_epochs": 2, "log_interval": 2}), "auto")
-    assert checkpoint.read_header(Path("model.ckpt"))["position"]["epoch"] == 2
+    assert checkpoint.read_header(Path("model.ckpt")).position.epoch == 2
 
 
 # ---- changed options and data ----
@@ -411,8 +411,8 @@ def test_validation_data_of_their_own(folder, no_pictures):
     options = make_options(folder, validation_set=str(folder / "validation.xyz"))
     stage.run(options)
     header = checkpoint.read_header(Path("model.ckpt"))
-    assert header["split"] == {"train": list(range(12)), "validation": [], "test": []}
-    assert header["data_size"] == {"training_set": 12, "validation_set": 5}
+    assert header.split == {"train": list(range(12)), "validation": [], "test": []}
+    assert header.data_size == {"training_set": 12, "validation_set": 5}
     (run,) = run_folders()
     stage.run(options, run / "model_1.ckpt", Path("again.pt"))
     assert_same_run(Path("model.ckpt"), Path("again.ckpt"))
@@ -562,7 +562,7 @@ def test_a_full_disk_at_the_end_names_what_is_left(folder, no_pictures, monkeypa
         f"  hint: {run}/model_3.ckpt has the finished run: 'mtt export {run}/model_3.ckpt' makes "
         "the model file"
     )
-    assert checkpoint.read(run / "model_3.ckpt")[0]["position"]["epoch"] == 3
+    assert checkpoint.read(run / "model_3.ckpt")[0].position.epoch == 3
 
 
 def test_an_interrupt_on_a_full_disk_names_the_last_checkpoint(folder, monkeypatch):

@@ -42,7 +42,7 @@ def names(run):
     """Checkpoints of a folder, in the order in which they were written."""
 
     def place(path):
-        position = checkpoint.read(path)[0]["position"]
+        position = checkpoint.read(path)[0].position
         return position["step"], position["epoch"], -len(path.name)
 
     return [path.name for path in sorted(run.glob("*.ckpt"), key=place)]
@@ -96,8 +96,8 @@ def test_the_first_checkpoint_is_there_before_the_first_step(folder, stop, capsy
     run = only_folder()
     assert names(run) == ["model_0.ckpt"]
     header = checkpoint.read(run / "model_0.ckpt")[0]
-    assert header["position"] == {"epoch": 0, "step": 0, "batch": 0}
-    assert header["split"] == checkpoint.read(Path("whole.ckpt"))[0]["split"]
+    assert header.position == {"epoch": 0, "step": 0, "batch": 0}
+    assert header.split == checkpoint.read(Path("whole.ckpt"))[0].split
     stage.run(options, "auto")
     assert f"going on from {run}/model_0.ckpt: epoch 0, step 0" in capsys.readouterr().out
     assert only_folder() == run
@@ -193,7 +193,7 @@ def test_retention_while_training_and_going_on(folder, stop, monkeypatch):
     stage.run(options, "auto")
     assert only_folder() == run
     assert seen and max(seen) <= allowed
-    best = checkpoint.read(Path("model.ckpt"))[0]["best"]["epoch"]
+    best = checkpoint.read(Path("model.ckpt"))[0].best.epoch
     expected = {f"model_{epoch}.ckpt" for epoch in (3, best, 6)} | {"model_5_24.ckpt"}
     assert set(names(run)) == expected
 

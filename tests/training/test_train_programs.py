@@ -219,7 +219,7 @@ def test_the_job_script_of_the_documentation(folder, monkeypatch):
             job.kill()
         (run,) = Path("outputs").glob("*/*/")
         newest = max(run.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
-        steps.append(checkpoint.read(newest)[0]["position"]["step"])
+        steps.append(checkpoint.read(newest)[0].position.step)
         assert Path("scontrol.log").read_text() == "requeue 4711\n" * part
     assert 0 < steps[0] < steps[1]
     assert f"epoch {steps[0] // 4}, step {steps[0]}\n" in Path("out2").read_text()

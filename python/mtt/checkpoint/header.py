@@ -126,7 +126,7 @@ def header_from_dict(plain: Mapping[str, Any]) -> Header:
     :raises ValueError: naming the first entry that is missing or not proper
     """
     parts: dict[str, Any] = {}
-    for key, make in _ENTRIES.items():
+    for key, make in ENTRIES.items():
         try:
             parts[key] = make(plain[key])
         except (KeyError, TypeError, ValueError) as error:
@@ -246,7 +246,7 @@ def _upgraded_from(value: Any) -> UpgradedFrom:
 
 
 # What each entry must be, and what it becomes.
-_ENTRIES: Final[dict[str, Callable[[Any], Any]]] = {
+ENTRIES: Final[dict[str, Callable[[Any], Any]]] = {
     "format_version": _natural,
     "architecture": _architecture,
     "atomic_types": _atomic_types,
