@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-from mtt.errors import UserError
+from mtt.files import check_regular, reading
 from mtt.filetypes import recognize
 
 Description = dict[str, Any]
@@ -22,14 +22,9 @@ def describe(path: Path) -> Description:
 
     :raises UserError: it cannot be read, is of another program, or is damaged
     """
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError("this is not a regular file", where=str(path))
+    with reading(path):
+        check_regular(path)
         return plain(_describe(path))
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", where=str(path)) from error
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _describe(path: Path) -> Description:

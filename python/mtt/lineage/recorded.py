@@ -13,6 +13,7 @@ from mtt.checkpoint import ArchitectureRecord
 from mtt.data.changes import Rows
 from mtt.errors import UserError
 from mtt.export import provenance
+from mtt.files import check_regular, reading
 from mtt.filetypes import recognize
 from mtt.options import Options, load_recorded
 from mtt.options.stored import upgrade_options
@@ -118,14 +119,9 @@ def _architecture(value: Any) -> ArchitectureRecord | None:
 
 
 def _kind(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError("this is not a regular file", where=str(path))
+    with reading(path):
+        check_regular(path)
         found = recognize.describe(path)
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", where=str(path)) from error
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
     if found.kind not in ("checkpoint", "model"):
         raise found.refusal(path, "a checkpoint or a model file")
     return found.kind
