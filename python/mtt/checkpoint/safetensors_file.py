@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from mtt.checkpoint.header import naturals
 from mtt.errors import UserError
 from mtt.files import check_regular, reading
+from mtt.filetypes import recognize
 
 MAX_HEADER_BYTES: Final = 32 * 2**20
 Stored = dict[str, Any]
@@ -83,7 +84,7 @@ def _open(path: Path, file: BinaryIO) -> CheckpointFile:
     size = path.stat().st_size
     start = file.read(9)
     length = int.from_bytes(start[:8], "little")
-    if start[8:] != b"{" or not 2 <= length <= MAX_HEADER_BYTES:
+    if not recognize.is_safetensors(start) or not 2 <= length <= MAX_HEADER_BYTES:
         raise _something_else(path)
     if 8 + length > size:
         raise _truncated(path, 8 + length - size)
@@ -96,8 +97,6 @@ def _open(path: Path, file: BinaryIO) -> CheckpointFile:
 
 
 def _something_else(path: Path) -> UserError:
-    from mtt.filetypes import recognize
-
     found = recognize.describe(path)
     if found.kind == "checkpoint":
         return damaged(path, "its header cannot have the length that it says")

@@ -13,7 +13,6 @@ from mtt.checkpoint import ArchitectureRecord
 from mtt.data.changes import Rows
 from mtt.errors import UserError
 from mtt.export import provenance
-from mtt.files import check_regular, reading
 from mtt.filetypes import recognize
 from mtt.options import Options, load_recorded
 from mtt.options.stored import upgrade_options
@@ -74,7 +73,7 @@ def read(path: Path) -> Recorded:
 
     :raises UserError: it cannot be read, or has no record of its options
     """
-    if _kind(path) == "checkpoint":
+    if recognize.require_own(path, "a checkpoint or a model file") == "checkpoint":
         return _of_checkpoint(path)
     record = provenance.read_record(path)
     if record is None:
@@ -116,15 +115,6 @@ def _architecture(value: Any) -> ArchitectureRecord | None:
     if isinstance(name, str) and isinstance(version, int):
         return ArchitectureRecord(name, version)
     return None
-
-
-def _kind(path: Path) -> str:
-    with reading(path):
-        check_regular(path)
-        found = recognize.describe(path)
-    if found.kind not in ("checkpoint", "model"):
-        raise found.refusal(path, "a checkpoint or a model file")
-    return found.kind
 
 
 def _of_checkpoint(path: Path) -> Recorded:
