@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtt.errors import UserError
-from mtt.files import check_writable, replacing, unwritable
+from mtt.files import check_regular, check_writable, reading, replacing, unwritable
 
 
 def test_replaced_at_the_end_only(tmp_path: Path) -> None:
@@ -49,3 +49,19 @@ def test_messages(tmp_path: Path) -> None:
         check_writable(tmp_path / "no" / "a.txt")
     check_writable(path)
     assert not path.exists()
+
+
+def test_errors_of_reading(tmp_path: Path) -> None:
+    def message(path: Path, *names: str) -> str:
+        with pytest.raises(UserError) as caught, reading(path, *names):
+            check_regular(path)
+            path.read_bytes()
+        return str(caught.value)
+
+    missing = tmp_path / "missing"
+    assert message(missing) == f"there is no such file\n  where: {missing}"
+    assert message(missing, "key", "hf://a/b/c") == "there is no such key\n  where: hf://a/b/c"
+    assert message(tmp_path) == f"this is not a regular file\n  where: {tmp_path}"
+    match = r"\Athe key cannot be read: Is a directory\n"
+    with pytest.raises(UserError, match=match), reading(tmp_path, "key"):
+        tmp_path.read_bytes()

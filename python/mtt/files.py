@@ -144,6 +144,31 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"the file cannot be written: {reason}", where=str(path))
 
 
+@contextmanager
+def reading(path: Path, what: str = "file", where: str | None = None) -> Iterator[None]:
+    """Turn an OSError of the block into the UserError that says why a file cannot be read.
+
+    :param what: what the file is to be: "checkpoint", "public key"
+    :param where: what users call the file; its path if None
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"there is no such {what}", where=where or str(path)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"the {what} cannot be read: {reason}", where=where or str(path)) from error
+
+
+def check_regular(path: Path, what: str = "this") -> None:
+    """Refuse folders, pipes and devices, which may be endless; a file that is missing passes.
+
+    :raises UserError: this is not a regular file
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{what} is not a regular file", where=str(path))
+
+
 def _umask() -> int:
     # There is no way to read it without setting it.
     mask = os.umask(0o077)

@@ -6,7 +6,6 @@ version, of the JSON and of the tensors. What comes out at the end becomes a
 """
 
 import hashlib
-import json
 import math
 import sys
 from array import array
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mtt import __version__
+from mtt.canonical import canonical_json
 from mtt.checkpoint.header import FORMAT_VERSION, SPLIT, Header, header_from_dict
 from mtt.checkpoint.safetensors_file import CheckpointFile, Stored, damaged
 from mtt.data.target import POSITIONS, STRAIN
@@ -30,11 +30,6 @@ HISTORY: Final = "history"
 SPLIT_TENSORS: Final = tuple(f"split/{part}" for part in SPLIT)
 # Tensors that are part of the header in memory.
 PACKED: Final = (HASH, HISTORY, *SPLIT_TENSORS)
-
-
-def canonical_json(value: Any) -> str:
-    """Sorted keys, no spaces, ASCII; raises ValueError for NaN and infinities."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def header_of(file: CheckpointFile) -> Header:

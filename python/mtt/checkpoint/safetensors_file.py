@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from mtt.checkpoint.header import naturals
 from mtt.errors import UserError
+from mtt.files import check_regular, reading
+from mtt.filetypes import recognize
 
 MAX_HEADER_BYTES: Final = 32 * 2**20
 Stored = dict[str, Any]
@@ -53,19 +55,14 @@ class CheckpointFile:
     def tensor(self, name: str) -> bytes:
         """The bytes of one tensor; raises UserError if the file has become unreadable."""
         entry = self.table[name]
-        try:
-            with self.path.open("rb") as file:
-                file.seek(entry.begin)
-                return file.read(entry.end - entry.begin)
-        except OSError as error:
-            raise unreadable(self.path, error) from error
+        with reading(self.path, "checkpoint"), self.path.open("rb") as file:
+            file.seek(entry.begin)
+            return file.read(entry.end - entry.begin)
 
     def content(self) -> bytes:
         """The whole file; raises UserError if it has become unreadable or has changed its size."""
-        try:
+        with reading(self.path, "checkpoint"):
             raw = self.path.read_bytes()
-        except OSError as error:
-            raise unreadable(self.path, error) from error
         if len(raw) != self.size:
             raise damaged(self.path, "it changed while it was read")
         return raw
@@ -76,20 +73,18 @@ def open_file(path: Path) -> CheckpointFile:
 
     :raises UserError: if the file is missing, something else, or damaged
     """
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise UserError("this is not a regular file", where=str(path))
+    with reading(path, "checkpoint"):
+        if not path.is_dir():  # which the system refuses with better words
+            check_regular(path)
         with path.open("rb") as file:
             return _open(path, file)
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def _open(path: Path, file: BinaryIO) -> CheckpointFile:
     size = path.stat().st_size
     start = file.read(9)
     length = int.from_bytes(start[:8], "little")
-    if start[8:] != b"{" or not 2 <= length <= MAX_HEADER_BYTES:
+    if not recognize.is_safetensors(start) or not 2 <= length <= MAX_HEADER_BYTES:
         raise _something_else(path)
     if 8 + length > size:
         raise _truncated(path, 8 + length - size)
@@ -102,8 +97,6 @@ def _open(path: Path, file: BinaryIO) -> CheckpointFile:
 
 
 def _something_else(path: Path) -> UserError:
-    from mtt.filetypes import recognize
-
     found = recognize.describe(path)
     if found.kind == "checkpoint":
         return damaged(path, "its header cannot have the length that it says")
@@ -176,13 +169,6 @@ def _entry(described: Any, start: int) -> Entry | None:
     if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
         return None
     return Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
-
-
-def unreadable(path: Path, error: OSError) -> UserError:
-    """The error for a file that the system does not let us read."""
-    if isinstance(error, FileNotFoundError):
-        return UserError("there is no such checkpoint", where=str(path))
-    return UserError(f"the checkpoint cannot be read: {error.strerror}", where=str(path))
 
 
 def _truncated(path: Path, missing: int) -> UserError:

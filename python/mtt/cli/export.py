@@ -142,8 +142,9 @@ def _check_architecture(path: Path, expected: str) -> None:
 
 def _is_model(path: Path) -> bool:
     """Whether it is an archive, as exports are and checkpoints are not."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+    from mtt.filetypes import recognize
+
+    return recognize.container(path) == "zip"
 
 
 def _check_changing(given: Path, arguments: Namespace) -> None:

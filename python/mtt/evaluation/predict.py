@@ -15,6 +15,7 @@ from mtt.data.dataset import Dataset
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError
+from mtt.filetypes import recognize
 
 _MAX_ATOMS, _MAX_STRUCTURES = 1000, 32
 # A structure that is only evaluated may be far larger than one that is trained on.
@@ -123,18 +124,12 @@ def open_model(path: Path, device: str = "auto") -> Predictor:
     :raises UserError: if the file is missing or neither of the two, or the device is not there
     """
     chosen = _device(device)
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except FileNotFoundError:
-        raise UserError("there is no such file", where=str(path)) from None
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
-    if start[:4] == b"PK\x03\x04":
+    packed = recognize.container(path)
+    if packed == "zip":
         from mtt.export.exported_model import ExportedModel
 
         return Predictor(ExportedModel(path, chosen))
-    if start[8:9] == b"{":
+    if packed == "safetensors":
         return Predictor(CheckpointModel(path, chosen))
     raise UserError(
         "this is neither an exported model (.pt) nor a checkpoint (.ckpt) of mtt",

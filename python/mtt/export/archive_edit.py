@@ -4,8 +4,9 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-_ENTRY, _END, _END64, _LOCATOR = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
-_LOCAL = b"PK\x03\x04"
+from mtt.filetypes.bounded_zip import END, MAGIC
+
+_ENTRY, _END64, _LOCATOR = b"PK\x01\x02", b"PK\x06\x06", b"PK\x06\x07"
 _FULL32 = 0xFFFFFFFF
 # libtorch starts the bytes of each record at a multiple of this, to map tensors into memory.
 _ALIGNMENT = 64
@@ -45,7 +46,7 @@ def with_record(content: bytes, name: str, record: bytes) -> bytes:
     out = bytearray(content[: ordered[0].offset])
     directory: dict[int, bytes] = {}
     for entry, end in zip(ordered, ends, strict=True):
-        if content[entry.offset : entry.offset + 4] != _LOCAL:
+        if content[entry.offset : entry.offset + 4] != MAGIC:
             raise NotAnArchive(f"its record {entry.name} is not where its directory says")
         if entry.name == full:
             directory[entry.offset] = _listed(full, record, len(out))
@@ -63,7 +64,7 @@ def with_record(content: bytes, name: str, record: bytes) -> bytes:
 
 def _directory(content: bytes) -> tuple[list[_Entry], int]:
     """Return the entries of the directory in order, and where it starts."""
-    end = content.rfind(_END)
+    end = content.rfind(END)
     if end < 0 or end + 22 > len(content):
         raise NotAnArchive("its end is missing")
     count, _, start = struct.unpack_from("<HII", content, end + 10)
@@ -131,7 +132,7 @@ def _local(name: str, record: bytes, place: int) -> bytes:
     padding = -(place + 30 + len(text) + 4) % _ALIGNMENT
     extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
     lengths = struct.pack("<HH", len(text), len(extra))
-    return _LOCAL + struct.pack("<H", 20) + _common(record) + lengths + text + extra + record
+    return MAGIC + struct.pack("<H", 20) + _common(record) + lengths + text + extra + record
 
 
 def _listed(name: str, record: bytes, place: int) -> bytes:
@@ -150,4 +151,4 @@ def _ending(start: int, entries: list[bytes]) -> bytes:
     locator = struct.pack("<IQI", 0, end64, 1)
     narrow = [min(count, 0xFFFF)] * 2 + [min(size, _FULL32), min(start, _FULL32)]
     end = struct.pack("<HHHHIIH", 0, 0, *narrow, 0)
-    return directory + _END64 + wide + _LOCATOR + locator + _END + end
+    return directory + _END64 + wide + _LOCATOR + locator + END + end

@@ -17,6 +17,7 @@ import torch
 
 from mtt.architectures.evaluate import Values
 from mtt.architectures.potential import Potential
+from mtt.canonical import canonical_json
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.structure_tensors import structure_tensors
@@ -76,7 +77,7 @@ class GoldenPack:
         }
         if self.origins is not None:
             header["references"] = list(self.origins)
-        text = json.dumps(header, sort_keys=True, separators=(",", ":"))
+        text = canonical_json(header)
         return safetensors.torch.save(dict(self.tensors), metadata={"mtt": text})
 
     @classmethod

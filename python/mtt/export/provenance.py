@@ -18,7 +18,7 @@ from mtt import __version__
 from mtt import checkpoint as checkpoints
 from mtt.checkpoint import Header
 from mtt.errors import UserError
-from mtt.files import write_atomic
+from mtt.files import reading, write_atomic
 from mtt.filetypes import bounded_zip
 from mtt.filetypes.model_file import damaged
 from mtt.verify.report import Report
@@ -99,13 +99,11 @@ def read_record(model: Path) -> dict[str, Any] | None:
     :raises UserError: the file is damaged, or cannot be read
     """
     try:
-        with bounded_zip.opened(model) as archive:
+        with reading(model), bounded_zip.opened(model) as archive:
             found = [one for one in archive.namelist() if one.partition("/")[2] == RECORD]
             if not found:
                 return None
             said = json.loads(bounded_zip.read(archive, found[0], _LARGEST))
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(model)) from error
     except bounded_zip.ZipProblem as error:
         raise damaged(model, str(error)) from error
     except (ValueError, RecursionError):

@@ -5,7 +5,6 @@ The bytes depend on the order of Python's sets and on what the process has scrip
 """
 
 import io
-import json
 import platform
 from typing import Any
 
@@ -15,6 +14,7 @@ from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, Mo
 
 from mtt import plugins
 from mtt.architectures.potential import Potential
+from mtt.canonical import canonical_json
 from mtt.checkpoint.header import Header
 from mtt.data.structure_tensors import structures_from_tensors
 from mtt.data.target import Target
@@ -44,9 +44,11 @@ def export_bytes(
         # Everything is aten operators and metatensor/metatomic classes: nothing else to load.
         "extensions": "[]",
         "extensions-deps": "[]",
-        "export-metadata": _json({"platform": f"{platform.machine()}-{platform.system()}"}),
+        "export-metadata": canonical_json(
+            {"platform": f"{platform.machine()}-{platform.system()}"}
+        ),
         "model-metadata": model.metadata().__getstate__()[0],
-        "mtt/provenance.json": _json(provenance),
+        "mtt/provenance.json": canonical_json(provenance),
         RECORD: pack,
     }
     buffer = io.BytesIO()
@@ -90,7 +92,3 @@ def model_metadata(header: Header, metadata: dict[str, Any] | None) -> ModelMeta
     fields = metadata or {}
     references = merged_references(fields.get("references", {}), architecture.references)
     return ModelMetadata(**{**fields, "references": references})
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

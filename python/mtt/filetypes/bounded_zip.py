@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+# How the first record of an archive begins, and how an archive ends.
+MAGIC: Final = b"PK\x03\x04"
+END: Final = b"PK\x05\x06"
 # The directory of a model with ten thousand tensors is a quarter of this.
 MAX_DIRECTORY: Final = 4 * 2**20
 _CHUNK: Final = 2**16

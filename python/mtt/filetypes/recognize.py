@@ -15,15 +15,18 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from mtt.errors import UserError
+from mtt.files import check_regular, reading
 from mtt.filetypes import bounded_zip, inert_pickle
 from mtt.filetypes import pickles as foreign_pickles
 from mtt.printable import printable
 
 _START: Final = 4096
 _MAX_HEADER: Final = 4 * 2**20
+# Bytes of the length of a safetensors header.
+_PREFIX: Final = 8
 _GIVE: Final = "give a checkpoint (.ckpt) that 'mtt train' wrote, or a model file (.pt)"
 _UNPACK: Final = "unpack it, and give the file that is in it"
 
@@ -84,11 +87,44 @@ def describe(path: Path) -> Foreign:
             return Foreign("zeros", what, "copy it again, or use another checkpoint of the run")
         # Before pickles: the length of a header may begin with the same bytes.
         found = _safetensors(file, start, size)
-        if found is None and start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        if found is None and start.startswith((bounded_zip.MAGIC, bounded_zip.END)):
             found = _zip(path)
         found = found or _signature(start) or _tar(file, start) or _pickle(file, start)
         found = found or _text(start, size) or _protobuf(file, start)
     return found or Foreign("unknown", f"a file of an unknown kind ({size} bytes)")
+
+
+def require_own(path: Path, wanted: str) -> Literal["checkpoint", "model"]:
+    """Return which of mtt's own files this is.
+
+    :param wanted: what it should be, for the refusal
+    :raises UserError: it cannot be read, or is something else
+    """
+    with reading(path):
+        check_regular(path)
+        known = describe(path)
+    if known.kind == "checkpoint":
+        return "checkpoint"
+    if known.kind == "model":
+        return "model"
+    raise known.refusal(path, wanted)
+
+
+def container(path: Path) -> Literal["zip", "safetensors"] | None:
+    """Return what the first bytes say that a file is packed in: less than :func:`describe`, at once.
+
+    :raises UserError: it cannot be read
+    """
+    with reading(path), path.open("rb") as file:
+        start = file.read(_PREFIX + 1)
+    if start.startswith(bounded_zip.MAGIC):
+        return "zip"
+    return "safetensors" if is_safetensors(start) else None
+
+
+def is_safetensors(start: bytes) -> bool:
+    """Return whether the length of a header and the beginning of one are there."""
+    return start[_PREFIX : _PREFIX + 1] == b"{"
 
 
 def _signature(start: bytes) -> Foreign | None:
@@ -99,7 +135,7 @@ def _safetensors(file: BinaryIO, start: bytes, size: int) -> Foreign | None:
     own = Foreign("checkpoint", "a checkpoint of mtt")
     if start.startswith(b'{"__metadata__":{"mtt":"', 8):
         return own  # whole or truncated
-    if len(start) < 10 or start[8:9] != b"{":
+    if len(start) < 10 or not is_safetensors(start):
         return None
     (length,) = struct.unpack("<Q", start[:8])
     if not 2 <= length <= size - 8:

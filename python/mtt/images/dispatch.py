@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mtt import checkpoint as checkpoints
 from mtt import plugins
+from mtt.canonical import canonical_json
 from mtt.checkpoint import Header
 from mtt.errors import UserError
 from mtt.images import catalogue, storage, store
@@ -316,9 +317,10 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
     }
     errors = output.with_suffix(".json")
     if output.suffix == ".pt" and output.is_file():
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         before = sha256_of(output)
-        write_atomic(output, with_record(output.read_bytes(), RECORD, text.encode()))
+        write_atomic(
+            output, with_record(output.read_bytes(), RECORD, canonical_json(content).encode())
+        )
         restate(output, before, sha256_of(output))
     elif output.suffix != ".pt" and errors.is_file():
         said = {**json.loads(errors.read_text(encoding="utf-8")), "made_in": content}

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-from mtt.errors import UserError
+from mtt.files import reading
 from mtt.filetypes import recognize
 
 Description = dict[str, Any]
@@ -22,27 +22,12 @@ def describe(path: Path) -> Description:
 
     :raises UserError: it cannot be read, is of another program, or is damaged
     """
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError("this is not a regular file", where=str(path))
-        return plain(_describe(path))
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", where=str(path)) from error
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
-
-
-def _describe(path: Path) -> Description:
-    found = recognize.describe(path)
-    if found.kind == "checkpoint":
-        from mtt.inspect.describe_checkpoint import describe_checkpoint
-
-        return describe_checkpoint(path)
-    if found.kind == "model":
-        from mtt.inspect.describe_model import describe_model
-
-        return describe_model(path)
-    raise found.refusal(path, _WANTED)
+    if recognize.require_own(path, _WANTED) == "checkpoint":
+        from mtt.inspect.describe_checkpoint import describe_checkpoint as description_of
+    else:
+        from mtt.inspect.describe_model import describe_model as description_of
+    with reading(path):
+        return plain(description_of(path))
 
 
 def plain(value: Any, depth: int = _DEEPEST) -> Any:

@@ -16,7 +16,7 @@ from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.errors import UserError
 from mtt.export import provenance
-from mtt.files import sha256_of
+from mtt.files import reading, sha256_of
 from mtt.filetypes import recognize
 from mtt.inspect.describe_model import record_digests
 from mtt.lineage import recorded, sign
@@ -237,13 +237,8 @@ def _short(value: Any) -> str:
 
 
 def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST).decode("utf-8", "replace")
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", where=str(path)) from error
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+    with reading(path), path.open("rb") as file:
+        return file.read(_LARGEST).decode("utf-8", "replace")
 
 
 def _json(path: Path) -> Any:

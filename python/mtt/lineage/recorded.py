@@ -73,7 +73,7 @@ def read(path: Path) -> Recorded:
 
     :raises UserError: it cannot be read, or has no record of its options
     """
-    if _kind(path) == "checkpoint":
+    if recognize.require_own(path, "a checkpoint or a model file") == "checkpoint":
         return _of_checkpoint(path)
     record = provenance.read_record(path)
     if record is None:
@@ -115,20 +115,6 @@ def _architecture(value: Any) -> ArchitectureRecord | None:
     if isinstance(name, str) and isinstance(version, int):
         return ArchitectureRecord(name, version)
     return None
-
-
-def _kind(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError("this is not a regular file", where=str(path))
-        found = recognize.describe(path)
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", where=str(path)) from error
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
-    if found.kind not in ("checkpoint", "model"):
-        raise found.refusal(path, "a checkpoint or a model file")
-    return found.kind
 
 
 def _of_checkpoint(path: Path) -> Recorded:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mtt.errors import UserError
 from mtt.export import provenance
-from mtt.files import check_writable, sha256_of, unwritable, write_atomic
+from mtt.files import (
+    check_regular,
+    check_writable,
+    reading,
+    sha256_of,
+    unwritable,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -281,29 +288,19 @@ def _json(content: bytes) -> Any:
 
 
 def _read(path: Path, what: str) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"the {what} is not a regular file", where=str(path))
+    with reading(path, what):
+        check_regular(path, f"the {what}")
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no such {what}", where=str(path)) from error
-    except OSError as error:
-        raise UserError(f"the {what} cannot be read: {error.strerror}", where=str(path)) from error
     if len(content) > _LARGEST:
         raise UserError(f"this is too large to be a {what}", where=str(path))
     return content
 
 
 def _digest(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError("this is not a regular file", where=str(path))
+    with reading(path):
+        check_regular(path)
         return sha256_of(path)
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", where=str(path)) from error
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _needs_cryptography() -> None:

@@ -53,13 +53,10 @@ def _pin(source: Source, settings: Settings) -> str | None:
 
 def _check(source: Source, path: Path, pin: str | None) -> str:
     """The hash of the file; raises UserError if it is another one than was asked for."""
-    from mtt.files import sha256_of
+    from mtt.files import reading, sha256_of
 
-    try:
+    with reading(path, where=source.shown):
         found = sha256_of(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"the file cannot be read: {reason}", where=source.shown) from error
     if pin is not None and found != pin:
         raise UserError(
             "the file is not the one that was asked for: its sha256 is another",

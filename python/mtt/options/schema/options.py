@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from mtt import plugins
+from mtt.canonical import canonical_json
 from mtt.errors import UserError
 from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsistent, invalid
 from mtt.options.schema.datasets import DatasetOptions, SplitOptions
@@ -119,7 +120,7 @@ def options_hash(options: Options) -> str:
 
 def hash_of_options(plain: Mapping[str, Any]) -> str:
     """:func:`options_hash` of options as :meth:`Options.to_dict` gave them."""
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = canonical_json(plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
