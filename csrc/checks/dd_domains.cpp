@@ -2,11 +2,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/domains.hpp"
-#include "mtt/engine.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/engines/profiles.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/physics/domains.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
@@ -47,7 +48,7 @@ System half_empty(Context& context) {
     system.pbc = {true, true, true};
     const double length = std::max(4.0 * range, 8.0 * context.spacing()) + 4 * context.spacing();
     system.cell = {{{length, 0, 0}, {0, 4 * context.spacing(), 0}, {0, 0, 4 * context.spacing()}}};
-    // Centred in the second of eight slabs, away from its borders.
+    // Centered in the second of eight slabs, away from its borders.
     system = translated(system, {3.0 * length / 16, context.spacing(), context.spacing()});
     system.name = "half-empty box";
     return system;
@@ -78,16 +79,16 @@ std::string empty_domain_problem(Model& model, const Domain& domain) {
     }
 }
 
-void compare_atoms(Model& model, const std::vector<Domain>& domains, const std::vector<double>& whole,
+void compare_atoms(Model& model, const std::vector<Domain>& domains, const std::vector<double>& undivided,
                    const Budget& limit, const std::string& where, Outcome& outcome) {
-    std::vector<double> parts(whole.size(), std::nan(""));
+    std::vector<double> parts(undivided.size(), std::nan(""));
     for (const auto& domain : domains) {
         Call call;
         call.systems = {domain.system};
         call.pairs = {domain.pairs};
         call.kind = Kind::atom;
         call.gradients = false;
-        call.select = Select::given;
+        call.select = Select::listed;
         for (size_t i = 0; i < domain.n_local; ++i) {
             call.selected.emplace_back(0, int32_t(i));
         }
@@ -100,10 +101,10 @@ void compare_atoms(Model& model, const std::vector<Domain>& domains, const std::
             }
         }
     }
-    outcome.atoms.atomic_energies(parts, whole, limit, where);
+    outcome.atoms.atomic_energies(parts, undivided, limit, where);
 }
 
-void compare_grid(Context& context, const System& system, const Properties& whole, const std::array<int, 3>& grid,
+void compare_grid(Context& context, const System& system, const Properties& undivided, const std::array<int, 3>& grid,
                   Outcome& outcome) {
     auto& model = context.model();
     auto domains =
@@ -124,17 +125,17 @@ void compare_grid(Context& context, const System& system, const Properties& whol
                   domains.end());
     const auto parts = evaluate_domains(model, domains, system.size());
     const auto limit = budget(
-        Agreement::repeat, context.capabilities(), system, whole,
+        Agreement::repeat, context.capabilities(), system, undivided,
         // Every domain rounds its share, and the model may add up in its own dtype.
         1.0 + summation_roundings(system.size())
     );
     const std::string where = system.name + " on " + std::to_string(grid[0]) + "x" + std::to_string(grid[1]) + "x" +
                               std::to_string(grid[2]) + " domains";
-    outcome.energies.energies(parts.energy, whole.energy, limit, where);
-    outcome.forces.forces(parts.forces, whole.forces, limit, where);
-    outcome.virials.virials(parts.virial, whole.virial, limit, where);
+    outcome.energies.energies(parts.energy, undivided.energy, limit, where);
+    outcome.forces.forces(parts.forces, undivided.forces, limit, where);
+    outcome.virials.virials(parts.virial, undivided.virial, limit, where);
     if (context.capabilities().per_atom()) {
-        compare_atoms(model, domains, whole.energies, limit, where, outcome);
+        compare_atoms(model, domains, undivided.energies, limit, where, outcome);
     }
 }
 
@@ -184,12 +185,12 @@ std::vector<Result> run(Context& context) {
     Outcome outcome;
     std::vector<std::string> names;
     for (const auto& system : systems) {
-        auto whole = evaluate(context.model(), system);
+        auto undivided = evaluate(context.model(), system);
         if (capabilities.per_atom()) {
-            whole.energies = atomic_energies(context.model(), system);
+            undivided.energies = atomic_energies(context.model(), system);
         }
         for (const auto& grid : grids) {
-            compare_grid(context, system, whole, grid, outcome);
+            compare_grid(context, system, undivided, grid, outcome);
         }
         names.push_back(system.name);
     }
@@ -205,7 +206,7 @@ const Registered check({
     "1, 2, 4 and 8 domains of local atoms plus ghosts within the interaction range, as in LAMMPS, add up to the whole.",
     "'repeat' of the tolerance table, plus one rounding of the energy per domain",
     {"energy", "atomic energies", "forces", "virial", "empty selection"}, run, Level::quick,
-    {"lammps", "gromacs"},
+    engines_with(&EngineProfile::decomposes),
 });
 
 }  // namespace

@@ -1,8 +1,8 @@
 // DD: a model that says it does not need strict lists gets pairs up to the skin and must filter them by itself.
 #include <algorithm>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

@@ -1,9 +1,10 @@
 // DD: how far an atom really sees. The energy of one atom must not depend on anything beyond the interaction range.
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/engines/profiles.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
@@ -27,7 +28,7 @@ struct Reach {
     void look(Context& context, const System& system, size_t atom) {
         Call call;
         call.systems = {system};
-        call.select = Select::given;
+        call.select = Select::listed;
         call.selected = {{0, int32_t(atom)}};
         const auto answer = context.precise().evaluate(call);
         biggest = std::max(biggest, largest(answer.forces.at(0)));
@@ -55,7 +56,7 @@ bool felt_along(Context& context, int steps, double length) {
         call.systems[0].types.push_back(types[size_t(k) % types.size()]);
         call.systems[0].positions.push_back({k * length / steps, 0, 0});
     }
-    call.select = Select::given;
+    call.select = Select::listed;
     call.selected = {{0, 0}};
     const auto forces = context.precise().evaluate(call).forces.at(0);
     return norm(forces.back()) > noticeable(context, largest(forces));
@@ -146,7 +147,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "DD", "reach", "The gradient of one atom's energy vanishes beyond the declared interaction range.",
     "64 times the machine epsilon, of float64 where the model runs in it, times the largest gradient: less is lost in rounding",
-    {"receptive field"}, run, Level::quick, {"lammps", "gromacs"},
+    {"receptive field"}, run, Level::quick, engines_with(&EngineProfile::decomposes),
 });
 
 }  // namespace

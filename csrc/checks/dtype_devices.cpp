@@ -1,9 +1,9 @@
 // DTYPE: Module::to, which every engine calls, and the GPU where there is one.
 #include <algorithm>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

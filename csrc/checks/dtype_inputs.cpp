@@ -1,9 +1,9 @@
 // DTYPE: memory layouts, whole-numbered coordinates and floating-point types that engines may hand over.
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

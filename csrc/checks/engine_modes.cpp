@@ -3,53 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
+#include "mtt/engines/profiles.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
 namespace {
-
-/// How one engine calls.
-struct Habit {
-    const char* engine;
-    const char* title;
-    /// Units that its users choose from.
-    std::vector<std::pair<std::string, std::string>> units;
-    Select select = Select::none;
-    bool leaf_in_model_dtype = true;
-    bool strain = true;
-    /// Asks for the kind of samples that the model declares and adds the rows up, instead of one row per system.
-    bool as_declared = false;
-    bool sorted_pairs = true;
-    /// Several systems in one call.
-    bool batch = false;
-    /// A system without atoms comes first, to learn the shape of the output.
-    bool starts_empty = false;
-    /// Coordinates pass through float32 in the engine itself.
-    bool single_precision = false;
-    Executor executor = {};
-    /// Its other units, and the engine altogether, wait for the level `full`: the calls are much like these two.
-    bool first = false;
-};
-
-const std::vector<Habit>& habits() {
-    static const std::vector<Habit> all = {
-        {.engine = "lammps", .title = "LAMMPS", .units = {{"A", "eV"}, {"A", "kcal/mol"}, {"Bohr", "Hartree"}},
-         .select = Select::all, .leaf_in_model_dtype = false, .sorted_pairs = false, .first = true},
-        {.engine = "ase", .title = "ASE", .units = {{"angstrom", "ev"}}, .first = true},
-        {.engine = "ipi", .title = "i-PI", .units = {{"Angstrom", "eV"}}, .batch = true},
-        {.engine = "torch-sim", .title = "torch-sim", .units = {{"angstrom", "eV"}}, .batch = true},
-        {.engine = "gromacs", .title = "GROMACS", .units = {{"nm", "kJ/mol"}}, .as_declared = true,
-         .sorted_pairs = false, .single_precision = true},
-        {.engine = "plumed", .title = "PLUMED", .units = {{"nm", "kJ/mol"}, {"A", "kcal/mol"}}, .as_declared = true,
-         .starts_empty = true},
-        {.engine = "eon", .title = "eOn", .units = {{"angstrom", "eV"}}, .strain = false, .as_declared = true,
-         .executor = {false, true, true}},
-    };
-    return all;
-}
 
 /// A molecule, a fully periodic system and a slab.
 std::vector<System> sample_of(Context& context) {
@@ -77,20 +38,20 @@ System through_single(System system, double to_engine) {
     return system;
 }
 
-Call call_of(const Habit& habit, const Capabilities& capabilities, const std::vector<NeighborRequest>& requests,
+Call call_of(const EngineProfile& profile, const Capabilities& capabilities, const std::vector<NeighborRequest>& requests,
              const std::vector<System>& systems, uint64_t seed) {
     Call call;
     call.systems = systems;
-    call.select = habit.select;
-    call.leaf_in_model_dtype = habit.leaf_in_model_dtype;
-    call.strain = habit.strain;
-    call.kind = habit.as_declared && capabilities.per_atom() ? Kind::atom : Kind::system;
+    call.select = profile.select;
+    call.leaf_in_model_dtype = profile.leaf_in_model_dtype;
+    call.strain = profile.strain;
+    call.kind = profile.as_declared && capabilities.per_atom() ? Kind::atom : Kind::system;
     std::mt19937_64 random(seed);
     for (const auto& system : systems) {
         call.pairs.emplace_back();
         for (const auto& request : requests) {
             call.pairs.back().push_back(build_pairs(system, request));
-            if (!habit.sorted_pairs) {
+            if (!profile.sorted_pairs) {
                 shuffle(call.pairs.back().back(), random);
             }
         }
@@ -123,15 +84,15 @@ struct Expected {
     Budget budget;
 };
 
-std::vector<Expected> expectations(Context& context, const Habit& habit, double to_engine) {
+std::vector<Expected> expectations(Context& context, const EngineProfile& profile, double to_engine) {
     std::vector<Expected> out;
     for (auto system : sample_of(context)) {
-        if (habit.single_precision) {
+        if (profile.single_precision) {
             system = through_single(system, to_engine);
         }
         auto properties = evaluate(context.model(), system);
         // Rows of atoms are rounded one by one where an engine adds them up itself.
-        if (habit.as_declared && context.capabilities().per_atom()) {
+        if (profile.as_declared && context.capabilities().per_atom()) {
             properties.energies = atomic_energies(context.model(), system);
         }
         auto limit = budget(Agreement::geometry, context.capabilities(), system, properties,
@@ -166,7 +127,7 @@ std::string optional_outputs_problem(Context& context, const System& system) {
     }
     for (const bool part : {false, true}) {
         if (part) {
-            call.select = Select::given;
+            call.select = Select::listed;
             call.selected = {{0, 0}};
         }
         const auto answer = context.model().evaluate(call);
@@ -187,18 +148,18 @@ std::string optional_outputs_problem(Context& context, const System& system) {
     return "";
 }
 
-void run_units(Context& context, const Habit& habit, const std::string& length_unit, const std::string& energy_unit,
+void run_units(Context& context, const EngineProfile& profile, const std::string& length_unit, const std::string& energy_unit,
                Comparison& comparison) {
     const auto& capabilities = context.capabilities();
     const double length = unit_factor(length_unit, capabilities.length_unit);
     const double energy = unit_factor(energy_unit, capabilities.energy_unit);
-    const auto expected = expectations(context, habit, 1.0 / length);
+    const auto expected = expectations(context, profile, 1.0 / length);
     const auto instance = context.fresh();
     std::vector<std::vector<size_t>> calls;
     for (size_t k = 0; k < expected.size(); ++k) {
         calls.push_back({k});
     }
-    if (habit.batch) {
+    if (profile.batch) {
         calls.emplace_back();
         for (size_t k = expected.size(); k-- > 0;) {
             calls.back().push_back(k);
@@ -210,10 +171,10 @@ void run_units(Context& context, const Habit& habit, const std::string& length_u
             for (const size_t k : members) {
                 systems.push_back(expected[k].system);
             }
-            auto call = call_of(habit, capabilities, instance->requests(), systems, 80 + size_t(step));
+            auto call = call_of(profile, capabilities, instance->requests(), systems, 80 + size_t(step));
             call.length_unit = length_unit;
             call.energy_unit = energy_unit;
-            if (habit.starts_empty && step == 0) {
+            if (profile.starts_empty && step == 0) {
                 start_empty(*instance, call, instance->requests());
             }
             const auto answer = instance->evaluate(call);
@@ -229,43 +190,43 @@ void run_units(Context& context, const Habit& habit, const std::string& length_u
     }
 }
 
-std::vector<Result> run(Context& context, const Habit& habit) {
+std::vector<Result> run(Context& context, const EngineProfile& profile) {
     const auto& capabilities = context.capabilities();
     if (capabilities.length_unit.empty() || capabilities.energy_unit.empty()) {
-        return {skipped(habit.engine, "the model does not declare its units")};
+        return {skipped(profile.name, "the model does not declare its units")};
     }
-    const auto session = with_executor(habit.executor);
+    const auto session = with_executor(profile.executor);
     Comparison comparison;
     try {
-        const size_t units = context.level() == Level::quick ? 1 : habit.units.size();
+        const size_t units = context.level() == Level::quick ? 1 : profile.units.size();
         for (size_t k = 0; k < units; ++k) {
-            run_units(context, habit, habit.units[k].first, habit.units[k].second, comparison);
+            run_units(context, profile, profile.units[k].first, profile.units[k].second, comparison);
         }
-        if (std::string(habit.engine) == "lammps") {
+        if (profile.optional_outputs) {
             const auto problem = optional_outputs_problem(context, context.systems().front());
             if (!problem.empty()) {
-                return {failed(habit.engine, "LAMMPS asks for further outputs, and " + problem)};
+                return {failed(profile.name, std::string(profile.title) + " asks for further outputs, and " + problem)};
             }
         }
     } catch (const std::exception& error) {
-        return {failed(habit.engine, std::string("the calls of ") + habit.title + " fail: " + explain(error))};
+        return {failed(profile.name, std::string("the calls of ") + profile.title + " fail: " + explain(error))};
     }
-    return {judged(habit.engine, comparison, "", std::string("the calls of ") + habit.title + " give other results")};
+    return {judged(profile.name, comparison, "", std::string("the calls of ") + profile.title + " give other results")};
 }
 
-Check check_of(const Habit& habit) {
+Check check_of(const EngineProfile& profile) {
     return {
-        "ENGINE", habit.engine, std::string("The calls that ") + habit.title + " makes give what a plain call gives.",
+        "ENGINE", profile.name, std::string("The calls that ") + profile.title + " makes give what a plain call gives.",
         "'geometry' of the tolerance table, plus the rounding of per-atom energies that an engine adds up",
-        {habit.engine}, [&habit](Context& context) { return run(context, habit); },
-        habit.first ? Level::quick : Level::full, {habit.engine},
+        {profile.name}, [&profile](Context& context) { return run(context, profile); },
+        profile.quick ? Level::quick : Level::full, {profile.name},
     };
 }
 
 const std::vector<Registered> checks = [] {
     std::vector<Registered> out;
-    for (const auto& habit : habits()) {
-        out.emplace_back(check_of(habit));
+    for (const auto& profile : engine_profiles()) {
+        out.emplace_back(check_of(profile));
     }
     return out;
 }();

@@ -5,8 +5,8 @@
 #include <memory>
 #include <numeric>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

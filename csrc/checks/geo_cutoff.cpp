@@ -1,9 +1,9 @@
 // GEO: energy and forces are continuous where an atom leaves the neighbor list. A hard cutoff heats MD up.
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

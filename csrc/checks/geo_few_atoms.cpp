@@ -1,10 +1,12 @@
-// GEO: no atoms, one atom, atoms without neighbours, atoms very close: no crash, no NaN, no forces out of nowhere.
+// GEO: no atoms, one atom, atoms without neighbors, atoms very close: no crash, no NaN, no forces out of nowhere.
+#include <algorithm>
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/engines/profiles.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
@@ -16,8 +18,8 @@ bool finite(const Properties& p) {
 
 Result no_atoms(Context& context) {
     const std::string name = "empty system";
-    const auto& engine = context.engine();
-    if (engine != "all" && engine != "plumed" && engine != "lammps" && engine != "gromacs") {
+    const auto callers = engines_with(&EngineProfile::calls_without_atoms);
+    if (context.engine() != "all" && std::find(callers.begin(), callers.end(), context.engine()) == callers.end()) {
         return skipped(name, "this engine makes no call without atoms");
     }
     System nothing;
@@ -87,7 +89,7 @@ Result isolated_atoms(Context& context) {
     return judged(name, comparison, "", "an isolated atom feels a force, or its energy depends on an empty box");
 }
 
-/// A molecule and, far away, one more atom: the energy is the sum, the last atom has no neighbours.
+/// A molecule and, far away, one more atom: the energy is the sum, the last atom has no neighbors.
 Result lonely_last_atom(Context& context) {
     auto& model = context.model();
     std::mt19937_64 random(24);
@@ -119,7 +121,7 @@ Result compressed(Context& context) {
         System dimer = single_atom(types.front());
         dimer.types.push_back(types.back());
         dimer.positions = {{0, 0, 0}, {fraction * typical_distance(types) * context.capabilities().angstrom, 0, 0}};
-        // The optimised derivatives of later calls are other code than those of the first.
+        // The optimized derivatives of later calls are other code than those of the first.
         for (int call = 0; call < 4; ++call) {
             if (!finite(evaluate(context.model(), dimer))) {
                 return failed(name, "energy or forces are not finite for two atoms at " + short_number(fraction) +

@@ -1,7 +1,7 @@
 // GEO: the same crystal written with other lattice vectors, or as a supercell of a cell smaller than the cutoff.
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

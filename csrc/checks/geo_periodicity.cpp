@@ -1,7 +1,7 @@
 // GEO: every combination of periodic directions equals the fully periodic system with vacuum along the others.
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/machine.hpp"
+#include "mtt/isolation/machine.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

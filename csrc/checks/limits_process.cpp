@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <thread>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
-#include "mtt/machine.hpp"
+#include "mtt/isolation/machine.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

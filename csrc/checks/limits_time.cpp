@@ -3,10 +3,10 @@
 #include <chrono>
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/generate.hpp"
-#include "mtt/machine.hpp"
+#include "mtt/isolation/machine.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

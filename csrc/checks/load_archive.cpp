@@ -1,9 +1,9 @@
 // LOAD: what the bytes of the file say before any code is loaded.
 #include <nlohmann/json.hpp>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

@@ -3,8 +3,8 @@
 
 #include <filesystem>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

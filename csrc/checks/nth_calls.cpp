@@ -1,10 +1,10 @@
-// NTH: the first calls of a TorchScript module profile, the third runs optimised code, and modules can keep state.
+// NTH: the first calls of a TorchScript module profile, the third runs optimized code, and modules can keep state.
 // Twenty calls must give what fresh instances give, and must not touch their inputs.
 #include <algorithm>
 #include <numeric>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
@@ -121,7 +121,7 @@ std::vector<Result> run(Context& context) {
     std::vector<Result> out = {
         judged("repeated calls", repeated, "",
                "later calls with the same system give other results than the first: the model keeps state, or its "
-               "optimised code is wrong"),
+               "optimized code is wrong"),
         judged("varying systems", varying, "",
                "a model that has seen other systems gives other results than a fresh one: something is remembered"),
         observed.changed_input.empty()

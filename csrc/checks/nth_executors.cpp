@@ -1,14 +1,14 @@
 // NTH: TorchScript runs a model in several ways, and engines choose between them: LAMMPS and GROMACS by an environment
-// variable, eOn always. The derivative that the optimised code uses is written down a second time in libtorch.
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
+// variable, eOn always. The derivative that the optimized code uses is written down a second time in libtorch.
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
 namespace {
 
-/// By then the optimised code runs.
+/// By then the optimized code runs.
 Properties third_call(Model& model, const System& system) {
     evaluate(model, system);
     evaluate(model, system);

@@ -1,10 +1,10 @@
 // PARITY: the numbers that the eager float64 model gave at export, against what this process gets from the file.
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
-#include "mtt/parity.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
+#include "mtt/runner/parity.hpp"
 
 namespace mtt {
 

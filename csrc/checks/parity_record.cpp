@@ -3,11 +3,11 @@
 #include <fstream>
 #include <sstream>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
-#include "mtt/parity.hpp"
-#include "mtt/record.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
+#include "mtt/runner/parity.hpp"
+#include "mtt/runner/record.hpp"
 
 namespace mtt {
 

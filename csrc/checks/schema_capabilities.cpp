@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

@@ -2,9 +2,10 @@
 // number, so anything but one row of zero with a gradient path aborts the run.
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
+#include "mtt/engines/profiles.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
@@ -13,7 +14,7 @@ namespace {
 Result empty_selection(Context& context, const System& system, Kind kind, const std::string& name) {
     Call call;
     call.systems = {system};
-    call.select = Select::given;
+    call.select = Select::listed;
     call.kind = kind;
     Answer answer;
     try {
@@ -57,7 +58,7 @@ const Registered check({
     "SCHEMA", "empty selection",
     "No selected atoms gives one row of zero that keeps the gradient path, with and without ghosts.", "exact",
     {"rank without atoms", "rank without atoms (per-atom energies)", "rank without atoms and ghosts"}, run,
-    Level::quick, {"lammps", "gromacs", "plumed"},
+    Level::quick, engines_with(&EngineProfile::calls_without_atoms),
 });
 
 }  // namespace

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/engine.hpp"
+#include "mtt/model/torch_model.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
@@ -51,7 +51,7 @@ Result layout_result(Context& context, Kind kind) {
         if (kind == Kind::atom) {
             rows_by_atom(answer, 0, system.size());
         } else if (answer.samples != std::vector<std::vector<int32_t>>{{0}}) {
-            return failed(name, "the row of a one-system call is not labelled system 0 (" + system.name + ")");
+            return failed(name, "the row of a one-system call is not labeled system 0 (" + system.name + ")");
         }
     }
     return passed(name);
@@ -72,7 +72,7 @@ Result labels_result(Context& context) {
             Call call;
             call.systems = {system};
             call.gradients = false;
-            call.select = Select::given;
+            call.select = Select::listed;
             call.selected = {{0, int32_t(i)}};
             const double alone = single_row(model.evaluate(call));
             comparison.add(alone - reference.energies[i], 2 * limit.atomic_energy,
@@ -81,7 +81,7 @@ Result labels_result(Context& context) {
     }
     return judged(
         "rows belong to atoms", comparison, model.capabilities().energy_unit,
-        "the energy of one selected atom is not the row labelled with that atom: per-atom energies (and every "
+        "the energy of one selected atom is not the row labeled with that atom: per-atom energies (and every "
         "quantity averaged from them) would be given to the wrong atoms"
     );
 }
@@ -97,7 +97,7 @@ Result selection_result(Context& context) {
     call.systems = {systems[0], systems[1]};
     call.gradients = false;
     call.kind = Kind::atom;
-    call.select = Select::given;
+    call.select = Select::listed;
     for (size_t s = 0; s < 2; ++s) {
         for (size_t i = systems[s].size(); i-- > 0;) {
             if (i % 2 == 0) {
@@ -121,7 +121,7 @@ Result selection_result(Context& context) {
     std::sort(expected.begin(), expected.end());
     std::sort(got.begin(), got.end());
     if (expected != got) {
-        return failed("selected atoms", "the rows are not labelled with the selected atoms: per-atom energies would "
+        return failed("selected atoms", "the rows are not labeled with the selected atoms: per-atom energies would "
                       "be given to the wrong atoms");
     }
     return passed("selected atoms", std::to_string(got.size()) + " of two systems, in reversed order");

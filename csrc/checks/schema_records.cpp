@@ -1,8 +1,8 @@
 // SCHEMA: the records that mtt adds on export: where the model comes from, and the golden pack.
 #include <nlohmann/json.hpp>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

@@ -3,9 +3,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/physics/generate.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 
@@ -129,11 +129,11 @@ Result extensivity(Context& context) {
         const auto copy = translated(system, {2 * reach + 50 * capabilities.angstrom, 0, 0});
         both.types.insert(both.types.end(), copy.types.begin(), copy.types.end());
         both.positions.insert(both.positions.end(), copy.positions.begin(), copy.positions.end());
-        const auto one = evaluate(model, system);
+        const auto single = evaluate(model, system);
         const auto two = evaluate(model, both);
-        Properties twice = one;
-        twice.energy = 2 * one.energy;
-        twice.forces.insert(twice.forces.end(), one.forces.begin(), one.forces.end());
+        Properties twice = single;
+        twice.energy = 2 * single.energy;
+        twice.forces.insert(twice.forces.end(), single.forces.begin(), single.forces.end());
         comparison.properties(
             two, twice,
             budget(Agreement::geometry, capabilities, both, two, 1 + summation_roundings(both.size())),

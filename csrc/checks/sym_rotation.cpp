@@ -2,8 +2,8 @@
 // the number is reported; it fails only beyond what the user allows.
 #include <cmath>
 
-#include "mtt/check.hpp"
-#include "mtt/context.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace mtt {
 

@@ -1,7 +1,7 @@
 # The core as a shared library, and the CMake package `mtt_verify` with the target `mtt::verify`.
 include(CMakePackageConfigHelpers)
 
-add_library(mtt_verify_library SHARED csrc/version.cpp)
+add_library(mtt_verify_library SHARED csrc/runner/version.cpp)
 set_target_properties(mtt_verify_library PROPERTIES OUTPUT_NAME mtt_verify)
 target_link_libraries(mtt_verify_library PRIVATE mtt_verify)
 mtt_runtime_paths(mtt_verify_library "$ORIGIN/../..")

@@ -1,7 +1,7 @@
 # Finds the C++ parts of installed wheels without importing any of them.
 
 macro(mtt_find_wheels)
-    find_package(Python 3.11 COMPONENTS Interpreter Development.Module REQUIRED)
+    find_package(Python 3.11 COMPONENTS Interpreter REQUIRED)
     execute_process(
         COMMAND ${Python_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/csrc/cmake/wheels.py
             ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_BINARY_DIR}/_build_info.json
@@ -24,7 +24,6 @@ macro(mtt_find_wheels)
     list(GET _mtt_wheels 5 MTT_METATOMIC_TORCH)
     list(GET _mtt_wheels 6 MTT_VESIN)
     list(GET _mtt_wheels 7 MTT_JSON)
-    list(GET _mtt_wheels 8 pybind11_DIR)
     list(
         APPEND CMAKE_PREFIX_PATH
         ${MTT_TORCH}/share/cmake

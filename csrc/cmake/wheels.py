@@ -2,8 +2,7 @@
 
 Called as ``wheels.py SOURCE_DIR BUILD_INFO``. Nothing is imported: importing torch takes seconds,
 and a package can be found without. Prints, one per line: mtt version, torch minor version, folders
-of torch, metatensor, metatensor_torch, metatomic/torch, vesin, nlohmann_json, and the CMake folder
-of pybind11.
+of torch, metatensor, metatensor_torch, metatomic/torch, vesin, nlohmann_json.
 """
 
 import importlib.metadata
@@ -46,7 +45,6 @@ def main() -> None:
     build_info.parent.mkdir(parents=True, exist_ok=True)
     build_info.write_text(json.dumps(versions, indent=2, sort_keys=True) + "\n")
     print(match.group(1), torch_minor, *folders, sep="\n")
-    print(folder("pybind11") / "share/cmake/pybind11")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@
 #include <map>
 #include <thread>
 
-#include "mtt/orders.hpp"
-#include "mtt/selection.hpp"
-#include "mtt/wire.hpp"
+#include "mtt/isolation/orders.hpp"
+#include "mtt/isolation/wire.hpp"
+#include "mtt/runner/selection.hpp"
 
 namespace testing {
 
@@ -116,7 +116,7 @@ const std::map<std::string, Deed>& deeds() {
             }
             std::cout << std::flush;
         })},
-        {"colours its last words", second([](const Worker&) {
+        {"colors its last words", second([](const Worker&) {
             std::cerr << "\x1b[31mred\x1b[0m\n" << std::flush;
             raise(SIGABRT);
         })},

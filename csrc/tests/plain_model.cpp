@@ -39,8 +39,8 @@ void PlainModel::evaluate_system(const mtt::Call& call, size_t index, mtt::Answe
                              {-pair.shift[0], -pair.shift[1], -pair.shift[2]}, -1.0 * pair.vector});
         }
     }
-    std::vector<double> selected(n, call.select == mtt::Select::given && !breakage_.ignore_selection ? 0.0 : 1.0);
-    if (call.select == mtt::Select::given && !breakage_.ignore_selection) {
+    std::vector<double> selected(n, call.select == mtt::Select::listed && !breakage_.ignore_selection ? 0.0 : 1.0);
+    if (call.select == mtt::Select::listed && !breakage_.ignore_selection) {
         for (const auto& [s, i] : call.selected) {
             if (size_t(s) == index) {
                 selected[size_t(i)] = 1.0;

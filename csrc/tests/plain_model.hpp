@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "mtt/context.hpp"
-#include "mtt/model.hpp"
+#include "mtt/model/model.hpp"
+#include "mtt/runner/context.hpp"
 
 namespace testing {
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "mtt/archive.hpp"
+#include "mtt/model/archive.hpp"
 #include "testing.hpp"
 
 using namespace mtt;
@@ -82,9 +82,9 @@ TEST("kinds of files") {
 }
 
 TEST("no truncation of an archive is taken for a model") {
-    const auto whole = zip({{"m/constants.pkl", "x"}, {"m/extra/metatomic-version", "0.1"}});
-    for (size_t length = 4; length < whole.size(); ++length) {
-        CHECK(kind_of(whole.substr(0, length)) == FileKind::truncated);
+    const auto archive = zip({{"m/constants.pkl", "x"}, {"m/extra/metatomic-version", "0.1"}});
+    for (size_t length = 4; length < archive.size(); ++length) {
+        CHECK(kind_of(archive.substr(0, length)) == FileKind::truncated);
     }
 }
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <set>
 
-#include "mtt/check.hpp"
+#include "mtt/runner/check.hpp"
 #include "plain_model.hpp"
 #include "testing.hpp"
 
@@ -39,16 +39,16 @@ bool fails(const Breakage& breakage, const std::string& name, int layers = 1) {
 }  // namespace
 
 TEST("the catalogue is complete and in order") {
-    std::set<std::string> found;
+    std::set<std::string> seen;
     std::set<std::string> names;
     for (const auto& check : catalogue()) {
-        found.insert(check.family);
+        seen.insert(check.family);
         CHECK(!check.description.empty() && !check.tolerance.empty() && !check.results.empty());
         for (const auto& result : check.results) {
             CHECK(names.insert(check.family + "/" + result).second);
         }
     }
-    CHECK(found == std::set<std::string>(families().begin(), families().end()));
+    CHECK(seen == std::set<std::string>(families().begin(), families().end()));
     CHECK(catalogue().front().family == "LOAD");
 }
 

@@ -1,8 +1,8 @@
 #include <cmath>
 #include <limits>
 
-#include "mtt/check.hpp"
-#include "mtt/tolerances.hpp"
+#include "mtt/physics/tolerances.hpp"
+#include "mtt/runner/check.hpp"
 #include "testing.hpp"
 
 using namespace mtt;

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <limits>
 
-#include "mtt/domains.hpp"
-#include "mtt/generate.hpp"
+#include "mtt/physics/domains.hpp"
+#include "mtt/physics/generate.hpp"
 #include "plain_model.hpp"
 #include "testing.hpp"
 
@@ -22,7 +22,7 @@ System rod(double tilt) {
 }
 
 void expect_whole(Model& model, const System& system, const std::array<int, 3>& grid) {
-    const auto whole = evaluate(model, system);
+    const auto reference = evaluate(model, system);
     const auto domains = decompose(system, grid, model.capabilities().interaction_range, model.requests(), 1);
     CHECK(domains.size() == size_t(grid[0] * grid[1] * grid[2]));
     std::vector<int> owners(system.size(), 0);
@@ -37,12 +37,12 @@ void expect_whole(Model& model, const System& system, const std::array<int, 3>& 
     }
     CHECK(std::all_of(owners.begin(), owners.end(), [](int n) { return n == 1; }));
     const auto parts = evaluate_domains(model, domains, system.size());
-    CHECK_CLOSE(parts.energy, whole.energy, 1e-9);
+    CHECK_CLOSE(parts.energy, reference.energy, 1e-9);
     for (size_t i = 0; i < system.size(); ++i) {
-        CHECK_CLOSE(norm(parts.forces[i] - whole.forces[i]), 0.0, 1e-10);
+        CHECK_CLOSE(norm(parts.forces[i] - reference.forces[i]), 0.0, 1e-10);
     }
     for (int a = 0; a < 3; ++a) {
-        CHECK_CLOSE(norm(parts.virial[a] - whole.virial[a]), 0.0, 1e-8);
+        CHECK_CLOSE(norm(parts.virial[a] - reference.virial[a]), 0.0, 1e-8);
     }
 }
 
@@ -97,9 +97,9 @@ TEST("a range that is too small shows") {
     breakage.range_factor = 0.5;
     PlainModel model(2, breakage);
     const auto system = rod(0.0);
-    const auto whole = evaluate(model, system);
+    const auto reference = evaluate(model, system);
     const auto domains = decompose(system, {2, 1, 1}, 3.0, model.requests(), 1);
-    CHECK(std::abs(evaluate_domains(model, domains, system.size()).energy - whole.energy) > 1e-3);
+    CHECK(std::abs(evaluate_domains(model, domains, system.size()).energy - reference.energy) > 1e-3);
 }
 
 TEST("domains without atoms are made, with and without ghosts") {

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "mtt/golden.hpp"
+#include "mtt/model/golden.hpp"
 #include "testing.hpp"
 
 using namespace mtt;

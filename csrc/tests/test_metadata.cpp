@@ -34,17 +34,17 @@ const char* const text = R"({
 }  // namespace
 
 TEST("metadata is read back whole, and printed by engines") {
-    const auto found = metatomic_torch::ModelMetadataHolder::from_json(text);
-    CHECK(found->name == "Ethanol, gefärbt");
-    CHECK(found->description == "gas phase\n");
-    CHECK(found->authors == (std::vector<std::string>{"A. Person", "B. Person <b@example.org>"}));
-    CHECK(found->references.at("model").size() == 1);
-    CHECK(found->references.at("architecture").at(1) == "doi:10/toy");
-    CHECK(!found->references.contains("implementation"));
-    CHECK(found->extra.at("licence") == "CC-BY");
-    const auto printed = found->print();
+    const auto metadata = metatomic_torch::ModelMetadataHolder::from_json(text);
+    CHECK(metadata->name == "Ethanol, gefärbt");
+    CHECK(metadata->description == "gas phase\n");
+    CHECK(metadata->authors == (std::vector<std::string>{"A. Person", "B. Person <b@example.org>"}));
+    CHECK(metadata->references.at("model").size() == 1);
+    CHECK(metadata->references.at("architecture").at(1) == "doi:10/toy");
+    CHECK(!metadata->references.contains("implementation"));
+    CHECK(metadata->extra.at("licence") == "CC-BY");
+    const auto printed = metadata->print();
     for (const char* part : {"Ethanol, gefärbt", "gas phase", "- B. Person <b@example.org>", "* doi:10/model"}) {
         CHECK(printed.find(part) != std::string::npos);
     }
-    CHECK(nlohmann::json::parse(found->to_json()) == nlohmann::json::parse(text));
+    CHECK(nlohmann::json::parse(metadata->to_json()) == nlohmann::json::parse(text));
 }

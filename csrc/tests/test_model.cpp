@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "mtt/model.hpp"
+#include "mtt/model/model.hpp"
 #include "plain_model.hpp"
 #include "testing.hpp"
 
@@ -32,7 +32,7 @@ TEST("rows that are missing, come twice or name other atoms are refused") {
     CHECK_THROWS(rows_by_atom(per_atom({{0, 0}}, {1, 2}), 0, 1), EngineError, "more than one number");
     auto other = per_atom({{0, 0}}, {1});
     other.sample_names = {"structure", "atom"};
-    CHECK_THROWS(rows_by_atom(other, 0, 1), EngineError, "not labelled");
+    CHECK_THROWS(rows_by_atom(other, 0, 1), EngineError, "not labeled");
 }
 
 TEST("an energy is exactly one number") {

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "mtt/record.hpp"
+#include "mtt/runner/record.hpp"
 #include "plain_model.hpp"
 #include "testing.hpp"
 

@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "mtt/check.hpp"
 #include "mtt/report.hpp"
+#include "mtt/runner/check.hpp"
 #include "testing.hpp"
 
 using namespace mtt;

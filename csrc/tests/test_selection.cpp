@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "mtt/selection.hpp"
+#include "mtt/runner/selection.hpp"
 #include "testing.hpp"
 
 using namespace mtt;
@@ -22,8 +22,8 @@ TEST("families, checks and single results can be asked for") {
     for (const auto& item : selected({"FD"})) {
         CHECK(item.check->family == "FD");
     }
-    const auto one = selected({"FD/virial"});
-    CHECK(one.size() == 1 && one[0].wanted == std::vector<std::string>{"virial"});
+    const auto narrow = selected({"FD/virial"});
+    CHECK(narrow.size() == 1 && narrow[0].wanted == std::vector<std::string>{"virial"});
     const auto check = selected({"LOAD/archive"});
     CHECK(check.size() == 1 && check[0].wanted == check[0].check->results);
 }
@@ -45,9 +45,9 @@ TEST("a waiver keeps its reason, with commas") {
     CHECK(waivers[1].check == "SYM" && waivers[1].reason.empty());
     CHECK(waivers[2].reason == "why, why");
     const auto items = selected({"FD"}, waivers);
-    const auto found = std::find_if(items.begin(), items.end(), [](const Selected& item) { return !item.waived.empty(); });
-    CHECK(found != items.end() && found->waived[0].name == "virial");
-    CHECK(std::find(found->wanted.begin(), found->wanted.end(), "virial") == found->wanted.end());
+    const auto waived = std::find_if(items.begin(), items.end(), [](const Selected& item) { return !item.waived.empty(); });
+    CHECK(waived != items.end() && waived->waived[0].name == "virial");
+    CHECK(std::find(waived->wanted.begin(), waived->wanted.end(), "virial") == waived->wanted.end());
 }
 
 TEST("levels add checks, engines take those of others away") {

@@ -6,9 +6,9 @@
 #include <fstream>
 
 #include "fake_worker.hpp"
-#include "mtt/check.hpp"
-#include "mtt/orders.hpp"
-#include "mtt/process.hpp"
+#include "mtt/isolation/orders.hpp"
+#include "mtt/isolation/process.hpp"
+#include "mtt/runner/check.hpp"
 #include "mtt/supervisor.hpp"
 #include "testing.hpp"
 
@@ -82,7 +82,7 @@ TEST("what ends a worker fails the check that ran, and the next ones run") {
     check_one_death("wrong types", "tampers");
     check_one_death("deep", "tampers");
     check_one_death("floods the channel", "tampers");
-    check_one_death("colours its last words", "its last words:  [31mred [0m");
+    check_one_death("colors its last words", "its last words:  [31mred [0m");
 }
 
 TEST("a worker that hangs is killed in time") {
@@ -125,7 +125,7 @@ TEST("waived checks stay in the report and do not run") {
     CHECK(find(report, "FD", Status::waived)->message == "waived without a reason");
     CHECK(find(report, "FD", Status::pass) == nullptr);
     CHECK(report.passed() && count(report, Status::skip) == 0);
-    // What only waived checks could do is not begun.
+    // A check that is waived as a whole does not start.
     CHECK(count(report_on("exits", chosen), Status::fail) == 0);
 }
 

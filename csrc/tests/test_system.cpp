@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/system.hpp"
+#include "mtt/physics/system.hpp"
 #include "testing.hpp"
 
 using namespace mtt;
@@ -26,10 +26,10 @@ TEST("frame of partly periodic systems has full rank and keeps periodic rows") {
 
 TEST("inverse and heights of a triclinic cell") {
     const Mat3 cell = {{{4, 0, 0}, {1, 5, 0}, {0.5, -1, 6}}};
-    const Mat3 one = cell * inverse(cell);
+    const Mat3 product = cell * inverse(cell);
     for (int a = 0; a < 3; ++a) {
         for (int b = 0; b < 3; ++b) {
-            CHECK_CLOSE(one[a][b], a == b ? 1.0 : 0.0, 1e-14);
+            CHECK_CLOSE(product[a][b], a == b ? 1.0 : 0.0, 1e-14);
         }
     }
     CHECK_CLOSE(heights(cell)[2], 6.0, 1e-14);

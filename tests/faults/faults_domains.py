@@ -144,7 +144,7 @@ class NoGraphWhenEmpty(Pair):
 
 @fault("D08", "SCHEMA/rank without atoms (per-atom energies)")
 class LabelsStopWhenEmpty(Pair):
-    """The rows of no atoms at all cannot be labelled."""
+    """The rows of no atoms at all cannot be labeled."""
 
     def labels(self, kept: torch.Tensor) -> torch.Tensor:
         return torch.clamp(kept, max=kept.max())

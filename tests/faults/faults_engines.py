@@ -76,7 +76,7 @@ class StrainRequired(Pair):
 
 @fault("N03", "NTH/executors", "NTH/repeated calls")
 class TiesOfMaximum(Pair):
-    """The maximum of two equal numbers: TorchScript's optimised derivative of it is zero."""
+    """The maximum of two equal numbers: TorchScript's optimized derivative of it is zero."""
 
     def interactions(
         self,

@@ -10,7 +10,7 @@ from small_runs import make_options, write_data
 
 from mtt import checkpoint, plugins
 from mtt.data import changes
-from mtt.data.structure import Structure, Target, content_hash, fingerprints
+from mtt.data.structure import Reference, Structure, content_hash, fingerprints
 from mtt.errors import UserError
 from mtt.options import Options
 from mtt.training.prepare import prepare
@@ -240,10 +240,13 @@ def test_checkpoints_without_good_fingerprints_say_less(folder, change):
 
 def structure(index, energy=None, x=None):
     positions = np.array([[float(index) if x is None else x, 0.0, 0.0]])
-    target = Target(float(index) if energy is None else energy, np.zeros((1, 3)))
+    value = float(index) if energy is None else energy
+    reference = Reference(np.array([value]), np.zeros((1, 3)))
     types = np.array([1], dtype=np.int32)
     pbc = np.zeros(3, dtype=bool)
-    return Structure(types, positions, np.zeros((3, 3)), pbc, {"energy": target}, f"d.xyz#{index}")
+    return Structure(
+        types, positions, np.zeros((3, 3)), pbc, {"energy": reference}, f"d.xyz#{index}"
+    )
 
 
 def described(old, new):

@@ -1,6 +1,7 @@
 """The loop: what an epoch is made of, that workers do not matter, and that nothing leaks."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import ase.io
 import numpy as np
@@ -166,7 +167,8 @@ def test_a_model_with_dropout_resumes_bitwise(options, tmp_path):
     with pytest.raises(Interrupted):
         loop.train(stopped.state, stopped.problem, Silent(steps=6))
     resumed = with_dropout()
-    resumed.state.from_checkpoint(*stopped.state.to_checkpoint())
+    header, tensors = stopped.state.to_checkpoint()
+    resumed.state.from_checkpoint(SimpleNamespace(**header), tensors)
     found = tensors_after(resumed)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
@@ -221,11 +223,12 @@ def several(tmp_path):
     path = tmp_path / "several.xyz"
     ase.io.write(path, frames, format="extxyz")
     data = {"systems": str(path), "targets": TARGETS}
-    return make_options(tmp_path, {"num_epochs": 8}, training_set=data)
+    return make_options(tmp_path, training_set=data)
 
 
-def test_several_targets_are_learned_together(several):
-    run = make_run(several)
+def test_several_targets_are_learned_together(several, tmp_path):
+    data = several.training_set[0].model_dump(mode="json")
+    run = make_run(make_options(tmp_path, {"num_epochs": 16}, training_set=data))
     observer = Silent()
     tensors_after(run, observer)
     first, last = observer.rows[0], observer.rows[-1]
@@ -252,7 +255,8 @@ def test_several_targets_resume_bitwise(several):
     with pytest.raises(Interrupted):
         loop.train(stopped.state, stopped.problem, Silent(steps=6))
     resumed = make_run(several)
-    resumed.state.from_checkpoint(*stopped.state.to_checkpoint())
+    header, tensors = stopped.state.to_checkpoint()
+    resumed.state.from_checkpoint(SimpleNamespace(**header), tensors)
     tensors = tensors_after(resumed)
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 

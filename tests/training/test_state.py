@@ -1,15 +1,17 @@
 """Everything in the state reaches the checkpoint and comes back, and nothing can hide from it."""
 
 from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mtt.architectures.potential import Potential
+from mtt.checkpoint import Best, Position
 from mtt.data.target import Target
 from mtt.options import TrainingHypers
 from mtt.training.optimizer import make_optimizer
-from mtt.training.state import JSON, TENSORS, Best, Position, State
+from mtt.training.state import HEADER, TENSORS, State
 
 
 class Core(torch.nn.Module):
@@ -20,6 +22,11 @@ class Core(torch.nn.Module):
         self.used = torch.nn.Linear(2, 3)
         self.unused = torch.nn.Parameter(torch.ones(2))
         self.register_buffer("counter", torch.zeros((), dtype=torch.int64))
+
+
+def restore(state, header, tensors):
+    """Restore a state from header entries as they are in a header."""
+    state.from_checkpoint(SimpleNamespace(**header), tensors)
 
 
 def new_state(seed=0):
@@ -56,7 +63,7 @@ def test_round_trip_and_the_next_step():
     state, other = trained_state(), new_state(seed=1)
     saved = state.to_checkpoint()
     saved = saved[0], {name: tensor.clone() for name, tensor in saved[1].items()}
-    other.from_checkpoint(*saved)
+    restore(other, *saved)
     same(other.to_checkpoint(), saved)
     for one in (state, other):
         one.optimizer.zero_grad()
@@ -69,9 +76,9 @@ def test_round_trip_and_the_next_step():
 def test_names_in_the_checkpoint():
     header, tensors = trained_state().to_checkpoint()
     assert header == {
-        "position": {"epoch": 2, "step": 7, "batch": 3},
+        "position": Position(epoch=2, step=7, batch=3),
         "history": [{"epoch": 1, "train_loss": 0.5}],
-        "best": {"epoch": 1, "metric": "loss", "value": 0.25},
+        "best": Best(epoch=1, metric="loss", value=0.25),
     }
     assert set(tensors) == {
         "model/baselines.0.composition",
@@ -98,14 +105,14 @@ def test_the_restored_state_shares_nothing_with_what_it_came_from():
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     kept = {name: tensor.clone() for name, tensor in tensors.items()}
     state = new_state()
-    state.from_checkpoint(header, tensors)
+    restore(state, header, tensors)
     state.history.append({"epoch": 2})
     state.position.epoch = 9
     state.best["baselines.0.scale"] += 1
     state.model.core.used(torch.ones(2)).pow(2).sum().backward()
     state.optimizer.step()
     assert header["history"] == [{"epoch": 1, "train_loss": 0.5}]
-    assert header["position"]["epoch"] == 2
+    assert header["position"].epoch == 2
     for name, tensor in tensors.items():
         assert torch.equal(tensor, kept[name]), name
 
@@ -113,7 +120,7 @@ def test_the_restored_state_shares_nothing_with_what_it_came_from():
 def test_an_optimizer_that_has_not_stepped_yet():
     state, other = new_state(), trained_state()
     other.optimizer = make_optimizer(other.model.parameters(), TrainingHypers())
-    other.from_checkpoint(*state.to_checkpoint())
+    restore(other, *state.to_checkpoint())
     same(other.to_checkpoint(), state.to_checkpoint())
     assert other.best == {}
 
@@ -125,7 +132,7 @@ def test_parameters_with_steps_of_their_own_keep_them():
     header, tensors = state.to_checkpoint()
     assert "optimizer/step" not in tensors
     other = new_state(seed=1)
-    other.from_checkpoint(header, tensors)
+    restore(other, header, tensors)
     same(other.to_checkpoint(), (header, tensors))
 
 
@@ -136,7 +143,7 @@ def test_sums_have_a_table_for_each_target():
 
 def test_every_field_says_how_it_is_saved_and_nothing_else_can_be_set():
     for one in fields(State):
-        assert (TENSORS in one.metadata) != (JSON in one.metadata), one.name
+        assert (TENSORS in one.metadata) != (HEADER in one.metadata), one.name
     with pytest.raises(AttributeError):
         new_state().average_weights = {}
 
@@ -145,7 +152,7 @@ def test_a_new_field_is_saved_without_further_code():
     @dataclass(slots=True)
     class Extended(State):
         average: dict = field(metadata={TENSORS: "ema"}, default_factory=dict)
-        sampler: dict = field(metadata={JSON: "sampler"}, default_factory=dict)
+        sampler: dict = field(metadata={HEADER: "sampler"}, default_factory=dict)
 
     def build():
         state = new_state()
@@ -153,7 +160,7 @@ def test_a_new_field_is_saved_without_further_code():
 
     state, other = build(), build()
     state.average, state.sampler = {"weight": torch.rand(3)}, {"kind": "by size", "seen": [1, 2]}
-    other.from_checkpoint(*state.to_checkpoint())
+    restore(other, *state.to_checkpoint())
     assert torch.equal(other.average["weight"], state.average["weight"])
     assert other.sampler == {"kind": "by size", "seen": [1, 2]}
 
@@ -174,7 +181,7 @@ def refused(change):
     tensors = dict(tensors)
     change(tensors)
     with pytest.raises((KeyError, RuntimeError)) as caught:
-        new_state().from_checkpoint(header, tensors)
+        restore(new_state(), header, tensors)
     return str(caught.value)
 
 
@@ -189,7 +196,7 @@ def test_state_that_nobody_knows_is_refused():
     assert "Unexpected key" in refused(add("model/core.more"))
     header, tensors = trained_state().to_checkpoint()
     fixed = {"check/0/types": torch.ones(1), "data/training_set": torch.ones(1)}
-    new_state().from_checkpoint(header, {**tensors, **fixed})
+    restore(new_state(), header, {**tensors, **fixed})
 
 
 def test_state_of_other_shapes_is_refused():

@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 import mtt
+from mtt.__main__ import main
+from mtt.cli import make_parser
 from mtt.errors import UserError, VerificationFailed
 from mtt.verify import program as verify_program
 from mtt.verify import run as stage
+from mtt.verify.catalogue import catalogue, installed_file
+from mtt.verify.reference import render
 
 BUILT = {"torch": "2.13.0", "metatensor-torch": "0.10.8", "metatomic-torch": "0.1.19"}
 
@@ -327,32 +331,69 @@ def test_other_files_are_told_apart(
     assert got.model is None
 
 
-def test_python_module_knows_what_the_program_knows(real_program: Path, model: Path) -> None:
-    core = pytest.importorskip("mtt._core")
+def test_the_installed_catalogue_is_that_of_the_program(real_program: Path) -> None:
+    printed = subprocess.run(
+        [real_program, "--catalogue"], capture_output=True, text=True, check=True
+    ).stdout
+    assert installed_file("verify", "catalogue.json").read_text() == printed
     listed = subprocess.run(
         [real_program, "--list"], capture_output=True, text=True, check=True
     ).stdout
-    names = [f"{c['family']}/{name}" for c in core.catalogue() for name in c["results"]]
-    assert len(names) > 40
-    assert [line for line in listed.splitlines() if line in names] == names
-    assert {row["name"] for row in core.tolerances()} >= {"repeat", "parity"}
-    assert set(core.build_info()) == {"mtt", "torch", "metatensor_torch", "metatomic_torch"}
-    inside = json.loads(core.verify(str(model), only=["SCHEMA", "PARITY"]))
-    outside = stage.verify(model, only=["SCHEMA", "PARITY"])
-    assert [c["name"] for c in inside["checks"]] == [c.name for c in outside.checks]
-    assert inside["verdict"] == "pass"
-    with pytest.raises(ValueError, match="there is no family 'PARTY'"):
-        core.verify(str(model), only=["PARTY"])
-    with pytest.raises(RuntimeError, match="can not open"):
-        core.verify("no-such-file.pt")
+    for check in catalogue().checks:
+        for result in check["results"]:
+            assert f"{check['family']}/{result}\n" in listed
+    usage = subprocess.run([real_program, "--help"], capture_output=True, text=True).stdout
+    assert all(f"  {option.flag}" in usage for option in catalogue().options)
+
+
+def test_every_option_of_the_program_is_one_of_the_command(real_program: Path) -> None:
+    parsed = make_parser().parse_args(["verify", "model.pt"])
+    for keyword, option in catalogue().keywords().items():
+        assert hasattr(parsed, option.flag[2:].replace("-", "_")), keyword
+
+
+def test_a_rotation_error_can_be_limited(real_program: Path, model: Path) -> None:
+    only = ["SYM/rotation"]
+    loose = stage.verify(model, only=only, max_rotation_error=5)
+    assert loose.checks[0].tolerance == 5.0
+    assert loose.passed
+    # The toy model is invariant up to rounding.
+    tight = stage.verify(model, only=only, max_rotation_error=0)
+    assert [check.full_name for check in tight.failures] == only
+    assert main(["verify", str(model), "--only", "SYM/rotation", "--max-rotation-error", "5"]) == 0
+    assert main(["verify", str(model), "--only", "SYM/rotation", "--max-rotation-error", "0"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"levl": "full"}, TypeError, "no option 'levl'"),
+        ({"threads": 2}, TypeError, "no option 'threads'"),
+        ({"level": "fast"}, UserError, "there is no level called 'fast'"),
+        ({"engine": "word"}, UserError, "there is no engine called 'word'"),
+        ({"only": ["PARTY"]}, UserError, "there is no family 'PARTY'"),
+        ({"only": ["FD/nonsense"]}, UserError, "there is no check 'FD/nonsense'"),
+        ({"skip": {"FD/nonsense": "why"}}, UserError, "there is no check 'FD/nonsense'"),
+        ({"time_limit": 0}, UserError, "time_limit is a whole number above zero"),
+        ({"max_rotation_error": -1.0}, UserError, "max_rotation_error is a number that is not"),
+    ],
+)
+def test_options_are_checked_against_the_catalogue(
+    real_program: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        stage.verify("model.pt", **options)
+
+
+def test_the_page_of_checks_and_the_schema_are_current(real_program: Path) -> None:
+    folder = Path(__file__).parents[2] / "docs" / "reference"
+    for name, text in render(folder).items():
+        assert (folder / name).read_text("utf-8") == text, (
+            "run: python -m mtt.verify.reference docs/reference"
+        )
 
 
 def test_program_holds_no_python(real_program: Path) -> None:
     libraries = subprocess.run(["ldd", real_program], capture_output=True, text=True, check=True)
     assert "libpython" not in libraries.stdout
     assert "not found" not in libraries.stdout
-    needed = subprocess.run(
-        [real_program, "--list"], capture_output=True, text=True, check=True
-    ).stdout
-    for family in ("LOAD", "SCHEMA", "PARITY", "NTH", "FD", "DD", "GEO", "SYM"):
-        assert f"{family}/" in needed

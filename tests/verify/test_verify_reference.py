@@ -143,5 +143,5 @@ def test_a_family_that_does_not_exist(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == (
         "error: there is no family 'FOO'\n"
         "  hint: families are LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM, DTYPE, ENGINE and LIMITS; "
-        f"'{stage.program()} --list' has all checks\n"
+        "'mtt-verify --list' has all checks\n"
     )

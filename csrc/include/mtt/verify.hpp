@@ -15,7 +15,7 @@ struct VerifyOptions {
     std::string path;
     std::optional<std::string> extensions;
     Level level = Level::full;
-    /// "all", or the one engine whose habits count.
+    /// "all", or the one engine that counts.
     std::string engine = "all";
     /// Families or checks ("FD" or "FD/virial") to run; empty: all.
     std::vector<std::string> only;

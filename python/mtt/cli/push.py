@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mtt.cli.arguments import add_network, add_token, check_input, settings
 from mtt.errors import UserError
+from mtt.verify.catalogue import catalogue
 
 if TYPE_CHECKING:
     from mtt.sources import Settings
@@ -36,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--level",
-        choices=("quick", "full", "soak"),
+        choices=catalogue().levels or None,
         default="full",
         help="how thorough the verification is (default: full)",
     )

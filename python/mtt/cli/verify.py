@@ -1,8 +1,11 @@
 """`mtt verify`: model files in, verdict of the C++ verifier out."""
 
+import math
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mtt.cli.arguments import (
     add_required_signature,
@@ -16,6 +19,7 @@ from mtt.cli.arguments import (
 )
 from mtt.errors import UserError
 from mtt.files import check_keeps
+from mtt.verify.catalogue import Option, catalogue
 
 HELP = "check that an MD engine can use a model file"
 DESCRIPTION = """\
@@ -48,60 +52,43 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         help="model file: a path, an address, or ORG/REPO FILE",
     )
-    _add_scope(parser)
-    _add_reference(parser)
+    _add_program_options(parser)
     _add_outputs(parser)
-    _add_limits(parser)
     add_sources(parser)
     add_required_signature(parser)
 
 
-def _add_scope(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("what is checked")
-    group.add_argument(
-        "--level",
-        choices=("quick", "full", "soak"),
-        default="full",
-        help="how thorough: seconds, a minute, or as long as it takes (default: full)",
-    )
-    group.add_argument(
-        "--engine",
-        choices=("all", "lammps", "ase", "ipi", "torch-sim", "gromacs", "plumed", "eon"),
-        default="all",
-        help="make the calls of this engine only (default: all)",
-    )
-    group.add_argument(
-        "--only",
-        type=_checks,
-        metavar="CHECKS",
-        help="families, or FAMILY/name, to run, separated by commas (default: all)",
-    )
-    group.add_argument(
-        "--skip",
-        type=_waivers,
-        action="extend",
-        metavar="CHECK[=REASON]",
-        help="leave out a family or check, for a reason that the report records; repeatable",
-    )
-    group.add_argument(
-        "--extensions",
-        type=Path,
-        metavar="DIR",
-        help="folder of the compiled extensions that the model needs",
-    )
+def _add_program_options(parser: ArgumentParser) -> None:
+    """Add the options that the program has, under its headings."""
+    groups: dict[str | None, Any] = {}
+    exclusive: dict[str, Any] = {}
+    options = catalogue().keywords().values()
+    for option in options:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        if option.excludes:
+            exclusive[option.flag] = exclusive[option.excludes] = groups[
+                option.group
+            ].add_mutually_exclusive_group()
+    for option in options:
+        _add_option(exclusive.get(option.flag, groups[option.group]), option)
 
 
-def _add_reference(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("other machines and libraries").add_mutually_exclusive_group()
-    group.add_argument(
-        "--record",
-        type=Path,
-        metavar="FILE",
-        help="write energies, forces and virials of this run to FILE",
-    )
-    group.add_argument(
-        "--against", type=Path, metavar="FILE", help="compare with those that --record wrote"
-    )
+def _add_option(group: Any, option: Option) -> None:
+    if option.type == "switch":
+        group.add_argument(option.flag, action="store_true", help=option.help)
+    elif option.choices:
+        text = f"{option.help} (default: {option.default})"
+        group.add_argument(option.flag, choices=option.choices, default=option.default, help=text)
+    else:
+        action = "extend" if option.type == "waivers" else "store"
+        group.add_argument(
+            option.flag,
+            type=_READERS.get(option.type, Path),
+            metavar=option.metavar,
+            action=action,
+            help=option.help,
+        )
 
 
 def _add_outputs(parser: ArgumentParser) -> None:
@@ -122,34 +109,20 @@ def _add_outputs(parser: ArgumentParser) -> None:
     )
 
 
-def _add_limits(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("isolation of the model")
-    group.add_argument(
-        "--time-limit", type=_positive, metavar="SECONDS", help="time that a check may take"
-    )
-    group.add_argument(
-        "--memory-limit", type=_positive, metavar="MB", help="memory that the model may take"
-    )
-    group.add_argument(
-        "--no-isolation",
-        action="store_true",
-        help="run the model without limits, in the program's own process",
-    )
-
-
 def run(arguments: Namespace) -> None:
     """Check the files, then verify."""
     given = sources(arguments.models, arguments, "model file")
     _check_together(arguments, len(given))
-    if arguments.against is not None:
-        check_input(arguments.against, "reference")
-
-    if arguments.extensions is not None and not arguments.extensions.is_dir():
-        raise UserError("there is no such folder of extensions", where=str(arguments.extensions))
 
     from mtt.sources import LocalFile
     from mtt.verify import run as verify
     from mtt.verify.settings import Outputs, Settings
+
+    options = catalogue().keywords()
+    values = {keyword: _value(option, arguments) for keyword, option in options.items()}
+    settings = Settings(**values)
+    _check_paths(values)
+    read, written = _of_type("input", values), _of_type("output", values)
 
     outputs = Outputs(
         json=arguments.json,
@@ -158,10 +131,10 @@ def run(arguments: Namespace) -> None:
         html=arguments.html,
         annotations=arguments.annotations,
     )
-    written = outputs.paths() + ([arguments.record] if arguments.record else [])
+    written = outputs.paths() + written
     local = [one.path for one in given if isinstance(one, LocalFile)]
     for number, path in enumerate(written):
-        check_keeps([*local, *([arguments.against] if arguments.against else [])], path)
+        check_keeps([*local, *read], path)
         if path.suffix.lower() in _NO_REPORTS:
             raise UserError(
                 f"no report has a name that ends in {path.suffix}",
@@ -171,18 +144,6 @@ def run(arguments: Namespace) -> None:
         if path in written[:number]:
             raise UserError("two reports would go to one file", where=str(path))
         check_output(path)
-    settings = Settings(
-        only=arguments.only,
-        skip=arguments.skip,
-        level=arguments.level,
-        engine=arguments.engine,
-        extensions=arguments.extensions,
-        record=arguments.record,
-        against=arguments.against,
-        time_limit=arguments.time_limit,
-        memory_limit=arguments.memory_limit,
-        isolation=not arguments.no_isolation,
-    )
     fetched = fetch(given, arguments)
     check_signatures(fetched, arguments)
     with speaking_of(fetched):
@@ -192,6 +153,25 @@ def run(arguments: Namespace) -> None:
         (one,) = fetched
         display = {} if one.record is None else {"display": one.source.shown}
         verify.run(one.path, settings=settings, outputs=outputs, **display)
+
+
+def _value(option: Option, arguments: Namespace) -> Any:
+    value = getattr(arguments, option.flag.removeprefix("--").replace("-", "_"))
+    return not value if option.type == "switch" else value
+
+
+def _of_type(kind: str, values: dict[str, Any]) -> list[Path]:
+    """Return the paths that options of this type have."""
+    keywords = catalogue().keywords()
+    return [value for key, value in values.items() if value and keywords[key].type == kind]
+
+
+def _check_paths(values: dict[str, Any]) -> None:
+    for path in _of_type("input", values):
+        check_input(path, "reference")
+    for path in _of_type("folder", values):
+        if not path.is_dir():
+            raise UserError("there is no such folder of extensions", where=str(path))
 
 
 def _check_together(arguments: Namespace, count: int) -> None:
@@ -228,3 +208,22 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise ArgumentTypeError(f"expected a whole number above zero, found '{text}'")
     return int(text)
+
+
+def _quantity(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (math.isfinite(value) and value >= 0):
+        raise ArgumentTypeError(f"expected a number that is not negative, found '{text}'")
+    return value
+
+
+# How the command line reads a value of each type of the catalogue; all others are paths.
+_READERS: dict[str, Callable[[str], Any]] = {
+    "checks": _checks,
+    "waivers": _waivers,
+    "count": _positive,
+    "quantity": _quantity,
+}

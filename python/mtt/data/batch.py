@@ -183,19 +183,19 @@ def _forces(
     items: list[Item], name: str, n_atoms: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     references = [item.references.get(name) for item in items]
-    forces = [None if one is None else one.forces for one in references]
-    mask = np.array([one is not None for one in forces], dtype=bool)
+    forces = [None if reference is None else reference.forces for reference in references]
+    mask = np.array([own is not None for own in forces], dtype=bool)
     parts = [
-        np.zeros((n, 3)) if one is None else one for one, n in zip(forces, n_atoms, strict=True)
+        np.zeros((n, 3)) if own is None else own for own, n in zip(forces, n_atoms, strict=True)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, 3)), np.repeat(mask, n_atoms)
 
 
 def _stress(items: list[Item], name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     references = [item.references.get(name) for item in items]
-    stress = [None if one is None else one.stress for one in references]
-    mask = np.array([one is not None for one in stress], dtype=bool)
-    parts = [np.zeros((3, 3)) if one is None else one for one in stress]
+    stress = [None if reference is None else reference.stress for reference in references]
+    mask = np.array([own is not None for own in stress], dtype=bool)
+    parts = [np.zeros((3, 3)) if own is None else own for own in stress]
     return np.stack(parts) if parts else np.zeros((0, 3, 3)), mask
 
 

@@ -110,24 +110,24 @@ def _in_blocks(rows: Rows, size: int) -> Rows:
     return np.frombuffer(b"".join(hashes), dtype="<i8").astype(np.int64).reshape(-1, 2)
 
 
-def _take(counter: Counter[Any], one: Any) -> bool:
-    """Whether there was one left to take."""
-    if counter[one] == 0:
+def _take(counter: Counter[Any], entry: Any) -> bool:
+    """Take one entry, and return whether there was one left."""
+    if counter[entry] == 0:
         return False
-    counter[one] -= 1
+    counter[entry] -= 1
     return True
 
 
 def _sentence(size: int, parts: Sequence[Part]) -> str:
     """As in ``9 of its 12 structures are unchanged; 3 are gone; 1 is new, data.xyz#7``."""
-    said: list[str] = []
+    phrases: list[str] = []
     for count, what, first in parts:
         if count > 0:
             verb, rest = what.split(" ", 1)
             verb = {"are": "is", "have": "has"}[verb] if count == 1 else verb
-            subject = str(count) if said else _of_its(count, size)
-            said.append(f"{subject} {verb} {rest}{first}")
-    return "; ".join(said)
+            subject = str(count) if phrases else _of_its(count, size)
+            phrases.append(f"{subject} {verb} {rest}{first}")
+    return "; ".join(phrases)
 
 
 def _of_its(count: int, size: int) -> str:

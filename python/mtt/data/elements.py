@@ -14,4 +14,4 @@ _SYMBOLS: Final = (
 def symbols(atomic_types: Sequence[int]) -> list[str | None]:
     """The symbol of each atomic type, or None where it is no atomic number, as in some models."""
     known = _SYMBOLS.split()
-    return [known[one - 1] if 0 < one <= len(known) else None for one in atomic_types]
+    return [known[number - 1] if 0 < number <= len(known) else None for number in atomic_types]

@@ -1,5 +1,6 @@
 """Structures and their references from files, with every gap in the data named."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,9 @@ def read_datasets(options: Sequence["DatasetOptions"], require_targets: bool = T
 
     :raises UserError: as :func:`read_structures`
     """
-    return InMemory([one for entry in options for one in read_structures(entry, require_targets)])
+    return InMemory(
+        [*itertools.chain(*(read_structures(entry, require_targets) for entry in options))]
+    )
 
 
 def read_plain(path: Path) -> list[Structure]:

@@ -77,5 +77,5 @@ class Target:
 
 
 def _are_gradients(value: Any) -> bool:
-    known = isinstance(value, list | tuple) and all(one in GRADIENTS for one in value)
+    known = isinstance(value, list | tuple) and all(kind in GRADIENTS for kind in value)
     return known and len(set(value)) == len(value)

@@ -84,7 +84,7 @@ def read_target(
         if options.stress or (options.stress is None and not options.virial):
             stress = gradient("stress")
         both_open = options.stress is None and options.virial is None
-        if options.virial or (both_open and all(one is None for one in stress)):
+        if options.virial or (both_open and all(matrix is None for matrix in stress)):
             stress = gradient("virial")
     return [
         None if np.isnan(v).all() and f is None and s is None else Reference(v, f, s)

@@ -100,7 +100,7 @@ class Reporter:
         :param first_epoch: epochs that were done before a resume
         :param first_step: steps of the current epoch that were done before a resume
         """
-        self._quantities = [one for one in quantities if not one.is_total]
+        self._quantities = [quantity for quantity in quantities if not quantity.is_total]
         self._num_epochs, self._steps = num_epochs, steps_per_epoch
         self._epoch, self._first_epoch = first_epoch, first_epoch
         self._first_step, self._steps_done = first_step, first_step

@@ -88,7 +88,7 @@ def refit_baseline(
         a target per system, (N, P) per atom
     """
     values, design = _values(structures, target), _design(structures, target, atomic_types)
-    left = values - np.concatenate([one.reshape(-1, target.properties) for one in predicted])
+    left = values - np.concatenate([values.reshape(-1, target.properties) for values in predicted])
     composition = baseline.composition.copy()
     for index, (known, column) in enumerate(_columns(left, design)):
         occur = known.occurring()

@@ -151,7 +151,7 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
     """The steps that are left of the current epoch."""
     position, optimizer, hypers = state.position, state.optimizer, problem.hypers
     core = state.model.core.train()
-    weights = [one for group in optimizer.param_groups for one in group["params"]]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     prepared = batches(
         problem.train,
         epoch_order(problem, position.epoch),
@@ -264,7 +264,9 @@ def _finish_epoch(
     state.train_sums.zero_()
     state.history.append(row)
     if state.best_epoch.value is None or value < state.best_epoch.value:
-        state.best = {key: one.detach().clone() for key, one in state.model.state_dict().items()}
+        state.best = {
+            name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()
+        }
         state.best_epoch = Best(position.epoch, name, value)
     return row
 

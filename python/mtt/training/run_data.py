@@ -128,7 +128,7 @@ def _sources(options: Options) -> dict[str, Reader]:
 
 def check_structures(train: Sequence[Structure]) -> list[Structure]:
     """Return up to four training structures of at most 100 atoms, evenly spaced (or the smallest one)."""
-    small = [one for one in train if len(one) <= _MAX_CHECK_ATOMS]
+    small = [structure for structure in train if len(structure) <= _MAX_CHECK_ATOMS]
     if not small:
         small = [min(train, key=len)]
     count = min(_MAX_CHECK, len(small))
@@ -168,7 +168,7 @@ def _check_unchanged(
         datasets = options.training_set
         if name != "training_set":
             datasets = getattr(options, name).datasets
-        files += [str(one.systems.read_from) for one in datasets]
+        files += [str(entry.systems.read_from) for entry in datasets]
     if changes:
         raise UserError(
             "; ".join(changes),

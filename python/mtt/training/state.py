@@ -57,12 +57,12 @@ class State:
         """Return entries of a header by name, and tensors, which may share memory with the live ones."""
         header: dict[str, Any] = {}
         tensors: Tensors = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if HEADER in one.metadata:
-                header[one.metadata[HEADER]] = copy.deepcopy(value)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if HEADER in entry.metadata:
+                header[entry.metadata[HEADER]] = copy.deepcopy(value)
                 continue
-            prefix = one.metadata[TENSORS]
+            prefix = entry.metadata[TENSORS]
             for key, tensor in _tensors_of(value, self.model).items():
                 tensors[f"{prefix}/{key}" if key else prefix] = tensor.detach()
         return header, tensors
@@ -75,19 +75,19 @@ class State:
         that is not known here.
         """
         left = {name for name in tensors if name.partition("/")[0] not in _FIXED}
-        for one in fields(self):
-            current = getattr(self, one.name)
-            if HEADER in one.metadata:
-                setattr(self, one.name, copy.deepcopy(getattr(header, one.metadata[HEADER])))
+        for entry in fields(self):
+            current = getattr(self, entry.name)
+            if HEADER in entry.metadata:
+                setattr(self, entry.name, copy.deepcopy(getattr(header, entry.metadata[HEADER])))
                 continue
-            prefix = one.metadata[TENSORS]
-            found = {
+            prefix = entry.metadata[TENSORS]
+            saved = {
                 key.removeprefix(prefix).removeprefix("/"): tensor
                 for key, tensor in tensors.items()
                 if key == prefix or key.startswith(f"{prefix}/")
             }
-            left -= {f"{prefix}/{key}" if key else prefix for key in found}
-            _restore(self, one.name, current, found)
+            left -= {f"{prefix}/{key}" if key else prefix for key in saved}
+            _restore(self, entry.name, current, saved)
         if left:
             raise KeyError(f"nothing here knows the tensor '{min(left)}'")
 
@@ -102,18 +102,18 @@ def _tensors_of(value: Any, model: torch.nn.Module) -> Tensors:
     return dict(value)
 
 
-def _restore(state: State, name: str, current: Any, found: Tensors) -> None:
+def _restore(state: State, name: str, current: Any, saved: Tensors) -> None:
     device = state.train_sums.device
     if isinstance(current, torch.nn.Module):
-        current.load_state_dict(found)
+        current.load_state_dict(saved)
     elif isinstance(current, torch.optim.Optimizer):
-        _load_optimizer(current, state.model, found)
+        _load_optimizer(current, state.model, saved)
     elif isinstance(current, torch.Tensor):
-        if found[""].shape != current.shape:
-            raise RuntimeError(f"'{name}' has the shape {list(found[''].shape)}")
-        current.copy_(found[""])
+        if saved[""].shape != current.shape:
+            raise RuntimeError(f"'{name}' has the shape {list(saved[''].shape)}")
+        current.copy_(saved[""])
     else:
-        setattr(state, name, {key: tensor.clone().to(device) for key, tensor in found.items()})
+        setattr(state, name, {key: tensor.clone().to(device) for key, tensor in saved.items()})
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> Tensors:
@@ -124,27 +124,27 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module)
             tensors[f"{name}/{key}"] = value
     steps = [tensor for key, tensor in tensors.items() if key.endswith("/step")]
     if steps and len({float(step) for step in steps}) == 1:
-        tensors = {key: one for key, one in tensors.items() if not key.endswith("/step")}
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith("/step")}
         tensors["step"] = steps[0]
     return tensors
 
 
 def _load_optimizer(
-    optimizer: torch.optim.Optimizer, model: torch.nn.Module, found: Tensors
+    optimizer: torch.optim.Optimizer, model: torch.nn.Module, saved: Tensors
 ) -> None:
-    shared = {"step"} & found.keys()
+    shared = {"step"} & saved.keys()
     known = {f"{name}/{kind}" for name, _ in model.named_parameters() for kind in _MOMENTS} | shared
-    unknown = found.keys() - known
+    unknown = saved.keys() - known
     if unknown:
         raise KeyError(f"no weight has the optimizer state '{min(unknown)}'")
     for name, parameter in model.named_parameters():
         own = {
             key.rpartition("/")[2]: tensor.clone()
-            for key, tensor in found.items()
+            for key, tensor in saved.items()
             if key.rpartition("/")[0] == name
         }
-        if own and "step" in found:
-            own["step"] = found["step"].clone()
+        if own and "step" in saved:
+            own["step"] = saved["step"].clone()
         for key, tensor in own.items():
             if tensor.shape != (() if key == "step" else parameter.shape):
                 raise RuntimeError(f"'{name}/{key}' has the shape {list(tensor.shape)}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from mtt.errors import UserError
 from mtt.tokens import VARIABLES as TOKEN_VARIABLES
+from mtt.verify.catalogue import installed_file
 from mtt.verify.report import Report
 
 PROGRAM = "MTT_VERIFY"
@@ -36,16 +37,15 @@ def program() -> Path:
                 hint="unset it to use the mtt-verify that is installed",
             )
         return named
-    root = _installed_files()
-    found = root / "bin" / "mtt-verify"
-    if not found.is_file():
+    binary = installed_file("bin", "mtt-verify")
+    if not binary.is_file():
         raise UserError(
             "mtt-verify is not installed: this copy of mtt was not built",
-            where=str(found),
+            where=str(binary),
             hint="run 'pip install .' in the source folder, or name a program in MTT_VERIFY",
         )
-    check_versions(json.loads((root / "_build_info.json").read_text()))
-    return found
+    check_versions(json.loads(installed_file("_build_info.json").read_text()))
+    return binary
 
 
 def check_versions(built: dict[str, str]) -> None:
@@ -153,20 +153,6 @@ def rebuild_hint() -> str:
         "install the versions named first, or build again: "
         "pip install --no-build-isolation --no-deps --force-reinstall . in the source folder"
     )
-
-
-def _installed_files() -> Path:
-    """The folder that holds the compiled parts; editable installs keep them in site-packages."""
-    here = Path(__file__).parents[1]
-    if (here / "bin" / "mtt-verify").is_file():
-        return here
-    try:
-        for file in importlib.metadata.files("mtt") or []:
-            if file.name == "mtt-verify" and file.parent.name == "bin" and file.parts[0] == "mtt":
-                return Path(str(file.locate())).parents[1]
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    return here
 
 
 def _leading(version: str, digits: int) -> list[str]:

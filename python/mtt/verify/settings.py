@@ -1,53 +1,43 @@
 """What a verification is asked for, and where its report goes."""
 
-from collections.abc import Mapping, Sequence
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-LEVELS = ("quick", "full", "soak")
-ENGINES = ("all", "lammps", "ase", "ipi", "torch-sim", "gromacs", "plumed", "eon")
+from mtt.errors import UserError
+from mtt.verify.catalogue import Option, catalogue
 
 
-@dataclass(frozen=True)
 class Settings:
-    """What is checked, and under which limits; None leaves a limit to the program.
+    """Options of the program, by keyword; those that are None are left to the program.
 
-    ``skip`` has a reason, which the report records, for each ``FAMILY`` or ``FAMILY/name``.
+    Keywords, types and choices are those of the catalogue, as ``docs/reference/verify-checks.md``
+    lists them. ``only`` is a list of ``FAMILY`` or ``FAMILY/name``; ``skip`` too, or a mapping
+    from these to the reason, which the report records.
+
+    :raises TypeError: there is no such keyword
+    :raises UserError: a value that the option does not take
     """
 
-    only: Sequence[str] | None = None
-    skip: Sequence[str] | Mapping[str, str] | None = None
-    level: str = "full"
-    engine: str = "all"
-    extensions: Path | None = None
-    record: Path | None = None
-    against: Path | None = None
-    time_limit: int | None = None
-    memory_limit: int | None = None
-    isolation: bool = True
+    def __init__(self, **options: Any) -> None:
+        known = catalogue().keywords()
+        for keyword in options:
+            if known and keyword not in known:
+                raise TypeError(f"mtt.verify() has no option '{keyword}'")
+        self._words = {
+            keyword: _words(known[keyword], value)
+            for keyword, value in options.items()
+            if value is not None and keyword in known
+        }
+        against = options.get("against")
+        self.against = None if against is None else Path(against)
 
     def arguments(self) -> list[str]:
-        """Those of the program."""
-        words = [] if self.level == "full" else ["--level", self.level]
-        if self.engine != "all":
-            words += ["--engine", self.engine]
-        if self.only:
-            words += ["--only", ",".join(self.only)]
-        if self.skip:
-            waived = self.skip.items() if isinstance(self.skip, Mapping) else _halves(self.skip)
-            joined = ",".join(f"{check}={reason}" if reason else check for check, reason in waived)
-            words += ["--skip", joined]
-        named = {
-            "--extensions": self.extensions,
-            "--record": self.record,
-            "--against": self.against,
-            "--time-limit": self.time_limit,
-            "--memory-limit": self.memory_limit,
-        }
-        for flag, value in named.items():
-            if value is not None:
-                words += [flag, str(value)]
-        return words if self.isolation else [*words, "--no-isolation"]
+        """Return the arguments for the program."""
+        return [word for words in self._words.values() for word in words]
 
 
 @dataclass(frozen=True)
@@ -61,10 +51,62 @@ class Outputs:
     annotations: str | None = None
 
     def paths(self) -> list[Path]:
-        """The files that will be written."""
+        """Return the files that will be written."""
         named = (self.json, self.junit, self.sarif, self.html)
         return [path for path in named if path is not None and path != Path("-")]
 
 
-def _halves(words: Sequence[str]) -> list[tuple[str, str]]:
-    return [(check, reason) for check, _, reason in (word.partition("=") for word in words)]
+def _words(option: Option, value: Any) -> list[str]:
+    """Return flag and value as the program takes them; nothing for what holds anyway."""
+    if option.type == "switch":
+        return [] if value else [option.flag]
+    text = _text(option, value)
+    return [] if text in ("", option.default) else [option.flag, text]
+
+
+def _text(option: Option, value: Any) -> str:
+    match option.type:
+        case "choice":
+            choices = option.choices or []
+            if value not in choices:
+                raise UserError(
+                    f"there is no {option.keyword} called '{value}'",
+                    hint=f"choose among {', '.join(choices)}",
+                )
+        case "checks":
+            return ",".join(_known(value))
+        case "waivers":
+            reasons = value if isinstance(value, Mapping) else _reasons(value)
+            _known(reasons)
+            return ",".join(f"{name}={why}" if why else name for name, why in reasons.items())
+        case "count":
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{option.keyword} is a whole number above zero, not {value!r}")
+        case "quantity":
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and value >= 0):
+                raise UserError(f"{option.keyword} is a number that is not negative, not {value!r}")
+        case _:
+            return os.fspath(value)
+    return str(value)
+
+
+def _reasons(words: Sequence[str]) -> dict[str, str]:
+    return {name: reason for name, _, reason in (word.partition("=") for word in words)}
+
+
+def _known(names: Iterable[str]) -> list[str]:
+    """Return the names of families and checks, once each is known to exist."""
+    known = set(catalogue().names())
+    for name in names:
+        if name in known:
+            continue
+        family = name.partition("/")[0]
+        what = f"check '{name}'" if family in known else f"family '{family}'"
+        families = [row["name"] for row in catalogue().families]
+        raise UserError(
+            f"there is no {what}",
+            hint=f"families are {', '.join(families[:-1])} and {families[-1]}; "
+            "'mtt-verify --list' has all checks",
+        )
+    return list(names)

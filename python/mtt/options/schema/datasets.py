@@ -1,8 +1,8 @@
 """Options that say where structures and their targets are read from."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -111,7 +111,7 @@ def _complete(targets: dict[str, TargetOptions]) -> dict[str, TargetOptions]:
     if len(energies) > 1:
         # The same forces for two energies would be wrong for one of them.
         named |= {name: _closed(named[name]) for name in energies if name != ENERGY}
-    conflicts = [one for name, target in named.items() for one in _wrong_target(name, target)]
+    conflicts = [*itertools.chain(*(_wrong_target(name, target) for name, target in named.items()))]
     conflicts = conflicts or list(_read_twice(named))
     if conflicts:
         raise inconsistent(conflicts)
@@ -180,9 +180,9 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
 
 def _read_twice(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
     """Values that two targets would read from one place, for example by a default key."""
-    for (first, one), (second, other) in combinations(targets.items(), 2):
+    for (first, target), (second, other) in itertools.combinations(targets.items(), 2):
         for part in ("values", *GRADIENTS):
-            place = _place(one, part)
+            place = _place(target, part)
             if place is not None and place == _place(other, part):
                 key = "key" if part == "values" else part
                 message = (

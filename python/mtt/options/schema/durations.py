@@ -35,8 +35,8 @@ def seconds(text: str) -> float:
 
 def steps(text: str) -> int | None:
     """The number of steps in a text such as "500 steps", or None if it is not about steps."""
-    found = _STEPS.fullmatch(text.strip())
-    return int(found[1]) if found else None
+    match = _STEPS.fullmatch(text.strip())
+    return int(match[1]) if match else None
 
 
 def _parse(text: Any, expected: str) -> Decimal:

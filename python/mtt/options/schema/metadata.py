@@ -40,8 +40,8 @@ def merged_references(
     own: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
     """References of a person and then those of another source, each once."""
-    found = {}
+    merged = {}
     for key in References.model_fields:
         mine = list(own.get(key, ()))
-        found[key] = mine + [one for one in others.get(key, ()) if one not in mine]
-    return {key: listed for key, listed in found.items() if listed}
+        merged[key] = mine + [entry for entry in others.get(key, ()) if entry not in mine]
+    return {key: listed for key, listed in merged.items() if listed}

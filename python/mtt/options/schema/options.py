@@ -104,7 +104,9 @@ class Options(OptionsModel):
         try:
             return chosen.model_validate_json(json.dumps(data))
         except ValidationError as error:
-            details = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+            details = [
+                f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+            ]
             raise UserError(
                 "the stored options do not fit this version of mtt: " + "; ".join(details)
             ) from None
@@ -127,20 +129,20 @@ def options_class(architecture: str) -> type[Options]:
 
     Raises :class:`mtt.errors.UserError` when the architecture is unknown or broken.
     """
-    found = plugins.get(architecture)
-    installed: Any = _installed_version(found)
+    chosen = plugins.get(architecture)
+    installed: Any = _installed_version(chosen)
     hypers = create_model(
         "ArchitectureOptions",
         __base__=ArchitectureOptions,
         __doc__=ArchitectureOptions.__doc__,
-        version=(installed, _described(ArchitectureOptions, "version", found.version)),
+        version=(installed, _described(ArchitectureOptions, "version", chosen.version)),
         model=(
-            found.ModelHypers,
-            _described(ArchitectureOptions, "model", default_factory=found.ModelHypers),
+            chosen.ModelHypers,
+            _described(ArchitectureOptions, "model", default_factory=chosen.ModelHypers),
         ),
         training=(
-            found.TrainingHypers,
-            _described(ArchitectureOptions, "training", default_factory=found.TrainingHypers),
+            chosen.TrainingHypers,
+            _described(ArchitectureOptions, "training", default_factory=chosen.TrainingHypers),
         ),
     )
     return create_model(
@@ -209,7 +211,7 @@ def _data_conflicts(options: Options) -> list[Conflict]:
             conflicts.append(Conflict(place, message, (place,)))
         for name in [name for name in data.targets if name in first.targets]:
             for field in ("quantity", "unit", "per"):
-                values = [getattr(one.targets[name], field) for one in (data, first)]
+                values = [getattr(entry.targets[name], field) for entry in (data, first)]
                 compare(field, *values, *location, "targets", name, field)
     return conflicts
 
@@ -233,12 +235,12 @@ def _loss_conflicts(options: Options) -> list[Conflict]:
 
 
 def _all_datasets(options: Options) -> list[tuple[Location, DatasetOptions]]:
-    found: list[tuple[Location, DatasetOptions]] = [
+    datasets: list[tuple[Location, DatasetOptions]] = [
         (("training_set", index), data) for index, data in enumerate(options.training_set)
     ]
     for name in ("validation_set", "test_set"):
         split: SplitOptions = getattr(options, name)
-        found += [
+        datasets += [
             ((name, "datasets", index), data) for index, data in enumerate(split.datasets or [])
         ]
-    return found
+    return datasets

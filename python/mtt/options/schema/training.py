@@ -27,7 +27,7 @@ def _is_number(value: Any) -> bool:
 def _check_baselines(value: Any) -> dict[str, Baseline]:
     if not isinstance(value, dict):
         raise invalid("expected a mapping from targets to energies, as in {energy: -5.0}")
-    return {str(target): _check_baseline(target, one) for target, one in value.items()}
+    return {str(target): _check_baseline(target, entry) for target, entry in value.items()}
 
 
 def _check_baseline(target: Any, value: Any) -> Baseline:
@@ -53,8 +53,10 @@ def _check_baseline(target: Any, value: Any) -> Baseline:
 def _with_text_keys(baselines: dict[str, Baseline]) -> dict[str, Any]:
     """JSON has only text for keys."""
     return {
-        target: {str(key): energy for key, energy in one.items()} if isinstance(one, dict) else one
-        for target, one in baselines.items()
+        target: {str(key): value for key, value in entry.items()}
+        if isinstance(entry, dict)
+        else entry
+        for target, entry in baselines.items()
     }
 
 

@@ -1,0 +1,45 @@
+// Comparisons that remember the worst case, so that a result can say where it happened.
+#pragma once
+
+#include <string>
+
+#include "mtt/physics/tolerances.hpp"
+
+namespace mtt {
+
+class Comparison {
+public:
+    /// Takes |measured| against its tolerance; NaN counts as infinitely wrong.
+    void add(double measured, double tolerance, const std::string& where);
+    void energies(double a, double b, const Budget& budget, const std::string& where);
+    void atomic_energies(
+        const std::vector<double>& a, const std::vector<double>& b, const Budget& budget, const std::string& where
+    );
+    void forces(
+        const std::vector<Vec3>& a, const std::vector<Vec3>& b, const Budget& budget, const std::string& where
+    );
+    void virials(const Mat3& a, const Mat3& b, const Budget& budget, const std::string& where);
+    /// Energy, forces and virial at once. The virial is left out when `strain` is false.
+    void properties(
+        const Properties& a, const Properties& b, const Budget& budget, const std::string& where, bool strain = true
+    );
+
+    [[nodiscard]] bool empty() const { return count_ == 0; }
+    [[nodiscard]] bool passed() const { return ratio_ <= 1.0; }
+    [[nodiscard]] double ratio() const { return ratio_; }
+    [[nodiscard]] double measured() const { return measured_; }
+    [[nodiscard]] double tolerance() const { return tolerance_; }
+    [[nodiscard]] const std::string& where() const { return where_; }
+
+private:
+    size_t count_ = 0;
+    double ratio_ = -1.0;
+    double measured_ = 0.0;
+    double tolerance_ = 0.0;
+    std::string where_;
+};
+
+/// Short text for a number: 3 significant digits.
+std::string short_number(double value);
+
+}  // namespace mtt

@@ -1,0 +1,58 @@
+// What a check is. A new check is one new file in csrc/checks that defines a static `Registered` object.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mtt/physics/compare.hpp"
+#include "mtt/result.hpp"
+
+namespace mtt {
+
+class Context;
+
+struct Check {
+    std::string family;
+    std::string name;
+    std::string description;
+    /// Where the tolerance comes from, in words.
+    std::string tolerance;
+    /// Names of the results, in order. An exception that escapes `run` becomes a failure of the first.
+    std::vector<std::string> results;
+    std::function<std::vector<Result>(Context&)> run;
+    /// The first level at which it runs.
+    Level from = Level::quick;
+    /// Engines that it is about, in the spelling of `engines()`; empty: all.
+    std::vector<std::string> engines = {};
+};
+
+class Registered {
+public:
+    explicit Registered(Check check);
+};
+
+/// All checks, ordered by family and then by name.
+const std::vector<Check>& catalogue();
+struct Family {
+    const char* name;
+    /// What its checks find out, for people.
+    const char* question;
+};
+const std::vector<Family>& family_table();
+/// Families in the order in which they run.
+const std::vector<std::string>& families();
+/// From the quickest to the longest.
+const std::vector<Level>& levels();
+/// What `--engine` understands, besides "all".
+const std::vector<std::string>& engines();
+
+Result passed(std::string name, std::string message = "");
+Result failed(std::string name, std::string message);
+Result skipped(std::string name, std::string why);
+/// The result of `body`; an exception is a failure with its message.
+Result guarded(const std::string& name, const std::function<Result()>& body);
+/// Passes or fails by the worst case of `comparison`; `consequence` is said when it fails.
+Result judged(std::string name, const Comparison& comparison, const std::string& unit, const std::string& consequence);
+
+}  // namespace mtt

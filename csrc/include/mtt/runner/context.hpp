@@ -1,0 +1,101 @@
+// What a check may use: the file, the model, fresh instances of it, golden pack and systems.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mtt/model/archive.hpp"
+#include "mtt/model/golden.hpp"
+#include "mtt/model/model.hpp"
+#include "mtt/runner/check.hpp"
+
+namespace mtt {
+
+/// What the caller of the program asked for, as far as checks need to know.
+struct Mode {
+    Level level = Level::full;
+    /// "all" or one of `engines()`.
+    std::string engine = "all";
+    /// Reference file to compare with (`--against`), and whether one is being recorded (`--record`).
+    std::optional<std::string> against;
+    bool record = false;
+    /// Largest change of energy (meV per atom) and forces (meV/angstrom) under rotation; empty: report only.
+    std::optional<double> max_rotation_error;
+};
+
+using Loader = std::function<std::unique_ptr<Model>()>;
+
+class Context {
+public:
+    /// @param loader makes a new instance of the model, as an engine starting up would
+    /// @param archive the file itself; null in tests that have no file
+    Context(Loader loader, std::shared_ptr<const Archive> archive, std::optional<std::string> extensions = {});
+
+    /// The shared instance, loaded on first use.
+    Model& model();
+    /// An instance that has made no call yet.
+    std::unique_ptr<Model> fresh();
+    /// The model with its numbers in float64, if that gives the same within float32 rounding; otherwise model().
+    Model& precise();
+    /// Settings of the process before any code of the model was loaded.
+    const std::map<std::string, std::string>& state_before_loading() {
+        model();
+        return state_before_;
+    }
+    const Capabilities& capabilities() { return model().capabilities(); }
+    void set_mode(Mode mode) { mode_ = std::move(mode); }
+    [[nodiscard]] const Mode& mode() const { return mode_; }
+    [[nodiscard]] Level level() const { return mode_.level; }
+    [[nodiscard]] const std::string& engine() const { return mode_.engine; }
+    /// Text of the file that `--record` writes; the program writes it, since checks may write no files.
+    void set_recorded(std::string text) { recorded_ = std::move(text); }
+    [[nodiscard]] const std::optional<std::string>& recorded() const { return recorded_; }
+    /// How far the energy of an atom really depends on others, for the report.
+    void set_receptive_field(double radius) { receptive_field_ = radius; }
+    [[nodiscard]] const std::optional<double>& receptive_field() const { return receptive_field_; }
+    [[nodiscard]] const Archive* archive() const { return archive_.get(); }
+    [[nodiscard]] const std::optional<std::string>& extensions() const { return extensions_; }
+
+    /// Null if the file has none (then golden_error() may say why).
+    const GoldenPack* golden();
+    const std::string& golden_error();
+    void set_golden(GoldenPack pack) {
+        golden_ = std::move(pack);
+        golden_read_ = true;
+    }
+
+    /// Varied systems of moderate size in the units of the model: from the golden pack, completed by generated ones.
+    const std::vector<System>& systems();
+    /// Types to generate systems from: those of the golden pack, otherwise some of the declared ones.
+    std::vector<int32_t> types();
+    /// Largest cutoff of the requested neighbor lists; 0 if there are none.
+    double cutoff();
+    /// Distance between neighbors in generated systems.
+    double spacing();
+    /// Factor from the length unit of the golden pack to that of the model.
+    double golden_length_factor();
+
+private:
+    void read_golden();
+
+    Loader loader_;
+    Mode mode_;
+    std::optional<std::string> recorded_;
+    std::optional<double> receptive_field_;
+    std::shared_ptr<const Archive> archive_;
+    std::optional<std::string> extensions_;
+    std::map<std::string, std::string> state_before_;
+    std::unique_ptr<Model> model_;
+    bool widened_ = false;
+    std::unique_ptr<Model> precise_;
+    bool golden_read_ = false;
+    std::optional<GoldenPack> golden_;
+    std::string golden_error_;
+    std::vector<System> systems_;
+};
+
+}  // namespace mtt

@@ -1,0 +1,54 @@
+// Runs checks on one file in this process: the body of `verify`, and of the worker in isolated runs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mtt/runner/context.hpp"
+#include "mtt/runner/selection.hpp"
+#include "mtt/verify.hpp"
+
+namespace mtt {
+
+class Runner {
+public:
+    /// Opens the file, loads nothing of it.
+    /// @param loading called before and after the first load of the model, with true and false
+    /// @throws std::runtime_error if the file cannot be opened
+    explicit Runner(const VerifyOptions& options, std::function<void(bool)> loading = {});
+
+    /// The wanted results of one check. Nothing that the model throws gets out of here.
+    std::vector<Result> run(const Selected& selected);
+    /// Why the model can not be loaded; empty if it can, or if that has not been tried.
+    [[nodiscard]] std::string problem() const { return problem_.value_or(""); }
+    /// What is known without loading the model: versions, and what the file says.
+    void describe_file(Report& report) const;
+    /// What is known when all checks have run. Does not load the model.
+    void describe_model(Report& report);
+
+private:
+    void try_loading();
+    void name_memory_limit(Result& result) const;
+
+    std::shared_ptr<void> session_;
+    std::shared_ptr<const Archive> archive_;
+    std::optional<std::string> extensions_;
+    uint64_t memory_limit_ = 0;
+    bool loaded_ = false;
+    std::optional<std::string> problem_;
+    Context context_;
+};
+
+/// Whether an error message is about memory that was not to be had.
+bool speaks_of_memory(const std::string& message);
+/// What the caller asked for, copied into the report.
+void describe_options(const VerifyOptions& options, Report& report);
+/// Appends what a check gave, with what it is about.
+void add_results(const Check& check, std::vector<Result> results, Report& report);
+/// LOAD/model failed with this reason, if no check has said so yet.
+void add_load_failure(const std::string& reason, Report& report);
+
+}  // namespace mtt

@@ -1,0 +1,113 @@
+#include "mtt/isolation/machine.hpp"
+
+#include <fenv.h>
+#include <locale.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+
+extern char** environ;
+#ifdef MTT_SANITIZED
+// Of sanitizer/allocator_interface.h, which not every compiler brings with it.
+extern "C" size_t __sanitizer_get_current_allocated_bytes();
+#endif
+
+namespace mtt {
+
+namespace {
+
+/// A line "NAME:  N kB" of /proc/self/status, in bytes.
+uint64_t status_bytes(const std::string& name) {
+    std::ifstream file("/proc/self/status");
+    for (std::string line; std::getline(file, line);) {
+        if (line.compare(0, name.size() + 1, name + ":") == 0) {
+            return 1024 * std::strtoull(line.c_str() + name.size() + 1, nullptr, 10);
+        }
+    }
+    return 0;
+}
+
+std::string rounding() {
+    switch (fegetround()) {
+        case FE_TONEAREST: return "to nearest";
+        case FE_UPWARD: return "upward";
+        case FE_DOWNWARD: return "downward";
+        default: return "towards zero";
+    }
+}
+
+std::string text_of(const char* value) { return value == nullptr ? "" : value; }
+
+}  // namespace
+
+uint64_t allocated_bytes() {
+#ifdef MTT_SANITIZED  // whose allocator is another
+    return __sanitizer_get_current_allocated_bytes();
+#endif
+    const auto info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+uint64_t resident_bytes() { return status_bytes("VmRSS"); }
+
+uint64_t peak_resident_bytes() { return status_bytes("VmHWM"); }
+
+bool reset_peak_resident_bytes() {
+    std::ofstream file("/proc/self/clear_refs");
+    file << "5" << std::flush;
+    return bool(file);
+}
+
+std::map<std::string, std::string> process_state() {
+    std::map<std::string, std::string> out;
+    out["rounding mode"] = rounding();
+    // Division, so that no compiler knows the result; 0 if the processor flushes denormal numbers.
+    volatile double smallest = std::numeric_limits<double>::min();
+    volatile double half = 2.0;
+    out["denormal numbers"] = smallest / half == 0.0 ? "flushed to zero" : "kept";
+    out["floating-point traps"] = std::to_string(fegetexcept());
+    out["locale"] = text_of(setlocale(LC_ALL, nullptr));
+    const mode_t mask = umask(0);
+    umask(mask);
+    out["umask"] = std::to_string(mask);
+    char* folder = getcwd(nullptr, 0);
+    out["working directory"] = text_of(folder);
+    std::free(folder);
+    for (int number = 1; number < NSIG; ++number) {
+        struct sigaction action {};
+        if (sigaction(number, nullptr, &action) == 0) {
+            const auto handler = reinterpret_cast<uintptr_t>(action.sa_handler);
+            out["handler of signal " + std::to_string(number)] =
+                handler == 0 ? "default" : (handler == 1 ? "ignored" : "own (" + std::to_string(handler) + ")");
+        }
+    }
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string text = *entry;
+        const size_t equal = text.find('=');
+        out["environment variable " + text.substr(0, equal)] =
+            equal == std::string::npos ? "" : text.substr(equal + 1);
+    }
+    return out;
+}
+
+FloatExceptions::FloatExceptions() { feclearexcept(FE_ALL_EXCEPT); }
+
+std::string FloatExceptions::raised() const {
+    std::string out;
+    const std::pair<int, const char*> kinds[] = {
+        {FE_DIVBYZERO, "division by zero"}, {FE_INVALID, "invalid operation"}, {FE_OVERFLOW, "overflow"}
+    };
+    for (const auto& [flag, name] : kinds) {
+        if (fetestexcept(flag) != 0) {
+            out += (out.empty() ? "" : ", ") + std::string(name);
+        }
+    }
+    return out;
+}
+
+}  // namespace mtt

@@ -1,0 +1,179 @@
+#include "mtt/model/golden.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstring>
+#include <stdexcept>
+
+namespace mtt {
+
+namespace {
+
+using nlohmann::json;
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error("golden pack: " + what); }
+
+/// Reads named tensors out of a safetensors buffer, checking every bound before it touches a byte.
+class Safetensors {
+public:
+    explicit Safetensors(const std::string& bytes): bytes_(bytes) {
+        if (bytes.size() < 8) {
+            fail("shorter than its own header length");
+        }
+        uint64_t length = 0;
+        std::memcpy(&length, bytes.data(), 8);
+        if (length > bytes.size() - 8) {
+            fail("the header is longer than the record");
+        }
+        start_ = 8 + size_t(length);
+        header_ = json::parse(bytes.begin() + 8, bytes.begin() + std::ptrdiff_t(start_), nullptr, false);
+        if (!header_.is_object()) {
+            fail("the header is not JSON");
+        }
+    }
+
+    [[nodiscard]] json metadata() const {
+        const auto all = header_.find("__metadata__");
+        if (all == header_.end() || !all->is_object() || !all->contains("mtt") || !(*all)["mtt"].is_string()) {
+            fail("no metadata entry 'mtt'");
+        }
+        auto out = json::parse((*all)["mtt"].get<std::string>(), nullptr, false);
+        if (!out.is_object()) {
+            fail("the metadata entry 'mtt' is not JSON");
+        }
+        return out;
+    }
+
+    /// `columns` 0 means a vector, otherwise a matrix with that many columns. Checks dtype and shape.
+    template <typename T>
+    [[nodiscard]] std::vector<T> read(const std::string& name, const char* dtype, size_t rows, size_t columns) const {
+        const auto entry = header_.find(name);
+        if (entry == header_.end() || !entry->is_object()) {
+            fail("no tensor '" + name + "'");
+        }
+        if (entry->value("dtype", "") != dtype) {
+            fail("tensor '" + name + "' is not " + dtype);
+        }
+        const size_t count = rows * (columns == 0 ? 1 : columns);
+        if (element_count(*entry, name) != count) {
+            fail("tensor '" + name + "' has the wrong shape");
+        }
+        const auto [begin, end] = range(*entry, name);
+        if (end - begin != count * sizeof(T)) {
+            fail("tensor '" + name + "' has the wrong number of bytes");
+        }
+        std::vector<T> out(count);
+        if (count > 0) {
+            std::memcpy(out.data(), bytes_.data() + start_ + begin, count * sizeof(T));
+        }
+        return out;
+    }
+
+    [[nodiscard]] size_t length(const std::string& name) const {
+        const auto entry = header_.find(name);
+        if (entry == header_.end() || !entry->is_object()) {
+            fail("no tensor '" + name + "'");
+        }
+        return element_count(*entry, name);
+    }
+
+private:
+    [[nodiscard]] size_t element_count(const json& entry, const std::string& name) const {
+        const auto shape = entry.find("shape");
+        if (shape == entry.end() || !shape->is_array()) {
+            fail("tensor '" + name + "' has no shape");
+        }
+        size_t count = 1;
+        for (const auto& n : *shape) {
+            // A tensor can not have more elements than the record has bytes; this also rules out overflow.
+            if (!n.is_number_unsigned() || n.get<uint64_t>() > bytes_.size()) {
+                fail("tensor '" + name + "' has an impossible shape");
+            }
+            count *= n.get<size_t>();
+            if (count > bytes_.size()) {
+                fail("tensor '" + name + "' has an impossible shape");
+            }
+        }
+        return count;
+    }
+
+    [[nodiscard]] std::pair<size_t, size_t> range(const json& entry, const std::string& name) const {
+        const auto offsets = entry.find("data_offsets");
+        if (offsets == entry.end() || !offsets->is_array() || offsets->size() != 2 ||
+            !(*offsets)[0].is_number_unsigned() || !(*offsets)[1].is_number_unsigned()) {
+            fail("tensor '" + name + "' has no data offsets");
+        }
+        const auto begin = (*offsets)[0].get<uint64_t>();
+        const auto end = (*offsets)[1].get<uint64_t>();
+        if (begin > end || end > bytes_.size() - start_) {
+            fail("tensor '" + name + "' points outside of the record");
+        }
+        return {begin, end};
+    }
+
+    const std::string& bytes_;
+    size_t start_ = 0;
+    json header_;
+};
+
+std::vector<Vec3> rows_of(const std::vector<double>& flat) {
+    std::vector<Vec3> out(flat.size() / 3);
+    for (size_t i = 0; i < out.size(); ++i) {
+        out[i] = {flat[3 * i], flat[3 * i + 1], flat[3 * i + 2]};
+    }
+    return out;
+}
+
+Mat3 matrix_of(const std::vector<double>& flat) {
+    return {{{flat[0], flat[1], flat[2]}, {flat[3], flat[4], flat[5]}, {flat[6], flat[7], flat[8]}}};
+}
+
+std::string text(const json& object, const char* key) {
+    const auto entry = object.find(key);
+    if (entry == object.end() || !entry->is_string()) {
+        fail(std::string("no text '") + key + "' in the metadata");
+    }
+    return entry->get<std::string>();
+}
+
+}  // namespace
+
+GoldenPack parse_golden(const std::string& bytes) {
+    const Safetensors file(bytes);
+    const json about = file.metadata();
+    if (about.value("format", json()) != json(1)) {
+        fail("format " + about.value("format", json()).dump() + " is not known to this program (it knows 1)");
+    }
+    GoldenPack pack;
+    pack.length_unit = text(about, "length_unit");
+    pack.energy_unit = text(about, "energy_unit");
+    pack.output = text(about, "output");
+    if (!about.contains("systems") || !about["systems"].is_array()) {
+        fail("no list 'systems' in the metadata");
+    }
+    size_t index = 0;
+    for (const auto& name : about["systems"]) {
+        if (!name.is_string()) {
+            fail("a system name is not text");
+        }
+        const std::string prefix = std::to_string(index++) + "/";
+        System system;
+        system.name = name.get<std::string>();
+        const size_t n = file.length(prefix + "types");
+        system.types = file.read<int32_t>(prefix + "types", "I32", n, 0);
+        system.positions = rows_of(file.read<double>(prefix + "positions", "F64", n, 3));
+        system.cell = matrix_of(file.read<double>(prefix + "cell", "F64", 3, 3));
+        const auto pbc = file.read<uint8_t>(prefix + "pbc", "U8", 3, 0);
+        system.pbc = {pbc[0] != 0, pbc[1] != 0, pbc[2] != 0};
+        Properties reference;
+        reference.energy = file.read<double>(prefix + "energy", "F64", 1, 0)[0];
+        reference.energies = file.read<double>(prefix + "energies", "F64", n, 0);
+        reference.forces = rows_of(file.read<double>(prefix + "forces", "F64", n, 3));
+        reference.virial = matrix_of(file.read<double>(prefix + "virial", "F64", 3, 3));
+        pack.systems.push_back(std::move(system));
+        pack.references.push_back(std::move(reference));
+    }
+    return pack;
+}
+
+}  // namespace mtt

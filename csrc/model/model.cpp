@@ -1,0 +1,100 @@
+#include "mtt/model/model.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace mtt {
+
+double Capabilities::ulp(double value) const {
+    const double size = std::abs(value);
+    if (dtype == "float32") {
+        const auto single = float(size);
+        return double(std::nextafter(single, std::numeric_limits<float>::max()) - single);
+    }
+    return std::nextafter(size, std::numeric_limits<double>::max()) - size;
+}
+
+double single_row(const Answer& answer) {
+    if (answer.values.size() != 1) {
+        throw EngineError(
+            "the model returned " + std::to_string(answer.values.size()) +
+            " numbers for the energy of one system, where engines expect exactly one"
+        );
+    }
+    return answer.values[0];
+}
+
+std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n) {
+    if (answer.sample_names != std::vector<std::string>{"system", "atom"}) {
+        throw EngineError("rows of a per-atom energy are not labeled (system, atom)");
+    }
+    if (answer.values.size() != answer.samples.size()) {
+        throw EngineError("a per-atom energy has more than one number per row");
+    }
+    std::vector<double> out(n, 0.0);
+    std::vector<bool> seen(n, false);
+    for (size_t row = 0; row < answer.samples.size(); ++row) {
+        const auto& sample = answer.samples[row];
+        if (sample[0] != index) {
+            continue;
+        }
+        if (sample[1] < 0 || size_t(sample[1]) >= n || seen[sample[1]]) {
+            throw EngineError("row " + std::to_string(row) + " of a per-atom energy is labeled with atom " +
+                              std::to_string(sample[1]) + ", which does not exist or came before");
+        }
+        seen[sample[1]] = true;
+        out[sample[1]] = answer.values[row];
+    }
+    if (std::find(seen.begin(), seen.end(), false) != seen.end()) {
+        throw EngineError("a per-atom energy has no row for some of the atoms");
+    }
+    return out;
+}
+
+Properties evaluate(Model& model, const System& system, bool strain) {
+    Call call;
+    call.systems = {system};
+    call.strain = strain;
+    auto answer = model.evaluate(call);
+    Properties out;
+    out.energy = single_row(answer);
+    out.forces = std::move(answer.forces.at(0));
+    if (strain) {
+        out.virial = answer.virials.at(0);
+    }
+    return out;
+}
+
+double energy(Model& model, const System& system) {
+    Call call;
+    call.systems = {system};
+    call.gradients = false;
+    return single_row(model.evaluate(call));
+}
+
+std::vector<double> atomic_energies(Model& model, const System& system) {
+    Call call;
+    call.systems = {system};
+    call.gradients = false;
+    call.kind = Kind::atom;
+    return rows_by_atom(model.evaluate(call), 0, system.size());
+}
+
+double largest(const std::vector<Vec3>& vectors) {
+    double out = 0.0;
+    for (const auto& v : vectors) {
+        for (const double component : v) {
+            // A NaN must win, or it would hide behind finite components.
+            out = std::isnan(component) ? component : std::max(out, std::abs(component));
+            if (std::isnan(out)) {
+                return out;
+            }
+        }
+    }
+    return out;
+}
+
+double largest(const Mat3& matrix) { return largest(std::vector<Vec3>(matrix.begin(), matrix.end())); }
+
+}  // namespace mtt

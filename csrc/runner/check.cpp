@@ -1,0 +1,139 @@
+#include "mtt/runner/check.hpp"
+
+#include <algorithm>
+
+#include "mtt/engines/profiles.hpp"
+#include "mtt/model/torch_model.hpp"
+
+namespace mtt {
+
+namespace {
+
+std::vector<Check>& registry() {
+    static std::vector<Check> checks;
+    return checks;
+}
+
+size_t rank_of(const std::string& family) {
+    const auto& all = families();
+    return size_t(std::find(all.begin(), all.end(), family) - all.begin());
+}
+
+}  // namespace
+
+const std::vector<Family>& family_table() {
+    static const std::vector<Family> all = {
+        {"LOAD", "Does the file load the way an engine loads it, from metadata to the first call?"},
+        {"SCHEMA", "Are outputs, units, samples, neighbor lists and declared types what engines expect?"},
+        {"PARITY", "Are the values of every target those that the Python model gave in float64 when the file was made?"},
+        {"NTH", "Are later calls, with sizes that change, the same as the first? TorchScript rewrites itself after a few calls."},
+        {"FD", "Are forces and virial the derivatives of the energy, by finite differences?"},
+        {"DD", "Split over 1, 2, 4 and 8 domains with ghost atoms: is the sum the whole? Is the declared interaction range enough?"},
+        {"GEO", "Isolated atoms, cells smaller than the cutoff, skewed cells, every periodicity: all handled?"},
+        {"SYM", "Order of atoms, translations, two copies far apart: exactly the same? Rotations: how much do they differ?"},
+        {"DTYPE", "Inputs of other layouts, leaves of either precision, Module::to once more, CUDA where there is one: the same results?"},
+        {"ENGINE", "Do the very calls of each MD engine, with its units, give what a plain call gives?"},
+        {"LIMITS", "Does memory grow, does time explode, do threads, other instances or the settings of the process suffer?"},
+    };
+    return all;
+}
+
+const std::vector<std::string>& families() {
+    static const std::vector<std::string> all = [] {
+        std::vector<std::string> out;
+        for (const auto& family : family_table()) {
+            out.emplace_back(family.name);
+        }
+        return out;
+    }();
+    return all;
+}
+
+const std::vector<Level>& levels() {
+    static const std::vector<Level> all = {Level::quick, Level::full, Level::soak};
+    return all;
+}
+
+const std::vector<std::string>& engines() {
+    static const std::vector<std::string> all = [] {
+        std::vector<std::string> out;
+        for (const auto& profile : engine_profiles()) {
+            out.emplace_back(profile.name);
+        }
+        return out;
+    }();
+    return all;
+}
+
+const char* name_of(Level level) {
+    return level == Level::quick ? "quick" : (level == Level::full ? "full" : "soak");
+}
+
+const char* name_of(Status status) {
+    switch (status) {
+        case Status::pass: return "pass";
+        case Status::fail: return "fail";
+        case Status::skip: return "skip";
+        case Status::waived: break;
+    }
+    return "waived";
+}
+
+Registered::Registered(Check check) { registry().push_back(std::move(check)); }
+
+const std::vector<Check>& catalogue() {
+    // Static objects register in any order; the report must not depend on it.
+    static const std::vector<Check> sorted = [] {
+        auto out = registry();
+        std::sort(out.begin(), out.end(), [](const Check& a, const Check& b) {
+            const auto left = rank_of(a.family);
+            const auto right = rank_of(b.family);
+            return left != right ? left < right : a.name < b.name;
+        });
+        return out;
+    }();
+    return sorted;
+}
+
+Result passed(std::string name, std::string message) {
+    Result out;
+    out.name = std::move(name);
+    out.message = std::move(message);
+    return out;
+}
+
+Result failed(std::string name, std::string message) {
+    Result out = passed(std::move(name), std::move(message));
+    out.status = Status::fail;
+    return out;
+}
+
+Result skipped(std::string name, std::string why) {
+    Result out = passed(std::move(name), std::move(why));
+    out.status = Status::skip;
+    return out;
+}
+
+Result guarded(const std::string& name, const std::function<Result()>& body) {
+    try {
+        return body();
+    } catch (const std::exception& error) {
+        return failed(name, "the model fails: " + explain(error));
+    }
+}
+
+Result judged(std::string name, const Comparison& comparison, const std::string& unit, const std::string& consequence) {
+    if (comparison.empty()) {
+        return skipped(std::move(name), "there was nothing to compare");
+    }
+    Result out;
+    out.name = std::move(name);
+    out.measured = comparison.measured();
+    out.tolerance = comparison.tolerance();
+    out.unit = unit;
+    out.status = comparison.passed() ? Status::pass : Status::fail;
+    out.message = (comparison.passed() ? "largest difference: " : consequence + "; worst: ") + comparison.where();
+    return out;
+}
+
+}  // namespace mtt

@@ -1,0 +1,165 @@
+#include "mtt/runner/context.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "mtt/model/torch_model.hpp"
+#include "mtt/physics/generate.hpp"
+
+namespace mtt {
+
+namespace {
+
+constexpr uint64_t seed = 20240501;
+constexpr size_t largest_system = 64;
+
+}  // namespace
+
+Context::Context(Loader loader, std::shared_ptr<const Archive> archive, std::optional<std::string> extensions):
+    loader_(std::move(loader)), archive_(std::move(archive)), extensions_(std::move(extensions)) {}
+
+std::unique_ptr<Model> Context::fresh() {
+    if (state_before_.empty()) {
+        state_before_ = shared_state();
+    }
+    return loader_();
+}
+
+Model& Context::model() {
+    if (model_ == nullptr) {
+        model_ = fresh();
+    }
+    return *model_;
+}
+
+Model& Context::precise() {
+    if (widened_) {
+        return precise_ == nullptr ? model() : *precise_;
+    }
+    widened_ = true;
+    try {
+        auto wide = model().widened();
+        if (wide == nullptr) {
+            return model();
+        }
+        for (const auto& system : systems()) {
+            const auto narrow = evaluate(model(), system);
+            const auto limit = budget(Agreement::parity, capabilities(), system, narrow);
+            Comparison comparison;
+            comparison.forces(evaluate(*wide, system).forces, narrow.forces, limit, system.name);
+            if (!comparison.passed()) {
+                return model();
+            }
+        }
+        precise_ = std::move(wide);
+    } catch (const std::exception&) {
+        return model();  // code that mixes precisions does not run; its own precision has to do
+    }
+    return *precise_;
+}
+
+void Context::read_golden() {
+    if (golden_read_) {
+        return;
+    }
+    golden_read_ = true;
+    if (archive_ == nullptr || !archive_->has(golden_record)) {
+        return;
+    }
+    try {
+        golden_ = parse_golden(archive_->read(golden_record));
+    } catch (const std::exception& error) {
+        golden_error_ = explain(error);
+    }
+}
+
+const GoldenPack* Context::golden() {
+    read_golden();
+    return golden_.has_value() ? &*golden_ : nullptr;
+}
+
+const std::string& Context::golden_error() {
+    read_golden();
+    return golden_error_;
+}
+
+double Context::golden_length_factor() {
+    const auto* pack = golden();
+    if (pack == nullptr || capabilities().length_unit.empty() || pack->length_unit == capabilities().length_unit) {
+        return 1.0;
+    }
+    return unit_factor(pack->length_unit, capabilities().length_unit);
+}
+
+double Context::cutoff() {
+    double out = 0.0;
+    for (const auto& request : model().requests()) {
+        out = std::max(out, request.cutoff);
+    }
+    return out;
+}
+
+std::vector<int32_t> Context::types() {
+    std::set<int32_t> chosen;
+    const auto& declared = capabilities().atomic_types;
+    if (const auto* pack = golden()) {
+        for (const auto& system : pack->systems) {
+            for (const int32_t type : system.types) {
+                if (std::find(declared.begin(), declared.end(), type) != declared.end()) {
+                    chosen.insert(type);
+                }
+            }
+        }
+    }
+    if (chosen.empty()) {
+        // Of a model for the whole periodic table, a spread of at most four.
+        const size_t step = std::max<size_t>(1, declared.size() / 4);
+        for (size_t k = 0; k < declared.size() && chosen.size() < 4; k += step) {
+            chosen.insert(int32_t(declared[k]));
+        }
+    }
+    return {chosen.begin(), chosen.end()};
+}
+
+double Context::spacing() {
+    const double typical = 1.1 * typical_distance(types()) * capabilities().angstrom;
+    // Close enough that nearest neighbors interact well inside the cutoff.
+    return cutoff() > 0 ? std::min(typical, 0.62 * cutoff()) : typical;
+}
+
+const std::vector<System>& Context::systems() {
+    if (!systems_.empty()) {
+        return systems_;
+    }
+    bool molecule = false;
+    bool triclinic = false;
+    if (const auto* pack = golden()) {
+        const double factor = golden_length_factor();
+        for (const auto& system : pack->systems) {
+            if (system.size() < 2 || system.size() > largest_system) {
+                continue;
+            }
+            systems_.push_back(deformed(system, {{{factor, 0, 0}, {0, factor, 0}, {0, 0, factor}}}));
+            molecule = molecule || !system.periodic();
+            const auto& c = system.cell;
+            triclinic = triclinic || (system.pbc[0] && system.pbc[1] && system.pbc[2] &&
+                                      std::abs(c[0][1]) + std::abs(c[1][0]) + std::abs(c[2][0]) > 0.01);
+        }
+    }
+    std::mt19937_64 random(seed);
+    if (!molecule) {
+        systems_.push_back(cluster(types(), {2, 2, 2}, spacing(), random));
+    }
+    if (!triclinic) {
+        systems_.push_back(crystal(types(), {2, 2, 3}, spacing(), 0.25, random));
+    }
+    // One that every model can be asked about and no pack is likely to hold: a slab.
+    auto slab = crystal(types(), {2, 3, 2}, spacing(), 0.0, random);
+    slab.name = "generated slab";
+    slab.pbc[2] = false;
+    slab.cell[2] = {0, 0, 0};
+    systems_.push_back(slab);
+    return systems_;
+}
+
+}  // namespace mtt

@@ -1,0 +1,137 @@
+// mtt-verify: does an exported model work in MD engines? No Python inside.
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+#include "mtt/physics/compare.hpp"
+#include "mtt/physics/tolerances.hpp"
+#include "mtt/runner/check.hpp"
+#include "mtt/runner/options.hpp"
+#include "mtt/supervisor.hpp"
+
+
+namespace {
+
+void list_checks() {
+    for (const auto& check : mtt::catalogue()) {
+        for (const auto& result : check.results) {
+            std::cout << check.family << "/" << result << "\n";
+        }
+        std::cout << "    " << check.description << "\n    tolerance: " << check.tolerance << "\n";
+    }
+    std::cout << "\ntolerance table (relative to the largest force)\n";
+    for (const auto& row : mtt::tolerance_table()) {
+        std::cout << "  " << row.name << ": float64 " << mtt::short_number(row.float64) << ", float32 "
+                  << mtt::short_number(row.float32) << "\n    " << row.reason << "\n";
+    }
+}
+
+void write_file(const std::string& path, const std::string& text) {
+    std::ofstream file(path);
+    file << text;
+    file.close();
+    if (!file) {
+        throw std::runtime_error("can not write '" + path + "'");
+    }
+}
+
+std::atomic<int> interrupted{0};
+
+extern "C" void note_signal(int number) { interrupted = number; }
+
+mtt::Report isolated_report(const mtt::VerifyOptions& options) {
+    struct sigaction action {};
+    action.sa_handler = note_signal;
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+        sigaction(number, &action, nullptr);
+    }
+    mtt::Supervision how;
+    how.worker = {"/proc/self/exe", mtt::worker_flag};
+    how.interrupted = &interrupted;
+    how.owns_children = true;
+    if (const char* without = std::getenv("MTT_VERIFY_WITHOUT")) {
+        how.without = mtt::split(without);
+    }
+    return mtt::supervise(options, how);
+}
+
+int run(mtt::Arguments arguments) {
+    const bool show_progress = !arguments.progress && !arguments.quiet && isatty(STDERR_FILENO) != 0;
+    if (arguments.progress) {
+        arguments.options.progress = [](const std::string& family, const std::string& name) {
+            std::cerr << "progress: " << family << "/" << name << std::endl;
+        };
+    } else if (show_progress) {
+        arguments.options.progress = [](const std::string& family, const std::string& name) {
+            std::cerr << "\r\033[K" << family << " " << name << " ..." << std::flush;
+        };
+    }
+    if (arguments.options.threads == 0) {
+        // As an MPI rank has. Check systems are small: more threads only wait for each other, and on a busy machine
+        // they wait a hundred times longer than they work.
+        arguments.options.threads = 1;
+    }
+    const auto report = arguments.isolated ? isolated_report(arguments.options) : mtt::verify(arguments.options);
+    if (show_progress) {
+        std::cerr << "\r\033[K" << std::flush;
+    }
+    if (arguments.json == "-") {
+        std::cout << mtt::to_json(report);
+    } else if (!arguments.quiet) {
+        mtt::print(report, std::cout);
+    }
+    if (!arguments.json.empty() && arguments.json != "-") {
+        write_file(arguments.json, mtt::to_json(report));
+    }
+    if (!arguments.record.empty() && report.recorded.has_value()) {
+        write_file(arguments.record, *report.recorded);
+    }
+    return report.passed() ? 0 : 3;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    if (words == std::vector<std::string>{mtt::worker_flag}) {
+        try {
+            return mtt::run_worker();
+        } catch (const std::exception& error) {
+            std::cerr << error.what() << "\n";
+            return 1;
+        }
+    }
+    signal(SIGPIPE, SIG_IGN);  // a reader that goes away must not cost the clean end
+    for (const auto& word : words) {
+        if (word == "--help" || word == "-h") {
+            std::cout << mtt::usage_text();
+            return 0;
+        }
+        if (word == "--list") {
+            list_checks();
+            return 0;
+        }
+        if (word == "--catalogue") {
+            std::cout << mtt::catalogue_json();
+            return 0;
+        }
+        if (word == "--version") {
+            std::cout << "mtt-verify " << MTT_VERSION << "\n";
+            return 0;
+        }
+    }
+    try {
+        return run(mtt::parse_arguments(words));
+    } catch (const mtt::Interrupted& error) {
+        return 128 + error.signal;
+    } catch (const mtt::UsageError& error) {
+        std::cerr << "mtt-verify: " << error.what() << "\n\n" << mtt::usage_text();
+    } catch (const std::exception& error) {
+        std::cerr << "mtt-verify: " << error.what() << "\n";
+    }
+    return 2;
+}

@@ -1,0 +1,77 @@
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+
+#include "mtt/physics/compare.hpp"
+#include "mtt/report.hpp"
+
+namespace mtt {
+
+namespace {
+
+constexpr size_t width = 100;
+
+/// Words of `text` in lines of at most `columns`, the first of which starts at column 0.
+std::vector<std::string> wrap(const std::string& text, size_t columns) {
+    std::vector<std::string> lines(1);
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        while (word.size() > columns) {  // a path without spaces
+            lines.push_back(word.substr(0, columns));
+            word = word.substr(columns);
+        }
+        if (!lines.back().empty() && lines.back().size() + 1 + word.size() > columns) {
+            lines.emplace_back();
+        }
+        lines.back() += (lines.back().empty() ? "" : " ") + word;
+    }
+    return lines;
+}
+
+const char* label(Status status) {
+    return status == Status::fail ? "FAIL" : name_of(status);
+}
+
+std::string optional_number(const std::optional<double>& value) {
+    return value.has_value() ? short_number(*value) : "";
+}
+
+}  // namespace
+
+void print(const Report& report, std::ostream& out) {
+    out << "mtt-verify " << report.program_version << " (torch " << report.torch << ", metatensor-torch "
+        << report.metatensor_torch << ", metatomic-torch " << report.metatomic_torch << ")\n";
+    for (const auto& line : wrap("file " + report.path, width)) {
+        out << line << "\n";
+    }
+    if (report.model.has_value()) {
+        const auto& model = report.model->capabilities;
+        out << "model " << (model.name.empty() ? "without a name" : model.name) << ", " << model.dtype << ", "
+            << model.atomic_types.size() << " atomic types, interaction range "
+            << short_number(model.interaction_range) << " " << model.length_unit << ", energy in "
+            << model.energy_unit << "\n";
+    }
+    out << "\n" << std::left << std::setw(8) << "family" << std::setw(38) << "check" << std::setw(8) << "" << std::right
+        << std::setw(12) << "measured" << std::setw(12) << "allowed" << "  unit\n";
+    size_t counts[4] = {0, 0, 0, 0};
+    for (const auto& entry : report.entries) {
+        const auto& result = entry.result;
+        ++counts[size_t(result.status)];
+        out << std::left << std::setw(8) << entry.family << std::setw(38) << result.name << std::setw(8)
+            << label(result.status) << std::right << std::setw(12) << optional_number(result.measured)
+            << std::setw(12) << optional_number(result.tolerance)
+            << (result.measured.has_value() ? "  " + result.unit : "") << "\n";
+        if (result.status != Status::pass) {
+            for (const auto& line : wrap(result.message, width - 10)) {
+                out << std::string(10, ' ') << line << "\n";
+            }
+        }
+    }
+    out << "\n" << counts[0] << " passed, " << counts[1] << " failed, " << counts[2] << " skipped"
+        << (counts[3] > 0 ? ", " + std::to_string(counts[3]) + " waived" : "") << " in " << std::fixed
+        << std::setprecision(1) << report.seconds << " s: "
+        << (report.passed() ? "an MD engine can use this file" : "do not use this file in an MD engine") << "\n";
+    out.unsetf(std::ios::fixed);
+}
+
+}  // namespace mtt

@@ -1,0 +1,215 @@
+#include "mtt/runner/runner.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <new>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "mtt/model/torch_model.hpp"
+
+namespace mtt {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* not_loaded = "the model could not be loaded";
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::vector<Result> run_guarded(const Check& check, Context& context) {
+    try {
+        return check.run(context);
+    } catch (const std::bad_alloc&) {
+        return {failed(check.results.front(), "the model asks for more memory than there is: bad_alloc")};
+    } catch (const std::exception& error) {
+        return {failed(check.results.front(), "the model fails: " + explain(error))};
+    } catch (...) {
+        return {failed(check.results.front(), "the model throws something that is no std::exception")};
+    }
+}
+
+Extension extension_of(const nlohmann::json& declared, const std::optional<std::string>& folder) {
+    namespace fs = std::filesystem;
+    Extension out;
+    out.name = declared.is_object() ? declared.value("name", "?") : declared.dump();
+    const std::string path = declared.is_object() ? declared.value("path", "") : "";
+    for (const auto& candidate : {folder.has_value() ? fs::path(*folder) / path : fs::path(path), fs::path(path)}) {
+        std::ifstream file(candidate, std::ios::binary);
+        std::ostringstream content;
+        if (fs::is_regular_file(candidate) && content << file.rdbuf()) {
+            out.sha256 = sha256_hex(content.str());
+            break;
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+Runner::Runner(const VerifyOptions& options, std::function<void(bool)> loading):
+    session_(prepare_torch(options.threads)),
+    archive_(std::make_shared<const Archive>(options.path)),
+    extensions_(options.extensions),
+    memory_limit_(options.memory_limit),
+    context_(
+        [this, path = options.path, loading = std::move(loading)] {
+            const bool first = !loaded_ && loading;
+            if (first) {
+                loading(true);
+            }
+            auto model = load_model(path, extensions_);
+            loaded_ = true;
+            if (first) {
+                loading(false);
+            }
+            return model;
+        },
+        archive_, options.extensions
+    ) {
+    context_.set_mode({options.level, options.engine, options.against, options.record, options.max_rotation_error});
+}
+
+void Runner::try_loading() {
+    if (problem_.has_value()) {
+        return;
+    }
+    problem_ = "";
+    if (archive_->kind() != FileKind::metatomic) {
+        problem_ = "this file is " + describe(archive_->kind());
+        return;
+    }
+    try {
+        context_.model();
+    } catch (const std::exception& error) {
+        problem_ = "an engine can not load the model: " + explain(error);
+    } catch (...) {
+        problem_ = "an engine can not load the model";
+    }
+}
+
+void Runner::name_memory_limit(Result& result) const {
+    if (memory_limit_ > 0 && speaks_of_memory(result.message)) {
+        result.message += " (the memory limit is " + std::to_string(memory_limit_ >> 20) + " MB)";
+    }
+}
+
+std::vector<Result> Runner::run(const Selected& selected) {
+    const auto& check = *selected.check;
+    std::vector<Result> out;
+    if (check.family != "LOAD") {
+        try_loading();
+        if (!problem_->empty()) {
+            for (const auto& name : selected.wanted) {
+                out.push_back(skipped(name, not_loaded));
+            }
+            return out;
+        }
+    }
+    const auto start = Clock::now();
+    for (auto& result : run_guarded(check, context_)) {
+        name_memory_limit(result);
+        const auto& wanted = selected.wanted;
+        if (std::find(wanted.begin(), wanted.end(), result.name) != wanted.end()) {
+            out.push_back(std::move(result));
+        }
+    }
+    // Results of one check are found together; its time is divided among them.
+    for (auto& result : out) {
+        result.seconds = seconds_since(start) / double(out.size());
+    }
+    return out;
+}
+
+void Runner::describe_file(Report& report) const {
+    const auto versions = library_versions();
+    report.torch = versions.torch;
+    report.metatensor_torch = versions.metatensor_torch;
+    report.metatomic_torch = versions.metatomic_torch;
+    report.bytes = archive_->bytes();
+    if (!archive_->has("extra/extensions")) {
+        return;
+    }
+    try {
+        const auto declared = nlohmann::json::parse(archive_->read("extra/extensions"), nullptr, false);
+        if (declared.is_array()) {
+            for (const auto& item : declared) {
+                report.extensions.push_back(extension_of(item, extensions_));
+            }
+        }
+    } catch (const std::exception&) {
+        report.extensions.clear();  // LOAD/extensions says that the list can not be read
+    }
+}
+
+void Runner::describe_model(Report& report) {
+    report.calls = call_count();
+    report.recorded = context_.recorded();
+    if (!loaded_) {
+        return;
+    }
+    try {
+        ReportModel model;
+        model.capabilities = context_.capabilities();
+        for (const auto& request : context_.model().requests()) {
+            model.requests.push_back({request.cutoff, request.full, request.strict});
+        }
+        model.receptive_field = context_.receptive_field();
+        report.model = std::move(model);
+        report.golden_pack = context_.golden() != nullptr;
+    } catch (const std::exception&) {
+        report.model.reset();  // it loaded once and does not any more; a check has said so
+    }
+}
+
+bool speaks_of_memory(const std::string& message) {
+    return message.find("bad_alloc") != std::string::npos || message.find("allocate memory") != std::string::npos;
+}
+
+void describe_options(const VerifyOptions& options, Report& report) {
+    report.program_version = MTT_VERSION;
+    report.path = options.path;
+    report.level = options.level;
+    report.engine = options.engine;
+    report.only = options.only;
+    report.waivers = options.waivers;
+    for (const auto& check : catalogue()) {
+        report.checks_total += check.results.size();
+    }
+}
+
+void add_results(const Check& check, std::vector<Result> results, Report& report) {
+    for (auto& result : results) {
+        report.entries.push_back({check.family, std::move(result), check.description, check.tolerance});
+    }
+}
+
+void add_load_failure(const std::string& reason, Report& report) {
+    for (const auto& entry : report.entries) {
+        if (entry.family == "LOAD" && entry.result.status == Status::fail) {
+            return;
+        }
+    }
+    for (auto& entry : report.entries) {
+        if (entry.family == "LOAD" && entry.result.name == "model") {
+            entry.result = failed("model", reason);
+            return;
+        }
+    }
+    ReportEntry entry{"LOAD", failed("model", reason), "", ""};
+    for (const auto& check : catalogue()) {
+        if (check.family == "LOAD" && check.name == "module") {
+            entry.description = check.description;
+            entry.tolerance_source = check.tolerance;
+        }
+    }
+    report.entries.insert(report.entries.begin(), std::move(entry));
+}
+
+}  // namespace mtt

@@ -1,0 +1,35 @@
+#include "mtt/verify.hpp"
+
+#include <chrono>
+
+#include "mtt/runner/runner.hpp"
+
+namespace mtt {
+
+Report verify(const VerifyOptions& options) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto selection = select_checks(options);
+    Runner runner(options);
+    Report report;
+    describe_options(options, report);
+    runner.describe_file(report);
+    report.sha256 = file_sha256(options.path);
+    report.isolation.notes.emplace_back("the model ran in the process that wrote this report");
+    for (const auto& selected : selection) {
+        if (!selected.wanted.empty()) {
+            if (options.progress) {
+                options.progress(selected.check->family, selected.check->name);
+            }
+            add_results(*selected.check, runner.run(selected), report);
+        }
+        add_results(*selected.check, selected.waived, report);
+    }
+    if (!runner.problem().empty()) {
+        add_load_failure(runner.problem(), report);
+    }
+    runner.describe_model(report);
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return report;
+}
+
+}  // namespace mtt
