@@ -49,16 +49,13 @@ class Inputs(NamedTuple):
 
 
 def cutoff_bump(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """Return an infinitely smooth switch, (1 + tanh(cot(pi x))) / 2.
-
-    It falls from 1 at ``cutoff - width`` to 0 at ``cutoff``.
-    """
+    """Return (1 + tanh(cot(pi x))) / 2: smooth, from 1 at ``cutoff - width`` to 0 at ``cutoff``."""
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1.0 - 1e-6)
     return 0.5 * (1.0 + torch.tanh(1.0 / torch.tan(math.pi * x)))
 
 
 def cutoff_polynomial(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """Return a twice differentiable switch from 1 at ``cutoff - width`` to 0: 1 - 10 x^3 + 15 x^4 - 6 x^5."""
+    """Return 1 - 10 x^3 + 15 x^4 - 6 x^5, twice differentiable, over the same range."""
     x = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
     return 1.0 - x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
 
