@@ -373,9 +373,12 @@ def test_several_targets(tmp_path: Path) -> None:
     assert described == [
         Target("energy", gradients=("positions", "strain")),
         Target("energy/pbe", unit="Hartree", gradients=("positions",)),
-        Target("mtt::u0"),
         Target("mtt::charges", quantity="charge", unit="e", per="atom"),
+        Target("mtt::u0"),
     ]
+    # Whatever the order in the options, which checkpoints do not keep.
+    turned = dict(reversed(chosen.targets.items()))
+    assert describe_targets(turned, structures) == described
     assert describe_targets(chosen.targets, [])[0].gradients == ()
 
 

@@ -95,7 +95,10 @@ def read_target(
 def describe_targets(
     options: Mapping[str, "TargetOptions"], structures: Iterable[Structure]
 ) -> list[Target]:
-    """Return the description of each target, in the order of the options.
+    """Return the description of each target, in the order of their names.
+
+    The order of an options file must not matter: options are recorded with sorted keys, and initial
+    weights and sums depend on the order of the targets.
 
     :param structures: what was read; a target has the gradients that any of them has
     """
@@ -117,7 +120,7 @@ def describe_targets(
             gradients=tuple(kind for kind in GRADIENTS if kind in gradients[name]),
             description=target.description,
         )
-        for name, target in options.items()
+        for name, target in sorted(options.items())
     ]
 
 
