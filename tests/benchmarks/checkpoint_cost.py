@@ -100,7 +100,7 @@ def sizes(path: Path) -> Iterator[tuple[int, int, int, int]]:
     header, tensors = checkpoint.read(path)
     row = header.history[0]
     for number in ROWS:
-        header.history = [{**row, "epoch": epoch + 1} for epoch in range(number)]
+        header.history[:] = [{**row, "epoch": epoch + 1} for epoch in range(number)]
         raw = checkpoint.to_bytes(header, tensors)
         (length,) = struct.unpack("<Q", raw[:8])
         yield number, len(raw), len(raw) - 8 - length, sum(one.nbytes for one in tensors.values())

@@ -1,6 +1,7 @@
 """From old versions to the installed ones: step by step, in memory and to a file, or not at all."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from golden.golden_runs import Silent
 from small_runs import make_options
 
 from mtt import checkpoint, plugins
-from mtt.checkpoint import upgrade
+from mtt.checkpoint import UpgradedFrom, upgrade, upgrade_steps
 from mtt.errors import UserError
 from mtt.inspect.describe import describe
 from mtt.options import Options, load_options
@@ -48,15 +49,11 @@ def energies(path):
 def test_an_old_format_to_a_file(tmp_path):
     new = tmp_path / "new.ckpt"
     said = upgrade.run(OLD, new)
-    assert said == f"wrote {new}: format 1 -> 2, pet 1 -> 2"
+    assert said == f"wrote {new}: format 1 -> 3, pet 1 -> 3"
     header, old = checkpoint.read_header(new), checkpoint.read_header(OLD)
-    assert header.upgraded_from == {
-        "format": 1,
-        "pet": 1,
-        "options": 1,
-        "content_hash": old["content_hash"],
-    }
-    assert header.history == old["history"] and header.split == old["split"]
+    versions = {"format": 1, "pet": 1, "options": 1}
+    assert header.upgraded_from == UpgradedFrom(old.content_hash, versions)
+    assert header.history == old.history and header.split == old.split
     assert describe(new)["content"]["fits"] and describe(OLD)["content"]["fits"]
 
 
@@ -77,7 +74,7 @@ def test_the_input_is_never_replaced(current):
     assert path.read_bytes() == before
 
 
-def version_four(monkeypatch, **changes):
+def version_five(monkeypatch, **changes):
     """PET as it might be two versions from now, where one weight and one option got other names."""
 
     def rename(old, new):
@@ -87,42 +84,50 @@ def version_four(monkeypatch, **changes):
         return {("temperature" if key == "attention_temperature" else key): old[key] for key in old}
 
     pet = plugins.get("pet")
-    steps = {2: Upgrade(hypers, rename("node_head", "heads.node")), 3: Upgrade()}
-    future = dataclasses.replace(pet, version=4, upgrades={**steps, **changes.pop("steps", {})})
+    steps = {3: Upgrade(hypers, rename("readout.node", "heads.node")), 4: Upgrade()}
+    future = dataclasses.replace(pet, version=5, upgrades={**steps, **changes.pop("steps", {})})
     monkeypatch.setattr(plugins, "get", lambda name: dataclasses.replace(future, **changes))
 
 
 def test_steps_of_an_architecture_are_taken_one_by_one(current, monkeypatch):
     _, path = current
     header, tensors = checkpoint.read(path)
-    version_four(monkeypatch)
-    found, upgraded = upgrade.to_installed(header, tensors)
-    assert found["architecture"]["version"] == 4
-    assert found["architecture"]["hypers"]["temperature"] == 1.0
-    assert "attention_temperature" not in found["architecture"]["hypers"]
-    assert found["options"]["architecture"]["version"] == 4
-    assert found["options"]["architecture"]["model"] == found["architecture"]["hypers"]
-    assert found["options_hash"] == hash_of_options(found["options"]) != header.options_hash
-    renamed = {name.replace("core.node_head", "core.heads.node"): name for name in tensors}
+    version_five(monkeypatch)
+    after, upgraded = upgrade_steps.to_installed(header, tensors)
+    assert after.architecture.version == 5
+    assert after.architecture.hypers["temperature"] == 1.0
+    assert "attention_temperature" not in after.architecture.hypers
+    assert after.options["architecture"]["version"] == 5
+    assert after.options["architecture"]["model"] == after.architecture.hypers
+    assert after.options_hash == hash_of_options(after.options) != header.options_hash
+    renamed = {name.replace("core.readout.node", "core.heads.node"): name for name in tensors}
     assert upgraded.keys() == renamed.keys()
     for name, before in renamed.items():
         assert torch.equal(upgraded[name], tensors[before])
     for group in ("model/", "best/", "optimizer/"):
         assert any(name.startswith(f"{group}core.heads.node") for name in upgraded), group
-    assert header.architecture.version == 2, "what was given has been changed"
+    assert header.architecture.version == 3, "what was given has been changed"
 
 
 def test_a_version_without_an_exact_upgrade_names_its_image(current, monkeypatch):
     _, path = current
     pet = plugins.get("pet")
-    future = dataclasses.replace(pet, version=4, upgrades={3: Upgrade()})
+    future = dataclasses.replace(pet, version=5, upgrades={4: Upgrade()})
     monkeypatch.setattr(plugins, "get", lambda name: future)
     assert message(checkpoint.read, path) == (
-        "the checkpoint needs version 2 of the architecture 'pet', but version 4 is installed\n"
+        "the checkpoint needs version 3 of the architecture 'pet', but version 5 is installed\n"
         f"  where: {path}\n"
         "  hint: its predictions would change in an upgrade: use "
-        "the image of pet@2"
+        "the image of pet@3"
     )
+
+
+def as_named_by_pet_2(tensors):
+    """Give the heads of the only target the names that they had."""
+    return {
+        re.sub(r"core\.readout\.(node|edge)\.0\.", r"core.\1_head.", name): tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def test_a_run_of_pet_1_goes_on_with_the_model_that_it_has(tmp_path):
@@ -136,14 +141,17 @@ def test_a_run_of_pet_1_goes_on_with_the_model_that_it_has(tmp_path):
     header, tensors = checkpoint.read(path)
     for model in (header.architecture.hypers, header.options["architecture"]["model"]):
         del model["num_radial"]
-    header.architecture.version = header.options["architecture"]["version"] = 1
-    checkpoint.write(path, header, tensors)
+    header.options["architecture"]["version"] = 1
+    header = dataclasses.replace(
+        header, architecture=dataclasses.replace(header.architecture, version=1)
+    )
+    checkpoint.write(path, header, as_named_by_pet_2(tensors))
 
     same = load_options(tmp_path / "options.yaml")
     said = message(prepare, same, path, tmp_path / "model.pt", lambda _: None)
     assert "\n    architecture.model.num_radial: 0 in the checkpoint, now 8\n" in said
     gone_on = prepare(without, path, tmp_path / "model.pt", lambda _: None)
-    assert gone_on.finished and gone_on.header.architecture.version == 2
+    assert gone_on.finished and gone_on.header.architecture.version == 3
     for name, one in gone_on.state.to_checkpoint()[1].items():
         assert torch.equal(one, tensors[name]), name
 
@@ -160,7 +168,7 @@ def test_an_upgrade_that_forgets_a_weight_is_noticed(current, monkeypatch):
     monkeypatch.setattr(
         plugins,
         "get",
-        lambda _: dataclasses.replace(pet, version=3, upgrades={2: Upgrade(weights=forget)}),
+        lambda _: dataclasses.replace(pet, version=4, upgrades={3: Upgrade(weights=forget)}),
     )
     assert message(checkpoint.read, path) == (
         f"the checkpoint is damaged: its tensor '{name}' is missing\n"
@@ -198,7 +206,7 @@ def test_the_command(tmp_path):
     command = [sys.executable, "-m", "mtt", "upgrade", str(OLD), "-o", str(tmp_path / "new.ckpt")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (
-        done.stdout == f"wrote {tmp_path}/new.ckpt: format 1 -> 2, pet 1 -> 2\n"
+        done.stdout == f"wrote {tmp_path}/new.ckpt: format 1 -> 3, pet 1 -> 3\n"
         and done.stderr == ""
     )
     assert energies(tmp_path / "new.ckpt") == energies(OLD)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -286,7 +287,7 @@ def test_a_checkpoint_of_another_architecture(
     fails: Fails, change: dict[str, object], expected: str
 ) -> None:
     header, tensors = checkpoints.read(Path("model.ckpt"))
-    header["architecture"] |= change
+    header = replace(header, architecture=replace(header.architecture, **change))
     checkpoints.write(Path("model.ckpt"), header, tensors)
     assert fails("export", "model.ckpt", "-o", "new.pt") == expected
     assert fails("eval", "model.ckpt", "eval.yaml") == expected

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def broken() -> dict[str, str]:
 
 def other_checkpoint(changes: Mapping[str, object]) -> None:
     header, tensors = checkpoints.read(Path("model.ckpt"))
-    checkpoints.write(Path("model.ckpt"), {**header, **changes}, tensors)
+    checkpoints.write(Path("model.ckpt"), replace(header, **changes), tensors)
 
 
 def test_what_belongs_together_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +77,7 @@ def test_what_belongs_together_holds(folder: Path, capsys: pytest.CaptureFixture
     words = "show --chain model.pt --ckpt model.ckpt --report report.json --data data.xyz"
     assert main([*words.split(), "--require-signature", "lab.pub"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    content = checkpoints.read_header(Path("model.ckpt"))["content_hash"][:12]
+    content = checkpoints.read_header(Path("model.ckpt")).content_hash[:12]
     assert lines[2] == (
         f"holds      checkpoint -> model    content hash of the checkpoint {content}"
     )

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
+from mtt.checkpoint import Position
 from mtt.errors import UserError
 from mtt.export import run as export
 from mtt.export.add_metadata import with_metadata
@@ -89,7 +91,7 @@ def test_the_first_epoch_that_differs_is_named(folder: Path) -> None:
     tensors[name] = tensors[name] + 1
     packages = {**header.packages, "torch": "1.0"}
     checkpoints.write(
-        Path("new.ckpt"), replace(header, history=history, "packages": packages), tensors
+        Path("new.ckpt"), replace(header, history=history, packages=packages), tensors
     )
     result = compare_runs.checkpoints(recorded.read(Path("model.ckpt")), Path("new"), [])
     assert not result.identical
@@ -111,7 +113,7 @@ def test_weights_alone(folder: Path) -> None:
     assert result.lines[-1] == (
         "  possible reason: a number of threads, a processor or a device, which files do not record"
     )
-    header.packages = {**header.packages, "ase": "1.0"}
+    header.packages["ase"] = "1.0"
     tensors[name] = tensors[name] - 1
     checkpoints.write(Path("new.ckpt"), header, checkpoints.read(Path("model.ckpt"))[1])
     result = compare_runs.checkpoints(recorded.read(Path("model.ckpt")), Path("new"), [])
@@ -172,11 +174,7 @@ def test_what_cannot_be_reproduced(folder: Path) -> None:
     )
     assert refusal(DATA, Path("new")).startswith("this is ")
     header, tensors = checkpoints.read(ckpt)
-    half = {
-        **header,
-        "history": header.history[:1],
-        "position": {"epoch": 1, "step": 4, "batch": 0},
-    }
+    half = replace(header, history=header.history[:1], position=Position(epoch=1, step=4))
     checkpoints.write(Path("half.ckpt"), half, tensors)
     assert refusal(Path("half.ckpt"), Path("new"), [DATA]) == (
         "the run was not finished: 1 of 2 epochs are done\n"
@@ -200,6 +198,6 @@ def test_a_run_of_an_old_version_is_reproduced_in_its_image(folder: Path) -> Non
     for number in ("0", "1"):
         with pytest.raises(UserError) as caught:
             reproduce.run(golden / f"{number}.ckpt", Path("again"), [DATA])
-        assert caught.value.what == "the run was of pet@1, and pet@2 is installed"
+        assert caught.value.what == "the run was of pet@1, and pet@3 is installed"
         assert "apptainer run pet-1.sif reproduce" in (caught.value.hint or "")
     assert not Path("again").exists()

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from small_runs import make_options, write_data
 
 from mtt import checkpoint
 from mtt.__main__ import main
+from mtt.checkpoint import Origin, UpgradedFrom
 from mtt.data.readers import read_datasets
 from mtt.errors import UserError
 from mtt.evaluation.predict import open_model
@@ -118,14 +120,15 @@ def test_a_run_begins_with_the_weights_of_the_base_and_with_nothing_else(folder,
         f"fine-tuning from base.ckpt: {weights} weights (epoch {epoch}), baseline fitted again "
         "(largest change "
     )
-    assert work.header.origin == {
-        "kind": "fine-tuning",
-        "content_hash": header.content_hash,
-        "architecture": {"name": "pet", "version": header.architecture.version},
-        "weights": weights,
-        "epoch": epoch,
-        "baseline": "refit",
-    }
+    assert work.header.origin == Origin(
+        content_hash=header.content_hash,
+        name="pet",
+        version=header.architecture.version,
+        weights=weights,
+        epoch=epoch,
+        baseline="refit",
+        kind="fine-tuning",
+    )
 
 
 def test_the_baseline_is_fitted_to_what_the_base_leaves(folder):
@@ -156,7 +159,8 @@ def test_a_baseline_that_is_kept(folder):
     _, tensors = checkpoint.read(BASE)
     work, said = begin(options_of(folder, {"baseline": "keep"}))
     for name in ("composition", "scale"):
-        assert torch.equal(work.state.model.get_buffer(name), tensors[f"best/{name}"])
+        kept = work.state.model.baseline("energy").get_buffer(name)
+        assert torch.equal(kept, tensors[f"best/baselines.0.{name}"])
     assert said[0].startswith("fine-tuning from base.ckpt: best weights (epoch ")
     assert said[0].endswith("), baseline kept")
     assert work.header.origin.baseline == "keep"
@@ -167,7 +171,8 @@ def test_types_that_do_not_occur_any_more_stay_in_the_model(folder):
     _, tensors = checkpoint.read(BASE)
     work, _ = begin(options_of(folder, training_set={"systems": systems}))
     assert work.header.atomic_types == [1, 6, 8, 29]
-    change = work.state.model.get_buffer("composition") - tensors["best/composition"]
+    change = work.state.model.baseline("energy").composition[:, 0]
+    change -= tensors["best/baselines.0.composition"][:, 0]
     assert change[1] == change[3] == 0.0 and change[0] != 0.0 and change[2] != 0.0
     # One molecule only: the shortest correction.
     assert float(change[0]) == pytest.approx(2 * float(change[2]))
@@ -275,7 +280,7 @@ def test_a_fine_tuned_model_can_be_a_base(folder, capsys):
         assert "fine-tuning from tuned.ckpt: best weights" in capsys.readouterr().out
     assert Path("twice.ckpt").read_bytes() == Path("twice-more.ckpt").read_bytes()
     origin = checkpoint.read_header(Path("twice.ckpt")).origin
-    assert origin["content_hash"] == checkpoint.read_header(Path("tuned.ckpt")).content_hash
+    assert origin.content_hash == checkpoint.read_header(Path("tuned.ckpt")).content_hash
 
 
 def test_auto_never_takes_a_base(folder, capsys):
@@ -298,7 +303,7 @@ def test_auto_never_takes_a_base(folder, capsys):
     # Nor the run of another base that has the same name now.
     shutil.move("other.ckpt", "base.ckpt")
     content = [checkpoint.read_header(run / "model_2.ckpt").origin for run in (first, second)]
-    old, new = (one["content_hash"][:12] for one in content)
+    old, new = (one.content_hash[:12] for one in content)
     assert refusal(options_of(folder, "base.ckpt"), first / "model_1.ckpt") == (
         "the options differ from those that the checkpoint was trained with:\n"
         f"    architecture.training.fine_tune.read_from: 'base.ckpt' with the content hash {old} in "
@@ -313,8 +318,8 @@ def test_auto_never_takes_a_base(folder, capsys):
 def test_a_base_that_was_upgraded_is_still_the_base(folder):
     stage.run(options_of(folder, "base.ckpt"), None, TUNED)
     header, tensors = checkpoint.read(BASE)
-    header.upgraded_from = {"format": 1, "content_hash": header.content_hash}
-    checkpoint.write(BASE, header, tensors)
+    before = UpgradedFrom(header.content_hash, {"format": 1})
+    checkpoint.write(BASE, replace(header, upgraded_from=before), tensors)
     (run,) = run_folders()
     stage.run(options_of(folder, "base.ckpt"), run / "model_1.ckpt", Path("again.pt"))
     assert Path("again.ckpt").read_bytes() == Path("tuned.ckpt").read_bytes()

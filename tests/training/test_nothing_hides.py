@@ -239,8 +239,9 @@ def iterator(run, monkeypatch):
 
 
 def recent(run, monkeypatch):
-    run.header["recent"] = collections.deque([0.0], maxlen=1)
-    return lambda: run.header["recent"].append(run.header["recent"][0] + 1.0)
+    run.header.options["recent"] = collections.deque([0.0], maxlen=1)
+    kept = run.header.options["recent"]
+    return lambda: kept.append(kept[0] + 1.0)
 
 
 def in_a_module(run, monkeypatch):

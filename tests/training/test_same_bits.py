@@ -59,7 +59,7 @@ def test_workers_do_not_change_bits(folder, number):
         assert tensor.numpy().tobytes() == tensors_0[name].numpy().tobytes(), name
     assert len(header.history) == 2 and len(tensors) > 100
     # What the options say of it is all that differs.
-    different = {key for key in header if header[key] != header_0[key]}
+    different = {key for key in vars(header) if getattr(header, key) != getattr(header_0, key)}
     assert different == {"content_hash", "options", "options_hash"}
     assert header.options["architecture"]["training"].pop("num_workers") == number
     assert header_0.options["architecture"]["training"].pop("num_workers") == 0

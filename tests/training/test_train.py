@@ -97,7 +97,7 @@ def test_what_a_run_leaves(folder, exports, capsys):
     for text in ("structures: 7 for training, 3 for validation, 2 for testing", "epoch 3/3"):
         assert text in log and text in capsys.readouterr().out.replace("\n", " ") or text in log
     best = header.best
-    row = header.history[best["epoch"] - 1]
+    row = header.history[best.epoch - 1]
     errors = json.loads((run / "errors.json").read_text())
     assert set(errors) == {"validation", "test"}
     # The best weights were evaluated: by another path, to the digits of float32.
@@ -196,7 +196,7 @@ def test_going_on_from_any_step_gives_the_same_bits(folder, no_pictures, monkeyp
         words = shlex.split(str(caught.value).splitlines()[1].removeprefix("go on with: "))
         assert words[:2] == ["mtt", "train"] and words[3] == "--continue"
         position = checkpoint.read_header(Path(words[4])).position
-        seen.add((position["epoch"], position["batch"]))
+        seen.add((position.epoch, position.batch))
         stage.run(load_options(words[2]), Path(words[4]), Path(words[6]))
         assert_same_run(Path("whole.ckpt"), Path("part.ckpt"))
     assert seen == {(e, b) for e in range(3) for b in range(5)} - {(0, 0)} | {(3, 0)}
@@ -267,7 +267,7 @@ def test_signals_save_and_exit_with_their_codes(folder, number, code):
     assert first.name == "model_0.ckpt"
     position = checkpoint.read(saved)[0].position
     assert said == (
-        f"interrupted after {position['epoch']} epochs and {position['step']} steps; saved {saved}"
+        f"interrupted after {position.epoch} epochs and {position.step} steps; saved {saved}"
         f"\ngo on with: mtt train {run}/options.yaml --continue {saved}\n"
     )
 

@@ -43,7 +43,7 @@ def names(run):
 
     def place(path):
         position = checkpoint.read(path)[0].position
-        return position["step"], position["epoch"], -len(path.name)
+        return position.step, position.epoch, -len(path.name)
 
     return [path.name for path in sorted(run.glob("*.ckpt"), key=place)]
 
@@ -96,7 +96,7 @@ def test_the_first_checkpoint_is_there_before_the_first_step(folder, stop, capsy
     run = only_folder()
     assert names(run) == ["model_0.ckpt"]
     header = checkpoint.read(run / "model_0.ckpt")[0]
-    assert header.position == {"epoch": 0, "step": 0, "batch": 0}
+    assert header.position == checkpoint.Position(epoch=0, step=0, batch=0)
     assert header.split == checkpoint.read(Path("whole.ckpt"))[0].split
     stage.run(options, "auto")
     assert f"going on from {run}/model_0.ckpt: epoch 0, step 0" in capsys.readouterr().out
