@@ -109,8 +109,11 @@ def differences(folder: Path, reference: Path, exports: bool) -> list[str]:
 def _different_checkpoints(path: Path, reference: Path) -> list[str]:
     (header, tensors), (header_0, tensors_0) = checkpoint.read(path), checkpoint.read(reference)
     names = sorted(tensors.keys() | tensors_0.keys())
-    keys = sorted(header.keys() | header_0.keys())
-    found = [f"header {key}" for key in keys if header.get(key) != header_0.get(key)]
+    found = [
+        f"header {name}"
+        for name in vars(header)
+        if getattr(header, name) != getattr(header_0, name)
+    ]
     return found + [
         f"tensor {name}"
         for name in names

@@ -16,8 +16,8 @@ from small_runs import make_options, write_data
 
 from mtt import checkpoint
 from mtt.data.random import generator
+from mtt.data.structure_tensors import structure_from_tensors
 from mtt.errors import Terminated, UserError
-from mtt.export.golden_pack import structure_from_tensors
 from mtt.options import load_options
 from mtt.report.metrics import read_rows
 from mtt.training import run as stage
