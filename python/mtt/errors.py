@@ -9,11 +9,19 @@ EXIT_VERIFICATION: Final = 3
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
 
+# Codes of errors that some caller treats differently from others.
+DATA_CHANGED: Final = "data-changed"
+
 
 class MttError(Exception):
     """Root of every error that mtt raises on purpose; anything else that escapes is a bug."""
 
     exit_code: int = EXIT_BUG
+
+    def __init__(self, *arguments: object, code: str | None = None) -> None:
+        """Make an error; programs decide by its ``code``, and never by its sentences."""
+        self.code = code
+        super().__init__(*arguments)
 
     def report(self) -> str:
         """Text for the terminal, without a trailing newline."""
@@ -30,16 +38,28 @@ class UserError(MttError):
           where: <where>
           hint: <hint>
 
-    with the lines that are not given left out.
+    with the lines that are not given left out. ``code`` is for programs: whoever treats an error
+    differently from others asks for it.
     """
 
     exit_code = EXIT_USER
 
-    def __init__(self, what: str, where: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        where: str | None = None,
+        hint: str | None = None,
+        *,
+        code: str | None = None,
+    ) -> None:
         self.what = what
         self.where = where
         self.hint = hint
-        super().__init__(what, where, hint)
+        super().__init__(what, where, hint, code=code)
+
+    def parts(self) -> dict[str, str | None]:
+        """Return the arguments that make this error again, in another process."""
+        return {"what": self.what, "where": self.where, "hint": self.hint, "code": self.code}
 
     def __str__(self) -> str:
         lines = [self.what]

@@ -173,4 +173,4 @@ def _harmless(error: UserError) -> UserError:
     from mtt.printable import printable
 
     parts = [part if part is None else printable(part) for part in (error.where, error.hint)]
-    return UserError(printable(error.what), *parts)
+    return UserError(printable(error.what), *parts, code=error.code)

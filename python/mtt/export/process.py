@@ -51,7 +51,7 @@ def run(task: Task) -> bytes:
     if done.returncode == EXIT_OK:
         return done.stdout
     if done.returncode == EXIT_USER:
-        raise UserError(*json.loads(done.stdout))
+        raise UserError(**json.loads(done.stdout))
     raise _failed(done.returncode, done.stdout.decode(errors="replace").strip())
 
 
@@ -86,7 +86,7 @@ def main() -> int:
             task = Task(**{**given, "checkpoint": Path(given["checkpoint"])})
             content = _scripted(task)
         except UserError as error:
-            answer.write(json.dumps([error.what, error.where, error.hint]).encode())
+            answer.write(json.dumps(error.parts()).encode())
             return EXIT_USER
         except Exception:
             answer.write(traceback.format_exc().encode())

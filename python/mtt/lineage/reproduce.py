@@ -13,7 +13,7 @@ import yaml
 
 from mtt import checkpoint as checkpoints
 from mtt import plugins
-from mtt.errors import Terminated, UserError
+from mtt.errors import DATA_CHANGED, Terminated, UserError
 from mtt.export import add_metadata
 from mtt.files import unwritable, write_atomic
 from mtt.lineage import compare_runs, recorded
@@ -100,13 +100,12 @@ def _check_data(options: Options, old: Recorded) -> None:
     from mtt.training.run_data import check_same
 
     try:
-        check_same(options, old.data())
+        check_same(options, old.data(), since="the run")
     except UserError as error:
-        if "since the checkpoint" not in error.what:
+        if error.code != DATA_CHANGED:
             raise
-        what = error.what.replace("since the checkpoint was written", "since the run")
         hint = "give the files as they were with --data; nothing else gives the same model"
-        raise UserError(what, error.where, hint) from error
+        raise UserError(error.what, error.where, hint, code=DATA_CHANGED) from error
 
 
 def _base(old: Recorded, given: Path | None) -> Path | None:

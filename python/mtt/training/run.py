@@ -236,7 +236,9 @@ def _finish(work: Run, saver: Saver, reporter: Reporter) -> None:
     try:
         work.save(ckpt)
     except UserError as error:
-        raise UserError(error.what, error.where, _what_is_left(work, saver)) from error
+        raise UserError(
+            error.what, error.where, _what_is_left(work, saver), code=error.code
+        ) from error
     reporter.message(f"wrote {ckpt}")
     _pictures(work, ckpt, saver.folder, reporter)
     _export(ckpt, work.output, reporter)

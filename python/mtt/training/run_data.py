@@ -13,7 +13,7 @@ from mtt.data.splits import split
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.data.targets import describe_targets
-from mtt.errors import UserError
+from mtt.errors import DATA_CHANGED, UserError
 from mtt.options import DatasetOptions, Options
 from mtt.training.runs.option_changes import ON_PURPOSE
 
@@ -105,15 +105,18 @@ def read_run_data(options: Options, recorded: RecordedData | None = None) -> Run
     return data
 
 
-def check_same(options: Options, recorded: RecordedData) -> None:
+def check_same(
+    options: Options, recorded: RecordedData, since: str = "the checkpoint was written"
+) -> None:
     """Read all data of a run, and compare their hashes with recorded ones.
 
     :param recorded: of a checkpoint or a model file; its split does not matter
-    :raises UserError: unusable data, or data that are not those that were recorded
+    :param since: what the data belong to, for the message
+    :raises UserError: unusable data; with the code ``DATA_CHANGED``, other data than the recorded
     """
     sources = _sources(options)
     prints = {name: reader.fingerprints() for name, reader in sources.items()}
-    _check_unchanged(options, recorded, sources, prints)
+    _check_unchanged(options, recorded, sources, prints, since)
 
 
 def _sources(options: Options) -> dict[str, Reader]:
@@ -153,6 +156,7 @@ def _check_unchanged(
     recorded: RecordedData,
     sources: Mapping[str, Sequence[Structure]],
     prints: Mapping[str, tuple[str, Rows]],
+    since: str = "the checkpoint was written",
 ) -> None:
     """Refuse data that are no longer those of the checkpoint, and say what has changed in them."""
     changes: list[str] = []
@@ -163,8 +167,10 @@ def _check_unchanged(
             continue
         size, kept = recorded.data_size.get(name), recorded.fingerprints.get(name)
         change = _change(size, kept, structures, rows)
-        since = "" if changes else " have changed since the checkpoint was written"
-        changes.append(f"{'those' if changes else 'the data'} of {name}{since}: {change}")
+        subject = (
+            f"those of {name}" if changes else f"the data of {name} have changed since {since}"
+        )
+        changes.append(f"{subject}: {change}")
         datasets = options.training_set
         if name != "training_set":
             datasets = getattr(options, name).datasets
@@ -174,6 +180,7 @@ def _check_unchanged(
             "; ".join(changes),
             where=", ".join(dict.fromkeys(files)),
             hint=f"bring the data back to go on, train anew without --continue, {ON_PURPOSE}",
+            code=DATA_CHANGED,
         )
 
 
