@@ -5,13 +5,15 @@ import json
 import os
 import stat
 import zipfile
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
 from small_layout import write_layout
 
 from mtt.__main__ import main
+from mtt.cli import parse
+from mtt.cli.arguments import flags_only_here, only_here
 from mtt.errors import UserError
 from mtt.files import sha256_of
 from mtt.images import catalogue, dispatch, runtimes, store
@@ -96,8 +98,6 @@ def test_an_exact_upgrade_is_preferred(folder: Path) -> None:
 
 
 def test_options_may_ask_for_an_old_version(folder: Path) -> None:
-    from mtt.cli import parse
-
     def asked(*words: str) -> dispatch.Asked | None:
         return dispatch._asked_for(parse(["train", "options.yaml", *words]))
 
@@ -268,8 +268,6 @@ def test_a_good_form_of_an_image_is_enough(
 
 
 def test_what_a_link_leads_to_is_seen_too(folder: Path) -> None:
-    from mtt.cli import parse
-
     (folder / "scratch").mkdir()
     (folder / "scratch" / "data.xyz").touch()
     Path("data.xyz").symlink_to("../scratch/data.xyz")
@@ -357,8 +355,6 @@ def test_training_sees_its_data_and_its_folder(folder: Path) -> None:
     Path("own.xyz").touch()
     text = "training_set: {systems: ../data/a.xyz}\ntest_set: [own.xyz, gone.xyz]\n"
     Path("options.yaml").write_text(text)
-    from mtt.cli import parse
-
     words = ["train", "options.yaml", "-c", "old.ckpt", "-r", "validation_set=../data/b.xyz"]
     found = dispatch.room_for(parse(words), [Path("model.pt")])
     here = folder / "here"
@@ -427,9 +423,32 @@ def test_a_file_from_elsewhere_must_be_here_for_an_image(folder: Path) -> None:
 
 def test_an_old_image_is_given_no_newer_options() -> None:
     words = ["export", "a.ckpt", "--image=always", "--require-signature", "lab.pub", "--offline"]
-    assert dispatch.known_then([*words, "--timeout", "--image", "-o", "b.pt"]) == [
+    flags = parse(["export", "a.ckpt"]).only_here
+    assert dispatch.handed_on([*words, "--timeout", "--image", "-o", "b.pt"], flags) == [
         "export",
         "a.ckpt",
         "-o",
         "b.pt",
     ]
+
+
+def test_new_options_are_known_from_the_parser() -> None:
+    parser = ArgumentParser()
+    parser.add_argument("-o", "--output")
+    only_here(parser.add_argument("--mirror", "-M"))
+    only_here(parser.add_argument("--no-cache", action="store_true"))
+    parser.add_argument("--weights")
+    words = ["--mirror", "-o", "-o", "b.pt", "--no-cache", "-M=x", "--weights", "last"]
+    flags = flags_only_here(parser)
+    assert flags == {"--mirror": True, "-M": True, "--no-cache": False}
+    assert dispatch.handed_on(words, flags) == ["-o", "b.pt", "--weights", "last"]
+
+
+def test_options_about_getting_the_file_stay_here() -> None:
+    getting = {
+        *("--sha256", "--max-size", "--timeout", "--token", "--token-file", "--revision"),
+        *("--allow-http", "--offline", "--image"),
+    }
+    assert set(parse(["train", "a.yaml"]).only_here) == getting
+    for words in (["export", "a.ckpt"], ["eval", "a.ckpt", "a.yaml"]):
+        assert set(parse(words).only_here) == {*getting, "--require-signature"}

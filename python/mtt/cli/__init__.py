@@ -7,6 +7,7 @@ from typing import NoReturn
 from mtt import __version__
 from mtt.cli import eval as eval_command
 from mtt.cli import export, golden, image, push, reproduce, show, sign, train, upgrade, verify
+from mtt.cli.arguments import flags_only_here
 from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
 
@@ -73,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run, command=name)
+        command.set_defaults(run=module.run, command=name, only_here=flags_only_here(command))
     return parser
 
 

@@ -1,7 +1,7 @@
 """Files named on the command line: where they are, and checks before anything heavy is imported."""
 
 import contextlib
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,28 @@ from mtt.errors import UserError, VerificationFailed
 if TYPE_CHECKING:
     from mtt.sources import Fetched, Settings, Source
 
+_ONLY_HERE = "mtt_only_here"
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def only_here(action: Action) -> None:
+    """Mark an option that is done with before a command runs in an image, which is not given it.
+
+    These are the options about getting and trusting a file. The mtt of an old image knows none of
+    them.
+    """
+    assert action.nargs in (None, 0)
+    setattr(action, _ONLY_HERE, True)
+
+
+def flags_only_here(parser: ArgumentParser) -> dict[str, bool]:
+    """Return the flags of all options that are marked so, and whether a value follows them."""
+    return {
+        flag: action.nargs is None
+        for action in parser._actions
+        if hasattr(action, _ONLY_HERE)
+        for flag in action.option_strings
+    }
 
 
 def add_overrides(parser: ArgumentParser) -> None:
@@ -29,13 +50,14 @@ def add_overrides(parser: ArgumentParser) -> None:
 
 def add_image(parser: ArgumentParser) -> None:
     """The option ``--image`` of commands that old checkpoints may need an image for."""
-    parser.add_argument(
+    action = parser.add_argument(
         "--image",
         metavar="WHEN",
         default="auto",
         help="run in the image of the checkpoint's version: auto (if the installed one does not "
         "know it), never, always, or the .sif file or OCI layout to run in (default: auto)",
     )
+    only_here(action)
 
 
 def add_sources(parser: ArgumentParser) -> None:
@@ -53,6 +75,8 @@ def add_sources(parser: ArgumentParser) -> None:
         "--max-size", type=_size, metavar="SIZE", help="refuse larger files (default: 10GB)"
     )
     add_network(group)
+    for action in group._group_actions:
+        only_here(action)
 
 
 def add_token(group: _ArgumentGroup) -> None:
@@ -101,7 +125,8 @@ def _with_readings(error: UserError, found: "Sequence[Source]") -> UserError:
     if error.hint is not None or len(found) == 1:
         return error
     taken = ", ".join(f"'{one.shown}'" for one in found)
-    return UserError(error.what, error.where, f"the words were taken for these files: {taken}")
+    hint = f"the words were taken for these files: {taken}"
+    return UserError(error.what, error.where, hint, code=error.code)
 
 
 def source(words: Sequence[str], arguments: Namespace, what: str) -> "Source":
@@ -186,9 +211,10 @@ def speaking_of(fetched: "Sequence[Fetched]") -> Iterator[None]:
     except UserError as error:
         if type(error) is not UserError or not names:
             raise
-        raise UserError(typed(error.what) or "", typed(error.where), typed(error.hint)) from error
+        what, where, hint = map(typed, (error.what, error.where, error.hint))
+        raise UserError(what or "", where, hint, code=error.code) from error
     except VerificationFailed as error:
-        raise VerificationFailed(typed(str(error))) from error
+        raise VerificationFailed(typed(str(error)), code=error.code) from error
 
 
 def _size(text: str) -> int:
@@ -242,12 +268,13 @@ def check_output(path: Path, suffix: str | None = None) -> None:
 
 def add_required_signature(parser: ArgumentParser) -> None:
     """The option ``--require-signature PUBLIC_KEY`` of commands that use a checkpoint or a model."""
-    parser.add_argument(
+    action = parser.add_argument(
         "--require-signature",
         type=Path,
         metavar="PUBLIC_KEY",
         help="use the file only if FILE.sig beside it is a signature of this key (mtt sign)",
     )
+    only_here(action)
 
 
 def check_signatures(fetched: "Sequence[Fetched]", arguments: Namespace) -> None:

@@ -9,7 +9,7 @@ import shlex
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,20 +26,6 @@ from mtt.images.runtimes import Runnable, has_gpu, run, stored, try_out
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
 _INSTALLED = 0
-# Options of commands that came after the first image, and whether a value follows: all are about getting
-# and trusting the file, which is done before.
-_LATER = {
-    "--image": True,
-    "--require-signature": True,
-    "--sha256": True,
-    "--max-size": True,
-    "--timeout": True,
-    "--token": True,
-    "--token-file": True,
-    "--revision": True,
-    "--allow-http": False,
-    "--offline": False,
-}
 
 
 @dataclass(frozen=True)
@@ -92,7 +78,7 @@ def in_image(
             hint="download it, and give its path",
         )
     room = room_for(arguments, outputs, checkpoint)
-    words = known_then(arguments.command_line)
+    words = handed_on(arguments.command_line, arguments.only_here)
     runnable, notes = find(need, arguments.image, words, room.folder)
     named = name_of(runnable)
     digest = runnable.digest or "digest not checked"
@@ -197,7 +183,7 @@ def find(need: Need, when: str, words: Sequence[str], folder: Path) -> tuple[Run
             f"the catalogue has no image for {need.version}",
             hint=f"images there are: {', '.join(one.tag for one in catalogue.load())}",
         )
-    failures: list[str] = []
+    failures: list[tuple[Runnable, str]] = []
     wrong: list[UserError] = []
     for one in found:
         if isinstance(one, UserError):
@@ -207,7 +193,7 @@ def find(need: Need, when: str, words: Sequence[str], folder: Path) -> tuple[Run
         why_not = try_out(one, folder)
         if why_not is None:
             return one, notes
-        failures.append(f"{one.program} with {Path(one.image).name}: {why_not}")
+        failures.append((one, f"{one.program} with {Path(one.image).name}: {why_not}"))
     raise wrong[0] if wrong else _nothing_runs(need, failures, words)
 
 
@@ -268,15 +254,17 @@ def _given(path: Path, digest: str | None) -> tuple[list[Runnable], list[str]]:
     return found, [f"{path.name} is not the image of the catalogue, {digest}"] if other else []
 
 
-def _nothing_runs(need: Need, failures: list[str], words: Sequence[str]) -> UserError:
+def _nothing_runs(
+    need: Need, failures: Sequence[tuple[Runnable, str]], words: Sequence[str]
+) -> UserError:
     tag = need.version if need.image is None else need.image.tag
     if failures:
         there = "install Apptainer or podman, or run it where they are"
-        if not any(".sif: " in one for one in failures):
+        if not any(runnable.image.endswith(".sif") for runnable, _ in failures):
             there = f"make the form that runs most widely, mtt image build {tag} --sif; or {there}"
         return UserError(
             f"{need.why}, but nothing here can run the image",
-            where="; ".join(failures),
+            where="; ".join(text for _, text in failures),
             hint=f"{there}: apptainer run {tag.replace('@', '-')}.sif {shlex.join(words)}",
         )
     reference = "" if need.image is not None and need.image.reference else " REGISTRY/NAME:TAG"
@@ -288,15 +276,19 @@ def _nothing_runs(need: Need, failures: list[str], words: Sequence[str]) -> User
     )
 
 
-def known_then(words: Sequence[str]) -> list[str]:
-    """The command without what the mtt of an old image does not know, and has no part in."""
-    found: list[str] = []
-    skip = False
+def handed_on(words: Sequence[str], only_here: Mapping[str, bool]) -> list[str]:
+    """Return the command without what has been done before the image runs, and old ones do not know.
+
+    :param only_here: flags to leave out, and whether a value follows; see
+        :func:`mtt.cli.arguments.flags_only_here`
+    """
+    kept: list[str] = []
+    is_value = False
     for word in words:
-        if not skip and word.partition("=")[0] not in _LATER:
-            found.append(word)
-        skip = not skip and _LATER.get(word, False)
-    return found
+        if not is_value and word.partition("=")[0] not in only_here:
+            kept.append(word)
+        is_value = not is_value and only_here.get(word, False)
+    return kept
 
 
 def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -> None:
