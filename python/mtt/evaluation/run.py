@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from mtt.data.compatibility import canonical
 from mtt.data.readers import check_same_units, read_structures
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -20,6 +19,7 @@ from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
 from mtt.files import check_keeps, check_writable, replacing
 from mtt.options import DatasetOptions, load_eval_options
 from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
+from mtt.options.schema.differences import canonical
 from mtt.report.plots import parity
 from mtt.report.progress import Reporter
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from mtt.canonical import canonical_json
 from mtt.errors import UserError
 from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsistent, invalid
 from mtt.options.schema.datasets import DatasetOptions, SplitOptions
+from mtt.options.schema.differences import Difference, differences
 from mtt.options.schema.training import TrainingHypers
 
 OPTIONS_VERSION = 1
@@ -189,32 +189,20 @@ def _data_conflicts(options: Options) -> list[Conflict]:
     """Return units and names that differ between the data sets of one run."""
     first = options.training_set[0]
     conflicts: list[Conflict] = []
-
-    def compare(what: str, value: str, expected: str, *location: str | int) -> None:
-        if value.lower() != expected.lower():
-            message = f"{what} '{value}' differs from '{expected}' of the first training set"
-            conflicts.append(Conflict(location, message, (location,)))
-
     for location, data in _all_datasets(options):
-        unit, expected = data.systems.length_unit, first.systems.length_unit
-        compare("length unit", unit, expected, *location, "systems", "length_unit")
-        more = [name for name in data.targets if name not in first.targets]
-        missing = [name for name in first.targets if name not in data.targets]
-        for name, other in itertools.zip_longest(more, missing):
-            if name is None:
-                message = f"the target '{other}' of the first training set is missing"
-            elif other is None:
-                message = f"the first training set has no target '{name}'"
-            else:
-                compare("target", name, other, *location, "targets", name)
-                continue
-            place = (*location, "targets", *([] if name is None else [name]))
-            conflicts.append(Conflict(place, message, (place,)))
-        for name in [name for name in data.targets if name in first.targets]:
-            for field in ("quantity", "unit", "per"):
-                values = [getattr(entry.targets[name], field) for entry in (data, first)]
-                compare(field, *values, *location, "targets", name, field)
+        for difference in differences(data, first):
+            place = (*location, *difference.location)
+            conflicts.append(Conflict(place, _sentence(difference), (place,)))
     return conflicts
+
+
+def _sentence(difference: Difference) -> str:
+    if difference.value is None:
+        return f"the target '{difference.expected}' of the first training set is missing"
+    if difference.expected is None:
+        return f"the first training set has no target '{difference.value}'"
+    subject = f"{difference.kind.replace('_', ' ')} '{difference.value}'"
+    return f"{subject} differs from '{difference.expected}' of the first training set"
 
 
 def _loss_conflicts(options: Options) -> list[Conflict]:
