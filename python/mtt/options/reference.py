@@ -6,13 +6,14 @@ Run as ``python -m mtt.options.reference docs/reference`` after a change of the 
 import copy
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mtt import plugins
 from mtt.options.schema.metadata import Metadata
 from mtt.options.schema.options import options_class
+from mtt.options.schema.short_forms import SHORT_FORMS, ShortForm, described
 
 Schema = dict[str, Any]
 
@@ -43,12 +44,12 @@ Editors that know JSON schemas complete and check options files with this first 
 ```
 """
 _FORMATS = {"path": "path", "mtt-duration": "duration", "mtt-interval": "steps or duration"}
-_INTEGERS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+_NULL: Schema = {"type": "null"}
 
 
 def render(architecture: str = "pet") -> dict[str, str]:
     """The generated files, as name -> text, for one architecture."""
-    schema = options_class(architecture).model_json_schema()
+    schema = _with_short_forms_described(options_class(architecture).model_json_schema())
     metadata = Metadata.model_json_schema()
     editor = _for_editors(schema, plugins.get(architecture).name)
     return {
@@ -140,54 +141,78 @@ def _limits(field: Schema) -> Iterator[str]:
             yield f" {sign} {field[key]:g}"
 
 
+def _with_short_forms_described(schema: Schema) -> Schema:
+    for name, model in schema["$defs"].items():
+        if name in SHORT_FORMS:
+            model["description"] = f"{model['description']} {described(SHORT_FORMS[name])}"
+    return schema
+
+
 def _for_editors(schema: Schema, architecture: str) -> Schema:
-    """The schema with all short forms, so that an editor accepts what mtt accepts."""
+    """Return the schema with all short forms, so that an editor accepts what mtt accepts."""
     full = copy.deepcopy(schema)
     models = full["$defs"]
-    text: Schema = {"type": "string"}
-    dataset = {"$ref": "#/$defs/DatasetOptions"}
-    datasets = _any(dataset, text, {"type": "array", "items": _any(dataset, text), "minItems": 1})
-    split = _any(
-        {"$ref": "#/$defs/SplitOptions"},
-        {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-        {"type": "null"},
-        _INTEGERS,
-        datasets,
-    )
-    _replace(full, "training_set", datasets)
-    _replace(full, "validation_set", split)
-    _replace(full, "test_set", split)
-    _widen(full, "architecture", {"const": architecture})
     models["ArchitectureOptions"]["properties"]["name"]["const"] = architecture
-    for name in ("model", "training"):
-        _widen(models["ArchitectureOptions"], name, {"type": "null"})
-    loss_types = models["LossOptions"]["properties"]["type"]["enum"]
-    _widen(models["TrainingHypers"], "loss", {"enum": loss_types})
-    _widen(models["TrainingHypers"], "fine_tune", {"type": ["boolean", "string"]})
-    _widen(models["DatasetOptions"], "systems", text)
-    targets = models["DatasetOptions"]["properties"]["targets"]
-    targets["additionalProperties"] = _any(targets["additionalProperties"], text, {"type": "null"})
-    for name in ("forces", "stress", "virial"):
-        _widen(models["TargetOptions"], name, {"type": ["boolean", "string"]})
     models["GradientOptions"].pop("required", None)
-    _replace(models["SplitOptions"], "datasets", _any(datasets, {"type": "null"}))
+    short = {
+        name: _unique(member for form in SHORT_FORMS[name] for member in _members(form, name, full))
+        for name in SHORT_FORMS
+    }
+    for model in (full, *models.values()):
+        for name, field in model["properties"].items():
+            model["properties"][name] = _widened(field, short)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **full}
 
 
+def _members(form: ShortForm, model: str, schema: Schema) -> list[Schema]:
+    """Return the types of the values of a short form: those of the option that it stands for."""
+    constants = {"`null`": _NULL, "`on`": {"const": True}, "`off`": {"const": False}}
+    if form.values in constants:
+        return [constants[form.values]]
+    field: Schema = {"$ref": f"#/$defs/{model}"}
+    for key in form.stands_for.split("."):
+        field = schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"][key]
+    left_out = ("description", "default", "title")
+    field = {key: value for key, value in field.items() if key not in left_out}
+    return [member for member in field.get("anyOf", [field]) if member != _NULL]
+
+
+def _widened(field: Schema, short: dict[str, list[Schema]]) -> Schema:
+    """Return the type of an option with the short forms of all models in it."""
+    kept: Schema = {key: field[key] for key in ("description", "default") if key in field}
+    bare: Schema = {key: value for key, value in field.items() if key not in kept}
+    model = field.get("$ref", "").rpartition("/")[2]
+    if model in short:
+        return {**_any(bare, *(_widened(member, short) for member in short[model])), **kept}
+    wide = dict(field)
+    for union in ("anyOf", "oneOf"):
+        if union in field:
+            # Not oneOf: what a short form takes may be a member already.
+            wide |= _any(*(_widened(member, short) for member in wide.pop(union)))
+    if isinstance(field.get("additionalProperties"), dict):
+        wide["additionalProperties"] = _widened(field["additionalProperties"], short)
+    if field.get("type") == "array":
+        wide["items"] = _widened(field["items"], short)
+        if "anyOf" in wide["items"]:  # a single entry is short for a list of it
+            several = {key: value for key, value in wide.items() if key not in kept}
+            return {**_any(wide["items"], several), **kept}
+    return wide
+
+
 def _any(*members: Schema) -> Schema:
-    return {"anyOf": list(members)}
+    """Return a union; unions in it stand there member by member."""
+    flat: list[Schema] = []
+    for member in members:
+        flat += member["anyOf"] if set(member) == {"anyOf"} else [member]
+    return {"anyOf": _unique(flat)}
 
 
-def _replace(model: Schema, name: str, type_: Schema) -> None:
-    field = model["properties"][name]
-    kept = {key: field[key] for key in ("description", "default") if key in field}
-    model["properties"][name] = {**type_, **kept}
-
-
-def _widen(model: Schema, name: str, *more: Schema) -> None:
-    field = model["properties"][name]
-    kept = {key: value for key, value in field.items() if key not in ("description", "default")}
-    _replace(model, name, _any(kept, *more))
+def _unique(members: Iterable[Schema]) -> list[Schema]:
+    kept: list[Schema] = []
+    for member in members:
+        if member not in kept:
+            kept.append(member)
+    return kept
 
 
 def main(folder: Path) -> None:

@@ -18,7 +18,7 @@ _TARGET_NAME = re.compile(
 
 
 class SystemsOptions(OptionsModel):
-    """Where structures are read from. A path alone is short for `{read_from: PATH}`."""
+    """Where structures are read from."""
 
     read_from: FilePath
     """File with the structures, relative to the folder that mtt is run in."""
@@ -32,8 +32,7 @@ class SystemsOptions(OptionsModel):
 
 
 class GradientOptions(OptionsModel):
-    """A gradient of the energy that the data must have. `on` alone uses the default key, a path
-    alone is short for `{read_from: PATH}`."""
+    """A gradient of the energy that the data must have."""
 
     key: str
     """Name of the array in the file; the name of the gradient if not given."""
@@ -57,7 +56,7 @@ Gradient = Annotated[
 
 
 class TargetOptions(OptionsModel):
-    """One quantity to learn. A path alone is short for `{read_from: PATH}`."""
+    """One quantity to learn."""
 
     quantity: str = ""
     """What the target is: `energy`, which may have forces and stress, or a name of your own such as
@@ -203,7 +202,7 @@ def _place(target: TargetOptions, part: str) -> tuple[Any, str] | None:
 
 
 class DatasetOptions(OptionsModel):
-    """Structures with targets. A path alone is short for `{systems: PATH}`."""
+    """Structures with targets."""
 
     systems: SystemsOptions
     """The structures."""
@@ -216,11 +215,7 @@ class DatasetOptions(OptionsModel):
 
 
 class SplitOptions(OptionsModel):
-    """A validation or test set; exactly one of the three is given.
-
-    Short forms: a number is the fraction, text such as '0:50' or a list of integers the
-    indices, a path, a dataset or a list of datasets the datasets.
-    """
+    """A validation or test set; exactly one of the three is given."""
 
     fraction: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
     """Part of the training set that is taken out at random for this set."""

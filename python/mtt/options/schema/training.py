@@ -138,8 +138,7 @@ class LossOptions(OptionsModel):
 
 
 class FineTuneOptions(OptionsModel):
-    """Begin a new run with the weights of another one, the base. `on` is short for `{}`, a path
-    alone for `{read_from: PATH}`."""
+    """Begin a new run with the weights of another one, the base."""
 
     read_from: FilePath | None = None
     """Checkpoint of the base; null takes the one that `--continue` names. A run that goes on needs
@@ -203,7 +202,7 @@ class TrainingHypers(OptionsModel):
     """Validation figure by which the best epoch is chosen: the product of the RMSEs or of the
     MAEs of all quantities of all targets, or the loss."""
     loss: LossOptions = LossOptions()
-    """The loss; a name alone, as in `loss: huber`, is short for `{type: huber}`."""
+    """The loss."""
 
     @model_validator(mode="after")
     def _baselines_fit(self) -> Self:
