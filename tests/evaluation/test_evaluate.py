@@ -263,5 +263,6 @@ def test_output_that_cannot_be_written(exported: Path, folder: Path) -> None:
         "  hint: give a name ending in .xyz; the .json and .png are written beside it"
     )
     assert failure(exported, Path("eval.yaml"), device="cuda:0") == (
-        "the device 'cuda:0' was asked for, but torch sees no CUDA device here"
+        "the device 'cuda:0' was asked for, but torch sees no CUDA device here\n"
+        "  hint: use device: auto or device: cpu"
     )

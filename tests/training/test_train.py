@@ -17,11 +17,11 @@ from small_runs import make_options, write_data
 from mtt import checkpoint
 from mtt.data.random import generator
 from mtt.data.structure_tensors import structure_from_tensors
+from mtt.device import choose_device
 from mtt.errors import Terminated, UserError
 from mtt.options import load_options
 from mtt.report.metrics import read_rows
 from mtt.training import run as stage
-from mtt.training.prepare import choose_device
 from mtt.training.run_data import read_run_data
 
 

@@ -48,6 +48,19 @@ def add_overrides(parser: ArgumentParser) -> None:
     )
 
 
+def add_data(parser: ArgumentParser | _ArgumentGroup, text: str) -> None:
+    """Add the option ``--data FILE ...`` of commands that look for the data of a run."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help=text,
+    )
+
+
 def add_image(parser: ArgumentParser) -> None:
     """The option ``--image`` of commands that old checkpoints may need an image for."""
     action = parser.add_argument(

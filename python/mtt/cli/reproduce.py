@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import add_overrides, check_input
+from mtt.cli.arguments import add_data, add_overrides, check_input
 from mtt.errors import VerificationFailed
 
 HELP = "train again from what a file records, and compare the bits"
@@ -21,14 +21,8 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("source", type=Path, metavar="FILE", help="checkpoint or model file")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="the data of the run, if they lie elsewhere now; their content must be the same",
+    add_data(
+        parser, "the data of the run, if they lie elsewhere now; their content must be the same"
     )
     parser.add_argument(
         "--base", type=Path, metavar="CKPT", help="of a fine-tuned model: what it was made from"

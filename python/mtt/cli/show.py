@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from mtt.cli.arguments import add_sources, check_input, fetch, sources, speaking_of
+from mtt.cli.arguments import add_data, add_sources, check_input, fetch, sources, speaking_of
 from mtt.errors import UserError, VerificationFailed
 
 HELP = "say what a checkpoint or a model file is"
@@ -48,15 +48,7 @@ def _add_chain(parser: ArgumentParser) -> None:
         help="check every link from data to model; exits with 3 if one is broken",
     )
     group.add_argument("--ckpt", type=Path, metavar="CKPT", help="checkpoint that was exported")
-    group.add_argument(
-        "--data",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="data that the checkpoint was trained with",
-    )
+    add_data(group, "data that the checkpoint was trained with")
     group.add_argument(
         "--report", type=Path, metavar="FILE", help="what mtt verify --json wrote about the model"
     )

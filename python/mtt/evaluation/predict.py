@@ -14,6 +14,7 @@ from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.structure import Structure
 from mtt.data.target import Target
+from mtt.device import choose_device
 from mtt.errors import UserError
 from mtt.filetypes import recognize
 
@@ -123,7 +124,7 @@ def open_model(path: Path, device: str = "auto") -> Predictor:
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``
     :raises UserError: if the file is missing or neither of the two, or the device is not there
     """
-    chosen = _device(device)
+    chosen = choose_device(device)
     packed = recognize.container(path)
     if packed == "zip":
         from mtt.export.exported_model import ExportedModel
@@ -172,11 +173,3 @@ def _chunks(structures: Sequence[Structure]) -> Iterator[list[Structure]]:
         atoms += len(structure)
     if chunk:
         yield chunk
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"the device '{name}' was asked for, but torch sees no CUDA device here")
-    return torch.device(name)

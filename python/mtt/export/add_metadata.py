@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Final
 
+from mtt.canonical import json_or_none
 from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.export.archive_edit import NotAnArchive, with_record
@@ -156,10 +157,7 @@ def _texts(pickled: bytes) -> list[tuple[int, int, str]]:
 def _is_metadata(text: str) -> bool:
     if not text.startswith("{") or len(text) > _LONGEST:
         return False
-    try:
-        metadata = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
+    metadata = json_or_none(text)
     return isinstance(metadata, dict) and _CLASS in (metadata.get("class"), metadata.get("type"))
 
 

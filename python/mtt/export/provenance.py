@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mtt import __version__
 from mtt import checkpoint as checkpoints
+from mtt.canonical import json_or_none
 from mtt.checkpoint import Header
 from mtt.errors import UserError
 from mtt.files import reading, write_atomic
@@ -103,11 +104,9 @@ def read_record(model: Path) -> dict[str, Any] | None:
             found = [one for one in archive.namelist() if one.partition("/")[2] == RECORD]
             if not found:
                 return None
-            said = json.loads(bounded_zip.read(archive, found[0], _LARGEST))
+            said = json_or_none(bounded_zip.read(archive, found[0], _LARGEST))
     except bounded_zip.ZipProblem as error:
         raise damaged(model, str(error)) from error
-    except (ValueError, RecursionError):
-        said = None
     if not isinstance(said, dict):
         raise damaged(model, "its provenance is not a JSON object")
     return said

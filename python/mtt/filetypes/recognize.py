@@ -9,7 +9,6 @@ Nothing is executed, and only the beginning of a file is read: pickles are looke
 :mod:`mtt.filetypes.pickles`, archives by :mod:`mtt.filetypes.bounded_zip`.
 """
 
-import json
 import re
 import struct
 import zipfile
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
+from mtt.canonical import json_or_none
 from mtt.errors import UserError
 from mtt.files import check_regular, reading
 from mtt.filetypes import bounded_zip, inert_pickle
@@ -147,10 +147,8 @@ def _safetensors(file: BinaryIO, start: bytes, size: int) -> Foreign | None:
 
 
 def _has_metadata_of_mtt(text: bytes) -> bool:
-    try:
-        metadata = json.loads(text).get("__metadata__")
-    except (ValueError, RecursionError):
-        return False
+    header = json_or_none(text)
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
     return isinstance(metadata, dict) and isinstance(metadata.get("mtt"), str)
 
 

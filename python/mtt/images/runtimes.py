@@ -108,15 +108,7 @@ def try_out(runnable: Runnable, folder: Path) -> str | None:
         return "not installed"
     command = runnable.command(["--version"], Room(folder, writable=[folder]))
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TRIAL_SECONDS,
-            check=False,
-        )
+        done = _asked(command, _TRIAL_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0:
@@ -124,6 +116,19 @@ def try_out(runnable: Runnable, folder: Path) -> str | None:
     text = _COLORS.sub("", done.stderr)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else f"exit code {done.returncode}"
+
+
+def _asked(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a program that only answers, within a time."""
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
 
 
 def stored(digest: str) -> list[Runnable]:
@@ -135,14 +140,7 @@ def stored(digest: str) -> list[Runnable]:
         form = "{{.Digest}} {{.ID}}"
         command = [program, "images", "--no-trunc", "--digests", f"--format={form}"]
         try:
-            listing = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_LISTING_SECONDS,
-                check=False,
-            )
+            listing = _asked(command, _LISTING_SECONDS)
         except (OSError, subprocess.TimeoutExpired):
             continue
         for line in listing.stdout.splitlines():

@@ -7,12 +7,12 @@ provenance and no golden pack, and are described as far as they go.
 
 import hashlib
 import io
-import json
 import struct
 import zipfile
 from pathlib import Path
 from typing import Any, Final
 
+from mtt.canonical import json_or_none
 from mtt.data.elements import symbols
 from mtt.files import sha256_of
 from mtt.filetypes import bounded_zip, inert_pickle
@@ -80,20 +80,13 @@ class Records:
     def json(self, name: str) -> Any:
         """What a record says, or None if there is none or it is not JSON."""
         text = self.text(name)
-        return None if text is None else _json(text)
+        return None if text is None else json_or_none(text)
 
 
 def _made_in(found: Records) -> dict[str, Any]:
     """What a command that ran in an image, for an old checkpoint, wrote about it."""
     record = found.json("extra/mtt/image.json")
     return {"made_in": record} if isinstance(record, dict) else {}
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _pickled(found: Records) -> dict[str, Any]:
@@ -125,7 +118,7 @@ def _said(value: Any) -> dict[str, Any] | None:
     state = value.state if isinstance(value, Thing) else None
     if isinstance(state, list) and len(state) == 1:
         (state,) = state
-    said = _json(state) if isinstance(state, str) else None
+    said = json_or_none(state) if isinstance(state, str) else None
     return said if isinstance(said, dict) else None
 
 
@@ -179,10 +172,10 @@ def _golden_pack(found: Records) -> dict[str, Any] | None:
     if start is None:
         return None
     length = int.from_bytes(start[:8], "little")
-    table = _json(start[8 : 8 + length].decode("utf-8", "replace"))
+    table = json_or_none(start[8 : 8 + length].decode("utf-8", "replace"))
     metadata = table.get("__metadata__") if isinstance(table, dict) else None
     text = metadata.get("mtt") if isinstance(metadata, dict) else None
-    said = _json(text) if isinstance(text, str) else None
+    said = json_or_none(text) if isinstance(text, str) else None
     known = said if isinstance(said, dict) else {}
     return {**known, "bytes": found.infos[name].file_size}
 

@@ -5,12 +5,12 @@ Data and options -> checkpoint -> image -> export -> report: each names the one 
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from mtt.canonical import json_or_none
 from mtt.checkpoint import Header, formats
 from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
 from mtt.checkpoint.upgrade_steps import header_for_today
@@ -242,7 +242,4 @@ def _text(path: Path) -> str:
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(_text(path))
-    except (ValueError, RecursionError):
-        return None
+    return json_or_none(_text(path))

@@ -10,9 +10,11 @@ import binascii
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mtt.canonical import json_or_none
 from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.files import (
@@ -103,13 +105,10 @@ def _private_key(path: Path) -> "Ed25519PrivateKey":
         )
     if b"ENCRYPTED" in content:
         raise UserError("the key is encrypted, which is not supported", where=str(path))
-    try:
-        found = load_pem_private_key(content, None)
-    except Exception as error:  # the package has many kinds
-        raise _no_key(path, "private") from error
-    if not isinstance(found, Ed25519PrivateKey):
+    key = _loaded(path, "private", lambda: load_pem_private_key(content, None))
+    if not isinstance(key, Ed25519PrivateKey):
         raise _no_key(path, "private")
-    return found
+    return key
 
 
 def _public_key(path: Path) -> "Ed25519PublicKey":
@@ -123,13 +122,17 @@ def _public_key(path: Path) -> "Ed25519PublicKey":
             where=str(path),
             hint="give the file whose name ends in .pub, and keep this one to yourself",
         )
-    try:
-        found = load_pem_public_key(content)
-    except Exception as error:  # the package has many kinds
-        raise _no_key(path, "public") from error
-    if not isinstance(found, Ed25519PublicKey):
+    key = _loaded(path, "public", lambda: load_pem_public_key(content))
+    if not isinstance(key, Ed25519PublicKey):
         raise _no_key(path, "public")
-    return found
+    return key
+
+
+def _loaded(path: Path, which: str, load: Callable[[], object]) -> object:
+    try:
+        return load()
+    except Exception as error:  # the package has many kinds
+        raise _no_key(path, which) from error
 
 
 def _no_key(path: Path, kind: str) -> UserError:
@@ -184,7 +187,7 @@ def _statement(path: Path) -> bytes:
     beside = provenance.statement_path(path)
     if beside.is_file():
         content = _read(beside, "statement")
-        if digest in _subjects(_json(content)):
+        if digest in _subjects(json_or_none(content)):
             return content
     statement = {
         "_type": provenance.STATEMENT,
@@ -244,7 +247,7 @@ def require(path: Path, key: Path, beside: Path | None = None) -> None:
             where=str(beside),
             hint="do not use the file; get both again",
         )
-    if _digest(path) not in _subjects(_json(payload)):
+    if _digest(path) not in _subjects(json_or_none(payload)):
         raise UserError(
             f"the signature is of another file than {path}, or the file has changed since",
             where=str(beside),
@@ -254,7 +257,7 @@ def require(path: Path, key: Path, beside: Path | None = None) -> None:
 
 def _envelope(path: Path) -> tuple[bytes, list[tuple[str, bytes]]]:
     """The payload of an envelope, and its signatures with the names of their keys."""
-    said = _json(_read(path, "signature"))
+    said = json_or_none(_read(path, "signature"))
     try:
         if said["payloadType"] != PAYLOAD_TYPE:
             raise ValueError
@@ -278,13 +281,6 @@ def _subjects(statement: Any) -> list[str]:
         return [str(one["digest"]["sha256"]) for one in statement["subject"]]
     except (KeyError, TypeError):
         return []
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _read(path: Path, what: str) -> bytes:

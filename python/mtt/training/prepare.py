@@ -17,6 +17,7 @@ from mtt.data.dataset import Dataset
 from mtt.data.random import generator
 from mtt.data.structure import Structure
 from mtt.data.target import Target
+from mtt.device import choose_device
 from mtt.errors import UserError
 from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
@@ -105,23 +106,6 @@ def prepare(
     if recorded is not None:
         fixed = replace(fixed, options=recorded, options_hash=hash_of_options(recorded))
     return Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is cuda where there is one, otherwise the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            f"the device '{name}' was asked for, but torch sees no CUDA device here",
-            hint="use device: auto or device: cpu",
-        )
-    if name == "mps":
-        raise UserError(
-            "the device 'mps' cannot be used: it has no float64, which energies are summed in",
-            hint="use device: cpu",
-        )
-    return torch.device(name)
 
 
 def _go_on(
