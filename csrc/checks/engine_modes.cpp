@@ -226,7 +226,7 @@ Check check_of(const EngineProfile& profile) {
 const std::vector<Registered> checks = [] {
     std::vector<Registered> out;
     for (const auto& profile : engine_profiles()) {
-        out.emplace_back(check_of(profile));
+        out.emplace_back(check_of(profile), About::engine_energy);
     }
     return out;
 }();

@@ -142,7 +142,7 @@ const Registered check({
     "new sizes: 8 times a call with a known one, if that is 10 ms more; growth: power 2.5, if a call takes 50 ms. "
     "A machine that is busy with other work must not fail a model",
     {"time per call", "scaling"}, run, Level::full,
-});
+}, About::file);
 
 }  // namespace
 

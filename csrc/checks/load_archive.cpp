@@ -58,7 +58,7 @@ const Registered check({
     "The file is a metatomic TorchScript archive, complete and undamaged, with readable metadata.",
     "exact",
     {"file", "checksums", "metadata"}, run,
-});
+}, About::file);
 
 }  // namespace
 

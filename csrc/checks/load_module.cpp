@@ -26,7 +26,7 @@ const Registered check({
     "The file loads in C++ with the declared extensions only, and Module::to works.",
     "exact",
     {"model"}, run,
-});
+}, About::file);
 
 }  // namespace
 

@@ -11,12 +11,14 @@ namespace mtt {
 namespace {
 
 /// Engine-mode properties in the units of the golden pack.
-Properties in_pack_units(Model& model, const GoldenPack& pack, const System& system, double length) {
+Properties in_pack_units(
+    Model& model, const GoldenPack& pack, const std::string& unit, const System& system, double length
+) {
     Call call;
     // Systems are given in the length unit of the model; the call converts to the unit of the engine.
     call.systems = {deformed(system, {{{length, 0, 0}, {0, length, 0}, {0, 0, length}}})};
     call.length_unit = pack.length_unit;
-    call.energy_unit = pack.energy_unit;
+    call.energy_unit = unit;
     auto answer = model.evaluate(call);
     Properties out;
     out.energy = single_row(answer);
@@ -51,14 +53,16 @@ void widen(Budget& spread, const Properties& a, const Properties& b) {
 
 /// What float32 can cost a correct model, for each system: the float32 file run in float64, against itself with inputs
 /// and weights changed by half a unit in the last place of float32. Empty where it does not run in float64.
-std::vector<Budget> float32_spreads(Context& context, const GoldenPack& pack, double length) {
+std::vector<Budget> float32_spreads(
+    Context& context, const GoldenPack& pack, const std::string& unit, double length
+) {
     if (&context.precise() == &context.model()) {
         return {};
     }
     std::vector<Budget> out;
     std::vector<Properties> exact;
     for (const auto& system : pack.systems) {
-        exact.push_back(in_pack_units(context.precise(), pack, system, length));
+        exact.push_back(in_pack_units(context.precise(), pack, unit, system, length));
         auto rounded = system;
         for (auto& x : rounded.positions) {
             for (auto& component : x) {
@@ -66,14 +70,14 @@ std::vector<Budget> float32_spreads(Context& context, const GoldenPack& pack, do
             }
         }
         out.emplace_back();
-        widen(out.back(), in_pack_units(context.precise(), pack, rounded, length), exact.back());
+        widen(out.back(), in_pack_units(context.precise(), pack, unit, rounded, length), exact.back());
     }
     try {
         const auto noisy = context.model().widened();
         for (const uint64_t seed : {1, 2}) {
             noisy->disturb(seed);
             for (size_t k = 0; k < out.size(); ++k) {
-                widen(out[k], in_pack_units(*noisy, pack, pack.systems[k], length), exact[k]);
+                widen(out[k], in_pack_units(*noisy, pack, unit, pack.systems[k], length), exact[k]);
             }
         }
     } catch (const std::exception&) {
@@ -94,9 +98,9 @@ Budget above(const Budget& floor, const Budget& spread) {
 }
 
 /// The pack is written in the units in which the model was trained, so the declared ones must be the same.
-Result units_result(const Capabilities& capabilities, const GoldenPack& pack) {
+Result units_result(const Capabilities& capabilities, const GoldenPack& pack, const std::string& unit) {
     const std::pair<std::string, std::string> both[] = {
-        {capabilities.length_unit, pack.length_unit}, {capabilities.energy_unit, pack.energy_unit}
+        {capabilities.length_unit, pack.length_unit}, {capabilities.energy_unit, unit}
     };
     for (const auto& [declared, trained] : both) {
         if (!declared.empty() && std::abs(unit_factor(declared, trained) - 1.0) > 1e-12) {
@@ -114,26 +118,31 @@ std::vector<Result> run(Context& context) {
             ? "the file carries no golden pack, so there is nothing to compare with"
             : context.golden_error())};
     }
+    const auto* target = context.golden_target();
+    if (target == nullptr) {
+        return {skipped("energy", "the golden pack has no values of '" + context.target().name + "'")};
+    }
+    const auto& unit = target->target.unit;
     auto capabilities = context.capabilities();
     const double length = context.golden_length_factor();
     // Budgets are in the units of the pack, in which the comparison happens.
     capabilities.angstrom = unit_factor("angstrom", pack->length_unit);
-    capabilities.electronvolt = unit_factor("eV", pack->energy_unit);
-    const auto units = units_result(context.capabilities(), *pack);
+    capabilities.electronvolt = unit_factor("eV", unit);
+    const auto units = units_result(context.capabilities(), *pack, unit);
     if (units.status == Status::fail) {
         return {units};
     }
-    const auto spreads = float32_spreads(context, *pack, length);
+    const auto spreads = float32_spreads(context, *pack, unit, length);
     Parity parity;
     for (size_t k = 0; k < pack->systems.size(); ++k) {
         const auto& system = pack->systems[k];
-        const auto& reference = pack->references[k];
+        const auto& reference = target->references[k];
         const auto limit = spreads.empty()
             ? budget(Agreement::parity, capabilities, system, reference)
             : above(budget(Agreement::floor, capabilities, system, reference), spreads[k]);
-        parity.compare(system, in_pack_units(context.model(), *pack, system, length), reference, limit);
+        parity.compare(system, in_pack_units(context.model(), *pack, unit, system, length), reference, limit);
     }
-    auto out = parity.results("", pack->energy_unit, pack->length_unit,
+    auto out = parity.results("", unit, pack->length_unit,
                               "the exported file does not compute what the trained model computed");
     out.insert(out.begin(), units);
     return out;

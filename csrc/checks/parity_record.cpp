@@ -1,5 +1,6 @@
 // PARITY with another place: what `--record` wrote there against what the same file, or another export of the same
 // model, computes here.
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -30,30 +31,50 @@ std::string hash_of(const Context& context) {
     return context.archive() == nullptr ? "" : file_sha256(context.archive()->path());
 }
 
+/// The targets that a record is about.
+std::vector<Target> energies(Context& context) {
+    std::vector<Target> out;
+    for (const auto& target : context.targets()) {
+        if (target.gradients) {
+            out.push_back(target);
+        }
+    }
+    return out;
+}
+
 Result recorded(Context& context) {
-    const auto& model = context.capabilities();
     const auto versions = library_versions();
-    Record record;
-    record.origin = origin(model, versions);
-    record.file_sha256 = hash_of(context);
-    record.dtype = model.dtype;
-    record.length_unit = model.length_unit;
-    record.energy_unit = model.energy_unit;
-    record.output = model.energy_output;
-    record.systems = context.systems();
-    Result out = passed("recorded", std::to_string(record.systems.size()) + " systems, " + record.origin);
-    for (const auto& system : record.systems) {
-        record.references.push_back(computed(context.model(), system));
+    std::vector<Record> records;
+    for (const auto& target : energies(context)) {
+        context.use(target);
+        const auto& model = context.capabilities();
+        Record record;
+        record.origin = origin(model, versions);
+        record.file_sha256 = hash_of(context);
+        record.dtype = model.dtype;
+        record.length_unit = model.length_unit;
+        record.energy_unit = model.energy_unit;
+        record.output = model.energy_output;
+        record.systems = context.systems();
+        for (const auto& system : record.systems) {
+            record.references.push_back(computed(context.model(), system));
+        }
+        records.push_back(std::move(record));
+    }
+    context.use(context.targets().front());
+    const auto& first = records.front();
+    Result out = passed("recorded", std::to_string(first.systems.size()) + " systems, " + first.origin);
+    for (const auto& system : first.systems) {
         out.systems.push_back(system.name);
     }
-    context.set_recorded(record_text(record, {
+    context.set_recorded(record_text(records, {
         {"version", MTT_VERSION}, {"torch", versions.torch}, {"metatensor_torch", versions.metatensor_torch},
         {"metatomic_torch", versions.metatomic_torch},
     }));
     return out;
 }
 
-Record read(const std::string& path) {
+std::vector<Record> read(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     std::ostringstream text;
     if (!file || !(text << file.rdbuf())) {
@@ -102,17 +123,38 @@ std::vector<Result> compared(Context& context, const Record& record) {
     return out;
 }
 
+/// Each energy of the model with the record of its name; the only one with whatever was recorded, which may not fit.
+std::vector<Result> compared(Context& context, const std::vector<Record>& records) {
+    std::vector<Result> out;
+    const auto targets = energies(context);
+    for (const auto& target : targets) {
+        context.use(target);
+        const auto record = std::find_if(records.begin(), records.end(), [&](const Record& item) {
+            return item.output == target.name;
+        });
+        auto results = record == records.end() && targets.size() > 1
+            ? std::vector<Result>{failed("reference", "the reference has no values of '" + target.name + "'")}
+            : compared(context, record == records.end() ? records.front() : *record);
+        for (auto& result : results) {
+            result.target = targets.size() > 1 ? target.name : "";
+            out.push_back(std::move(result));
+        }
+    }
+    context.use(context.targets().front());
+    return out;
+}
+
 /// Says nothing in a run that neither makes nor uses a reference.
 std::vector<Result> run(Context& context) {
     std::vector<Result> out;
     if (context.mode().against.has_value()) {
-        Record record;
+        std::vector<Record> records;
         try {
-            record = read(*context.mode().against);
+            records = read(*context.mode().against);
         } catch (const std::exception& error) {
             return {failed("reference", error.what())};
         }
-        out = compared(context, record);
+        out = compared(context, records);
     }
     if (context.mode().record) {
         out.push_back(recorded(context));
@@ -126,7 +168,7 @@ const Registered check({
     "'parity' of the tolerance table for the coarser of the two dtypes, plus roundings of the sum over atoms",
     {"reference", "recorded energy", "recorded atomic energies", "recorded forces", "recorded virial", "recorded"},
     run,
-});
+}, About::file);
 
 }  // namespace
 

@@ -116,17 +116,25 @@ Result mode_result(Model& model) {
 std::vector<Result> run(Context& context) {
     const auto& capabilities = context.capabilities();
     return {
-        energy_result(capabilities),  inputs_result(capabilities), types_result(context),
-        devices_result(capabilities), units_result(capabilities),  range_result(capabilities, context.cutoff()),
+        inputs_result(capabilities), devices_result(capabilities), range_result(capabilities, context.cutoff()),
         mode_result(context.model())
     };
 }
 
+std::vector<Result> run_energy(Context& context) {
+    const auto& capabilities = context.capabilities();
+    return {energy_result(capabilities), types_result(context), units_result(capabilities)};
+}
+
 const Registered check({
     "SCHEMA", "capabilities",
-    "Energy output, inputs, atomic types, devices, units and interaction range are declared and consistent; no module "
-    "is in training mode.", "exact",
-    {"energy", "inputs", "atomic types", "devices", "units", "interaction range", "evaluation mode"}, run,
+    "Inputs, devices and interaction range are declared and consistent; no module is in training mode.", "exact",
+    {"inputs", "devices", "interaction range", "evaluation mode"}, run,
+}, About::file);
+
+const Registered energy_check({
+    "SCHEMA", "energy", "An energy is declared with its kind of samples and units, and gives a number for every atomic type.",
+    "exact", {"energy", "atomic types", "units"}, run_energy,
 });
 
 }  // namespace

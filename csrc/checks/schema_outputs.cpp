@@ -12,7 +12,7 @@ namespace mtt {
 namespace {
 
 /// Empty if the layout is what metatomic documents for an energy.
-std::string layout_problem(const Answer& answer, Kind kind, const std::string& dtype) {
+std::string layout_problem(const Answer& answer, Kind kind, const std::string& dtype, const Target& target) {
     const std::vector<std::string> names =
         kind == Kind::atom ? std::vector<std::string>{"system", "atom"} : std::vector<std::string>{"system"};
     if (answer.blocks != 1 || answer.key_names != std::vector<std::string>{"_"}) {
@@ -27,7 +27,7 @@ std::string layout_problem(const Answer& answer, Kind kind, const std::string& d
     if (answer.shape.size() != 2 || answer.shape[1] != 1) {
         return "the energy block is not a matrix with one column";
     }
-    if (answer.property_names != std::vector<std::string>{"energy"}) {
+    if (target.asked_by_engines() && answer.property_names != std::vector<std::string>{"energy"}) {
         return "the property of the energy block is not named 'energy'";
     }
     if (!answer.explicit_gradients.empty()) {
@@ -44,7 +44,7 @@ Result layout_result(Context& context, Kind kind) {
         call.kind = kind;
         call.gradients = false;
         const auto answer = context.model().evaluate(call);
-        const auto problem = layout_problem(answer, kind, context.capabilities().dtype);
+        const auto problem = layout_problem(answer, kind, context.capabilities().dtype, context.target());
         if (!problem.empty()) {
             return failed(name, problem + " (" + system.name + ")");
         }

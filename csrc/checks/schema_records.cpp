@@ -1,6 +1,8 @@
 // SCHEMA: the records that mtt adds on export: where the model comes from, and the golden pack.
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
 
@@ -31,6 +33,15 @@ std::vector<Result> run(Context& context) {
     } else if (context.golden()->systems.empty()) {
         out.push_back(failed("golden pack", "the golden pack holds no systems"));
     } else {
+        for (const auto& item : context.golden()->targets) {
+            const auto& outputs = context.capabilities().outputs;
+            const auto same = [&](const OutputInfo& output) { return output.name == item.target.name; };
+            if (context.golden()->format > 1 && std::none_of(outputs.begin(), outputs.end(), same)) {
+                out.push_back(failed("golden pack", "the model was trained on '" + item.target.name +
+                                     "' and has no output of that name"));
+                return out;
+            }
+        }
         out.push_back(passed("golden pack", std::to_string(context.golden()->systems.size()) + " systems"));
     }
     return out;
@@ -39,7 +50,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "SCHEMA", "records", "Provenance and golden pack are there and can be read.", "exact",
     {"provenance", "golden pack"}, run,
-});
+}, About::file);
 
 }  // namespace
 

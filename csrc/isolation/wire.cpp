@@ -46,6 +46,9 @@ json to_json(const Result& result) {
         {"tolerance", optional_number(result.tolerance)}, {"unit", result.unit}, {"margin", optional_number(margin)},
         {"message", result.message}, {"systems", result.systems}, {"seconds", json_number(result.seconds)},
     };
+    if (!result.target.empty()) {
+        out["target"] = result.target;
+    }
     if (!result.series.empty()) {
         out["series"] = json::array();
         for (const auto& point : result.series) {
@@ -58,6 +61,7 @@ json to_json(const Result& result) {
 Result result_from_json(const json& value) {
     Result out;
     out.name = value.at("name").get<std::string>();
+    out.target = value.value("target", "");
     out.status = parse_status(value.at("status").get<std::string>());
     out.measured = number_or_none(value.at("measured"));
     out.tolerance = number_or_none(value.at("tolerance"));

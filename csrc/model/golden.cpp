@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 
 namespace mtt {
@@ -136,18 +138,101 @@ std::string text(const json& object, const char* key) {
     return entry->get<std::string>();
 }
 
+System read_system(const Safetensors& file, const std::string& prefix, const std::string& name) {
+    System system;
+    system.name = name;
+    const size_t n = file.length(prefix + "types");
+    system.types = file.read<int32_t>(prefix + "types", "I32", n, 0);
+    system.positions = rows_of(file.read<double>(prefix + "positions", "F64", n, 3));
+    system.cell = matrix_of(file.read<double>(prefix + "cell", "F64", 3, 3));
+    const auto pbc = file.read<uint8_t>(prefix + "pbc", "U8", 3, 0);
+    system.pbc = {pbc[0] != 0, pbc[1] != 0, pbc[2] != 0};
+    return system;
+}
+
+/// The tensors of one target and one system. Format 1 has other names for them.
+void read_values(const Safetensors& file, const std::string& prefix, int format, size_t n, GoldenTarget& target) {
+    const bool old = format == 1;
+    const auto& about = target.target;
+    const std::string start = old ? prefix : prefix + about.name + "/";
+    GoldenValues values;
+    values.atoms = file.read<double>(start + (old ? "energies" : "atoms"), "F64", n, about.properties);
+    if (about.per_system) {
+        values.total = file.read<double>(start + (old ? "energy" : "total"), "F64", about.properties, 0);
+    }
+    if (about.gradients) {
+        Properties reference;
+        reference.energy = values.total.at(0);
+        reference.energies = values.atoms;
+        reference.forces = rows_of(file.read<double>(start + "forces", "F64", n, 3));
+        reference.virial = matrix_of(file.read<double>(start + "virial", "F64", 3, 3));
+        target.references.push_back(std::move(reference));
+    }
+    target.values.push_back(std::move(values));
+}
+
+bool contains(const json& list, const char* text) {
+    return std::find(list.begin(), list.end(), json(text)) != list.end();
+}
+
+/// None for a type of target that this program has no checks of.
+std::optional<Target> target_of(const json& item) {
+    constexpr uint64_t most_properties = 65536;
+    if (!item.is_object() || !item.contains("gradients") || !item["gradients"].is_array()) {
+        fail("a target has no list of gradients");
+    }
+    Target out;
+    out.name = text(item, "name");
+    out.quantity = text(item, "quantity");
+    out.unit = text(item, "unit");
+    const auto per = text(item, "per");
+    if (per != "system" && per != "atom") {
+        fail("a target is per '" + per + "', which is neither system nor atom");
+    }
+    out.per_system = per == "system";
+    const auto properties = item.value("properties", json());
+    if (!properties.is_number_unsigned() || properties.get<uint64_t>() < 1 || properties.get<uint64_t>() > most_properties) {
+        fail("a target has an impossible number of properties");
+    }
+    out.properties = properties.get<size_t>();
+    out.gradients = contains(item["gradients"], "positions") && contains(item["gradients"], "strain");
+    if (out.gradients && (!out.per_system || out.properties != 1)) {
+        fail("a target has gradients and is not one number per system");
+    }
+    return text(item, "type") == "scalar" ? std::optional<Target>(out) : std::nullopt;
+}
+
+std::vector<Target> targets_of(const json& about, int format) {
+    if (format == 1) {
+        return {{.name = text(about, "output"), .quantity = "energy", .unit = text(about, "energy_unit")}};
+    }
+    if (!about.contains("targets") || !about["targets"].is_array()) {
+        fail("no list 'targets' in the metadata");
+    }
+    std::vector<Target> out;
+    for (const auto& item : about["targets"]) {
+        if (const auto target = target_of(item)) {
+            out.push_back(*target);
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 GoldenPack parse_golden(const std::string& bytes) {
     const Safetensors file(bytes);
     const json about = file.metadata();
-    if (about.value("format", json()) != json(1)) {
-        fail("format " + about.value("format", json()).dump() + " is not known to this program (it knows 1)");
+    const json format = about.value("format", json());
+    if (format != json(1) && format != json(2)) {
+        fail("format " + format.dump() + " is not known to this program (it knows 1 and 2)");
     }
     GoldenPack pack;
+    pack.format = format.get<int>();
     pack.length_unit = text(about, "length_unit");
-    pack.energy_unit = text(about, "energy_unit");
-    pack.output = text(about, "output");
+    for (auto& target : targets_of(about, pack.format)) {
+        pack.targets.push_back({std::move(target), {}, {}});
+    }
     if (!about.contains("systems") || !about["systems"].is_array()) {
         fail("no list 'systems' in the metadata");
     }
@@ -157,21 +242,10 @@ GoldenPack parse_golden(const std::string& bytes) {
             fail("a system name is not text");
         }
         const std::string prefix = std::to_string(index++) + "/";
-        System system;
-        system.name = name.get<std::string>();
-        const size_t n = file.length(prefix + "types");
-        system.types = file.read<int32_t>(prefix + "types", "I32", n, 0);
-        system.positions = rows_of(file.read<double>(prefix + "positions", "F64", n, 3));
-        system.cell = matrix_of(file.read<double>(prefix + "cell", "F64", 3, 3));
-        const auto pbc = file.read<uint8_t>(prefix + "pbc", "U8", 3, 0);
-        system.pbc = {pbc[0] != 0, pbc[1] != 0, pbc[2] != 0};
-        Properties reference;
-        reference.energy = file.read<double>(prefix + "energy", "F64", 1, 0)[0];
-        reference.energies = file.read<double>(prefix + "energies", "F64", n, 0);
-        reference.forces = rows_of(file.read<double>(prefix + "forces", "F64", n, 3));
-        reference.virial = matrix_of(file.read<double>(prefix + "virial", "F64", 3, 3));
-        pack.systems.push_back(std::move(system));
-        pack.references.push_back(std::move(reference));
+        pack.systems.push_back(read_system(file, prefix, name.get<std::string>()));
+        for (auto& target : pack.targets) {
+            read_values(file, prefix, pack.format, pack.systems.back().size(), target);
+        }
     }
     return pack;
 }

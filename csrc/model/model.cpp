@@ -25,14 +25,14 @@ double single_row(const Answer& answer) {
     return answer.values[0];
 }
 
-std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n) {
+std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n, size_t columns) {
     if (answer.sample_names != std::vector<std::string>{"system", "atom"}) {
-        throw EngineError("rows of a per-atom energy are not labeled (system, atom)");
+        throw EngineError("rows of a per-atom output are not labeled (system, atom)");
     }
-    if (answer.values.size() != answer.samples.size()) {
-        throw EngineError("a per-atom energy has more than one number per row");
+    if (answer.values.size() != answer.samples.size() * columns) {
+        throw EngineError("a per-atom output does not have " + std::to_string(columns) + " numbers per row");
     }
-    std::vector<double> out(n, 0.0);
+    std::vector<double> out(n * columns, 0.0);
     std::vector<bool> seen(n, false);
     for (size_t row = 0; row < answer.samples.size(); ++row) {
         const auto& sample = answer.samples[row];
@@ -40,14 +40,15 @@ std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n) 
             continue;
         }
         if (sample[1] < 0 || size_t(sample[1]) >= n || seen[sample[1]]) {
-            throw EngineError("row " + std::to_string(row) + " of a per-atom energy is labeled with atom " +
+            throw EngineError("row " + std::to_string(row) + " of a per-atom output is labeled with atom " +
                               std::to_string(sample[1]) + ", which does not exist or came before");
         }
         seen[sample[1]] = true;
-        out[sample[1]] = answer.values[row];
+        const auto* begin = answer.values.data() + row * columns;
+        std::copy(begin, begin + columns, out.begin() + std::ptrdiff_t(size_t(sample[1]) * columns));
     }
     if (std::find(seen.begin(), seen.end(), false) != seen.end()) {
-        throw EngineError("a per-atom energy has no row for some of the atoms");
+        throw EngineError("a per-atom output has no row for some of the atoms");
     }
     return out;
 }

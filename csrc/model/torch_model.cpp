@@ -88,10 +88,13 @@ public:
     std::vector<std::string> warnings() override { return torch_warnings(); }
     std::unique_ptr<Model> widened() override;
     void disturb(uint64_t seed) override;
+    void ask_for(const std::string& output) override;
     void move_again() override { module_.to(device_); }
     std::vector<std::string> left_on_cpu() override;
     std::unique_ptr<Model> on_device(const std::string& device) override {
-        return std::make_unique<TorchModel>(path_, extensions_, device);
+        auto out = std::make_unique<TorchModel>(path_, extensions_, device);
+        out->ask_for(capabilities_.energy_output);
+        return out;
     }
 
 private:
@@ -156,15 +159,20 @@ void TorchModel::read_capabilities() {
     } else if (out.dtype != "float64") {
         throw EngineError("the model declares dtype '" + out.dtype + "'; engines know float32 and float64");
     }
-    out.energy_output = metatomic_torch::pick_output("energy", declared_->outputs());
-    const auto energy = declared_->outputs().at(out.energy_output);
-    out.energy_unit = energy->unit();
-    out.energy_kind = energy->sample_kind();
     out.angstrom = out.length_unit.empty() ? 1.0 : unit_factor("angstrom", out.length_unit);
+    ask_for(metatomic_torch::pick_output("energy", declared_->outputs()));
+}
+
+void TorchModel::ask_for(const std::string& output) {
+    auto& out = capabilities_;
+    const auto declared = declared_->outputs().at(output);
+    out.energy_output = output;
+    out.energy_unit = declared->unit();
+    out.energy_kind = declared->sample_kind();
     try {
         out.electronvolt = out.energy_unit.empty() ? 1.0 : unit_factor("eV", out.energy_unit);
     } catch (const std::exception&) {
-        out.electronvolt = 1.0;  // the SCHEMA family reports a unit that is no energy
+        out.electronvolt = 1.0;  // no energy, or one with a unit that is none, which the SCHEMA family reports
     }
 }
 
@@ -206,6 +214,7 @@ std::unique_ptr<Model> TorchModel::widened() {
         tensor.set_data(exact);
         wide->exact_.emplace_back(tensor, exact);
     }
+    wide->ask_for(capabilities_.energy_output);
     wide->dtype_ = torch::kFloat64;
     wide->capabilities_.dtype = "float64";
     return wide;

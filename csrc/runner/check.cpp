@@ -79,7 +79,20 @@ const char* name_of(Status status) {
     return "waived";
 }
 
-Registered::Registered(Check check) { registry().push_back(std::move(check)); }
+bool Check::fits(const Target& target) const {
+    switch (about) {
+        case About::energy: return target.gradients;
+        case About::engine_energy: return target.gradients && target.asked_by_engines();
+        case About::values: return !target.gradients;
+        case About::file: break;
+    }
+    return true;
+}
+
+Registered::Registered(Check check, About about) {
+    check.about = about;
+    registry().push_back(std::move(check));
+}
 
 const std::vector<Check>& catalogue() {
     // Static objects register in any order; the report must not depend on it.

@@ -22,7 +22,11 @@ std::unique_ptr<Model> Context::fresh() {
     if (state_before_.empty()) {
         state_before_ = shared_state();
     }
-    return loader_();
+    auto out = loader_();
+    if (target_.has_value()) {
+        out->ask_for(target_->name);
+    }
+    return out;
 }
 
 Model& Context::model() {
@@ -32,30 +36,94 @@ Model& Context::model() {
     return *model_;
 }
 
-Model& Context::precise() {
-    if (widened_) {
-        return precise_ == nullptr ? model() : *precise_;
+const std::vector<Target>& Context::targets() {
+    if (!targets_.empty()) {
+        return targets_;
     }
-    widened_ = true;
+    const auto& outputs = capabilities().outputs;
+    const auto add = [&](const Target& target) {
+        const auto same = [&](const auto& item) { return item.name == target.name; };
+        if (std::none_of(targets_.begin(), targets_.end(), same) && std::any_of(outputs.begin(), outputs.end(), same)) {
+            targets_.push_back(target);
+        }
+    };
+    if (const auto* pack = golden()) {
+        for (const auto& item : pack->targets) {
+            add(item.target);
+        }
+    }
+    for (const auto& output : outputs) {
+        const Target target{.name = output.name, .unit = ""};
+        if (target.asked_by_engines()) {
+            add(target);
+        }
+    }
+    const auto picked = [&](const Target& target) { return target.name == capabilities().energy_output; };
+    if (std::none_of(targets_.begin(), targets_.end(), picked)) {
+        targets_.push_back({.name = capabilities().energy_output, .unit = ""});
+    }
+    std::stable_partition(targets_.begin(), targets_.end(), picked);
+    return targets_;
+}
+
+void Context::use(const Target& target) {
+    target_ = target;
+    for (auto* instance : {model_.get(), precise_.get()}) {
+        if (instance != nullptr) {
+            instance->ask_for(target.name);
+        }
+    }
+}
+
+const Target& Context::target() { return target_.has_value() ? *target_ : targets().front(); }
+
+const GoldenTarget* Context::golden_target() {
+    const auto* pack = golden();
+    if (pack == nullptr) {
+        return nullptr;
+    }
+    // Files of format 1 name the one energy that they have in a way of their own.
+    if (pack->format == 1 && target().name == targets().front().name) {
+        return &pack->targets.front();
+    }
+    for (const auto& item : pack->targets) {
+        if (item.target.name == target().name) {
+            return &item;
+        }
+    }
+    return nullptr;
+}
+
+bool Context::is_precise() {
     try {
-        auto wide = model().widened();
-        if (wide == nullptr) {
-            return model();
+        if (precise_fits_.empty()) {
+            precise_ = model().widened();
+        }
+        if (precise_ == nullptr) {
+            return false;
         }
         for (const auto& system : systems()) {
             const auto narrow = evaluate(model(), system);
             const auto limit = budget(Agreement::parity, capabilities(), system, narrow);
             Comparison comparison;
-            comparison.forces(evaluate(*wide, system).forces, narrow.forces, limit, system.name);
+            comparison.forces(evaluate(*precise_, system).forces, narrow.forces, limit, system.name);
             if (!comparison.passed()) {
-                return model();
+                return false;
             }
         }
-        precise_ = std::move(wide);
+        return true;
     } catch (const std::exception&) {
-        return model();  // code that mixes precisions does not run; its own precision has to do
+        return false;  // code that mixes precisions does not run; its own precision has to do
     }
-    return *precise_;
+}
+
+Model& Context::precise() {
+    const auto& output = capabilities().energy_output;
+    if (precise_fits_.count(output) == 0) {
+        const bool fits = is_precise();
+        precise_fits_[output] = fits;
+    }
+    return precise_fits_.at(output) ? *precise_ : model();
 }
 
 void Context::read_golden() {

@@ -34,18 +34,25 @@ json rows(const Vec3* begin, size_t count) {
     return out;
 }
 
-json system_json(const System& system, const Properties& reference) {
+json reference_json(const Properties& reference) {
     return {
-        {"name", system.name},
-        {"types", system.types},
-        {"positions", rows(system.positions.data(), system.size())},
-        {"cell", rows(system.cell.data(), 3)},
-        {"pbc", system.pbc},
         {"energy", json_number(reference.energy)},
         {"energies", numbers(reference.energies)},
         {"forces", rows(reference.forces.data(), reference.forces.size())},
         {"virial", rows(reference.virial.data(), 3)},
     };
+}
+
+json system_json(const System& system, const Properties& reference) {
+    json out = {
+        {"name", system.name},
+        {"types", system.types},
+        {"positions", rows(system.positions.data(), system.size())},
+        {"cell", rows(system.cell.data(), 3)},
+        {"pbc", system.pbc},
+    };
+    out.update(reference_json(reference));
+    return out;
 }
 
 /// A member that must be there.
@@ -162,23 +169,34 @@ std::string machine() {
     return std::string(name.sysname) + " " + name.machine;
 }
 
-std::string record_text(const Record& record, const std::vector<std::pair<std::string, std::string>>& versions) {
+std::string record_text(const std::vector<Record>& records, const std::vector<std::pair<std::string, std::string>>& versions) {
     json program = {{"name", "mtt-verify"}};
     for (const auto& [name, version] : versions) {
         program[name] = version;
     }
+    const auto& record = records.at(0);
     json systems = json::array();
     for (size_t k = 0; k < record.systems.size(); ++k) {
         systems.push_back(system_json(record.systems[k], record.references[k]));
     }
-    return dump({
+    json out = {
         {"format", "mtt-verify record"}, {"version", 1}, {"origin", record.origin}, {"program", program},
         {"file", {{"sha256", record.file_sha256}}}, {"dtype", record.dtype}, {"length_unit", record.length_unit},
         {"energy_unit", record.energy_unit}, {"output", record.output}, {"systems", systems},
-    });
+    };
+    for (size_t k = 1; k < records.size(); ++k) {
+        json references = json::array();
+        for (const auto& reference : records[k].references) {
+            references.push_back(reference_json(reference));
+        }
+        out["others"].push_back(
+            {{"output", records[k].output}, {"energy_unit", records[k].energy_unit}, {"references", references}}
+        );
+    }
+    return dump(out);
 }
 
-Record parse_record(const std::string& text) {
+std::vector<Record> parse_record(const std::string& text) {
     const auto document = json::parse(text, nullptr, false);
     if (!document.is_object() || document.value("format", json()) != json("mtt-verify record")) {
         fail("it was not written by --record");
@@ -201,7 +219,18 @@ Record parse_record(const std::string& text) {
         out.systems.push_back(system_of(item));
         out.references.push_back(reference_of(item, out.systems.back().size()));
     }
-    return out;
+    std::vector<Record> records = {out};
+    for (const auto& item : document.value("others", json::array())) {
+        Record other = out;
+        other.output = text_of(item, "output");
+        other.energy_unit = text_of(item, "energy_unit");
+        other.references.clear();
+        for (const auto& reference : list(item, "references", out.systems.size())) {
+            other.references.push_back(reference_of(reference, out.systems[other.references.size()].size()));
+        }
+        records.push_back(std::move(other));
+    }
+    return records;
 }
 
 }  // namespace mtt

@@ -57,7 +57,7 @@ void print(const Report& report, std::ostream& out) {
     for (const auto& entry : report.entries) {
         const auto& result = entry.result;
         ++counts[size_t(result.status)];
-        out << std::left << std::setw(8) << entry.family << std::setw(38) << result.name << std::setw(8)
+        out << std::left << std::setw(8) << entry.family << std::setw(38) << (result.target.empty() ? result.name : result.name + " of " + result.target) << std::setw(8)
             << label(result.status) << std::right << std::setw(12) << optional_number(result.measured)
             << std::setw(12) << optional_number(result.tolerance)
             << (result.measured.has_value() ? "  " + result.unit : "") << "\n";

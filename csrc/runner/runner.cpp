@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <new>
 #include <sstream>
 
@@ -112,15 +113,40 @@ std::vector<Result> Runner::run(const Selected& selected) {
             return out;
         }
     }
+    if (check.about == About::file) {
+        return wanted_results(selected, "");
+    }
+    const auto targets = context_.targets();
+    for (const auto& target : targets) {
+        if (check.fits(target)) {
+            context_.use(target);
+            auto results = wanted_results(selected, targets.size() > 1 ? target.name : "");
+            std::move(results.begin(), results.end(), std::back_inserter(out));
+        }
+    }
+    context_.use(targets.front());
+    if (out.empty() && selected.named) {
+        for (const auto& name : selected.wanted) {
+            out.push_back(skipped(name, "the model has no target that this check is about"));
+        }
+    }
+    return out;
+}
+
+std::vector<Result> Runner::wanted_results(const Selected& selected, const std::string& target) {
     const auto start = Clock::now();
-    for (auto& result : run_guarded(check, context_)) {
+    std::vector<Result> out;
+    for (auto& result : run_guarded(*selected.check, context_)) {
         name_memory_limit(result);
         const auto& wanted = selected.wanted;
         if (std::find(wanted.begin(), wanted.end(), result.name) != wanted.end()) {
+            if (result.target.empty()) {
+                result.target = target;
+            }
             out.push_back(std::move(result));
         }
     }
-    // Results of one check are found together; its time is divided among them.
+    // One call of a check gives several results; its time is divided among them.
     for (auto& result : out) {
         result.seconds = seconds_since(start) / double(out.size());
     }

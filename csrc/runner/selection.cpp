@@ -57,7 +57,7 @@ bool about_reference(const Check& check, const VerifyOptions& options) {
 }
 
 Selected select(const Check& check, const VerifyOptions& options) {
-    Selected out{&check, {}, {}};
+    Selected out{&check, {}, {}, named(check, options)};
     const bool always = about_reference(check, options);
     for (const auto& result : check.results) {
         const auto asked = [&](const std::string& pattern) { return matches(pattern, check, result); };

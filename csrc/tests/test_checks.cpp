@@ -18,7 +18,7 @@ std::set<std::string> failures(int layers, const Breakage& breakage) {
     auto context = plain_context(layers, breakage);
     for (const auto& check : catalogue()) {
         // These need a model that converts units, which metatomic's wrapper does.
-        if (check.name == "requests" || check.family == "ENGINE") {
+        if (check.name == "requests" || check.family == "ENGINE" || !check.fits(context.target())) {
             continue;
         }
         for (const auto& result : check.run(context)) {

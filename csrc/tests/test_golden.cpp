@@ -48,19 +48,76 @@ Pack good_pack() {
     return pack;
 }
 
+Pack several_targets() {
+    Pack pack;
+    const json energy = {{"name", "energy/pbe"}, {"quantity", "energy"}, {"unit", "eV"}, {"per", "system"}, {"type", "scalar"},
+                         {"properties", 1}, {"gradients", {"positions", "strain"}}, {"description", ""}};
+    const json charges = {{"name", "mtt::charges"}, {"quantity", "charge"}, {"unit", "e"}, {"per", "atom"}, {"type", "scalar"},
+                          {"properties", 2}, {"gradients", json::array()}, {"description", ""}};
+    const json about = {{"format", 2}, {"length_unit", "angstrom"}, {"dtype", "float64"}, {"targets", {energy, charges}},
+                        {"systems", {"dimer"}}};
+    pack.header["__metadata__"] = {{"mtt", about.dump()}};
+    pack.add<int32_t>("0/types", "I32", {2}, {1, 8});
+    pack.add<double>("0/positions", "F64", {2, 3}, {0, 0, 0, 1, 0, 0});
+    pack.add<double>("0/cell", "F64", {3, 3}, std::vector<double>(9, 0.0));
+    pack.add<uint8_t>("0/pbc", "U8", {3}, {0, 0, 0});
+    pack.add<double>("0/energy/pbe/atoms", "F64", {2, 1}, {-1.0, -1.5});
+    pack.add<double>("0/energy/pbe/total", "F64", {1}, {-2.5});
+    pack.add<double>("0/energy/pbe/forces", "F64", {2, 3}, {0.5, 0, 0, -0.5, 0, 0});
+    pack.add<double>("0/energy/pbe/virial", "F64", {3, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9});
+    pack.add<double>("0/mtt::charges/atoms", "F64", {2, 2}, {1, 2, 3, 4});
+    return pack;
+}
+
 }  // namespace
 
 TEST("a good golden pack is read as it was written") {
     const auto pack = parse_golden(good_pack().bytes());
-    CHECK(pack.length_unit == "angstrom" && pack.energy_unit == "eV" && pack.output == "energy");
+    CHECK(pack.format == 1 && pack.length_unit == "angstrom" && pack.targets.size() == 1);
+    CHECK(pack.targets[0].target.name == "energy" && pack.targets[0].target.unit == "eV");
     CHECK(pack.systems.size() == 1);
     CHECK(pack.systems[0].name == "dimer");
     CHECK(pack.systems[0].types == (std::vector<int32_t>{1, 8}));
     CHECK(pack.systems[0].positions[1] == (Vec3{1, 0, 0}));
-    CHECK(pack.references[0].energy == -2.5);
-    CHECK(pack.references[0].energies[1] == -1.5);
-    CHECK(pack.references[0].forces[1] == (Vec3{-0.5, 0, 0}));
-    CHECK(pack.references[0].virial[1] == (Vec3{4, 5, 6}));
+    CHECK(pack.targets[0].references[0].energy == -2.5);
+    CHECK(pack.targets[0].references[0].energies[1] == -1.5);
+    CHECK(pack.targets[0].references[0].forces[1] == (Vec3{-0.5, 0, 0}));
+    CHECK(pack.targets[0].references[0].virial[1] == (Vec3{4, 5, 6}));
+}
+
+TEST("a pack of several targets is read") {
+    const auto pack = parse_golden(several_targets().bytes());
+    CHECK(pack.format == 2 && pack.targets.size() == 2);
+    const auto& energy = pack.targets[0];
+    CHECK(energy.target.name == "energy/pbe" && energy.target.gradients && energy.target.per_system);
+    CHECK(energy.references[0].energy == -2.5 && energy.references[0].virial[1] == (Vec3{4, 5, 6}));
+    const auto& charges = pack.targets[1];
+    CHECK(charges.target.name == "mtt::charges" && !charges.target.gradients && !charges.target.per_system);
+    CHECK(charges.target.properties == 2 && charges.references.empty());
+    CHECK(charges.values[0].atoms == (std::vector<double>{1, 2, 3, 4}) && charges.values[0].total.empty());
+}
+
+TEST("what is wrong with a target is named") {
+    const auto refused = [](const std::function<void(json&)>& change, const std::string& message) {
+        auto pack = several_targets();
+        auto about = json::parse(pack.header["__metadata__"]["mtt"].get<std::string>());
+        change(about);
+        pack.header["__metadata__"]["mtt"] = about.dump();
+        CHECK_THROWS(parse_golden(pack.bytes()), std::runtime_error, message);
+    };
+    refused([](json& j) { j.erase("targets"); }, "no list 'targets'");
+    refused([](json& j) { j["targets"][0] = 3; }, "no list of gradients");
+    refused([](json& j) { j["targets"][0].erase("unit"); }, "no text 'unit'");
+    refused([](json& j) { j["targets"][0]["per"] = "cell"; }, "neither system nor atom");
+    refused([](json& j) { j["targets"][1]["properties"] = -1; }, "impossible number of properties");
+    refused([](json& j) { j["targets"][1]["properties"] = 3; }, "'0/mtt::charges/atoms' has the wrong shape");
+    refused([](json& j) { j["targets"][0]["name"] = "energy"; }, "no tensor '0/energy/atoms'");
+    refused([](json& j) { j["targets"][1]["gradients"] = {"positions", "strain"}; }, "not one number per system");
+    auto pack = several_targets();
+    auto about = json::parse(pack.header["__metadata__"]["mtt"].get<std::string>());
+    about["targets"][1]["type"] = "vector";
+    pack.header["__metadata__"]["mtt"] = about.dump();
+    CHECK(parse_golden(pack.bytes()).targets.size() == 1);
 }
 
 TEST("every truncation of a golden pack is refused") {
@@ -105,6 +162,6 @@ TEST("what is wrong is named") {
     refused([](Pack& p) { p.header["0/energy"] = 5; }, "no tensor '0/energy'");
     refused([](Pack& p) { p.header.erase("__metadata__"); }, "no metadata entry");
     refused([](Pack& p) { p.header["__metadata__"]["mtt"] = "{"; }, "is not JSON");
-    refused([](Pack& p) { p.header["__metadata__"]["mtt"] = R"({"format": 2})"; }, "format 2 is not known");
+    refused([](Pack& p) { p.header["__metadata__"]["mtt"] = R"({"format": 3})"; }, "format 3 is not known");
     refused([](Pack& p) { p.header["__metadata__"]["mtt"] = R"({"format": 1})"; }, "no text 'length_unit'");
 }

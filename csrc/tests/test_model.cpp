@@ -29,7 +29,7 @@ TEST("rows that are missing, come twice or name other atoms are refused") {
     CHECK_THROWS(rows_by_atom(per_atom({{0, 0}, {0, 0}}, {1, 1}), 0, 1), EngineError, "came before");
     CHECK_THROWS(rows_by_atom(per_atom({{0, 5}}, {1}), 0, 1), EngineError, "atom 5");
     CHECK_THROWS(rows_by_atom(per_atom({{0, -1}}, {1}), 0, 1), EngineError, "atom -1");
-    CHECK_THROWS(rows_by_atom(per_atom({{0, 0}}, {1, 2}), 0, 1), EngineError, "more than one number");
+    CHECK_THROWS(rows_by_atom(per_atom({{0, 0}}, {1, 2}), 0, 1), EngineError, "does not have 1 numbers per row");
     auto other = per_atom({{0, 0}}, {1});
     other.sample_names = {"structure", "atom"};
     CHECK_THROWS(rows_by_atom(other, 0, 1), EngineError, "not labeled");

@@ -74,7 +74,7 @@ TEST("a record holds every bit of what was computed") {
     reference.virial = {{{1, 2, 3}, {4, 5, 6}, {7, 8, 9.1}}};
     record.systems = {system};
     record.references = {reference};
-    const auto got = parse_record(record_text(record, {{"torch", "2.13.0"}}));
+    const auto got = parse_record(record_text({record}, {{"torch", "2.13.0"}})).at(0);
     CHECK(got.origin == "here" && got.output == "energy" && got.systems.size() == 1);
     CHECK(got.systems[0].positions == system.positions);
     CHECK(got.systems[0].cell == system.cell && got.systems[0].pbc == system.pbc);

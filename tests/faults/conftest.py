@@ -46,7 +46,7 @@ def verdict(
             arguments: list[str] = []
         else:
             corpus[name].build(path)
-            arguments = ["--only", ",".join(corpus[name].checks), *corpus[name].arguments]
+            arguments = ["--only", corpus[name].only, *corpus[name].arguments]
         reports[name] = pool.submit(run_verify, program, path, arguments)
     request.addfinalizer(lambda: pool.shutdown(cancel_futures=True))
     return lambda name: reports[name].result()

@@ -5,6 +5,7 @@ registered with :func:`fault` under the number of its failure mode; ``test_fault
 ``mtt-verify`` on each of them.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ class Fault:
 
     - ``number``: of the failure mode, for example ``D06``;
     - ``name``: unique;
-    - ``checks``: what ``mtt-verify`` calls those that must fail, as ``FAMILY/name``;
+    - ``checks``: what ``mtt-verify`` calls those that must fail, as ``FAMILY/name``, with ``@TARGET``
+      where one target must fail and no other;
     - ``description``: one line on what is wrong;
     - ``build``: writes the export to the path given;
     - ``arguments``: further ones for ``mtt-verify``.
@@ -37,6 +39,11 @@ class Fault:
         """Families of checks to run."""
         return sorted({check.split("/")[0] for check in self.checks})
 
+    @property
+    def only(self) -> str:
+        """The checks to run, as ``--only`` takes them."""
+        return ",".join(check.partition("@")[0] for check in self.checks)
+
 
 CORPUS: dict[str, Fault] = {}
 T = TypeVar("T", bound=Callable[..., Any])
@@ -47,6 +54,7 @@ def fault(
     *checks: str,
     truth: Any = "pair",
     arguments: tuple[str, ...] = (),
+    exporter: Callable[..., object] | None = None,
     **export: Any,
 ) -> Callable[[T], T]:
     """Register the decorated model class or builder function; its docstring is the description.
@@ -55,6 +63,7 @@ def fault(
     :param truth: sound model that makes the golden pack of a faulty class; None: the class itself,
         for models that were wrong from the start
     :param arguments: further ones for ``mtt-verify``
+    :param exporter: called with path and class instead of :func:`toy_models.export_toy`
     :param export: further arguments of :func:`toy_models.export_toy`
     """
 
@@ -65,11 +74,19 @@ def fault(
         if name in CORPUS:
             raise ValueError(f"two faults are called {name}")
         description = " ".join((target.__doc__ or "").split())
-        build = _exporter(target, truth, export) if isinstance(target, type) else target
+        build: Any = target
+        if isinstance(target, type) and exporter is not None:
+            build = functools.partial(_export_by, exporter, target)
+        elif isinstance(target, type):
+            build = _exporter(target, truth, export)
         CORPUS[name] = Fault(number, name, checks, description, build, arguments)
         return target
 
     return register
+
+
+def _export_by(exporter: Callable[..., object], kind: type[ToyModel], path: Path) -> object:
+    return exporter(path, kind)
 
 
 def _exporter(kind: type[ToyModel], truth: Any, export: dict[str, Any]) -> Callable[[Path], Path]:
@@ -84,6 +101,7 @@ def load_corpus() -> dict[str, Fault]:
     import faults_loading  # noqa: F401
     import faults_numerics  # noqa: F401
     import faults_process  # noqa: F401
+    import faults_targets  # noqa: F401
     import faults_wrapper  # noqa: F401
 
     return CORPUS

@@ -10,6 +10,7 @@ from typing import Any
 
 from small_pet import checkpoint_of_pet, export_pet
 from toy_models import MODELS, OtherUnits, export_toy
+from toy_targets import export_several
 
 Verdict = Callable[[str], dict[str, Any]]
 SOUND: dict[str, dict[str, Any]] = {
@@ -17,6 +18,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "embedded with farther pairs": {"model": "embedded", "module_options": {"strict": False}},
     "pair in other units": {"model": OtherUnits, "length_unit": "nm", "unit": "kJ/mol"},
     "embedded without golden pack": {"model": "embedded", "golden": False},
+    **{f"several targets {d}": {"dtype": d} for d in ("float32", "float64")},
     "PET float32": {"precision": 32},
     "PET float64": {"precision": 64},
 }
@@ -28,6 +30,8 @@ def export_sound(name: str, path: Path) -> None:
         folder = path.with_suffix("")
         folder.mkdir()
         export_pet(checkpoint_of_pet(folder, **SOUND[name]), path)
+    elif name.startswith("several"):
+        export_several(path, **SOUND[name])
     else:
         export_toy(path, **SOUND[name])
 

@@ -14,7 +14,8 @@ struct OutputInfo {
     std::string description;
 };
 
-/// What the model says about itself (metatomic's ModelCapabilities), plus which output is "the energy".
+/// What the model says about itself (metatomic's ModelCapabilities), plus which output is "the energy": the target that
+/// is being checked, which engines pick by themselves where nobody says another.
 struct Capabilities {
     std::string name;
     std::vector<int64_t> atomic_types;

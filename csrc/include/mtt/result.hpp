@@ -21,6 +21,8 @@ struct Point {
 
 struct Result {
     std::string name;
+    /// What it is about, where a model has more than one target.
+    std::string target;
     Status status = Status::pass;
     std::optional<double> measured;
     std::optional<double> tolerance;

@@ -27,17 +27,25 @@ class Settings:
         for keyword in options:
             if known and keyword not in known:
                 raise TypeError(f"mtt.verify() has no option '{keyword}'")
-        self._words = {
-            keyword: _words(known[keyword], value)
-            for keyword, value in options.items()
-            if value is not None and keyword in known
-        }
+        self._arguments: list[str] = []
+        for keyword, option in known.items():
+            value = options.get(keyword)
+            if value is not None:
+                self._arguments += _words(option, value)
         against = options.get("against")
         self.against = None if against is None else Path(against)
 
     def arguments(self) -> list[str]:
         """Return the arguments for the program."""
-        return [word for words in self._words.values() for word in words]
+        return list(self._arguments)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the program would get the same arguments."""
+        return isinstance(other, Settings) and self.arguments() == other.arguments()
+
+    def __repr__(self) -> str:
+        """Return the arguments in words."""
+        return f"Settings({' '.join(self._arguments)})"
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,39 @@
 #include <vector>
 
 #include "mtt/model/model.hpp"
+#include "mtt/model/target.hpp"
 
 namespace mtt {
 
-struct GoldenPack {
-    std::string length_unit;
-    std::string energy_unit;
-    std::string output;
-    std::vector<System> systems;
+/// What the eager model gave for one target and one system: rows of properties.
+struct GoldenValues {
+    /// [atom * properties + property]
+    std::vector<double> atoms;
+    /// [property]; empty for a target per atom.
+    std::vector<double> total;
+};
+
+struct GoldenTarget {
+    Target target;
+    /// One entry per system.
+    std::vector<GoldenValues> values;
+    /// The same with forces and virial, for a target with gradients.
     std::vector<Properties> references;
+};
+
+struct GoldenPack {
+    /// 1 has one energy, 2 any number of targets.
+    int format = 2;
+    std::string length_unit;
+    std::vector<System> systems;
+    std::vector<GoldenTarget> targets;
 };
 
 /// Record of the archive that holds the pack.
 inline constexpr const char* golden_record = "extra/mtt/golden.safetensors";
 inline constexpr const char* provenance_record = "extra/mtt/provenance.json";
 
-/// Parses a safetensors buffer with the layout described in docs/pipeline/export.md.
+/// Parses a safetensors buffer with the layout described in docs/reference/golden-pack.md.
 /// @throws std::runtime_error naming the tensor or field that is wrong; safe on hostile input
 GoldenPack parse_golden(const std::string& bytes);
 

@@ -83,6 +83,8 @@ public:
     [[nodiscard]] virtual const std::vector<NeighborRequest>& requests() const = 0;
     /// @throws std::exception whatever the model throws
     virtual Answer evaluate(const Call& call) = 0;
+    /// The output that calls ask for from here on; capabilities() describes it as the energy.
+    virtual void ask_for(const std::string& output) { (void)output; }
     /// Facts about the loaded code that only the implementation knows; empty means nothing is wrong.
     virtual std::vector<std::string> modules_in_training_mode() { return {}; }
     virtual std::vector<std::string> warnings() { return {}; }
@@ -116,7 +118,8 @@ double energy(Model& model, const System& system);
 /// @throws EngineError if a row is missing or comes twice
 std::vector<double> atomic_energies(Model& model, const System& system);
 /// Reads per-atom rows of `answer` for system `index` with `n` atoms; rows may come in any order.
-std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n);
+/// @param columns numbers per row
+std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n, size_t columns = 1);
 /// The only row of a "system" answer, as LAMMPS reads it (reshape to one number).
 double single_row(const Answer& answer);
 /// Largest absolute component.

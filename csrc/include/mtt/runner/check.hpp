@@ -5,12 +5,21 @@
 #include <string>
 #include <vector>
 
+#include "mtt/model/target.hpp"
 #include "mtt/physics/compare.hpp"
 #include "mtt/result.hpp"
 
 namespace mtt {
 
 class Context;
+
+/// What a check is about. It runs for each target that fits, or once.
+enum class About {
+    file,           ///< once, with the energy that engines pick
+    energy,         ///< each target with gradients
+    engine_energy,  ///< each that engines ask for by name
+    values          ///< each without gradients
+};
 
 struct Check {
     std::string family;
@@ -25,11 +34,14 @@ struct Check {
     Level from = Level::quick;
     /// Engines that it is about, in the spelling of `engines()`; empty: all.
     std::vector<std::string> engines = {};
+    About about = About::energy;
+
+    [[nodiscard]] bool fits(const Target& target) const;
 };
 
 class Registered {
 public:
-    explicit Registered(Check check);
+    explicit Registered(Check check, About about = About::energy);
 };
 
 /// All checks, ordered by family and then by name.

@@ -11,6 +11,7 @@
 #include "mtt/model/archive.hpp"
 #include "mtt/model/golden.hpp"
 #include "mtt/model/model.hpp"
+#include "mtt/model/target.hpp"
 #include "mtt/runner/check.hpp"
 
 namespace mtt {
@@ -34,6 +35,14 @@ public:
     /// @param loader makes a new instance of the model, as an engine starting up would
     /// @param archive the file itself; null in tests that have no file
     Context(Loader loader, std::shared_ptr<const Archive> archive, std::optional<std::string> extensions = {});
+
+    /// What the model predicts: the targets of the golden pack that it has an output for, then other outputs that are
+    /// energies by their name. The one that engines pick comes first.
+    const std::vector<Target>& targets();
+    /// Makes every instance, those that are there and those to come, give this target as its energy.
+    void use(const Target& target);
+    /// The one in use.
+    const Target& target();
 
     /// The shared instance, loaded on first use.
     Model& model();
@@ -63,6 +72,8 @@ public:
     /// Null if the file has none (then golden_error() may say why).
     const GoldenPack* golden();
     const std::string& golden_error();
+    /// What the golden pack says of the target in use; null if nothing.
+    const GoldenTarget* golden_target();
     void set_golden(GoldenPack pack) {
         golden_ = std::move(pack);
         golden_read_ = true;
@@ -81,6 +92,7 @@ public:
 
 private:
     void read_golden();
+    bool is_precise();
 
     Loader loader_;
     Mode mode_;
@@ -89,9 +101,12 @@ private:
     std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
     std::map<std::string, std::string> state_before_;
+    std::vector<Target> targets_;
+    std::optional<Target> target_;
     std::unique_ptr<Model> model_;
-    bool widened_ = false;
     std::unique_ptr<Model> precise_;
+    /// By output: whether precise_ gives what the model gives.
+    std::map<std::string, bool> precise_fits_;
     bool golden_read_ = false;
     std::optional<GoldenPack> golden_;
     std::string golden_error_;

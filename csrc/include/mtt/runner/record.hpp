@@ -21,11 +21,12 @@ struct Record {
     std::vector<Properties> references;
 };
 
+/// @param records one for each energy of the model, of the same systems
 /// @param versions "torch 2.13.0, metatomic-torch 0.1.19" and the like, by name
-std::string record_text(const Record& record, const std::vector<std::pair<std::string, std::string>>& versions);
+std::string record_text(const std::vector<Record>& records, const std::vector<std::pair<std::string, std::string>>& versions);
 
 /// @throws std::runtime_error saying what is wrong; safe on hostile input
-Record parse_record(const std::string& text);
+std::vector<Record> parse_record(const std::string& text);
 
 /// Name and processor of this machine, in a few words.
 std::string machine();

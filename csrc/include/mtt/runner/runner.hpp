@@ -30,6 +30,8 @@ public:
     void describe_model(Report& report);
 
 private:
+    /// What one call of the check gives, of the target in use.
+    std::vector<Result> wanted_results(const Selected& selected, const std::string& target);
     void try_loading();
     void name_memory_limit(Result& result) const;
 

@@ -16,6 +16,8 @@ struct Selected {
     std::vector<std::string> wanted;
     /// Results that the caller waived, with the reason as message.
     std::vector<Result> waived;
+    /// The caller named this very check, and hears about it if the model has no target that it is about.
+    bool named = false;
 };
 
 /// All checks that a run asks for or waives, in order.

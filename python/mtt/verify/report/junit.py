@@ -61,7 +61,7 @@ def _case(shown: str, check: Check) -> ET.Element:
     case = ET.Element(
         "testcase",
         classname=_clean(f"{shown}.{check.family}"),
-        name=_clean(check.name),
+        name=_clean(check.name_and_target),
         time=f"{check.seconds:.3f}",
     )
     if check.status == "fail":

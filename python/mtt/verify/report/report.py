@@ -51,11 +51,22 @@ class Check:
     description: str = ""
     tolerance_source: str = ""
     series: tuple[Point, ...] = ()
+    target: str = ""
 
     @property
     def full_name(self) -> str:
         """``FAMILY/name``, as ``--only`` and ``--skip`` take it."""
         return f"{self.family}/{self.name}"
+
+    @property
+    def name_and_target(self) -> str:
+        """The name, with the target if the model has several: ``forces of energy/pbe``."""
+        return f"{self.name} of {self.target}" if self.target else self.name
+
+    @property
+    def label(self) -> str:
+        """``FAMILY/name`` with the target if the model has several."""
+        return f"{self.family}/{self.name_and_target}"
 
     @property
     def used(self) -> float | None:
@@ -76,7 +87,7 @@ class Check:
     def sentence(self) -> str:
         """Name, message and numbers in one line."""
         numbers = f" ({self.numbers})" if self.numbers else ""
-        return f"{self.full_name}: {self.message or self.status}{numbers}"
+        return f"{self.label}: {self.message or self.status}{numbers}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +168,7 @@ class Report:
 
     def failure(self, shown: str | None = None) -> str:
         """One sentence with the file and the names of the checks that failed."""
-        names = [check.full_name for check in self.failures]
+        names = [check.label for check in self.failures]
         count = "1 check" if len(names) == 1 else f"{len(names)} checks"
         if not names:
             return f"{shown or self.path}: no check passed, which proves nothing"
@@ -223,6 +234,7 @@ def _check(data: dict[str, Any]) -> Check:
         message=str(data.get("message", "")),
         systems=tuple(str(one) for one in data.get("systems", [])),
         seconds=_number(data.get("seconds")) or 0.0,
+        target=str(data.get("target", "")),
         description=str(data.get("description", "")),
         tolerance_source=str(data.get("tolerance_source", "")),
         series=tuple(Point(x, y, name) for x, y, name in points if x is not None and y is not None),

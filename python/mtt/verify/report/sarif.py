@@ -65,7 +65,7 @@ def _rule(check: Check) -> dict[str, Any]:
 
 
 def _result(check: Check, uri: str, rule: int) -> dict[str, Any]:
-    fingerprint = hashlib.sha256(f"{uri}\n{check.full_name}".encode(errors="replace")).hexdigest()
+    fingerprint = hashlib.sha256(f"{uri}\n{check.label}".encode(errors="replace")).hexdigest()
     location = {"artifactLocation": {"uri": uri, "index": 0}, "region": {"startLine": 1}}
     result: dict[str, Any] = {
         "ruleId": check.full_name,

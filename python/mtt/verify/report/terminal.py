@@ -71,7 +71,7 @@ def print_line(report: Report, shown: str, console: Console | None = None) -> No
         waived = report.count("waived")
         rest = f"{report.count('pass')} checks passed" + (f", {waived} waived" if waived else "")
     else:
-        rest = ", ".join(check.full_name for check in report.failures) or "no check passed"
+        rest = ", ".join(check.label for check in report.failures) or "no check passed"
     status = (f"{report.verdict} ", _STYLE[report.verdict])
     text = f"{printable(shown)}: {printable(rest, 400)} ({report.seconds:.1f} s)"
     console.print(Text.assemble(status, text))
@@ -116,7 +116,7 @@ def _tightest(checks: list[Check]) -> tuple[str, str]:
     if closest is None or closest.used is None:
         return "", ""
     used = 100 * closest.used
-    return printable(closest.name, _LONGEST_NAME), (f"{used:.2g} %" if used < 1e4 else ">9999 %")
+    return printable(closest.name_and_target, _LONGEST_NAME), (f"{used:.2g} %" if used < 1e4 else ">9999 %")
 
 
 def _sentences(report: Report) -> Iterable[tuple[str, str]]:
@@ -127,7 +127,7 @@ def _sentences(report: Report) -> Iterable[tuple[str, str]]:
         reasons: dict[str, list[str]] = {}
         for check in report.checks:
             if check.status == status:
-                reasons.setdefault(check.message, []).append(check.full_name)
+                reasons.setdefault(check.message, []).append(check.label)
         for reason, names in reasons.items():
             families = {name.split("/")[0] for name in names}
             several = f"{len(names)} checks of {', '.join(sorted(families))}"

@@ -1,0 +1,26 @@
+// One thing that a model predicts, as data. Checks say what kind of target they are about, and run for each that fits.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace mtt {
+
+struct Target {
+    /// The output that asks for it.
+    std::string name = "energy";
+    std::string quantity = "energy";
+    /// In which it was trained; empty if nobody says.
+    std::string unit;
+    /// A value belongs to a system, as the sum over its atoms; otherwise to an atom.
+    bool per_system = true;
+    /// Numbers for each system or atom.
+    size_t properties = 1;
+    /// By positions and strain: the target is an energy, and these are minus its forces and virial.
+    bool gradients = true;
+
+    /// Engines know these outputs by name; any other one is for programs that know the model.
+    [[nodiscard]] bool asked_by_engines() const { return name == "energy" || name.compare(0, 7, "energy/") == 0; }
+};
+
+}  // namespace mtt
