@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from mtt import __version__
 from mtt import checkpoint as checkpoints
 from mtt.checkpoint import Header
 from mtt.errors import UserError
@@ -22,6 +21,7 @@ from mtt.files import reading, write_atomic
 from mtt.filetypes import bounded_zip
 from mtt.filetypes.model_file import damaged
 from mtt.verify.report import Report
+from mtt.version import __version__
 
 FORMAT: Final = 2
 RECORD: Final = "extra/mtt/provenance.json"
