@@ -3,10 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mtt.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from mtt.verify.run import verify as verify
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

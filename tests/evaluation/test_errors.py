@@ -12,7 +12,7 @@ from rich.console import Console
 from mtt.data.frames import find
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import GRADIENTS, Target
-from mtt.evaluation.errors import error_table, errors, parity_panels, write_xyz, xyz_names
+from mtt.evaluation.results import error_table, errors, parity_panels, write_xyz, xyz_names
 
 ENERGY = Target("energy", gradients=GRADIENTS)
 PBE = Target("energy/pbe", unit="Hartree", gradients=("positions",))

@@ -49,7 +49,7 @@ def pack(path: Path) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
         (name,) = [name for name in archive.namelist() if name.endswith(GOLDEN)]
         content = archive.read(name)
     # The tensors have the names of format 2, whatever the format of the file.
-    return golden_pack.read_header(content), dict(GoldenPack.parse(content).tensors)
+    return golden_pack.read_contents(content), dict(GoldenPack.parse(content).tensors)
 
 
 def places(path: Path) -> dict[str, int]:

@@ -3,8 +3,7 @@
 import ase.io
 import numpy as np
 import pytest
-from problems import TARGETS, add_targets
-from small_runs import make_options, write_data
+from small_runs import TARGETS, add_targets, make_options, write_data
 
 from mtt.data.reader import Reader
 from mtt.errors import UserError

@@ -18,7 +18,7 @@ from mtt.cli import make_parser
 from mtt.errors import UserError, VerificationFailed
 from mtt.verify import program as verify_program
 from mtt.verify import run as stage
-from mtt.verify.catalogue import catalogue, installed_file
+from mtt.verify.program_catalogue import catalogue, installed_file
 from mtt.verify.reference import render
 
 BUILT = {"torch": "2.13.0", "metatensor-torch": "0.10.8", "metatomic-torch": "0.1.19"}

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mtt import __version__
 from mtt.canonical import canonical_json
 from mtt.checkpoint.header import FORMAT_VERSION, SPLIT, Header, header_from_dict
 from mtt.checkpoint.safetensors_file import CheckpointFile, Stored, damaged
 from mtt.data.target import POSITIONS, STRAIN
 from mtt.errors import UserError
+from mtt.version import __version__
 
 if TYPE_CHECKING:
     import torch

@@ -8,11 +8,11 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mtt import __version__
 from mtt.canonical import canonical_json
 from mtt.checkpoint import formats
 from mtt.checkpoint.header import FORMAT_VERSION, Header
 from mtt.files import write_atomic
+from mtt.version import __version__
 
 if TYPE_CHECKING:
     import torch

@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mtt import __version__
 from mtt.cli import eval as eval_command
 from mtt.cli import export, golden, image, push, reproduce, show, sign, train, upgrade, verify
 from mtt.cli.arguments import flags_only_here
 from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
+from mtt.version import __version__
 
 _COMMANDS = {
     "train": train,

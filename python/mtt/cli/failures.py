@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mtt import __version__
 from mtt.cli.redact import without_secrets
 from mtt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated, UserError
+from mtt.version import __version__
 
 _PACKAGES = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "ase", "pydantic")
 _TITLE = "mtt error log"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mtt.cli.arguments import add_network, add_token, check_input, settings
 from mtt.errors import UserError
-from mtt.verify.catalogue import catalogue
+from mtt.verify.program_catalogue import catalogue
 
 if TYPE_CHECKING:
     from mtt.sources import Settings

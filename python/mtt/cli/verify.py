@@ -19,7 +19,7 @@ from mtt.cli.arguments import (
 )
 from mtt.errors import UserError
 from mtt.files import check_keeps
-from mtt.verify.catalogue import Option, catalogue
+from mtt.verify.program_catalogue import Option, catalogue
 
 HELP = "check that an MD engine can use a model file"
 DESCRIPTION = """\

@@ -9,9 +9,9 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.compatibility import check_same_units
 from mtt.data.frames import read_frames
 from mtt.data.reader import InMemory, Reader
+from mtt.data.same_units import check_same_units
 from mtt.data.splits import resolve_indices
 from mtt.data.structure import Structure
 from mtt.data.targets import read_target

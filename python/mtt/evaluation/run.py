@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.progress import track
 
 from mtt.data.readers import check_same_units, read_structures
+from mtt.data.same_units import canonical
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError
-from mtt.evaluation.errors import Errors, error_table, errors, parity_panels, write_xyz
 from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
+from mtt.evaluation.results import Errors, error_table, errors, parity_panels, write_xyz
 from mtt.files import check_keeps, check_writable, replacing
 from mtt.options import DatasetOptions, load_eval_options
 from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions

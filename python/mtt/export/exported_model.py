@@ -202,9 +202,9 @@ def _described(path: Path) -> tuple[Target, ...]:
             for name in archive.namelist():
                 if name.partition("/")[2] == f"extra/{golden_pack.RECORD}":
                     content = bounded_zip.read(archive, name, _LONGEST_HEADER)
-                    header = golden_pack.read_header(content)
+                    contents = golden_pack.read_contents(content)
                     # Format 1 says no more than the name of the output does.
-                    return golden_pack.targets_of(header) if header["format"] > 1 else ()
+                    return golden_pack.targets_of(contents) if contents["format"] > 1 else ()
     except (bounded_zip.ZipProblem, ValueError):
         # A damaged pack is for the verifier to judge.
         pass

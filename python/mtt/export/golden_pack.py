@@ -68,7 +68,7 @@ class GoldenPack:
 
     def content(self) -> bytes:
         """Return the pack as safetensors bytes; the same pack gives the same bytes."""
-        header: dict[str, Any] = {
+        contents: dict[str, Any] = {
             "format": FORMAT,
             "dtype": "mixed" if MODEL_32 in (self.origins or ()) else "float64",
             "length_unit": self.length_unit,
@@ -76,8 +76,8 @@ class GoldenPack:
             "systems": list(self.names),
         }
         if self.origins is not None:
-            header["references"] = list(self.origins)
-        text = canonical_json(header)
+            contents["references"] = list(self.origins)
+        text = canonical_json(contents)
         return safetensors.torch.save(dict(self.tensors), metadata={"mtt": text})
 
     @classmethod
@@ -86,53 +86,53 @@ class GoldenPack:
 
         :raises ValueError: the bytes are no such pack
         """
-        header = read_header(content)
+        contents = read_contents(content)
         try:
             tensors = safetensors.torch.load(content)
         except safetensors.SafetensorError as error:
             raise ValueError(str(error)) from error
-        targets = targets_of(header)
-        if header["format"] == 1:
+        targets = targets_of(contents)
+        if contents["format"] == 1:
             tensors = _of_format_2(tensors, targets[0])
-        names = tuple(str(name) for name in header["systems"])
+        names = tuple(str(name) for name in contents["systems"])
         for number in range(len(names)):
             for key in (*_GEOMETRY, *(key for target in targets for key in target_tensors(target))):
                 if f"{number}/{key}" not in tensors:
                     raise ValueError(f"it has no tensor {number}/{key}")
-        origins = header.get("references")
+        origins = contents.get("references")
         return cls(
             targets=targets,
-            length_unit=str(header["length_unit"]),
+            length_unit=str(contents["length_unit"]),
             names=names,
             tensors=tensors,
             origins=None if origins is None else tuple(str(origin) for origin in origins),
         )
 
 
-def read_header(content: bytes) -> dict[str, Any]:
-    """Return the JSON header of a pack from its first bytes, all of it or only the beginning.
+def read_contents(content: bytes) -> dict[str, Any]:
+    """Return what the header of a pack says of it, from its first bytes or all of them.
 
     :raises ValueError: there is no header of format 1 or 2
     """
     try:
         length = int.from_bytes(content[:8], "little")
-        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["mtt"])
-        known = header["format"] in (1, FORMAT)
+        contents = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["mtt"])
+        known = contents["format"] in (1, FORMAT)
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("its header is damaged") from error
     if not known:
-        raise ValueError(f"format {header['format']} is not known")
-    if not isinstance(header.get("systems"), list) or "length_unit" not in header:
+        raise ValueError(f"format {contents['format']} is not known")
+    if not isinstance(contents.get("systems"), list) or "length_unit" not in contents:
         raise ValueError("its header is damaged")
-    return header
+    return contents
 
 
-def targets_of(header: Mapping[str, Any]) -> tuple[Target, ...]:
+def targets_of(contents: Mapping[str, Any]) -> tuple[Target, ...]:
     """Return the targets that the header of a pack lists; raises ValueError."""
-    if header["format"] == 1:
-        name, unit = str(header.get("output")), str(header.get("energy_unit"))
+    if contents["format"] == 1:
+        name, unit = str(contents.get("output")), str(contents.get("energy_unit"))
         return (Target(name, unit=unit, gradients=GRADIENTS),)
-    listed = header.get("targets")
+    listed = contents.get("targets")
     if not isinstance(listed, list) or not all(isinstance(plain, dict) for plain in listed):
         raise ValueError("its header lists no targets")
     return tuple(Target.from_dict(plain) for plain in listed)

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from mtt import __version__
 from mtt import checkpoint as checkpoints
 from mtt.canonical import json_or_none
 from mtt.checkpoint import Header
@@ -23,6 +22,7 @@ from mtt.files import reading, write_atomic
 from mtt.filetypes import bounded_zip
 from mtt.filetypes.model_file import damaged
 from mtt.verify.report import Report
+from mtt.version import __version__
 
 FORMAT: Final = 2
 RECORD: Final = "extra/mtt/provenance.json"

@@ -5,7 +5,7 @@ imported: a local file costs nothing.
 """
 
 from mtt.sources.fetch import Fetched, fetch
-from mtt.sources.settings import Settings
+from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import HubFile, LocalFile, Source, WebFile, read
 from mtt.tokens import Token
 

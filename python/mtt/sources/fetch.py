@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mtt.errors import UserError
-from mtt.sources.settings import Settings
+from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import HubFile, LocalFile, Source, WebFile
 
 

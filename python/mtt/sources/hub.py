@@ -16,7 +16,7 @@ from huggingface_hub import constants, errors
 from huggingface_hub import utils as hub_utils
 
 from mtt.errors import UserError
-from mtt.sources.settings import Settings
+from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import HubFile, hub_endpoint
 from mtt.sources.web import check_scheme, too_large
 from mtt.tokens import Token

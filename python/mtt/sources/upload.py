@@ -11,7 +11,7 @@ from huggingface_hub.utils import _http as hub_http
 
 from mtt.errors import UserError
 from mtt.sources import hub
-from mtt.sources.settings import Settings
+from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import hub_endpoint
 from mtt.sources.web import check_scheme
 

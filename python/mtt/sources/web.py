@@ -13,12 +13,12 @@ from typing import Final
 
 import httpx
 
-from mtt import __version__
 from mtt.errors import UserError
 from mtt.sources.cache import Cache, Partial
 from mtt.sources.download_progress import Bar, size_text
-from mtt.sources.settings import Settings
+from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import WebFile, without_secrets
+from mtt.version import __version__
 
 _REDIRECTS: Final = 10
 _LATER: Final = (408, 425, 429, 500, 502, 503, 504)

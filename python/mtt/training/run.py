@@ -273,8 +273,8 @@ def _learning_curve(work: Run, folder: Path) -> None:
 
 def _final_errors(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
     """Errors of the best model on validation and test set: table, JSON and parity plots."""
-    from mtt.evaluation.errors import error_table, errors, parity_panels
     from mtt.evaluation.predict import open_model
+    from mtt.evaluation.results import error_table, errors, parity_panels
     from mtt.report.plots import parity
 
     model = open_model(ckpt, str(work.problem.device))

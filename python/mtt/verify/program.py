@@ -13,7 +13,7 @@ from typing import Any
 
 from mtt.errors import UserError
 from mtt.tokens import VARIABLES as TOKEN_VARIABLES
-from mtt.verify.catalogue import installed_file
+from mtt.verify.program_catalogue import installed_file
 from mtt.verify.report import Report
 
 PROGRAM = "MTT_VERIFY"

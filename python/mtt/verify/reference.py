@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from mtt.verify.catalogue import Option, catalogue
+from mtt.verify.program_catalogue import Option, catalogue
 
 _PAGE = "verify-checks.md"
 _SCHEMA = "verify-report.schema.json"

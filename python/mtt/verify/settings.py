@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtt.errors import UserError
-from mtt.verify.catalogue import Option, catalogue
+from mtt.verify.program_catalogue import Option, catalogue
 
 
 class Settings:

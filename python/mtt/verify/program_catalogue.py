@@ -5,6 +5,7 @@ line reads it at every start, so it imports little: dataclasses alone take 10 ms
 """
 
 import functools
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,8 @@ def catalogue() -> Catalogue:
 
 def installed_file(*parts: str) -> Path:
     """Return the path of a built file; editable installations keep these in site-packages."""
-    import mtt
-
-    paths = [Path(root, *parts) for root in mtt.__path__]
+    # Not by an import of mtt: that package imports this one.
+    package = importlib.util.find_spec("mtt")
+    assert package is not None
+    paths = [Path(root, *parts) for root in package.submodule_search_locations or []]
     return next((path for path in paths if path.exists()), paths[-1])
