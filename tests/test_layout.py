@@ -16,6 +16,7 @@ ORDER = (
     "errors",
     "printable",
     "canonical",
+    "device",
     "files",
     "tokens",
     "plugins",

@@ -28,10 +28,10 @@ def main() -> None:
     """Prints what CMake needs and writes the build information."""
     source, build_info = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     match = re.search(
-        r'^__version__ = "(.*)"$', (source / "python/mtt/__init__.py").read_text(), re.MULTILINE
+        r'^__version__ = "(.*)"$', (source / "python/mtt/version.py").read_text(), re.MULTILINE
     )
     if match is None:
-        sys.exit("python/mtt/__init__.py does not define __version__")
+        sys.exit("python/mtt/version.py does not define __version__")
     packages = ["torch", "metatensor-core", "metatensor-torch", "metatomic-torch", "vesin"]
     folders = [folder(name) for name in ("torch", "metatensor", "metatensor_torch")]
     metatomic = folder("metatomic") / "torch"

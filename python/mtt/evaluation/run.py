@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import track
 
 from mtt.data.readers import check_same_units, read_structures
-from mtt.data.same_units import canonical
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError

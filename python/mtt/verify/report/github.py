@@ -12,9 +12,7 @@ def annotations(shown: str, report: Report) -> str:
 
 def _line(command: str, shown: str, check: Check) -> str:
     text = check.sentence if check.status == "fail" else f"waived: {check.sentence}"
-    return (
-        f"::{command} file={_property(shown)},title={_property(check.label)}::{_escaped(text)}"
-    )
+    return f"::{command} file={_property(shown)},title={_property(check.label)}::{_escaped(text)}"
 
 
 def _escaped(text: str) -> str:

@@ -116,7 +116,9 @@ def _tightest(checks: list[Check]) -> tuple[str, str]:
     if closest is None or closest.used is None:
         return "", ""
     used = 100 * closest.used
-    return printable(closest.name_and_target, _LONGEST_NAME), (f"{used:.2g} %" if used < 1e4 else ">9999 %")
+    return printable(closest.name_and_target, _LONGEST_NAME), (
+        f"{used:.2g} %" if used < 1e4 else ">9999 %"
+    )
 
 
 def _sentences(report: Report) -> Iterable[tuple[str, str]]:
