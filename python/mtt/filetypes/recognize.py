@@ -147,8 +147,8 @@ def _safetensors(file: BinaryIO, start: bytes, size: int) -> Foreign | None:
 
 
 def _has_metadata_of_mtt(text: bytes) -> bool:
-    header = json_or_none(text)
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    table = json_or_none(text)
+    metadata = table.get("__metadata__") if isinstance(table, dict) else None
     return isinstance(metadata, dict) and isinstance(metadata.get("mtt"), str)
 
 

@@ -284,7 +284,9 @@ def handed_on(words: Sequence[str], only_here: Mapping[str, bool]) -> list[str]:
     """
     kept: list[str] = []
     is_value = False
-    for word in words:
+    for number, word in enumerate(words):
+        if word == "--":  # what follows are no flags, whatever they look like
+            return [*kept, *words[number:]]
         if not is_value and word.partition("=")[0] not in only_here:
             kept.append(word)
         is_value = not is_value and only_here.get(word, False)

@@ -15,6 +15,7 @@ from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import Options, TargetOptions
 from mtt.options.reading.problems import missing_file
+from mtt.options.schema.differences import canonical
 from mtt.training.runs.option_changes import BASE, differences, is_base
 
 _OPTION = "architecture.training.fine_tune"
@@ -62,7 +63,7 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
     found = [
         one
         for one in differences(_described(header), _asked_for(options))
-        if not (one[0].endswith("unit") and one[1].lower() == one[2].lower())
+        if not (one[0].endswith("unit") and _same_unit(one[1], one[2]))
     ]
     if found and found[0][0] == "architecture.name":
         found = found[:1]  # all hypers differ then
@@ -92,6 +93,11 @@ def protect(origin: Origin, output: Path) -> None:
             where=str(path),
             hint="give it a name of its own, as in --output fine-tuned.pt",
         )
+
+
+def _same_unit(first: str, second: str) -> bool:
+    """Return whether two units, shown with quotes, are one."""
+    return canonical(first.strip("'")) == canonical(second.strip("'"))
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -38,7 +38,8 @@ def differences(data: DatasetOptions, first: DatasetOptions) -> Iterator[Differe
     for name in [name for name in data.targets if name in first.targets]:
         for field in _FIELDS:
             value, expected = (getattr(each.targets[name], field) for each in (data, first))
-            same = canonical if field == "unit" else str.lower
+            # "Energy" is not the quantity whose derivatives are forces.
+            same = canonical if field == "unit" else str
             if same(value) != same(expected):
                 yield Difference(field, ("targets", name, field), value, expected, name)
 
