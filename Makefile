@@ -1,6 +1,7 @@
 # make quickstart   train, evaluate and verify a small potential, from a clean clone
 # make test         style, types, C++ tests, Python tests, from a clean clone
-# make test-images  build and run the images of old versions, on Debian as root; see docs/pipeline/image.md
+# make docs         the documentation as a site, in build/site; warnings are errors
+# make test-images  build and run the images of old versions, on Debian as root; see docs/concepts/image.md
 # make clean        remove everything that this file made
 #
 # Needs Python 3.11, a C++ compiler and make. Each step leaves a stamp in .venv/stamps and is run
@@ -12,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 QUICKSTART := quickstart
+DOCS := .venv-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-compile
 
@@ -22,7 +24,7 @@ CXX_TESTS := $(shell find csrc/tests -type f)
 CXX_SOURCES := $(filter-out $(CXX_TESTS),$(shell find csrc -type f)) CMakeLists.txt pyproject.toml
 EXAMPLE := $(addprefix docs/examples/ethanol/,ethanol.xyz options.yaml eval.yaml)
 
-.PHONY: setup quickstart test test-images lint ctest pytest clean
+.PHONY: setup quickstart test test-images docs lint ctest pytest clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMPS)/mtt
@@ -84,5 +86,15 @@ pytest: $(STAMPS)/mtt
 test-images: $(STAMPS)/mtt
 	$(BIN)/python -m pytest -m containers -rs --durations=15 tests/containers
 
+# An environment of its own: nobody who trains needs it.
+docs: $(DOCS)/stamp
+	$(DOCS)/bin/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@echo "Open build/site/index.html"
+
+$(DOCS)/stamp: requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements/docs.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(QUICKSTART) build outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) $(QUICKSTART) build outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

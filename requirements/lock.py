@@ -1,4 +1,4 @@
-"""Write locked.txt: the exact version and hash of everything that direct.txt needs.
+"""Write locked.txt and docs.txt: the exact version and hash of all that direct.txt and docs-direct.txt need.
 
 Run ``python requirements/lock.py`` with Python 3.11 on Linux x86-64, then read the difference.
 pip itself resolves and reports; nothing is installed. Only names, versions and hashes are
@@ -19,9 +19,11 @@ UNLOCKED = {"torch"}
 # Belongs to CUDA builds of torch, and is not asked for by anything else.
 CUDA_PREFIXES = ("nvidia-", "cuda-", "triton")
 HEADER = """\
-# Made by requirements/lock.py from direct.txt: do not edit. Python 3.11, Linux x86-64, without torch.
-# Install with: pip install --no-deps --require-hashes -r requirements/locked.txt
+# Made by requirements/lock.py from {source}: do not edit. Python 3.11, Linux x86-64, without torch.
+# Install with: pip install --no-deps --require-hashes -r requirements/{lock}
 """
+# What is asked for by name, and its lock.
+LOCKS = {"direct.txt": "locked.txt", "docs-direct.txt": "docs.txt"}
 
 
 def resolve(requirements: Path) -> list[dict]:
@@ -49,9 +51,11 @@ def locked_lines(packages: list[dict]) -> list[str]:
 
 
 def main() -> None:
-    """Resolve direct.txt and replace locked.txt."""
-    lines = locked_lines(resolve(FOLDER / "direct.txt"))
-    (FOLDER / "locked.txt").write_text(HEADER + "\n".join(lines) + "\n")
+    """Resolve the files named on the command line, or all, and replace their locks."""
+    for source in sys.argv[1:] or LOCKS:
+        lines = locked_lines(resolve(FOLDER / source))
+        header = HEADER.format(source=source, lock=LOCKS[source])
+        (FOLDER / LOCKS[source]).write_text(header + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

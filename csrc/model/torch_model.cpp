@@ -1,5 +1,5 @@
 // The only file that knows how libtorch, metatensor and metatomic are called. The order of steps is that of
-// LAMMPS' pair_style metatomic (see docs/pipeline/verify.md), so that what passes here runs there.
+// LAMMPS' pair_style metatomic (see docs/concepts/verify.md), so that what passes here runs there.
 #include <torch/csrc/jit/runtime/graph_iterator.h>
 #include <torch/script.h>
 

@@ -9,7 +9,7 @@ METATRAIN is the folder of programs of an environment of its own, with the same 
 
 in this order, because DPA3 asks for an older torch. Its program is then ``other/bin/mtt``. Models are tiny and hardly trained: what counts is what
 their files do. Data are made here, from a pair potential. What was found, and why it is true, is in
-docs/pipeline/verify-findings.md.
+docs/reference/verify-findings.md.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Write docs/pipeline/verify-faults.md: the faults, and the checks that must kill them.
+"""Write docs/develop/fault-corpus.md: the faults, and the checks that must kill them.
 
 ``python tests/faults/make_matrix.py`` writes the page, ``--check`` only says whether it is current.
 That the checks do kill the faults is what ``test_faults.py`` asserts.
@@ -11,7 +11,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from corpus import Fault, load_corpus  # noqa: E402
 
-PAGE = Path(__file__).parents[2] / "docs" / "pipeline" / "verify-faults.md"
+PAGE = Path(__file__).parents[2] / "docs" / "develop" / "fault-corpus.md"
 HEADER = """\
 # Faults that `mtt verify` catches
 

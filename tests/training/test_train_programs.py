@@ -190,7 +190,7 @@ echo "$@" >> scontrol.log
 
 
 def job_script():
-    page = Path(__file__).parents[2] / "docs/how-to/continue-a-run.md"
+    page = Path(__file__).parents[2] / "docs/how-to/resume-a-run.md"
     return re.search(r"```bash\n(#!/bin/bash\n.*?)```", page.read_text(), re.DOTALL)[1]
 
 
