@@ -642,7 +642,9 @@ def test_random_headers_are_always_shown_or_refused(capsys: pytest.CaptureFixtur
         # The hash fits none of them, but what can be shown is.
         ended[captured.out != ""] += 1
         assert is_harmless(captured.out + captured.err)
-        assert captured.err == "" if code == 0 else captured.err.startswith("error: the checkpoint"), captured.err
+        assert (
+            captured.err == "" if code == 0 else captured.err.startswith("error: the checkpoint")
+        ), captured.err
     assert min(ended.values()) > 30
     assert not Path("error.log").exists()
 

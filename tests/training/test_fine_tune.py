@@ -138,7 +138,9 @@ def test_the_baseline_is_fitted_to_what_the_base_leaves(folder):
     # The same by another path: energies as mtt eval gives them, numpy's least squares.
     structures = [read_datasets(options.training_set)[i] for i in work.data.split["train"]]
     predicted = [one["energy"].values for one in open_model(BASE, "cpu").predict(structures)]
-    left = [float(one.references["energy"].values[0]) for one in structures] - np.array(predicted)[:, 0]
+    left = [float(one.references["energy"].values[0]) for one in structures] - np.array(predicted)[
+        :, 0
+    ]
     counts = np.array([[(one.types == t).sum() for t in (1, 6, 8, 29)] for one in structures])
     correction, *_ = np.linalg.lstsq(counts.astype(float), left, rcond=None)
     baseline = work.state.model.baseline("energy")
