@@ -29,7 +29,7 @@ def message(name: str) -> str:
 
 def test_built_in() -> None:
     found = plugins.get("pet")
-    assert (found.name, found.version) == ("pet", 2)
+    assert (found.name, found.version) == ("pet", 3)
     assert found.references["architecture"] == ["https://arxiv.org/abs/2305.19302"]
 
 

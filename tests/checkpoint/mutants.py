@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mtt import checkpoint
+from mtt.checkpoint import writing
 
 NASTY: list[Any] = [
     None,
@@ -37,6 +37,7 @@ NASTY: list[Any] = [
     [0] * 100_000,
     {"a": {"b": {"c": []}}},
     ["model/scale"],
+    ["model/baselines.0.scale"],
 ]
 
 
@@ -61,7 +62,7 @@ def whole(table: dict[str, Any], header: Any, data: bytes, hashed: bool) -> byte
     head = json.dumps({**table, "__metadata__": {"mtt": text}}).encode()
     raw = bytearray(struct.pack("<Q", len(head)) + head + data)
     try:
-        return checkpoint._with_hash(raw) if hashed else bytes(raw)
+        return writing._with_hash(raw) if hashed else bytes(raw)
     except (KeyError, TypeError, ValueError, OverflowError):
         return bytes(raw)
 
@@ -157,6 +158,7 @@ def revalued(raw: bytes, dice: random.Random) -> bytes:
         "history",
         "train_sums",
         "model/composition",
+        "model/baselines",
         "optimizer/step",
     )
     name = dice.choice([name for name in sorted(table) if name.startswith(small)])

@@ -2,6 +2,7 @@
 
 # ruff: noqa: UP006, UP035, UP045  (metatomic wants the names of typing in its models)
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from toy_models import export_toy
 
 from mtt import checkpoint
 from mtt.__main__ import main
+from mtt.data.target import Target
 
 ROOT = Path(__file__).parents[2]
 COPY = "copy it again, or use another checkpoint of the run"
@@ -49,49 +51,38 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return ckpt, export_pet(ckpt, folder / "pet.pt")
 
 
-def header(**changes: Any) -> dict[str, Any]:
-    """That of a checkpoint in the middle of a run, made by hand so that all of it is known."""
+def header(**changes: Any) -> checkpoint.Header:
+    """Return that of a checkpoint in the middle of a run, made by hand so that all of it is known."""
     row = {"epoch": 3, "step": 30, "validation_energy_rmse": 0.25, "validation_loss": 2.0}
     row |= {"learning_rate": 0.001, "train_loss": 1.0, "validation_energy_rmse_per_atom": 0.03125}
     model = {"cutoff": 4.5, "d_pet": 8, "normalization": "RMSNorm"}
     training = {"num_epochs": 5, "batch_size": 2, "loss": {"energy": 1.0, "type": "mse"}}
-    return {
-        "architecture": {"name": "pet", "version": 2, "hypers": model},
-        "atomic_types": [1, 8, 200],
-        "best": {"epoch": 2, "metric": "rmse_prod", "value": 0.5},
-        "data_hash": {"training_set": "ab" * 32},
-        "data_size": {"training_set": 12},
-        "history": [{**row, "epoch": n, "validation_loss": 4.0 - n} for n in (1, 2, 3)],
-        "image_digest": None,
-        "length_unit": "angstrom",
-        "num_steps": 50,
-        "options": {"seed": 3, "architecture": {"model": model, "training": training}},
-        "options_hash": "cd" * 32,
-        "origin": None,
-        "packages": {"mtt": "0.1.0", "torch": "2.13.0"},
-        "position": {"epoch": 3, "step": 34, "batch": 4},
-        "precision": 64,
-        "split": {"train": list(range(9)), "validation": [9, 10], "test": [11]},
-        "targets": {
-            "energy": {
-                "quantity": "energy",
-                "unit": "eV",
-                "forces": True,
-                "stress": True,
-                "description": "PBE",
-            }
-        },
-        "upgraded_from": None,
-        **changes,
-    }
+    made = checkpoint.Header(
+        architecture=checkpoint.ArchitectureRecord("pet", 3, model),
+        atomic_types=[1, 8, 200],
+        best=checkpoint.Best(2, "rmse_prod", 0.5),
+        data_hash={"training_set": "ab" * 32},
+        data_size={"training_set": 12},
+        history=[{**row, "epoch": n, "validation_loss": 4.0 - n} for n in (1, 2, 3)],
+        length_unit="angstrom",
+        num_steps=50,
+        options={"seed": 3, "architecture": {"model": model, "training": training}},
+        options_hash="cd" * 32,
+        packages={"mtt": "0.1.0", "torch": "2.13.0"},
+        position=checkpoint.Position(3, 34, 4),
+        precision=64,
+        split={"train": list(range(9)), "validation": [9, 10], "test": [11]},
+        targets=[Target("energy", gradients=("positions", "strain"), description="PBE")],
+    )
+    return dataclasses.replace(made, **changes)
 
 
 def write(path: str, tensors: dict[str, torch.Tensor] | None = None, **changes: Any) -> None:
     found = {
         "model/core.a": torch.ones(3, 4, dtype=torch.float64),
-        "model/scale": torch.ones(1, dtype=torch.float64),
+        "model/baselines.0.scale": torch.ones(1, dtype=torch.float64),
         "best/core.a": torch.ones(3, 4, dtype=torch.float64),
-        "best/scale": torch.ones(1, dtype=torch.float64),
+        "best/baselines.0.scale": torch.ones(1, dtype=torch.float64),
         "optimizer/core.a/exp_avg": torch.zeros(3, 4, dtype=torch.float64),
         **(tensors or {}),
     }
@@ -114,14 +105,14 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     write("a.ckpt")
-    digest = checkpoint.read_header(Path("a.ckpt"))["content_hash"]
+    digest = checkpoint.read_header(Path("a.ckpt")).content_hash
     size = Path("a.ckpt").stat().st_size
     tensors = 552
     assert (
         shown(capsys, "a.ckpt")
         == f"""\
 a.ckpt: checkpoint, {size / 1000:.3g} kB
-  architecture  pet, version 2
+  architecture  pet, version 3
   weights       12 in 64 bits
   elements      H (1), O (8), type 200
   target        energy in eV, with forces and stress (PBE)
@@ -140,7 +131,7 @@ a.ckpt: checkpoint, {size / 1000:.3g} kB
   seed          3
   written by    mtt 0.1.0, torch 2.13.0
   image         none
-  format        version 2
+  format        version 3
   tensors       10 of {tensors} B; the file is {size / tensors:.3g} times that (best 104 B,
                 content_hash 32 B, history 168 B, model 104 B, optimizer 96 B,
                 split 48 B)
@@ -150,29 +141,33 @@ a.ckpt: checkpoint, {size / 1000:.3g} kB
 
 
 def test_what_is_said_only_if_it_is_so(capsys: pytest.CaptureFixture[str]) -> None:
-    origin = {"kind": "fine-tuning", "content_hash": "ef" * 32, "weights": "best"}
+    origin = checkpoint.Origin("ef" * 32, "pet", 3, "best", 7, "refit")
     write(
         "a.ckpt",
-        architecture={"name": "pet", "version": 7, "hypers": {}},
+        architecture=checkpoint.ArchitectureRecord("pet", 7),
         history=[],
         origin=origin,
-        upgraded_from={"format": 1},
+        upgraded_from=checkpoint.UpgradedFrom("98" * 32, {"format": 1}),
         image_digest="sha256:" + "12" * 32,
-        position={"epoch": 0, "step": 0, "batch": 0},
+        position=checkpoint.Position(),
     )
     lines = shown(capsys, "a.ckpt").splitlines()
-    assert "  architecture  pet, version 7; version 2 is installed here" in lines
+    assert "  architecture  pet, version 7; version 3 is installed here" in lines
     assert "  epoch         0 of 5" in lines
     assert "  metrics       no epoch has been finished" in lines
-    assert "  origin        content_hash=efefefefefef..., kind=fine-tuning, weights=best" in lines
-    assert "  upgraded from format=1" in lines
+    origin_line = lines.index("  origin        architecture.name=pet, architecture.version=3,")
+    assert lines[origin_line + 1 : origin_line + 3] == [
+        "                baseline=refit, content_hash=efefefefefef..., epoch=7,",
+        "                kind=fine-tuning, weights=best",
+    ]
+    assert "  upgraded from content_hash=989898989898..., format=1" in lines
     assert "  image         sha256:121212121212..." in lines
-    write("a.ckpt", architecture={"name": "soap", "version": 7, "hypers": {}})
+    write("a.ckpt", architecture=checkpoint.ArchitectureRecord("soap", 7))
     lines = shown(capsys, "a.ckpt").splitlines()
     assert "  architecture  soap, version 7, which is not installed here" in lines
-    write("a.ckpt", best={"epoch": 3, "metric": "loss", "value": 10**400})
+    write("a.ckpt", best=checkpoint.Best(3, "loss", 10**400))
     assert "its header lacks a proper 'best'" in failure(capsys, "a.ckpt")
-    write("a.ckpt", best={"epoch": 3, "metric": "loss", "value": None})
+    write("a.ckpt", best=checkpoint.Best(3, "loss", None))
     lines = shown(capsys, "a.ckpt").splitlines()
     assert "  best epoch    3, by loss" in lines
     assert "  validation                                 best and last" in lines
@@ -205,7 +200,7 @@ def test_a_trained_checkpoint(
     assert all(len(line) <= 80 for line in lines[1:])
     assert "  elements      H (1), C (6), O (8), Cu (29)" in lines
     assert "  epoch         3 of 3" in lines and "  step          12 of 12" in lines
-    parts = checkpoint.read_header(trained[0])["split"]
+    parts = checkpoint.read_header(trained[0]).split
     counts = [f"{len(parts[part])} {part}" for part in ("train", "validation", "test")]
     assert f"  split         {', '.join(counts)}" in lines
     assert lines[-1].endswith(", fits the file")
@@ -214,14 +209,14 @@ def test_a_trained_checkpoint(
     weights = sum(one.numel() for one in potential.parameters())
     assert found["tensors"]["weights"] == weights
     assert f"  weights       {weights} in 32 bits" in lines
-    assert found["history"]["last"] == checkpoint.read_header(trained[0])["history"][-1]
+    assert found["history"]["last"] == checkpoint.read_header(trained[0]).history[-1]
 
 
 def test_a_model_file(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     ckpt, model = trained
     lines = shown(capsys, str(model)).splitlines()
     assert all(len(line) <= 80 for line in lines[1:])
-    content = checkpoint.read_header(ckpt)["content_hash"]
+    content = checkpoint.read_header(ckpt).content_hash
     for line in (
         "  output        energy in eV, per atom (potential energy)",
         "  elements      H (1), C (6), O (8), Cu (29)",
@@ -229,7 +224,7 @@ def test_a_model_file(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[
         "  precision     float32",
         "  devices       cuda, cpu",
         "  neighbors     within 3.0 angstrom, full list, strict",
-        "  architecture  pet, version 2",
+        "  architecture  pet, version 3",
         f"  checkpoint    content hash {content[:12]}...",
         "  verification  skipped by --no-verify",
         "  extensions    none",
@@ -376,7 +371,7 @@ def test_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_differences(capsys: pytest.CaptureFixture[str]) -> None:
-    options = header()["options"]
+    options = header().options
     changed = json.loads(json.dumps(options))
     changed["architecture"]["training"]["batch_size"] = 4
     changed["architecture"]["training"]["more"] = [1, 2]
@@ -386,9 +381,9 @@ def test_differences(capsys: pytest.CaptureFixture[str]) -> None:
         "b.ckpt",
         {"model/core.a": torch.zeros(3, 4, dtype=torch.float64), "check/x": torch.zeros(2)},
         options=changed,
-        best={"epoch": 2, "metric": "rmse_prod", "value": 0.25},
+        best=checkpoint.Best(2, "rmse_prod", 0.25),
     )
-    hashes = [checkpoint.read_header(Path(name))["content_hash"] for name in ("a.ckpt", "b.ckpt")]
+    hashes = [checkpoint.read_header(Path(name)).content_hash for name in ("a.ckpt", "b.ckpt")]
     sizes = [Path(name).stat().st_size for name in ("a.ckpt", "b.ckpt")]
     ratios = [round(size / total, 4) for size, total in zip(sizes, (552, 560), strict=True)]
     assert (
@@ -515,20 +510,21 @@ def test_nothing_in_a_checkpoint_reaches_the_terminal_as_it_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     good = header()
-    hypers = evil(good["architecture"]["hypers"])
-    target = {key: evil(one) for key, one in good["targets"]["energy"].items()}
+    hypers = evil(good.architecture.hypers)
+    target = Target("energy", quantity=EVIL, unit=EVIL, description=EVIL)
     write(
         "a.ckpt",
         {f"more{EVIL[:-1]}/x": torch.zeros(2)},
-        architecture={"name": EVIL, "version": 1, "hypers": hypers},
-        best={"epoch": 2, "metric": EVIL, "value": 0.5},
-        history=[evil(row) for row in good["history"]],
+        architecture=checkpoint.ArchitectureRecord(EVIL, 1, hypers),
+        best=checkpoint.Best(2, EVIL, 0.5),
+        history=[evil(row) for row in good.history],
         image_digest=EVIL,
         length_unit=EVIL,
-        options=evil(good["options"]),
-        origin=evil({"a": {"b": "c"}}),
-        packages=evil(good["packages"]),
-        targets={f"energy/{EVIL}": target},
+        options=evil(good.options),
+        origin=checkpoint.Origin(EVIL, EVIL, 1, EVIL, 1, EVIL, EVIL),
+        upgraded_from=checkpoint.UpgradedFrom(EVIL, {EVIL: 1}),
+        packages=evil(good.packages),
+        targets=[target],
     )
     text = shown(capsys, "a.ckpt")
     assert is_harmless(text) and f"  architecture  {SHOWN}" in text
@@ -646,7 +642,9 @@ def test_random_headers_are_always_shown_or_refused(capsys: pytest.CaptureFixtur
         # The hash fits none of them, but what can be shown is.
         ended[captured.out != ""] += 1
         assert is_harmless(captured.out + captured.err)
-        assert captured.err == "" if code == 0 else captured.err.startswith("error: the checkpoint")
+        assert (
+            captured.err == "" if code == 0 else captured.err.startswith("error: the checkpoint")
+        ), captured.err
     assert min(ended.values()) > 30
     assert not Path("error.log").exists()
 

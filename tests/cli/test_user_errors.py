@@ -276,7 +276,7 @@ def test_a_truncated_checkpoint(fails: Fails) -> None:
         (
             {"version": 99},
             "error: the checkpoint needs version 99 of the architecture 'pet', "
-            "but version 2 is installed\n"
+            "but version 3 is installed\n"
             "  where: model.ckpt\n"
             "  hint: update mtt: use the image of pet@99\n",
         ),

@@ -68,7 +68,7 @@ def test_an_old_checkpoint_lives_on(images: Path, folder: Path, mtt: Mtt, old: P
     assert there.returncode == 0, there.stderr
     digest = IMAGES["pet@1"].digest
     assert there.stderr.splitlines()[0] == (
-        f"{old.name} needs pet@1, and pet@2 is installed: running in the image pet@1 ({digest}) with "
+        f"{old.name} needs pet@1, and pet@3 is installed: running in the image pet@1 ({digest}) with "
         "apptainer"
     )
     made = describe.describe(folder / "old.pt")["made_in"]
@@ -109,14 +109,14 @@ def test_a_run_of_an_old_version_from_start_to_end(images: Path, folder: Path, m
     words[-1] += "1"
     first = mtt(*words, "-r", "architecture.version=1", cwd=folder, OMP_NUM_THREADS="1")
     assert first.returncode == 0, first.stderr
-    assert first.stderr.startswith("options.yaml asks for pet@1, and pet@2 is installed: running")
+    assert first.stderr.startswith("options.yaml asks for pet@1, and pet@3 is installed: running")
     header = checkpoint.read_header(folder / "model.ckpt")
     assert header.architecture.version == 1
     assert header.image_digest == IMAGES["pet@1"].digest
     words[-1] = words[-1].replace("=1", "=2")
     more = mtt(*words, "-c", "model.ckpt", cwd=folder, OMP_NUM_THREADS="1")
     assert more.returncode == 0, more.stderr
-    assert more.stderr.startswith("model.ckpt needs pet@1, and pet@2 is installed: running in")
+    assert more.stderr.startswith("model.ckpt needs pet@1, and pet@3 is installed: running in")
     assert checkpoint.read_header(folder / "model.ckpt").position.epoch == 2
     done = mtt("eval", "model.ckpt", "eval.yaml", cwd=folder, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
@@ -134,5 +134,5 @@ def test_an_image_that_is_not_there(images: Path, folder: Path, mtt: Mtt, tmp_pa
     done = mtt("export", GONE[0].name, cwd=folder, **empty)
     assert done.returncode == 2
     assert done.stderr.startswith(
-        f"error: {GONE[0].name} needs pet@1, and pet@2 is installed, but the image is not here\n"
+        f"error: {GONE[0].name} needs pet@1, and pet@3 is installed, but the image is not here\n"
     )

@@ -88,7 +88,7 @@ def test_a_version_without_an_exact_upgrade_needs_its_image(folder: Path) -> Non
     found = needed(Path("old.ckpt"))
     assert found is not None and found.image is not None
     assert found.image.tag == "pet@1"
-    assert found.why == "old.ckpt needs pet@1, and pet@2 is installed"
+    assert found.why == "old.ckpt needs pet@1, and pet@3 is installed"
 
 
 def test_an_exact_upgrade_is_preferred(folder: Path) -> None:
@@ -104,7 +104,7 @@ def test_options_may_ask_for_an_old_version(folder: Path) -> None:
     Path("options.yaml").write_text("architecture: {name: pet, version: 1}\n")
     found = needed(None, "auto", asked())
     assert found is not None and found.image is not None and found.image.tag == "pet@1"
-    assert found.why == "options.yaml asks for pet@1, and pet@2 is installed"
+    assert found.why == "options.yaml asks for pet@1, and pet@3 is installed"
     # A checkpoint that would be upgraded goes on as it began.
     assert needed(UPGRADED, "auto", asked()) == found
     assert needed(None, "auto", asked("-r", "architecture.version=2")) is None
@@ -125,7 +125,7 @@ def test_training_of_an_old_version_needs_its_image(
     Path("options.yaml").write_text("architecture: {name: pet, version: 1}\ntraining_set: a.xyz\n")
     assert main(["train", "options.yaml"]) == 2
     assert capsys.readouterr().err.startswith(
-        "error: options.yaml asks for pet@1, and pet@2 is installed, but the image is not here\n"
+        "error: options.yaml asks for pet@1, and pet@3 is installed, but the image is not here\n"
     )
     assert main(["train", "options.yaml", "--image", "never"]) == 2
     assert "version 1 of 'pet' is not installed; version 2 is" in capsys.readouterr().err
@@ -139,7 +139,7 @@ def test_what_is_no_checkpoint_is_left_to_the_command(folder: Path) -> None:
 def test_no_image_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "old.ckpt"]) == 2
     assert capsys.readouterr().err == (
-        "error: old.ckpt needs pet@1, and pet@2 is installed, but the image is not here\n"
+        "error: old.ckpt needs pet@1, and pet@3 is installed, but the image is not here\n"
         f"  where: {folder / 'images'}\n"
         "  hint: get it with 'mtt image pull pet@1 REGISTRY/NAME:TAG --sif' or 'mtt image build pet@1 "
         "--sif', and give the same command again\n"
@@ -158,7 +158,7 @@ def test_nothing_that_runs_it(folder: Path, sif: Path, capsys: pytest.CaptureFix
     )
     assert main(["export", "old.ckpt"]) == 2
     assert capsys.readouterr().err == (
-        "error: old.ckpt needs pet@1, and pet@2 is installed, but nothing here can run the image\n"
+        "error: old.ckpt needs pet@1, and pet@3 is installed, but nothing here can run the image\n"
         "  where: apptainer with pet-1.sif: no user namespaces; singularity with pet-1.sif: not installed\n"
         "  hint: install Apptainer or podman, or run it where they are: apptainer run pet-1.sif export "
         "old.ckpt\n"
@@ -178,7 +178,7 @@ def test_the_very_same_command(
     program(folder, "singularity", RUNS)
     assert main(["export", "old.ckpt", "--image=auto", "-o", "../new.pt"]) == 0
     assert capsys.readouterr().err == (
-        f"old.ckpt needs pet@1, and pet@2 is installed: running in the image pet@1 ({DIGEST}) with "
+        f"old.ckpt needs pet@1, and pet@3 is installed: running in the image pet@1 ({DIGEST}) with "
         "singularity\n"
     )
     words = (folder / "words").read_text().splitlines()
@@ -231,7 +231,7 @@ def test_where_the_model_file_was_made_is_in_it(
             "digest": DIGEST,
             "image": "pet@1",
             "runtime": "apptainer",
-            "why": "old.ckpt needs pet@1, and pet@2 is installed",
+            "why": "old.ckpt needs pet@1, and pet@3 is installed",
         }
     statement["subject"][0]["digest"]["sha256"] = sha256_of(Path("old.pt"))
     assert json.loads(Path("old.pt.intoto.json").read_text()) == statement
@@ -333,7 +333,7 @@ def test_an_image_in_the_storage_of_a_container_engine(
     )
     assert main(["export", "old.ckpt"]) == 0
     assert capsys.readouterr().err == (
-        f"old.ckpt needs pet@1, and pet@2 is installed: running in the image pet@1 ({DIGEST}) with "
+        f"old.ckpt needs pet@1, and pet@3 is installed: running in the image pet@1 ({DIGEST}) with "
         "docker\n"
     )
     assert Path("said").read_text().endswith(f" {name} export old.ckpt\n")
@@ -414,7 +414,7 @@ def test_a_file_from_elsewhere_must_be_here_for_an_image(folder: Path) -> None:
             arguments, Path("old.ckpt"), [Path("old.pt")], "https://host.example/old.ckpt"
         )
     assert str(raised.value) == (
-        "old.ckpt needs pet@1, and pet@2 is installed: the image has no network, so the checkpoint "
+        "old.ckpt needs pet@1, and pet@3 is installed: the image has no network, so the checkpoint "
         "must be here\n"
         "  where: https://host.example/old.ckpt\n"
         "  hint: download it, and give its path"

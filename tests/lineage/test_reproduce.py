@@ -99,7 +99,7 @@ def test_the_first_epoch_that_differs_is_named(folder: Path) -> None:
         "different: new.ckpt is not model.ckpt",
         f"  first difference: epoch 2, steps 5 to 8: train_loss {before!r} and now {before + 1.0!r}",
         f"  2 of {len(tensors) + 5} tensors differ: history, {name}",
-        f"  possible reason: torch was {header['packages']['torch']}, and is 1.0 now",
+        f"  possible reason: torch was {header.packages['torch']}, and is 1.0 now",
     ]
 
 

@@ -26,7 +26,7 @@ from mtt.sources.model_card import MARK
 from mtt.sources.publish import Package
 from mtt.sources.upload import push as upload
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-2_options-1"
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-3_pet-3_options-1"
 METADATA = """\
 name: water | copper
 description: |

@@ -16,7 +16,7 @@ from sources.web_server import Web, serving, status
 
 from mtt.__main__ import main
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-2_pet-2_options-1"
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-3_pet-3_options-1"
 CHECKPOINT = (GOLDEN / "0.ckpt").read_bytes()
 
 

@@ -1,6 +1,7 @@
 """A run does not go on with other data, and says which structures are not what they were."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from mtt.training.runs.option_changes import differences, refused
 
 HASH = "fa38641347e6eccac7ff3c6927d26d484043ad62a1c7deee406ab22650c1a725"
 CKPT = Path("model.ckpt")
+GOLDEN = Path(__file__).parents[1] / "golden/checkpoints/format-3_pet-3_options-1/0.ckpt"
 SINCE = "have changed since the checkpoint was written: "
 HINT = (
     "\n  hint: bring the data back to go on, train anew without --continue, or fine-tune the "
@@ -364,10 +366,12 @@ def test_options_that_this_version_cannot_read_are_compared_as_they_are(folder):
 
 def header_with(options):
     """What of a checkpoint's header decides whether options are those of its run."""
-    return {
-        "architecture": {"name": "pet", "version": plugins.get("pet").version, "hypers": {}},
-        "options": options,
-    }
+    header = checkpoint.read_header(GOLDEN)
+    return replace(
+        header,
+        architecture=checkpoint.ArchitectureRecord("pet", plugins.get("pet").version),
+        options=options,
+    )
 
 
 @pytest.mark.parametrize(

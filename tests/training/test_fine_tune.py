@@ -137,12 +137,15 @@ def test_the_baseline_is_fitted_to_what_the_base_leaves(folder):
     work, said = begin(options)
     # The same by another path: energies as mtt eval gives them, numpy's least squares.
     structures = [read_datasets(options.training_set)[i] for i in work.data.split["train"]]
-    predicted = [one.energy for one in open_model(BASE, "cpu").predict(structures, "energy")]
-    left = [one.targets["energy"].value for one in structures] - np.array(predicted)
+    predicted = [one["energy"].values for one in open_model(BASE, "cpu").predict(structures)]
+    left = [float(one.references["energy"].values[0]) for one in structures] - np.array(predicted)[
+        :, 0
+    ]
     counts = np.array([[(one.types == t).sum() for t in (1, 6, 8, 29)] for one in structures])
     correction, *_ = np.linalg.lstsq(counts.astype(float), left, rcond=None)
-    before, after = tensors["best/composition"], work.state.model.get_buffer("composition")
-    assert (after - before).numpy() == pytest.approx(
+    baseline = work.state.model.baseline("energy")
+    before, after = tensors["best/baselines.0.composition"], baseline.composition
+    assert (after - before).numpy()[:, 0] == pytest.approx(
         correction, rel=0, abs=1e-10 * np.abs(correction).max()
     )
     assert np.abs(left - counts @ correction).max() < 0.01 * np.abs(left).max()
@@ -151,8 +154,9 @@ def test_the_baseline_is_fitted_to_what_the_base_leaves(folder):
         f"(largest change {correction[largest]:+.6g} eV per atom of type "
         f"{['1 (H)', '6 (C)', '8 (O)', '29 (Cu)'][largest]})"
     )
-    assert work.state.model.get_buffer("scale") == tensors["model/scale"]
-    assert max(abs(one.energy) for one in map(work.problem.train.__getitem__, range(9))) < 10.0
+    assert baseline.scale == tensors["model/baselines.0.scale"]
+    items = [work.problem.train[index] for index in range(9)]
+    assert max(abs(item.references["energy"].values[0]) for item in items) < 10.0
 
 
 def test_a_baseline_that_is_kept(folder):
@@ -217,7 +221,7 @@ def test_going_on_from_any_step_gives_the_same_bits_without_the_base(folder, cap
     BASE.unlink()
     found = sorted(run.glob("*.ckpt"))
     positions = [checkpoint.read_header(path).position for path in found]
-    assert {(one["epoch"], one["batch"]) for one in positions} == {
+    assert {(one.epoch, one.batch) for one in positions} == {
         *((epoch, batch) for epoch in (0, 1) for batch in (0, 1, 2, 3)),
         (2, 0),
     }
@@ -292,7 +296,8 @@ def test_auto_never_takes_a_base(folder, capsys):
             "there is no checkpoint of this run to go on from; found: 1 of runs with other options"
         )
     header, tensors = checkpoint.read(BASE)
-    changed = {"model/composition": tensors["model/composition"] + 1.0}
+    name = "model/baselines.0.composition"
+    changed = {name: tensors[name] + 1.0}
     checkpoint.write(Path("other.ckpt"), header, tensors | changed)
     for name in ("base.ckpt", "other.ckpt"):
         stage.run(options_of(folder, name), None, TUNED)
@@ -433,7 +438,7 @@ def test_a_base_that_has_no_best_weights_yet(folder):
 
 
 def test_the_scale_is_that_of_the_base(folder):
-    scale = float(checkpoint.read(BASE)[1]["model/scale"])
+    scale = float(checkpoint.read(BASE)[1]["model/baselines.0.scale"])
     assert refusal(options_of(folder, True, {"scale_targets": False})) == (
         f"the scale cannot be left at 1: that of the base is {scale:.6g} eV, and its weights go "
         "with it\n"

@@ -148,12 +148,12 @@ def lost_by_going_on(make: Callable[[], Any]) -> list[str]:
     run = make()
     with pytest.raises(Interrupted):
         loop.train(run.state, run.problem, Until(2))
-    header, tensors = run.state.to_checkpoint()
+    entries, tensors = run.state.to_checkpoint()
     tensors = {name: one.clone() for name, one in tensors.items()}
     loop.train(run.state, run.problem, Until())
     expected = everything(run, with_state=True)
     again = make()
-    again.state.from_checkpoint(header, tensors)
+    again.state.from_checkpoint(dataclasses.replace(again.header, **entries), tensors)
     loop.train(again.state, again.problem, Until())
     return differences(expected, everything(again, with_state=True))
 

@@ -111,8 +111,8 @@ def test_the_restored_state_shares_nothing_with_what_it_came_from():
     state.best["baselines.0.scale"] += 1
     state.model.core.used(torch.ones(2)).pow(2).sum().backward()
     state.optimizer.step()
-    assert header.history == [{"epoch": 1, "train_loss": 0.5}]
-    assert header.position.epoch == 2
+    assert header["history"] == [{"epoch": 1, "train_loss": 0.5}]
+    assert header["position"].epoch == 2
     for name, tensor in tensors.items():
         assert torch.equal(tensor, kept[name]), name
 

@@ -67,7 +67,7 @@ def assert_same_run(path, other):
     for name, tensor in first[1].items():
         assert tensor.dtype == second[1][name].dtype, name
         assert torch.equal(tensor, second[1][name]), name
-    assert first[0]["history"] == second[0]["history"]
+    assert first[0].history == second[0].history
     assert first[0] == second[0]
 
 
@@ -384,10 +384,10 @@ def test_more_epochs_go_on_with_the_longer_schedule(folder, no_pictures, capsys)
         in capsys.readouterr().out
     )
     short, long = (checkpoint.read_header(Path(f"{name}.ckpt")) for name in ("model", "longer"))
-    assert long["history"][:3] == short["history"]
-    assert [row["epoch"] for row in long["history"]] == [1, 2, 3, 4, 5]
-    assert long["num_steps"] == 20 and long["options_hash"] != short["options_hash"]
-    assert long["history"][3]["learning_rate"] > short["history"][2]["learning_rate"]
+    assert long.history[:3] == short.history
+    assert [row["epoch"] for row in long.history] == [1, 2, 3, 4, 5]
+    assert long.num_steps == 20 and long.options_hash != short.options_hash
+    assert long.history[3]["learning_rate"] > short.history[2]["learning_rate"]
 
 
 def test_changed_data_are_refused(folder, no_pictures):
@@ -499,7 +499,7 @@ def test_a_baseline_for_a_target_that_is_not_there(folder):
 def test_a_given_baseline_is_in_the_checkpoint(folder, no_pictures):
     stage.run(make_options(folder, {"num_epochs": 1, "atomic_baseline": {"energy": -2.5}}))
     _, tensors = checkpoint.read(Path("model.ckpt"))
-    assert tensors["model/composition"].tolist() == [-2.5] * 4
+    assert tensors["model/baselines.0.composition"].tolist() == [[-2.5]] * 4
 
 
 def test_devices():

@@ -55,7 +55,7 @@ def assert_same_bits(path, other):
     for name, tensor in first[1].items():
         assert torch.equal(tensor, second[1][name]), name
     for key in ("history", "position", "best", "split"):
-        assert first[0][key] == second[0][key]
+        assert getattr(first[0], key) == getattr(second[0], key)
 
 
 class Stopped(Exception):

@@ -112,7 +112,8 @@ class Header:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON, from which :func:`header_from_dict` makes the same header."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        plain["architecture"] = asdict(self.architecture)
+        # Not by asdict, which copies hypers at every depth: a file may nest them as deep as it likes.
+        plain["architecture"] = dict(vars(self.architecture))
         plain["targets"] = [target.to_dict() for target in self.targets]
         plain["position"], plain["best"] = asdict(self.position), asdict(self.best)
         for key in ("origin", "upgraded_from"):

@@ -300,9 +300,9 @@ def _hypers(values: Any) -> str:
     if not isinstance(values, dict):
         return _value(values)
     found = []
-    for key, value in values.items():
+    for key, value in sorted(values.items()):
         if isinstance(value, dict) and value:
-            found += [f"{key}.{inner}={_value(one)}" for inner, one in value.items()]
+            found += [f"{key}.{inner}={_value(one)}" for inner, one in sorted(value.items())]
         else:
             found.append(f"{key}={_value(value)}")
     return _listed(found, len(found))
