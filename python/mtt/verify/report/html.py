@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mtt.verify.catalogue import catalogue
+from mtt.verify.program_catalogue import catalogue
 from mtt.verify.report import parity_plots
 from mtt.verify.report.report import Check, Report
 from mtt.verify.report.style import STYLE
