@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 namespace mtt {
 
@@ -11,15 +12,27 @@ ValueReader::ValueReader(Context& context):
     per_system_(context.target().per_system),
     per_atom_(context.capabilities().per_atom()),
     float32_(context.capabilities().dtype == "float32") {
+    double largest = 0.0;
+    // By atomic type, what a baseline adds is the same for all atoms and says nothing about the network.
+    std::map<int32_t, std::pair<double, double>> bounds;
     for (const auto& system : context.systems()) {
         const auto here = values(context.model(), system);
         for (const auto* part : {&here.atoms, &here.total}) {
             for (const double value : *part) {
-                scale_ = std::isfinite(value) ? std::max(scale_, std::abs(value)) : scale_;
+                largest = std::isfinite(value) ? std::max(largest, std::abs(value)) : largest;
             }
         }
+        for (size_t k = 0; k < here.atoms.size(); k += properties_) {
+            auto& [low, high] = bounds.emplace(system.types[k / properties_], std::pair(here.atoms[k], here.atoms[k])).first->second;
+            low = std::min(low, here.atoms[k]);
+            high = std::max(high, here.atoms[k]);
+        }
     }
-    scale_ = std::max(scale_, std::numeric_limits<double>::min());
+    for (const auto& [type, range] : bounds) {
+        scale_ = std::max(scale_, range.second - range.first);
+    }
+    scale_ = scale_ > 0 && std::isfinite(scale_) ? scale_ : std::max(largest, std::numeric_limits<double>::min());
+    rounding_ = 4 * context.capabilities().ulp(largest);
 }
 
 Call ValueReader::call_of(const System& system) {
@@ -86,7 +99,7 @@ void ValueReader::compare(
     const auto& row = *std::find_if(tolerance_table().begin(), tolerance_table().end(), [&](const auto& item) {
         return item.agreement == agreement;
     });
-    const double tolerance = scale_ * (extra + (float32_ ? row.float32 : row.float64));
+    const double tolerance = rounding_ + scale_ * (extra + (float32_ ? row.float32 : row.float64));
     if (a.atoms.size() != b.atoms.size() || a.total.size() != b.total.size()) {
         comparison.add(std::nan(""), tolerance, "number of values of " + where);
         return;

@@ -195,17 +195,17 @@ const Registered schema({
 
 const Registered golden({
     "PARITY", "values", "Values of a target without gradients, and its unit, equal those of the eager float64 model.",
-    "'parity' of the tolerance table, relative to the largest value", {name}, parity,
+    "'parity' of the tolerance table, relative to the spread of the values of one atomic type", {name}, parity,
 }, About::values);
 
 const Registered calls({
     "NTH", "values", "Ten calls with changing systems give the values that a fresh instance gives.",
-    "'repeat' of the tolerance table, relative to the largest value", {name}, later_calls,
+    "'repeat' of the tolerance table, relative to the spread of the values of one atomic type", {name}, later_calls,
 }, About::values);
 
 const Registered dtype({
     "DTYPE", "values", "Strided inputs and Module::to change no value of a target without gradients.",
-    "'repeat' of the tolerance table, relative to the largest value", {name}, layouts,
+    "'repeat' of the tolerance table, relative to the spread of the values of one atomic type", {name}, layouts,
 }, About::values);
 
 }  // namespace

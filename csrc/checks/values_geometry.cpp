@@ -145,19 +145,19 @@ std::vector<Result> symmetries(Context& context) {
 
 const Registered dd({
     "DD", "values", "Values of local atoms on 2 and 4 domains, with ghosts within the interaction range, equal those of the whole.",
-    "'repeat' of the tolerance table, relative to the largest value", {name}, domains, Level::quick,
+    "'repeat' of the tolerance table, relative to the spread of the values of one atomic type", {name}, domains, Level::quick,
     engines_with(&EngineProfile::decomposes),
 }, About::values);
 
 const Registered geo({
     "GEO", "values", "No atom, one atom in a box and two close atoms have finite values, or none where there is no atom.",
-    "'repeat' of the tolerance table, relative to the largest value", {name}, few_atoms,
+    "'repeat' of the tolerance table, relative to the spread of the values of one atomic type", {name}, few_atoms,
 }, About::values);
 
 const Registered sym({
     "SYM", "values",
     "Order of atoms and pairs and translations change no value of a target without gradients; rotations are measured.",
-    "'repeat', and 'geometry' with the rounding of large coordinates for translations, relative to the largest value",
+    "'repeat', and 'geometry' with the rounding of large coordinates for translations, relative to the spread of the values of one atomic type",
     {name}, symmetries,
 }, About::values);
 

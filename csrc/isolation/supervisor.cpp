@@ -117,6 +117,8 @@ private:
     std::string token_;
     Clock::time_point since_;
     std::optional<size_t> running_;
+    /// Of the check that runs, if the model has several.
+    std::string target_;
     bool loading_ = false;
     bool end_received_ = false;
     bool checked_ = false;
@@ -177,6 +179,7 @@ void Supervisor::run_from(size_t first) {
     orders.without = how_.without;
     orders.token = token_ = random_token();
     running_.reset();
+    target_.clear();
     loading_ = end_received_ = checked_ = false;
     killed_because_.clear();
     since_ = Clock::now();
@@ -256,10 +259,17 @@ void Supervisor::receive(const std::string& line) {
             throw std::runtime_error("out of order");
         }
         running_ = k;
+        target_.clear();
         since_ = Clock::now();
         if (options_.progress) {
             options_.progress(selection_[k].check->family, selection_[k].check->name);
         }
+    } else if (kind == "target") {  // the time limit holds for each of them
+        if (!running_.has_value()) {
+            throw std::runtime_error("out of order");
+        }
+        target_ = content.get<std::string>();
+        since_ = Clock::now();
     } else if (kind == "done") {
         receive_results(content);
     } else if (kind == "end") {
@@ -366,6 +376,9 @@ void Supervisor::blame(const std::string& message) {
     results_[k].front().seconds = seconds_since(since_);
     for (size_t n = 1; n < wanted.size(); ++n) {
         results_[k].push_back(skipped(wanted[n], "the process ended before this was measured"));
+    }
+    for (auto& result : results_[k]) {
+        result.target = target_;
     }
     advance_past(k);
     if (loading_) {

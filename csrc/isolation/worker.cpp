@@ -62,6 +62,7 @@ json model_json(Runner& runner, bool with_record) {
 
 void run_checks(const Orders& orders, const Channel& out) {
     Runner runner(orders.options, [&out](bool begins) { out.send("loading", begins); });
+    runner.on_target([&out](const std::string& name) { out.send("target", name); });
     Report file;
     runner.describe_file(file);
     out.send("file", file_json(file));

@@ -120,7 +120,11 @@ std::vector<Result> Runner::run(const Selected& selected) {
     for (const auto& target : targets) {
         if (check.fits(target)) {
             context_.use(target);
-            auto results = wanted_results(selected, targets.size() > 1 ? target.name : "");
+            const std::string shown = targets.size() > 1 ? target.name : "";
+            if (on_target_ && !shown.empty()) {
+                on_target_(shown);
+            }
+            auto results = wanted_results(selected, shown);
             std::move(results.begin(), results.end(), std::back_inserter(out));
         }
     }

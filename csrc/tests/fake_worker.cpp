@@ -89,6 +89,10 @@ const std::map<std::string, Deed>& deeds() {
         }},
         {"hangs", second([](const Worker&) { sleep_forever(); })},
         {"exits", second([](const Worker&) { _exit(0); })},
+        {"exits in a target", second([](const Worker& worker) {
+            worker.send("target", "energy/pbe");
+            _exit(0);
+        })},
         {"says end too early", second([](const Worker& worker) {
             worker.send("end", nullptr);
             _exit(0);

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mtt/isolation/wire.hpp"
 #include "mtt/report.hpp"
 #include "mtt/runner/check.hpp"
 #include "testing.hpp"
@@ -44,6 +45,19 @@ TEST("JSON holds what the schema promises") {
     CHECK(out["checks"][1]["measured"].is_null());
     CHECK(out["checks"][1]["message"] == "because");
     CHECK(out["verdict"] == "pass");
+}
+
+TEST("a result keeps its target on the way from the worker, and one without is written as before") {
+    Result result = passed("forces");
+    CHECK(!to_json(result).contains("target"));
+    CHECK(result_from_json(to_json(result)).target.empty());
+    result.target = "energy/pbe";
+    CHECK(result_from_json(to_json(result)).target == "energy/pbe");
+    auto report = example();
+    report.entries.push_back({"FD", result, "", ""});
+    std::ostringstream out;
+    print(report, out);
+    CHECK(out.str().find("forces of energy/pbe") != std::string::npos);
 }
 
 TEST("one failure fails the verdict, and skipping everything is no pass") {

@@ -85,6 +85,12 @@ TEST("what ends a worker fails the check that ran, and the next ones run") {
     check_one_death("colors its last words", "its last words:  [31mred [0m");
 }
 
+TEST("a death while one target of several is checked names it") {
+    const auto report = report_on("exits in a target");
+    CHECK(find(report, "LOAD", Status::fail)->target == "energy/pbe");
+    CHECK(find(report, "FD", Status::pass)->target.empty());
+}
+
 TEST("a worker that hangs is killed in time") {
     auto chosen = options();
     chosen.time_limit = 1.0;

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from verification_reports import HOSTILE, check, content, hostile, mixed, plain
 
-from mtt.verify.report import Check, Point, Report, Waiver, github, junit, sarif, terminal
+from mtt.verify.report import Check, Point, Report, Waiver, github, html, junit, sarif, terminal
 from mtt.verify.report.report import NoReport
 
 FAMILIES = [
@@ -232,3 +232,30 @@ def test_a_message_cannot_be_an_annotation_of_its_own() -> None:
     lines = github.annotations("m.pt", hostile()).splitlines()
     assert len(lines) == 2
     assert all(line.startswith(("::error file=m.pt,", "::notice file=m.pt,")) for line in lines)
+
+
+def test_every_form_names_the_target_of_a_model_with_several() -> None:
+    targets = ("energy", "energy/pbe")
+    checks = [
+        check(name="forces", target=target, status="fail", message="wrong") for target in targets
+    ]
+    report = Report.of(content(*checks))
+    shown = io.StringIO()
+    terminal.print_report(report, "model.pt", Console(file=shown, width=80))
+    forms = {
+        "terminal": shown.getvalue(),
+        "junit": junit.junit([("model.pt", report)]).decode(),
+        "sarif": sarif.sarif([("model.pt", report)]).decode(),
+        "github": github.annotations("model.pt", report),
+        "html": html.page([("model.pt", report)]).decode(),
+        "failure": report.failure("model.pt"),
+    }
+    for form, text in forms.items():
+        for target in targets:
+            assert f"forces of {target}" in text, form
+    # The name of the check, which --only takes, is the same for all targets.
+    assert {one.full_name for one in report.checks} == {"PARITY/forces"}
+    (run,) = json.loads(forms["sarif"])["runs"]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["PARITY/forces"]
+    prints = {one["partialFingerprints"]["fileAndCheck/v1"] for one in run["results"]}
+    assert len(prints) == 2

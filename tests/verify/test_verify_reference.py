@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from toy_models import Embedded, export_toy
+from toy_targets import export_several
 
 import mtt
 from mtt.__main__ import main
@@ -145,3 +146,30 @@ def test_a_family_that_does_not_exist(folder: Path, capsys: pytest.CaptureFixtur
         "  hint: families are LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM, DTYPE, ENGINE and LIMITS; "
         "'mtt-verify --list' has all checks\n"
     )
+
+
+def test_every_energy_of_a_model_is_recorded_and_compared(folder: Path, tmp_path: Path) -> None:
+    model = export_several(tmp_path / "several.pt")
+    record = tmp_path / "several.json"
+    mtt.verify(model, only=["PARITY/reference"], record=record)
+    same = mtt.verify(model, only=["PARITY/reference"], against=record)
+    assert same.passed
+    targets = {check.target for check in same.checks if check.name == "recorded forces"}
+    assert targets == {"energy", "energy/pbe", "mtt::u0"}
+    content = json.loads(record.read_text())
+    assert [other["output"] for other in content["others"]] == ["energy/pbe", "mtt::u0"]
+    content["others"][1]["references"][0]["forces"][0][0] += 1e-3
+    record.write_text(json.dumps(content))
+    changed = mtt.verify(model, only=["PARITY/reference"], against=record)
+    assert [check.label for check in changed.failures] == ["PARITY/recorded forces of mtt::u0"]
+    del content["others"][0]
+    record.write_text(json.dumps(content))
+    missing = mtt.verify(model, only=["PARITY/reference"], against=record)
+    assert "PARITY/reference of energy/pbe" in [check.label for check in missing.failures]
+
+
+def test_a_check_without_a_target_of_its_kind_is_skipped_if_it_is_named(folder: Path) -> None:
+    report = mtt.verify(folder / "model.pt", only=["LOAD", "DD/values"])
+    (values,) = [check for check in report.checks if check.family == "DD"]
+    assert (values.status, values.target) == ("skip", "")
+    assert values.message == "the model has no target that this check is about"

@@ -21,7 +21,7 @@ struct Values {
 /// Asks for the target in use.
 class ValueReader {
 public:
-    /// Takes the largest value of the check systems as the scale of tolerances.
+    /// Takes the spread of the values of one atomic type over the check systems as the scale of tolerances.
     explicit ValueReader(Context& context);
 
     [[nodiscard]] Values values(Model& model, const System& system) const { return values(model, call_of(system)); }
@@ -34,7 +34,6 @@ public:
     void compare(Comparison& comparison, const Values& a, const Values& b, Agreement agreement, const std::string& where,
                  double extra = 0.0) const;
     [[nodiscard]] size_t properties() const { return properties_; }
-    [[nodiscard]] double scale() const { return scale_; }
     [[nodiscard]] static Call call_of(const System& system);
 
 private:
@@ -43,6 +42,8 @@ private:
     bool per_atom_;
     bool float32_;
     double scale_ = 0.0;
+    /// Of the largest value to the dtype of the model.
+    double rounding_ = 0.0;
 };
 
 bool finite(const Values& values);

@@ -20,6 +20,8 @@ public:
     /// @throws std::runtime_error if the file cannot be opened
     explicit Runner(const VerifyOptions& options, std::function<void(bool)> loading = {});
 
+    /// Called with the name before a check runs for one target of several.
+    void on_target(std::function<void(const std::string&)> callback) { on_target_ = std::move(callback); }
     /// The wanted results of one check. Nothing that the model throws gets out of here.
     std::vector<Result> run(const Selected& selected);
     /// Why the model can not be loaded; empty if it can, or if that has not been tried.
@@ -35,6 +37,7 @@ private:
     void try_loading();
     void name_memory_limit(Result& result) const;
 
+    std::function<void(const std::string&)> on_target_;
     std::shared_ptr<void> session_;
     std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;

@@ -2,24 +2,11 @@
 
 from collections.abc import Sequence
 
+from mtt.verify.program_catalogue import catalogue
 from mtt.verify.report import parity_plots
 from mtt.verify.report.report import Check, Report
 from mtt.verify.report.style import STYLE
 from mtt.verify.report.wording import number, plural, safe, size
-
-_FAMILIES = {
-    "LOAD": "loading as an engine does",
-    "SCHEMA": "what the file declares, and whether it keeps it",
-    "PARITY": "the numbers that the model had where it was made",
-    "NTH": "later calls like the first",
-    "FD": "forces and virial as derivatives of the energy",
-    "DD": "parts with ghost atoms like the whole",
-    "GEO": "cells, periodicity and few atoms",
-    "SYM": "order, translation, copies, rotation",
-    "DTYPE": "precision and memory layouts",
-    "ENGINE": "the calls of each engine",
-    "LIMITS": "memory, threads and time",
-}
 
 
 def page(reports: Sequence[tuple[str, Report]]) -> bytes:
@@ -44,7 +31,7 @@ def _contents(reports: Sequence[tuple[str, Report]]) -> str:
     rows = "".join(
         f'<tr><td class="{report.verdict}">{report.verdict}</td>'
         f'<td><a href="#report-{k}">{safe(shown)}</a></td>'
-        f"<td>{safe(', '.join(check.full_name for check in report.failures), 300)}</td></tr>"
+        f"<td>{safe(', '.join(check.label for check in report.failures), 300)}</td></tr>"
         for k, (shown, report) in enumerate(reports)
     )
     anchors = f"<h1>Verification of {plural(len(reports), 'model')}</h1>"
@@ -88,7 +75,7 @@ def _counts(report: Report) -> str:
 
 def _failures(report: Report) -> str:
     items = "".join(
-        f"<li><b>{safe(check.full_name)}</b>: {safe(check.message)}"
+        f"<li><b>{safe(check.label)}</b>: {safe(check.message)}"
         + (f' <span class="quiet">({safe(check.numbers)})</span>' if check.numbers else "")
         + "</li>"
         for check in report.failures
@@ -189,7 +176,7 @@ def _figure(title: str, picture: str, caption: str) -> str:
 def _series(report: Report) -> str:
     figures = "".join(
         f'<figure><div class="plots">{"".join(drawn)}</div>'
-        f"<figcaption>{safe(check.full_name)}: {safe(check.description)}</figcaption></figure>"
+        f"<figcaption>{safe(check.label)}: {safe(check.description)}</figcaption></figure>"
         for check in report.checks
         if (drawn := parity_plots.plots(check))
     )
@@ -203,7 +190,8 @@ def _family(name: str, checks: Sequence[Check]) -> str:
         for title in ("check", "", "measured", "tolerance", "unit", "margin", "s")
     )
     rows = "".join(_row(check) for check in checks)
-    about = f' <span class="quiet">{_FAMILIES[name]}</span>' if name in _FAMILIES else ""
+    questions = {family["name"]: family["question"] for family in catalogue().families}
+    about = f' <span class="quiet">{safe(questions[name])}</span>' if name in questions else ""
     table = f'<div class="scroll"><table class="checks"><tr>{head}</tr>{rows}</table></div>'
     return f"<section><h2>{safe(name)}{about}</h2>{table}</section>"
 
@@ -229,6 +217,6 @@ def _named(check: Check) -> str:
         lines.append(f"systems: {', '.join(check.systems)}")
     text = "".join(f"<p>{safe(line)}</p>" for line in lines if line)
     if not text:
-        return safe(check.name)
+        return safe(check.name_and_target)
     word = " open" if check.status == "fail" else ""
-    return f"<details{word}><summary>{safe(check.name)}</summary>{text}</details>"
+    return f"<details{word}><summary>{safe(check.name_and_target)}</summary>{text}</details>"

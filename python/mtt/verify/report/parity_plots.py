@@ -36,7 +36,7 @@ def margins(report: Report) -> str:
         y = 27 + _ROW * row
         kind = "bad" if check.status == "fail" else "good"
         where = x.place(used) if used > 0 else x.start
-        body.append(svg.text(242, y + 3.5, _short(check.full_name, 44), "name", "end"))
+        body.append(svg.text(242, y + 3.5, _short(check.label, 44), "name", "end"))
         body.append(svg.line((x.start, y), (where, y), f"stem {kind}"))
         body.append(svg.dot(where, y, kind, check.numbers, 3.4))
         percent = f"{number(100 * used, 2)} %" if used < _HIGHEST_RATIO else "far beyond"
@@ -84,12 +84,14 @@ def _parity(check: Check, points: Sequence[Point]) -> str:
     both = [point.x for point in points] + [point.y for point in points]
     x, y = svg.linear(both, 62, 312), svg.linear(both, 240, 26)
     unit = f" / {check.unit}" if check.unit else ""
-    body = svg.frame(x, y, f"reference{unit}", f"{_short(check.name, 30)}: this file{unit}")
+    body = svg.frame(
+        x, y, f"reference{unit}", f"{_short(check.name_and_target, 30)}: this file{unit}"
+    )
     body.append(svg.line((x.start, y.start), (x.end, y.end), "diagonal"))
     for point in points:
         tip = f"{point.label}: {number(point.x, 8)}, {number(point.y, 8)}"
         body.append(svg.dot(x.place(point.x), y.place(point.y), "point", tip))
-    return svg.picture(336, 276, f"{check.full_name}: file against reference", body)
+    return svg.picture(336, 276, f"{check.label}: file against reference", body)
 
 
 def _errors(check: Check, points: Sequence[Point]) -> str:
@@ -108,7 +110,7 @@ def _errors(check: Check, points: Sequence[Point]) -> str:
         kind = "point" if limit is None or abs(error) <= limit else "bad"
         tip = f"{point.label}: {number(error)}"
         body.append(svg.dot(x.place(point.x), y.place(error), kind, tip))
-    return svg.picture(346, 276, f"{check.full_name}: error by reference", body)
+    return svg.picture(346, 276, f"{check.label}: error by reference", body)
 
 
 def _curve(check: Check, points: Sequence[Point]) -> str:
@@ -120,14 +122,14 @@ def _curve(check: Check, points: Sequence[Point]) -> str:
         y = svg.Axis(10.0**low, 10.0**high, 240, 26, logarithmic=True)
     x = svg.linear([point.x for point in points], 62, 652)
     unit = f" / {check.unit}" if check.unit else ""
-    body = svg.frame(x, y, "", f"{_short(check.name, 60)}{unit}")
+    body = svg.frame(x, y, "", f"{_short(check.name_and_target, 60)}{unit}")
     if check.tolerance is not None and y.low < check.tolerance < y.high:
         at = y.place(check.tolerance)
         body.append(svg.line((x.start, at), (x.end, at), "limit"))
     for point in points:
         tip = f"{point.label}: {number(point.x)}, {number(point.y)}"
         body.append(svg.dot(x.place(point.x), y.place(point.y), "point", tip))
-    return svg.picture(676, 262, check.full_name, body)
+    return svg.picture(676, 262, check.label, body)
 
 
 def _largest(values: Sequence[float]) -> float:
