@@ -18,23 +18,23 @@ _TERMINATING = (signal.SIGTERM, signal.SIGUSR1)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; ``arguments`` default to those of the program."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
-    before = {one: signal.signal(one, _terminate) for one in _TERMINATING}
+    before = {number: signal.signal(number, _terminate) for number in _TERMINATING}
     try:
         try:
-            options = parse(given)
+            options = parse(words)
             options.run(options)
         except BaseException:  # also after the help, where argparse exits
             _flush_quietly()
             raise
         finally:
             # How the program ends is decided; somebody else's program gets its own handlers back.
-            for one, handler in before.items():
-                signal.signal(one, _ignore if arguments is None else handler)
+            for number, handler in before.items():
+                signal.signal(number, _ignore if arguments is None else handler)
         sys.stdout.flush()
     except MttError as error:
-        return _fail(without_secrets(error.report(), given), error.exit_code)
+        return _fail(without_secrets(error.report(), words), error.exit_code)
     except KeyboardInterrupt as error:
         text, code = interrupted(error)
         return _fail(text, code)
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - any other exception is a bug to be logged
         translated = operating_system(error) or library(error)
         if translated is not None:
-            return _fail(without_secrets(translated.report(), given), EXIT_USER)
-        return _fail(*bug(error, given))
+            return _fail(without_secrets(translated.report(), words), EXIT_USER)
+        return _fail(*bug(error, words))
     return EXIT_OK
 
 

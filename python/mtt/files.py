@@ -63,16 +63,16 @@ def clear_leftovers(folder: Path, name: str | None = None, age: float = 0.0) -> 
     """
     try:
         with os.scandir(folder) as entries:
-            found = [entry.path for entry in entries if _is_temporary(entry.name, name)]
+            leftovers = [entry.path for entry in entries if _is_temporary(entry.name, name)]
     except OSError:
         return
-    for path in found:
+    for path in leftovers:
         with contextlib.suppress(OSError):
             _remove_unless_used(path, age)
 
 
-def _is_temporary(found: str, name: str | None) -> bool:
-    match = _TEMPORARY.fullmatch(found)
+def _is_temporary(entry: str, name: str | None) -> bool:
+    match = _TEMPORARY.fullmatch(entry)
     if match is None or (name is not None and match[1] != name):
         return False
     return Path(match[1]).suffix == (match[2] or "")

@@ -87,9 +87,9 @@ def get(name: str) -> Architecture:
     Raises :class:`UserError` when the name is unknown, or when its plug-in cannot be loaded.
     """
     if name in _BUILT_IN:
-        found = importlib.import_module(_BUILT_IN[name]).architecture
-        assert isinstance(found, Architecture)
-        return found
+        architecture = importlib.import_module(_BUILT_IN[name]).architecture
+        assert isinstance(architecture, Architecture)
+        return architecture
     matches = [point for point in _plugins() if point.name == name]
     if not matches:
         raise UserError(unknown_name(name))
@@ -120,7 +120,7 @@ def _load(matches: list[EntryPoint]) -> Architecture:
         )
     point = matches[0]
     try:
-        found = point.load()
+        loaded = point.load()
     except Exception as error:  # a plug-in may fail in any way; the user must learn which one
         raise UserError(
             f"the plug-in of architecture '{name}' could not be loaded: "
@@ -128,15 +128,15 @@ def _load(matches: list[EntryPoint]) -> Architecture:
             where=f"{_origin(point)}, entry point {point.value}",
             hint="repair, update or uninstall that package",
         ) from error
-    if not isinstance(found, Architecture) or found.name != name:
-        what = f"'{found.name}'" if isinstance(found, Architecture) else type(found).__name__
+    if not isinstance(loaded, Architecture) or loaded.name != name:
+        what = f"'{loaded.name}'" if isinstance(loaded, Architecture) else type(loaded).__name__
         raise UserError(
             f"the plug-in of architecture '{name}' must give an mtt Architecture of that name, "
             f"not {what}",
             where=f"{_origin(point)}, entry point {point.value}",
             hint="report this to the authors of that package",
         )
-    return found
+    return loaded
 
 
 def _origin(point: EntryPoint) -> str:

@@ -19,7 +19,7 @@ class Token:
     origin: str
 
 
-def find(given: str | None, file: Path | None) -> Token | None:
+def find(flag: str | None, file: Path | None) -> Token | None:
     """The token of the flag, of the file, or of the environment, in this order.
 
     Says on standard error when a token of the environment is passed over.
@@ -27,8 +27,8 @@ def find(given: str | None, file: Path | None) -> Token | None:
     :raises UserError: a file that cannot be read, or what cannot be a token
     """
     chosen = None
-    if given is not None:
-        chosen = _checked(given, "--token")
+    if flag is not None:
+        chosen = _checked(flag, "--token")
     elif file is not None:
         chosen = _checked(_content(file), "--token-file")
     for variable in VARIABLES:

@@ -53,7 +53,7 @@ def header_of(file: CheckpointFile) -> Header:
 
 def tensors_of(header: Header, tensors: "Tensors") -> "Tensors":
     """Return the tensors of a file by the names and in the shapes of the newest format."""
-    tensors = {name: one for name, one in tensors.items() if name not in PACKED}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in PACKED}
     for old in range(header.format_version, FORMAT_VERSION):
         tensors = STEPS[old].tensors(tensors)
     return tensors
@@ -115,12 +115,12 @@ def _history(file: CheckpointFile, columns: Any) -> list[dict[str, float]]:
 
 
 def _row(columns: list[str], values: "array[float]") -> dict[str, float]:
-    found: dict[str, float] = {}
+    entries: dict[str, float] = {}
     for name, value in zip(columns, values, strict=True):
         if not math.isnan(value):
             counted = name in ("epoch", "step") and value.is_integer()
-            found[name] = int(value) if counted else value
-    return found
+            entries[name] = int(value) if counted else value
+    return entries
 
 
 def _indices(file: CheckpointFile, name: str) -> list[int]:
@@ -162,7 +162,7 @@ def _read_1(file: CheckpointFile) -> Stored:
         raise damaged(file.path, "its header lacks a proper 'history'")
     columns = packed["columns"]
     header["history"] = [
-        {name: one for name, one in zip(columns, row, strict=True) if one is not None}
+        {name: value for name, value in zip(columns, row, strict=True) if value is not None}
         for row in packed["rows"]
     ]
     return header

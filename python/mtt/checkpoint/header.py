@@ -144,7 +144,9 @@ def header_from_dict(plain: Mapping[str, Any]) -> Header:
 
 def naturals(value: Any) -> bool:
     """Return whether ``value`` is a list of integers that fit 63 bits and are not negative."""
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
+    return isinstance(value, list) and all(
+        type(number) is int and 0 <= number < 2**63 for number in value
+    )
 
 
 def _require(proper: Any) -> None:
@@ -172,11 +174,11 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _texts(value: Any) -> dict[str, str]:
-    return {key: _text(one) for key, one in _object(value).items()}
+    return {key: _text(text) for key, text in _object(value).items()}
 
 
 def _sizes(value: Any) -> dict[str, int]:
-    return {key: _natural(one) for key, one in _object(value).items()}
+    return {key: _natural(size) for key, size in _object(value).items()}
 
 
 def _architecture(value: Any) -> ArchitectureRecord:
@@ -194,7 +196,7 @@ def _atomic_types(value: Any) -> list[int]:
 
 def _targets(value: Any) -> list[Target]:
     _require(isinstance(value, list) and 0 < len(value) <= _MOST_TARGETS)
-    targets = [Target.from_dict(_object(one)) for one in value]
+    targets = [Target.from_dict(_object(plain)) for plain in value]
     _require(len({target.name for target in targets}) == len(targets))
     return targets
 
@@ -242,7 +244,7 @@ def _upgraded_from(value: Any) -> UpgradedFrom:
     versions = _object(value)
     content_hash = _text(versions.pop("content_hash"))
     return UpgradedFrom(
-        content_hash, {key: _nullable(_natural)(one) for key, one in versions.items()}
+        content_hash, {key: _nullable(_natural)(version) for key, version in versions.items()}
     )
 
 

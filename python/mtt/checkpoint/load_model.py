@@ -28,7 +28,9 @@ def build_potential(header: Header) -> "Potential":
     try:
         hypers = architecture.ModelHypers.model_validate(header.architecture.hypers)
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        wrong = [
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
+        ]
         raise UserError(
             f"the checkpoint's model hypers are not those of {architecture.name}: "
             + printable("; ".join(wrong), 400)
@@ -50,12 +52,12 @@ def load_potential(
     :raises UserError: unknown architecture or version; no best weights yet; weights that do not fit
     """
     prefix = "best/" if weights == "best" else "model/"
-    found = {
+    state = {
         key.removeprefix(prefix): tensor
         for key, tensor in tensors.items()
         if key.startswith(prefix)
     }
-    if not found:
+    if not state:
         raise UserError(
             f"the checkpoint has no {weights} weights: no epoch had been validated when it was "
             "written",
@@ -63,7 +65,7 @@ def load_potential(
         )
     potential = build_potential(header)
     try:
-        potential.load_state_dict(found)
+        potential.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
             f"the weights of the checkpoint do not fit its architecture: {error}"
@@ -104,9 +106,9 @@ def _no_numbers() -> "TorchFunctionMode":
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            given = kwargs or {}
+            named = kwargs or {}
             if getattr(function, "__module__", "") == torch.nn.init.__name__:
-                return given["tensor"] if "tensor" in given else args[0]
-            return function(*args, **given)
+                return named["tensor"] if "tensor" in named else args[0]
+            return function(*args, **named)
 
     return NoNumbers()

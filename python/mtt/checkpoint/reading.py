@@ -61,19 +61,19 @@ def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
     if expected is None:
         return
     for prefix in ("model/", "best/"):
-        found = {name for name in tensors if name.startswith(prefix)}
-        if prefix == "best/" and not found:
+        names = {name for name in tensors if name.startswith(prefix)}
+        if prefix == "best/" and not names:
             continue
-        for name in sorted(found ^ {prefix + one for one in expected}):
-            why = "is not of its architecture" if name in found else "is missing"
+        for name in sorted(names ^ {prefix + key for key in expected}):
+            why = "is not of its architecture" if name in names else "is missing"
             raise damaged(path, f"its tensor '{name}' {why}")
-        for name, one in expected.items():
+        for name, value in expected.items():
             stored = tensors[prefix + name]
-            if stored.shape != one.shape or stored.dtype != one.dtype:
+            if stored.shape != value.shape or stored.dtype != value.dtype:
                 raise damaged(
                     path,
                     f"its tensor '{prefix}{name}' is {_kind(stored)}, and its architecture needs "
-                    f"{_kind(one)}",
+                    f"{_kind(value)}",
                 )
 
 
@@ -98,11 +98,11 @@ def _check_samples(path: Path, header: Header, tensors: "Tensors") -> None:
             ((3,), torch.uint8),
         )
         good = n > 0 and all(
-            one is not None and (tuple(one.shape), one.dtype) == kind
-            for one, kind in zip(parts, wanted, strict=True)
+            part is not None and (tuple(part.shape), part.dtype) == kind
+            for part, kind in zip(parts, wanted, strict=True)
         )
         if good:
-            types, positions, cell, _ = (one for one in parts if one is not None)
+            types, positions, cell, _ = (part for part in parts if part is not None)
             finite = positions.isfinite().all() and cell.isfinite().all()
             good = bool(finite and torch.isin(types, known).all())
         if not good:

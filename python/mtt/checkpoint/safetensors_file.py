@@ -97,15 +97,15 @@ def _open(path: Path, file: BinaryIO) -> CheckpointFile:
 
 
 def _something_else(path: Path) -> UserError:
-    found = recognize.describe(path)
-    if found.kind == "checkpoint":
+    kind = recognize.describe(path)
+    if kind.kind == "checkpoint":
         return damaged(path, "its header cannot have the length that it says")
-    return found.refusal(path)
+    return kind.refusal(path)
 
 
 def _json_object(path: Path, text: bytes | str) -> dict[str, Any]:
     try:
-        found = json.loads(
+        parsed = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
@@ -114,16 +114,16 @@ def _json_object(path: Path, text: bytes | str) -> dict[str, Any]:
     # Deep nesting ends in a RecursionError, very long integers in a ValueError.
     except (ValueError, RecursionError) as error:
         raise damaged(path, f"its header is not the JSON that it should be: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise damaged(path, "its header is not a JSON object")
-    return found
+    return parsed
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a key is there twice")
-    return found
+    return members
 
 
 def _no_constant(name: str) -> float:
@@ -146,7 +146,7 @@ def _entries(path: Path, table: dict[str, Any], start: int, size: int) -> dict[s
             raise damaged(path, f"its header describes the tensor '{name}' wrongly")
         entries[name] = entry
     end = start
-    for entry in sorted(entries.values(), key=lambda one: (one.begin, one.end)):
+    for entry in sorted(entries.values(), key=lambda entry: (entry.begin, entry.end)):
         if entry.begin != end:
             raise damaged(path, "its tensors overlap or have gaps between them")
         end = entry.end

@@ -86,8 +86,8 @@ def _with_core_tensors(tensors: "Tensors", weights: "Callable[[Tensors], Tensors
             groups.setdefault((group, kind), {})[core.removeprefix("core.")] = tensor
         else:
             rest[name] = tensor
-    for (group, kind), found in groups.items():
+    for (group, kind), of_core in groups.items():
         ending = f"/{kind}" if kind else ""
-        for name, tensor in weights(found).items():
+        for name, tensor in weights(of_core).items():
             rest[f"{group}/core.{name}{ending}"] = tensor
     return rest

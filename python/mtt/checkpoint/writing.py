@@ -52,7 +52,7 @@ def to_bytes(header: Header, tensors: "Tensors") -> bytes:
         del stored[key]
     stored["history_columns"] = columns
     # A copy for each name: safetensors refuses tensors that share memory, as tied weights do.
-    written = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
+    written = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     written[formats.HASH] = torch.zeros(32, dtype=torch.uint8)
     table = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(columns))
     written[formats.HISTORY] = table

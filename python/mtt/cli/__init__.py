@@ -47,10 +47,10 @@ exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
 class _Parser(argparse.ArgumentParser):
     """Complains without the secrets of the command line, which its messages repeat."""
 
-    given: Sequence[str] = ()
+    words: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
-        super().error(without_secrets(message, _Parser.given))
+        super().error(without_secrets(message, _Parser.words))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -91,7 +91,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = arguments[0]
     if not command.startswith("-") and command not in _COMMANDS:
         raise _unknown_command(command)
-    _Parser.given = arguments
+    _Parser.words = arguments
     parsed = parser.parse_args(arguments)
     parsed.command_line = list(arguments)
     return parsed

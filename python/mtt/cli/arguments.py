@@ -122,33 +122,35 @@ def sources(words: Sequence[str], arguments: Namespace, what: str) -> "list[Sour
     """
     from mtt.sources import HubFile, LocalFile, read
 
-    found = read(words)
-    for one in found:
-        if isinstance(one, LocalFile):
+    readings = read(words)
+    for reading in readings:
+        if isinstance(reading, LocalFile):
             try:
-                _check_local(one.path, what)
+                _check_local(reading.path, what)
             except UserError as error:
-                raise _with_readings(error, found) from None
-    _check_options(arguments, any(isinstance(one, HubFile) for one in found), len(found))
-    return found
+                raise _with_readings(error, readings) from None
+    _check_options(
+        arguments, any(isinstance(reading, HubFile) for reading in readings), len(readings)
+    )
+    return readings
 
 
-def _with_readings(error: UserError, found: "Sequence[Source]") -> UserError:
+def _with_readings(error: UserError, readings: "Sequence[Source]") -> UserError:
     """Of several words that do not fit together, what each was taken for."""
-    if error.hint is not None or len(found) == 1:
+    if error.hint is not None or len(readings) == 1:
         return error
-    taken = ", ".join(f"'{one.shown}'" for one in found)
+    taken = ", ".join(f"'{reading.shown}'" for reading in readings)
     hint = f"the words were taken for these files: {taken}"
     return UserError(error.what, error.where, hint, code=error.code)
 
 
 def source(words: Sequence[str], arguments: Namespace, what: str) -> "Source":
     """Like :func:`sources`, for the one source that the words must name."""
-    found = sources(words, arguments, what)
-    if len(found) > 1:
-        taken = ", ".join(f"'{one.shown}'" for one in found)
+    readings = sources(words, arguments, what)
+    if len(readings) > 1:
+        taken = ", ".join(f"'{reading.shown}'" for reading in readings)
         raise UserError(f"one {what} is needed, and these were taken for one each: {taken}")
-    return found[0]
+    return readings[0]
 
 
 def _check_local(path: Path, what: str) -> None:
@@ -200,19 +202,19 @@ def settings(arguments: Namespace, any_hub: bool = True) -> "Settings":
     )
 
 
-def fetch(found: "Sequence[Source]", arguments: Namespace) -> "list[Fetched]":
+def fetch(origins: "Sequence[Source]", arguments: Namespace) -> "list[Fetched]":
     """The files of sources, downloaded where they are elsewhere."""
     from mtt import sources
 
-    any_hub = any(isinstance(one, sources.HubFile) for one in found)
+    any_hub = any(isinstance(origin, sources.HubFile) for origin in origins)
     how = settings(arguments, any_hub)
-    return [sources.fetch(one, how) for one in found]
+    return [sources.fetch(origin, how) for origin in origins]
 
 
 @contextlib.contextmanager
 def speaking_of(fetched: "Sequence[Fetched]") -> Iterator[None]:
     """Errors name a file as it was typed, not by its place among the downloads."""
-    names = {str(one.path): one.source.shown for one in fetched if one.record is not None}
+    names = {str(file.path): file.source.shown for file in fetched if file.record is not None}
 
     def typed(text: str | None) -> str | None:
         for path, shown in names.items():
@@ -304,21 +306,21 @@ def check_signatures(fetched: "Sequence[Fetched]", arguments: Namespace) -> None
     from mtt.lineage import sign
 
     check_input(key, "public key")
-    for one in fetched:
-        if one.record is None:
-            sign.require(one.path, key)
+    for file in fetched:
+        if file.record is None:
+            sign.require(file.path, key)
             continue
-        how = replace(settings(arguments, isinstance(one.source, sources.HubFile)), sha256=None)
+        how = replace(settings(arguments, isinstance(file.source, sources.HubFile)), sha256=None)
         try:
-            beside = sources.fetch(one.source.beside(".sig"), how)
+            beside = sources.fetch(file.source.beside(".sig"), how)
         except UserError as error:
             raise UserError(
-                f"the signature of {one.source.shown} is required, and cannot be had: {error.what}",
+                f"the signature of {file.source.shown} is required, and cannot be had: {error.what}",
                 error.where,
                 "get it from whoever made the file, beside which it belongs",
             ) from error
-        with speaking_of([one, beside]):
-            sign.require(one.path, key, beside.path)
+        with speaking_of([file, beside]):
+            sign.require(file.path, key, beside.path)
 
 
 def in_image(arguments: Namespace, fetched: "Fetched | None", outputs: "Sequence[Path]") -> bool:

@@ -56,9 +56,9 @@ def run(arguments: Namespace) -> None:
     from mtt.options import load_eval_options
 
     load_eval_options(arguments.options, arguments.overrides)
-    given = source(arguments.model, arguments, "model file")
+    model = source(arguments.model, arguments, "model file")
     check_output(arguments.output)
-    (fetched,) = fetch([given], arguments)
+    (fetched,) = fetch([model], arguments)
     check_signatures([fetched], arguments)
 
     with speaking_of([fetched]):

@@ -81,8 +81,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> None:
     """Check what can be checked without torch, then export."""
     architecture, words = _split(arguments.words)
-    given = source(words, arguments, "checkpoint")
-    output = arguments.output or Path(Path(given.name).stem + ".pt")
+    origin = source(words, arguments, "checkpoint")
+    output = arguments.output or Path(Path(origin.name).stem + ".pt")
     check_output(output, ".pt")
     if arguments.metadata is not None:
         from mtt.options import load_metadata
@@ -91,7 +91,7 @@ def run(arguments: Namespace) -> None:
     verify: Verify = "quick"
     if arguments.verify is not None:
         verify = "full" if arguments.verify else "none"
-    (fetched,) = fetch([given], arguments)
+    (fetched,) = fetch([origin], arguments)
     check_signatures([fetched], arguments)
     with speaking_of([fetched]):
         if _is_model(fetched.path):
@@ -131,10 +131,10 @@ def _check_architecture(path: Path, expected: str) -> None:
     """The older spelling of this command says what the checkpoint is of."""
     from mtt.checkpoint import read_header
 
-    found = read_header(path).architecture.name
-    if found != expected:
+    architecture = read_header(path).architecture.name
+    if architecture != expected:
         raise UserError(
-            f"the checkpoint is of the architecture '{found}', not '{expected}'",
+            f"the checkpoint is of the architecture '{architecture}', not '{expected}'",
             where=str(path),
             hint="the name need not be given: mtt export CKPT",
         )
@@ -147,16 +147,16 @@ def _is_model(path: Path) -> bool:
     return recognize.container(path) == "zip"
 
 
-def _check_changing(given: Path, arguments: Namespace) -> None:
+def _check_changing(model: Path, arguments: Namespace) -> None:
     if arguments.metadata is None:
         raise UserError(
             "this is an exported model already",
-            where=str(given),
+            where=str(model),
             hint="export a checkpoint, or add metadata to the model with -m FILE -o NEW.pt",
         )
     if arguments.weights is not None:
-        raise UserError("--weights is about checkpoints, and this is a model", where=str(given))
+        raise UserError("--weights is about checkpoints, and this is a model", where=str(model))
     if arguments.output is None:
         raise UserError(
-            "there is no place for the result", where=str(given), hint="name a new file with -o"
+            "there is no place for the result", where=str(model), hint="name a new file with -o"
         )

@@ -26,8 +26,8 @@ def interrupted(error: KeyboardInterrupt) -> tuple[str, int]:
     """The one line for Ctrl-C or SIGTERM, and the exit code."""
     terminated = isinstance(error, Terminated)
     # a stage may say how to go on
-    said = str(error) or ("terminated" if terminated else "interrupted")
-    return said, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
+    text = str(error) or ("terminated" if terminated else "interrupted")
+    return text, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
 
 
 def operating_system(error: BaseException) -> UserError | None:

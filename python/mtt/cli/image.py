@@ -35,35 +35,35 @@ _ABOUT = {
 def add_arguments(parser: ArgumentParser) -> None:
     """Arguments of the command."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    found: dict[str, ArgumentParser] = {}
+    parsers: dict[str, ArgumentParser] = {}
     for name, about in _ABOUT.items():
-        found[name] = actions.add_parser(
+        parsers[name] = actions.add_parser(
             name,
             help=about,
             description=about.capitalize() + ".",
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        found[name].set_defaults(action=name)
-    found["for"].add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint")
+        parsers[name].set_defaults(action=name)
+    parsers["for"].add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint")
     for name in ("build", "check", "push", "pull"):
-        found[name].add_argument("image", metavar="NAME@VERSION", help="for instance pet@1")
-    found["build"].add_argument(
+        parsers[name].add_argument("image", metavar="NAME@VERSION", help="for instance pet@1")
+    parsers["build"].add_argument(
         "--sif", action="store_true", help="also make the .sif file that Apptainer runs"
     )
-    found["build"].add_argument(
+    parsers["build"].add_argument(
         "--fresh", action="store_true", help="make every layer anew, whatever the cache has"
     )
-    found["pull"].add_argument("--sif", action="store_true", help="also make the .sif file")
-    found["push"].add_argument("reference", metavar="REFERENCE", help="REGISTRY/NAME:TAG")
-    found["pull"].add_argument(
+    parsers["pull"].add_argument("--sif", action="store_true", help="also make the .sif file")
+    parsers["push"].add_argument("reference", metavar="REFERENCE", help="REGISTRY/NAME:TAG")
+    parsers["pull"].add_argument(
         "reference",
         metavar="REFERENCE",
         nargs="?",
         help="REGISTRY/NAME:TAG (default: where the catalogue says that it is)",
     )
     for name in ("push", "pull"):
-        found[name].add_argument(
+        parsers[name].add_argument(
             "--plain-http", action="store_true", help="a registry without TLS, as on this machine"
         )
 

@@ -72,8 +72,8 @@ def run(arguments: Namespace) -> None:
 
     from mtt.sources import publish
 
-    given = (arguments.checkpoint, arguments.repository, arguments.model, arguments.metadata)
-    with publish.packed(*given, level=arguments.level) as package:
+    words = (arguments.checkpoint, arguments.repository, arguments.model, arguments.metadata)
+    with publish.packed(*words, level=arguments.level) as package:
         if arguments.dry_run:
             print(f"would be uploaded to {package.repository}:\n{package.summary()}\n")
             print(package.texts["README.md"].decode(), end="")

@@ -25,14 +25,14 @@ def without_secrets(text: str, arguments: Sequence[str] = ()) -> str:
     for secret in sorted(_secrets(arguments), key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
     text = _LIKE_TOKEN.sub(_HIDDEN, text)
-    return _IN_ADDRESS.sub(lambda found: found[1] + found[2], text)
+    return _IN_ADDRESS.sub(lambda match: match[1] + match[2], text)
 
 
 def _secrets(arguments: Sequence[str]) -> set[str]:
-    found = {os.environ.get(name, "").strip() for name in VARIABLES}
+    secrets = {os.environ.get(name, "").strip() for name in VARIABLES}
     for number, word in enumerate(arguments):
         flag, equals, value = word.partition("=")
         if _FLAG.fullmatch(flag) is None or flag.lower() == "--token-file":
             continue
-        found.add((value if equals else " ".join(arguments[number + 1 : number + 2])).strip())
-    return {one for one in found if len(one) >= _SHORTEST}
+        secrets.add((value if equals else " ".join(arguments[number + 1 : number + 2])).strip())
+    return {secret for secret in secrets if len(secret) >= _SHORTEST}

@@ -65,13 +65,13 @@ def run(arguments: Namespace) -> None:
     from mtt.inspect import describe, diff, show
 
     _check_chain(arguments)
-    given = sources(arguments.files, arguments, "file")
-    if arguments.diff and len(given) != 2:
-        raise UserError(f"--diff compares two files, not {len(given)}")
-    if arguments.chain and len(given) != 1:
-        raise UserError(f"--chain is about one model, not {len(given)}")
-    fetched = fetch(given, arguments)
-    files = [one.path for one in fetched]
+    origins = sources(arguments.files, arguments, "file")
+    if arguments.diff and len(origins) != 2:
+        raise UserError(f"--diff compares two files, not {len(origins)}")
+    if arguments.chain and len(origins) != 1:
+        raise UserError(f"--chain is about one model, not {len(origins)}")
+    fetched = fetch(origins, arguments)
+    files = [description.path for description in fetched]
     if arguments.chain:
         with speaking_of(fetched):
             _chain(files[0], arguments)
@@ -80,19 +80,22 @@ def run(arguments: Namespace) -> None:
         with speaking_of(fetched):
             if arguments.diff:
                 compared = diff.compare(*files)
-                compared |= {"a": given[0].shown, "b": given[1].shown}
+                compared |= {"a": origins[0].shown, "b": origins[1].shown}
                 _print(_json(compared) if arguments.json else show.difference(compared))
                 return
-            found = [describe.describe(path) for path in files]
+            descriptions = [describe.describe(path) for path in files]
     except UserError as error:
         raise _harmless(error) from error
-    found = [{**one, "path": source.shown} for one, source in zip(found, given, strict=True)]
+    descriptions = [
+        {**description, "path": source.shown}
+        for description, source in zip(descriptions, origins, strict=True)
+    ]
     if arguments.json:
-        _print(_json(found[0] if len(found) == 1 else found))
+        _print(_json(descriptions[0] if len(descriptions) == 1 else descriptions))
     else:
-        _print("\n\n".join(show.text(one) for one in found))
+        _print("\n\n".join(show.text(description) for description in descriptions))
     with speaking_of(fetched):
-        _refuse_damaged(files, found)
+        _refuse_damaged(files, descriptions)
 
 
 def _check_chain(arguments: Namespace) -> None:
@@ -112,7 +115,7 @@ def _check_chain(arguments: Namespace) -> None:
     if arguments.data and not arguments.ckpt:
         raise UserError("--data needs --ckpt, which says how the data were read")
     others = (arguments.ckpt, arguments.report, arguments.require_signature)
-    for path in (*(one for one in others if one), *arguments.data):
+    for path in (*(other for other in others if other), *arguments.data):
         check_input(path, "file")
 
 
@@ -123,28 +126,28 @@ def _chain(model: Path, arguments: Namespace) -> None:
     from mtt.lineage import chain
     from mtt.printable import printable
 
-    given = chain.Given(
+    files = chain.Given(
         model, arguments.ckpt, arguments.report, arguments.data, arguments.require_signature
     )
     try:
-        links = chain.check(given)
+        links = chain.check(files)
     except UserError as error:
         raise _harmless(error) from error
     if arguments.json:
-        _print(_json([asdict(one) for one in links]))
+        _print(_json([asdict(link) for link in links]))
     else:
-        width = max(len(one.name) for one in links)
-        for one in links:
-            _print(printable(f"{one.state:<9}  {one.name:<{width}}  {one.why}"))
-    broken = [one.name for one in links if one.state == "broken"]
+        width = max(len(link.name) for link in links)
+        for link in links:
+            _print(printable(f"{link.state:<9}  {link.name:<{width}}  {link.why}"))
+    broken = [link.name for link in links if link.state == "broken"]
     if broken:
         raise VerificationFailed(f"the chain is broken: {', '.join(broken)}")
 
 
-def _refuse_damaged(files: list[Path], found: list[dict[str, Any]]) -> None:
+def _refuse_damaged(files: list[Path], descriptions: list[dict[str, Any]]) -> None:
     """What a damaged file says has been shown, but nobody should take it for sound."""
-    for path, one in zip(files, found, strict=True):
-        if not one.get("content", {}).get("fits", True):
+    for path, description in zip(files, descriptions, strict=True):
+        if not description.get("content", {}).get("fits", True):
             from mtt.checkpoint.formats import changed
 
             raise changed(path)

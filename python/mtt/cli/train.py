@@ -73,22 +73,22 @@ def run(arguments: Namespace) -> None:
 def _run(arguments: Namespace) -> None:
     from mtt.options import load_options
 
-    given = _checkpoint(arguments)
-    if _in_image(arguments, given):
+    origin = _checkpoint(arguments)
+    if _in_image(arguments, origin):
         return
     options = load_options(arguments.options, arguments.overrides)
     check_output(arguments.output, ".pt")
     check_output(arguments.output.with_suffix(".ckpt"))
     # the run's own folder is made in the current one
     _check_outputs_folder(Path("outputs"))
-    fetched = [] if given is None or given == "auto" else fetch([given], arguments)
-    continue_from: Path | Literal["auto"] | None = "auto" if given == "auto" else None
+    fetched = [] if origin is None or origin == "auto" else fetch([origin], arguments)
+    continue_from: Path | Literal["auto"] | None = "auto" if origin == "auto" else None
     if fetched:
         continue_from = fetched[0].path
     with speaking_of(fetched):
-        for one in fetched:
-            if one.record is not None:
-                in_image(arguments, one, [arguments.output])  # which says why it cannot
+        for file in fetched:
+            if file.record is not None:
+                in_image(arguments, file, [arguments.output])  # which says why it cannot
         if options.architecture.training.fine_tune is not None and continue_from != "auto":
             from mtt.training.fine_tune_base import find_base
 
@@ -99,12 +99,12 @@ def _run(arguments: Namespace) -> None:
         train.run(options, continue_from, arguments.output)
 
 
-def _in_image(arguments: Namespace, given: "Source | Literal['auto'] | None") -> bool:
+def _in_image(arguments: Namespace, origin: "Source | Literal['auto'] | None") -> bool:
     """Before the options are read: those of an old version may say what is not known here."""
     from mtt.sources import Fetched, LocalFile
 
-    local = Fetched(given.path, given) if isinstance(given, LocalFile) else None
-    if arguments.image == "never" or (local is None and given not in ("auto", None)):
+    local = Fetched(origin.path, origin) if isinstance(origin, LocalFile) else None
+    if arguments.image == "never" or (local is None and origin not in ("auto", None)):
         return False
     check_input(arguments.options, "options file")
     check_output(arguments.output, ".pt")

@@ -37,9 +37,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Check what can be checked without torch, then upgrade."""
-    given = source(arguments.checkpoint, arguments, "checkpoint")
+    origin = source(arguments.checkpoint, arguments, "checkpoint")
     check_output(arguments.output, ".ckpt")
-    (fetched,) = fetch([given], arguments)
+    (fetched,) = fetch([origin], arguments)
 
     from mtt.checkpoint import upgrade
 

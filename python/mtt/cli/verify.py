@@ -111,8 +111,8 @@ def _add_outputs(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Check the files, then verify."""
-    given = sources(arguments.models, arguments, "model file")
-    _check_together(arguments, len(given))
+    origins = sources(arguments.models, arguments, "model file")
+    _check_together(arguments, len(origins))
 
     from mtt.sources import LocalFile
     from mtt.verify import run as verify
@@ -132,7 +132,7 @@ def run(arguments: Namespace) -> None:
         annotations=arguments.annotations,
     )
     written = outputs.paths() + written
-    local = [one.path for one in given if isinstance(one, LocalFile)]
+    local = [origin.path for origin in origins if isinstance(origin, LocalFile)]
     for number, path in enumerate(written):
         check_keeps([*local, *read], path)
         if path.suffix.lower() in _NO_REPORTS:
@@ -144,15 +144,15 @@ def run(arguments: Namespace) -> None:
         if path in written[:number]:
             raise UserError("two reports would go to one file", where=str(path))
         check_output(path)
-    fetched = fetch(given, arguments)
+    fetched = fetch(origins, arguments)
     check_signatures(fetched, arguments)
     with speaking_of(fetched):
         if len(fetched) > 1:
-            verify.run_all([one.path for one in fetched], settings, outputs)
+            verify.run_all([origin.path for origin in fetched], settings, outputs)
             return
-        (one,) = fetched
-        display = {} if one.record is None else {"display": one.source.shown}
-        verify.run(one.path, settings=settings, outputs=outputs, **display)
+        (fetched_file,) = fetched
+        display = {} if fetched_file.record is None else {"display": fetched_file.source.shown}
+        verify.run(fetched_file.path, settings=settings, outputs=outputs, **display)
 
 
 def _value(option: Option, arguments: Namespace) -> Any:

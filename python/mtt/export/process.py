@@ -40,7 +40,7 @@ def run(task: Task) -> bytes:
     """
     text = json.dumps(asdict(task) | {"checkpoint": str(task.checkpoint)})
     # The folders of this process, so that both find the same packages; -P adds no other.
-    paths = os.pathsep.join(one for one in sys.path if one)
+    paths = os.pathsep.join(folder for folder in sys.path if folder)
     done = subprocess.run(
         [sys.executable, "-P", "-m", __name__],
         input=text.encode(),
@@ -82,8 +82,8 @@ def main() -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     with answer:
         try:
-            given = json.load(sys.stdin)
-            task = Task(**{**given, "checkpoint": Path(given["checkpoint"])})
+            plain = json.load(sys.stdin)
+            task = Task(**{**plain, "checkpoint": Path(plain["checkpoint"])})
             content = _scripted(task)
         except UserError as error:
             answer.write(json.dumps(error.parts()).encode())
@@ -127,23 +127,23 @@ def _name_sources_without_their_folders() -> None:
     """For error messages, TorchScript notes which file a line is from: ``torch/nn/functional.py``."""
     import importlib
 
-    sources = [importlib.import_module(one) for one in ("torch._sources", "torch.jit.frontend")]
+    sources = [importlib.import_module(name) for name in ("torch._sources", "torch.jit.frontend")]
 
-    found = sources[0].get_source_lines_and_file
+    original = sources[0].get_source_lines_and_file
 
     def shortened(*arguments: Any, **named: Any) -> tuple[list[str], int, str | None]:
-        lines, number, name = found(*arguments, **named)
+        lines, number, name = original(*arguments, **named)
         return lines, number, None if name is None else _below_a_root(name)
 
-    for one in sources:
-        one.get_source_lines_and_file = shortened  # type: ignore[attr-defined]  # of any module
+    for source in sources:
+        source.get_source_lines_and_file = shortened  # type: ignore[attr-defined]  # of any module
 
 
 def _below_a_root(name: str) -> str:
     """The part of a path below the folder that it is imported from."""
     path = Path(name)
-    roots = [Path(one) for one in sys.path if one and path.is_relative_to(one)]
-    root = max(roots, key=lambda one: len(one.parts), default=path.parent)
+    roots = [Path(folder) for folder in sys.path if folder and path.is_relative_to(folder)]
+    root = max(roots, key=lambda root: len(root.parts), default=path.parent)
     return path.relative_to(root).as_posix()
 
 

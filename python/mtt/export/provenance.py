@@ -81,12 +81,14 @@ def row_digest(row: Mapping[str, Any]) -> str:
 def without_folders(options: Any) -> Any:
     """Options in which absolute paths are file names: the rest is nobody's business."""
     if isinstance(options, list):
-        return [without_folders(one) for one in options]
+        return [without_folders(option) for option in options]
     if not isinstance(options, dict):
         return options
     return {
-        key: _name(one) if key == "read_from" and isinstance(one, str) else without_folders(one)
-        for key, one in options.items()
+        key: _name(option)
+        if key == "read_from" and isinstance(option, str)
+        else without_folders(option)
+        for key, option in options.items()
     }
 
 
@@ -101,15 +103,15 @@ def read_record(model: Path) -> dict[str, Any] | None:
     """
     try:
         with reading(model), bounded_zip.opened(model) as archive:
-            found = [one for one in archive.namelist() if one.partition("/")[2] == RECORD]
-            if not found:
+            names = [name for name in archive.namelist() if name.partition("/")[2] == RECORD]
+            if not names:
                 return None
-            said = json_or_none(bounded_zip.read(archive, found[0], _LARGEST))
+            stored = json_or_none(bounded_zip.read(archive, names[0], _LARGEST))
     except bounded_zip.ZipProblem as error:
         raise damaged(model, str(error)) from error
-    if not isinstance(said, dict):
+    if not isinstance(stored, dict):
         raise damaged(model, "its provenance is not a JSON object")
-    return said
+    return stored
 
 
 # ---- beside ----
@@ -154,29 +156,29 @@ def of_export(
     :param checkpoint: name of the checkpoint's file
     :param source: where it was fetched from
     """
-    said = read_record(model) or {}
+    stored = read_record(model) or {}
     materials = [
         {
             "name": checkpoint,
-            "digest": {"sha256": said["checkpoint"]["sha256"]},
+            "digest": {"sha256": stored["checkpoint"]["sha256"]},
             "annotations": {
-                "content_hash": said["checkpoint"]["content_hash"],
+                "content_hash": stored["checkpoint"]["content_hash"],
                 **({"source": dict(source)} if source else {}),
             },
         },
-        {"name": "options", "digest": {"sha256": said["options_hash"]}},
+        {"name": "options", "digest": {"sha256": stored["options_hash"]}},
         # Hashes of the structures read, which no change of the file's layout changes.
         *(
             {"name": name, "digest": {"mtt-structures": digest}}
-            for name, digest in sorted(said["data_hash"].items())
+            for name, digest in sorted(stored["data_hash"].items())
         ),
-        *_images(said),
+        *_images(stored),
         *(
             {"name": name, "annotations": {"version": version}}
-            for name, version in sorted(said["packages"].items())
+            for name, version in sorted(stored["packages"].items())
         ),
     ]
-    parameters = {"weights": said["weights"], "metadata": said["metadata"]}
+    parameters = {"weights": stored["weights"], "metadata": stored["metadata"]}
     return _statement("export", parameters, materials, made)
 
 
@@ -186,15 +188,15 @@ def of_metadata(made: Made, model: str, digest: str, metadata: dict[str, Any]) -
     return _statement("metadata", {"metadata": metadata}, materials, made)
 
 
-def _images(said: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
+def _images(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    images = []
     for name, key in (("training image", "image_digest"), ("export image", "exported_in")):
-        kind, colon, digest = str(said.get(key) or "").partition(":")
+        kind, colon, digest = str(stored.get(key) or "").partition(":")
         if digest:
-            found.append({"name": name, "digest": {kind: digest}})
+            images.append({"name": name, "digest": {kind: digest}})
         elif kind:
-            found.append({"name": name, "annotations": {"digest": kind}})
-    return found
+            images.append({"name": name, "annotations": {"digest": kind}})
+    return images
 
 
 def _statement(
@@ -234,7 +236,7 @@ def _summary(report: Report) -> dict[str, Any]:
 
 
 def _count(checks: Sequence[Any], status: str) -> int:
-    return sum(one.status == status for one in checks)
+    return sum(check.status == status for check in checks)
 
 
 def restate(model: Path, before: str, after: str) -> None:

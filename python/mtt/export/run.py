@@ -43,16 +43,16 @@ def run(
     beside = provenance.statement_path(output)
     for path in (output, beside):
         check_keeps([checkpoint, *([metadata] if metadata else [])], path)
-    said = None
+    fields = None
     if metadata is not None:
         from mtt.options import load_metadata
 
-        said = load_metadata(metadata).model_dump(mode="json")
+        fields = load_metadata(metadata).model_dump(mode="json")
     check_writable(beside)
     # Before a process is started for it.
     checkpoints.check_architecture(checkpoints.read_header(checkpoint), checkpoint)
     date = provenance.date()
-    task = export_process.Task(checkpoint, weights, said, verified=verify != "none")
+    task = export_process.Task(checkpoint, weights, fields, verified=verify != "none")
     with replacing(output) as temporary:
         temporary.write_bytes(export_process.run(task))
         report = verified(temporary, output, verify)

@@ -53,22 +53,22 @@ class Inert:
 def read(stream: io.BytesIO) -> Inert:
     """The pickle at the position of ``stream``, which is left behind it. Never raises."""
     machine = _Machine()
-    found = Inert(names=machine.names)
+    content = Inert(names=machine.names)
     with warnings.catch_warnings():
         # The library has an opinion on escapes in old pickles.
         warnings.simplefilter("ignore")
         # Of wrong bytes anything may come: the opcodes are right, but their order is not.
         with suppress(ValueError, LookupError, TypeError, AttributeError, struct.error):
-            found.complete = _run(machine, found, stream)
-    found.root = machine.stack[-1] if found.complete else machine.unfinished()
-    return found
+            content.complete = _run(machine, content, stream)
+    content.root = machine.stack[-1] if content.complete else machine.unfinished()
+    return content
 
 
-def _run(machine: "_Machine", found: Inert, stream: io.BytesIO) -> bool:
+def _run(machine: "_Machine", content: Inert, stream: io.BytesIO) -> bool:
     """Whether the end was reached, with something to show."""
     for opcode, argument, _ in pickletools.genops(stream):
-        found.opcodes += 1
-        if opcode.name == "STOP" or found.opcodes > MAX_OPCODES:
+        content.opcodes += 1
+        if opcode.name == "STOP" or content.opcodes > MAX_OPCODES:
             return opcode.name == "STOP" and bool(machine.stack)
         machine.step(opcode.name, argument)
     return False
@@ -162,9 +162,9 @@ class _Machine:
 
     def _dict(self, argument: Any) -> None:
         items = self._to_mark()
-        found: dict[str, Any] = {}
-        _fill(found, items)
-        self.stack.append(found)
+        entries: dict[str, Any] = {}
+        _fill(entries, items)
+        self.stack.append(entries)
 
     def _append(self, argument: Any) -> None:
         item = self.stack.pop()

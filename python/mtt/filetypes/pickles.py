@@ -43,16 +43,16 @@ Description = tuple[str, str, str]
 def describe(content: bytes) -> Description:
     """Kind, sentence part and hint of a pickle, or of the pickles that torch wrote before 1.6."""
     stream = io.BytesIO(content)
-    found = inert_pickle.read(stream)
-    if found.complete and found.root == _TORCH_MAGIC:
+    pickled = inert_pickle.read(stream)
+    if pickled.complete and pickled.root == _TORCH_MAGIC:
         # Behind the magic number: the version, what machine it was, and then the object.
         for _ in range(3):
-            found = inert_pickle.read(stream)
-    if isinstance(found.root, dict):
-        return _dictionary(found, found.root)
-    program = _program(found)
-    if isinstance(found.root, Thing):
-        name = printable(found.root.name, _LONGEST)
+            pickled = inert_pickle.read(stream)
+    if isinstance(pickled.root, dict):
+        return _dictionary(pickled, pickled.root)
+    program = _program(pickled)
+    if isinstance(pickled.root, Thing):
+        name = printable(pickled.root.name, _LONGEST)
         if program is None:
             return "pickle-object", f"a pickled object ({name})", ANEW
         return f"pickle-{_slug(program)}", f"a pickled model of {program} ({name})", ANEW
@@ -66,13 +66,13 @@ def is_old_pickle(content: bytes, cut: bool) -> bool:
     """
     if not content or content[0] not in _OLD_STARTS:
         return False
-    found = inert_pickle.read(io.BytesIO(content))
-    if found.complete:
-        return found.opcodes > 2 and isinstance(found.root, dict | list | Thing)
-    return found.opcodes > (100 if cut else inert_pickle.MAX_OPCODES)
+    pickled = inert_pickle.read(io.BytesIO(content))
+    if pickled.complete:
+        return pickled.opcodes > 2 and isinstance(pickled.root, dict | list | Thing)
+    return pickled.opcodes > (100 if cut else inert_pickle.MAX_OPCODES)
 
 
-def _dictionary(found: Inert, root: dict[str, Any]) -> Description:
+def _dictionary(content: Inert, root: dict[str, Any]) -> Description:
     if isinstance(root.get("architecture_name"), str) or "model_ckpt_version" in root:
         return (
             "pickle-metatrain",
@@ -80,11 +80,11 @@ def _dictionary(found: Inert, root: dict[str, Any]) -> Description:
             _METATRAIN,
         )
     if "pytorch-lightning_version" in root:
-        return "pickle-lightning", _lightning(found, root), ANEW
+        return "pickle-lightning", _lightning(content, root), ANEW
     model = root.get("model")
     if isinstance(model, dict) and "_extra_state" in model:
         return "pickle-deepmd-kit", "a pickled checkpoint of DeePMD-kit", ANEW
-    program = _program(found)
+    program = _program(content)
     if program is not None:
         return f"pickle-{_slug(program)}", f"a pickled checkpoint of {program}", ANEW
     if root and all(_is_tensor(value) for value in root.values()):
@@ -106,19 +106,19 @@ def _metatrain(root: dict[str, Any]) -> str:
     return f" ({', '.join(known)})" if known else ""
 
 
-def _lightning(found: Inert, root: dict[str, Any]) -> str:
-    program = _program(found)
+def _lightning(content: Inert, root: dict[str, Any]) -> str:
+    program = _program(content)
     of = f" of {program}" if program else ""
     version = root["pytorch-lightning_version"]
     number = f" {printable(version, _LONGEST)}" if isinstance(version, str) else ""
     return f"a pickled checkpoint{of} (PyTorch Lightning{number})"
 
 
-def _program(found: Inert) -> str | None:
+def _program(content: Inert) -> str | None:
     """The program whose classes are in the pickle; hyperparameters may name them as texts."""
-    packages = {name.partition(".")[0] for name in found.names}
-    if isinstance(found.root, dict):
-        packages |= set(_targets(found.root.get("hyper_parameters")))
+    packages = {name.partition(".")[0] for name in content.names}
+    if isinstance(content.root, dict):
+        packages |= set(_targets(content.root.get("hyper_parameters")))
     return next((program for key, program in PROGRAMS.items() if key in packages), None)
 
 

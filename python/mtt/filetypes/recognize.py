@@ -86,12 +86,12 @@ def describe(path: Path) -> Foreign:
             what = "a file of zeros, as a crash can leave one behind"
             return Foreign("zeros", what, "copy it again, or use another checkpoint of the run")
         # Before pickles: the length of a header may begin with the same bytes.
-        found = _safetensors(file, start, size)
-        if found is None and start.startswith((bounded_zip.MAGIC, bounded_zip.END)):
-            found = _zip(path)
-        found = found or _signature(start) or _tar(file, start) or _pickle(file, start)
-        found = found or _text(start, size) or _protobuf(file, start)
-    return found or Foreign("unknown", f"a file of an unknown kind ({size} bytes)")
+        kind = _safetensors(file, start, size)
+        if kind is None and start.startswith((bounded_zip.MAGIC, bounded_zip.END)):
+            kind = _zip(path)
+        kind = kind or _signature(start) or _tar(file, start) or _pickle(file, start)
+        kind = kind or _text(start, size) or _protobuf(file, start)
+    return kind or Foreign("unknown", f"a file of an unknown kind ({size} bytes)")
 
 
 def require_own(path: Path, wanted: str) -> Literal["checkpoint", "model"]:
@@ -128,7 +128,7 @@ def is_safetensors(start: bytes) -> bool:
 
 
 def _signature(start: bytes) -> Foreign | None:
-    return next((found for mark, found in _SIGNATURES.items() if start.startswith(mark)), None)
+    return next((value for mark, value in _SIGNATURES.items() if start.startswith(mark)), None)
 
 
 def _safetensors(file: BinaryIO, start: bytes, size: int) -> Foreign | None:
@@ -242,7 +242,7 @@ def _protobuf(file: BinaryIO, start: bytes) -> Foreign | None:
 
 def _text(start: bytes, size: int) -> Foreign | None:
     text = _decoded(start)
-    if size < 16 or any(ord(one) < 32 and one not in "\t\n\r\f" for one in text):
+    if size < 16 or any(ord(character) < 32 and character not in "\t\n\r\f" for character in text):
         return None
     if re.match(r"\s*<(!doctype html|html)", text, re.IGNORECASE):
         hint = "download it again: a server has sent a page in the place of the file"

@@ -51,8 +51,8 @@ def build(image: Image, folder: Path, tell: Tell, fresh: bool = False) -> layout
             with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as result:
                 made = Path(result) / "layout"
                 _buildah(image, context, made, cache, fresh)
-                found = layout.read(made)
-                _publish(made, folder / image.stem, found.digest)
+                built = layout.read(made)
+                _publish(made, folder / image.stem, built.digest)
                 shutil.copyfile(context / SBOM, folder / f"{image.stem}.{SBOM}")
     return layout.read(folder / image.stem)
 
@@ -94,8 +94,10 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell, fresh: bool) -> 
     # Apart, as pip could not tell the torch that mtt is compiled with from that for GPUs.
     for folder, names in (("wheels", _LOCKS), ("libraries", ("build.lock", _LIBRARIES))):
         (context / folder).mkdir()
-        found = {one.name: one for name in names for one in packages.wheels(used[name], cache)}
-        for wheel in found.values():
+        wheels = {
+            wheel.name: wheel for name in names for wheel in packages.wheels(used[name], cache)
+        }
+        for wheel in wheels.values():
             packages.put(wheel, context / folder)
     for name in ("Containerfile", *_SCRIPTS):
         shutil.copyfile(recipe / name, context / name)

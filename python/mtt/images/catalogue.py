@@ -67,10 +67,10 @@ def load(path: Path | None = None) -> list[Image]:
                 hint="update mtt",
             )
         images = [
-            _image(entry, lane, found)
+            _image(entry, lane, value)
             for entry in content["images"]
-            for lane, found in entry["lanes"].items()
-            if found is not None
+            for lane, value in entry["lanes"].items()
+            if value is not None
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -120,7 +120,7 @@ def _path() -> Path:
     return _INSTALLED if _INSTALLED.is_file() else _SOURCES / "containers" / "versions.json"
 
 
-def _image(entry: dict[str, Any], lane: str, found: dict[str, Any]) -> Image:
+def _image(entry: dict[str, Any], lane: str, values: dict[str, Any]) -> Image:
     locks = str(entry["locks"])
     return Image(
         name=str(entry["name"]),
@@ -129,13 +129,13 @@ def _image(entry: dict[str, Any], lane: str, found: dict[str, Any]) -> Image:
         description=str(entry["description"]),
         commit=str(entry["commit"]),
         epoch=int(entry["epoch"]),
-        recipe=str(found.get("recipe", entry["recipe"])),
+        recipe=str(values.get("recipe", entry["recipe"])),
         locks=locks,
-        libraries=str(found.get("libraries", f"{locks}/python.lock")),
+        libraries=str(values.get("libraries", f"{locks}/python.lock")),
         lane=lane,
         suite=str(entry["suite"]),
         platform=str(entry["platform"]),
-        digest=found["digest"],
-        reference=found["reference"],
-        gpu=found.get("gpu"),
+        digest=values["digest"],
+        reference=values["reference"],
+        gpu=values.get("gpu"),
     )

@@ -43,7 +43,7 @@ def image_for(checkpoint: Path, tell: Tell) -> None:
             f"the catalogue has no image for version {version} of the architecture '{name}'",
             where=str(checkpoint),
             hint=f"a later mtt may have one; images there are: "
-            f"{', '.join(one.tag for one in catalogue.load())}",
+            f"{', '.join(known.tag for known in catalogue.load())}",
         )
     folder = storage.images_folder()
     tell(f"{checkpoint} is of {name}@{version}: the image is {image.tag}")
@@ -78,21 +78,21 @@ def build(tag: str, with_sif: bool, fresh: bool, tell: Tell) -> None:
     if with_sif:
         sif.program()
     folder = storage.images_folder()
-    found = None if fresh else _already_here(image, folder)
-    if found is not None:
-        tell(f"{found.path} is there already: {found.digest}")
+    built = None if fresh else _already_here(image, folder)
+    if built is not None:
+        tell(f"{built.path} is there already: {built.digest}")
     else:
         began = time.monotonic()
-        found = builder.build(image, folder, tell, fresh)
+        built = builder.build(image, folder, tell, fresh)
         seconds = time.monotonic() - began
         tell(
-            f"wrote {found.path}: {found.digest}, {found.size / _MB:.0f} MB, "
-            f"{found.unpacked / _MB:.0f} MB unpacked ({seconds:.0f} s)"
+            f"wrote {built.path}: {built.digest}, {built.size / _MB:.0f} MB, "
+            f"{built.unpacked / _MB:.0f} MB unpacked ({seconds:.0f} s)"
         )
-        if image.digest is not None and found.digest != image.digest:
-            raise _differs(image, found)
+        if image.digest is not None and built.digest != image.digest:
+            raise _differs(image, built)
     if with_sif:
-        _make_sif(image, found, folder, tell)
+        _make_sif(image, built, folder, tell)
 
 
 def check(tag: str, tell: Tell) -> None:
@@ -105,10 +105,10 @@ def check(tag: str, tell: Tell) -> None:
     if image.digest is None:
         raise UserError(f"the catalogue has no digest of {tag} yet: nothing to compare with")
     folder = storage.cache_folder() / "checked"
-    found = builder.build(image, folder, tell, fresh=True)
-    if found.digest != image.digest:
-        raise _differs(image, found)
-    tell(f"the same: {found.digest}")
+    built = builder.build(image, folder, tell, fresh=True)
+    if built.digest != image.digest:
+        raise _differs(image, built)
+    tell(f"the same: {built.digest}")
 
 
 def push(tag: str, reference: str, plain: bool, tell: Tell) -> None:
@@ -124,10 +124,10 @@ def pull(tag: str, reference: str | None, plain: bool, with_sif: bool, tell: Tel
     if with_sif:
         sif.program()
     wanted = reference or registry.default_reference(image)
-    found = registry.pull(image, wanted, folder, plain)
-    tell(f"{found.path}: {found.digest}")
+    pulled = registry.pull(image, wanted, folder, plain)
+    tell(f"{pulled.path}: {pulled.digest}")
     if with_sif:
-        _make_sif(image, found, folder, tell)
+        _make_sif(image, pulled, folder, tell)
 
 
 def _already_here(image: Image, folder: Path) -> layout.Layout | None:
@@ -140,24 +140,24 @@ def _already_here(image: Image, folder: Path) -> layout.Layout | None:
         return None
 
 
-def _make_sif(image: Image, found: layout.Layout, folder: Path, tell: Tell) -> None:
+def _make_sif(image: Image, built: layout.Layout, folder: Path, tell: Tell) -> None:
     target = store.sif_of(image, folder)
     try:
-        store.checked_sif(target, found.digest)
+        store.checked_sif(target, built.digest)
     except UserError:
         pass
     else:
         tell(f"{target} is there already")
         return
     began = time.monotonic()
-    sif.make(found, target)
+    sif.make(built, target)
     size = target.stat().st_size / _MB
     tell(f"wrote {target}: {size:.0f} MB ({time.monotonic() - began:.0f} s)")
 
 
-def _differs(image: Image, found: layout.Layout) -> VerificationFailed:
+def _differs(image: Image, built: layout.Layout) -> VerificationFailed:
     return VerificationFailed(
         f"{image.tag} came out as another image\n"
-        f"  where: {found.path}\n"
-        f"  hint: its digest is {found.digest}, and the catalogue has {image.digest}"
+        f"  where: {built.path}\n"
+        f"  hint: its digest is {built.digest}, and the catalogue has {image.digest}"
     )

@@ -116,10 +116,10 @@ def name_of(runnable: Runnable) -> str:
 def _state(path: Path) -> tuple[int, int] | None:
     """What tells a new file from the one that was there."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
 def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) -> Need | None:
@@ -173,27 +173,29 @@ def find(need: Need, when: str, words: Sequence[str], folder: Path) -> tuple[Run
     :raises UserError: there is none; with the commands that bring one
     """
     notes: list[str] = []
-    found: Iterable[Runnable | UserError]
+    candidates: Iterable[Runnable | UserError]
     if when not in _WHEN:
-        found, notes = _given(Path(when), None if need.image is None else need.image.digest)
+        candidates, notes = _given(Path(when), None if need.image is None else need.image.digest)
     elif need.image is not None:
-        found = _forms_of(need.image)
+        candidates = _forms_of(need.image)
     else:
         raise UserError(
             f"the catalogue has no image for {need.version}",
-            hint=f"images there are: {', '.join(one.tag for one in catalogue.load())}",
+            hint=f"images there are: {', '.join(image.tag for image in catalogue.load())}",
         )
     failures: list[tuple[Runnable, str]] = []
     wrong: list[UserError] = []
-    for one in found:
-        if isinstance(one, UserError):
-            wrong.append(one)
-            notes.append(f"{one.where} is left out: {one.what}")
+    for candidate in candidates:
+        if isinstance(candidate, UserError):
+            wrong.append(candidate)
+            notes.append(f"{candidate.where} is left out: {candidate.what}")
             continue
-        why_not = try_out(one, folder)
+        why_not = try_out(candidate, folder)
         if why_not is None:
-            return one, notes
-        failures.append((one, f"{one.program} with {Path(one.image).name}: {why_not}"))
+            return candidate, notes
+        failures.append(
+            (candidate, f"{candidate.program} with {Path(candidate.image).name}: {why_not}")
+        )
     raise wrong[0] if wrong else _nothing_runs(need, failures, words)
 
 
@@ -203,11 +205,11 @@ def _forms_of(image: Image) -> Iterator[Runnable | UserError]:
     One by one: to check the content of a form takes as long as reading it.
     """
     place = storage.images_folder()
-    for one in _lanes(image):
+    for lane in _lanes(image):
         for forms in (
-            lambda one=one: _forms(store.sif_of(one, place), one.digest),
-            lambda one=one: [] if one.digest is None else stored(one.digest),
-            lambda one=one: _forms(store.layout_of(one, place), one.digest),
+            lambda lane=lane: _forms(store.sif_of(lane, place), lane.digest),
+            lambda lane=lane: [] if lane.digest is None else stored(lane.digest),
+            lambda lane=lane: _forms(store.layout_of(lane, place), lane.digest),
         ):
             try:
                 yield from forms()
@@ -217,9 +219,9 @@ def _forms_of(image: Image) -> Iterator[Runnable | UserError]:
 
 def _lanes(image: Image) -> list[Image]:
     """Where there is a GPU, the image for it comes before the one for CPUs."""
-    others = [one for one in catalogue.load() if one.lane != "cpu"] if has_gpu() else []
+    others = [lane for lane in catalogue.load() if lane.lane != "cpu"] if has_gpu() else []
     return [
-        *(one for one in others if (one.name, one.version) == (image.name, image.version)),
+        *(lane for lane in others if (lane.name, lane.version) == (image.name, image.version)),
         image,
     ]
 
@@ -230,10 +232,10 @@ def _forms(path: Path, digest: str | None) -> list[Runnable]:
         checked = store.checked_sif(path, digest)
         return [Runnable(program, str(path), checked) for program in ("apptainer", "singularity")]
     if path.is_dir():
-        found = store.checked_layout(path, digest)
+        layout = store.checked_layout(path, digest)
         programs = ("apptainer", "singularity", "podman")
-        start = tuple(found.entrypoint)
-        return [Runnable(one, f"oci:{path}", found.digest, start) for one in programs]
+        start = tuple(layout.entrypoint)
+        return [Runnable(program, f"oci:{path}", layout.digest, start) for program in programs]
     return []
 
 
@@ -249,9 +251,9 @@ def _given(path: Path, digest: str | None) -> tuple[list[Runnable], list[str]]:
         programs = ("apptainer", "singularity")
         note = f"nothing says what {path.name} was made of: its digest is not checked"
         return [Runnable(program, str(path), None) for program in programs], [note]
-    found = _forms(path, None)
-    other = digest is not None and found[0].digest != digest
-    return found, [f"{path.name} is not the image of the catalogue, {digest}"] if other else []
+    forms = _forms(path, None)
+    other = digest is not None and forms[0].digest != digest
+    return forms, [f"{path.name} is not the image of the catalogue, {digest}"] if other else []
 
 
 def _nothing_runs(
@@ -317,8 +319,8 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
         )
         restate(output, before, sha256_of(output))
     elif output.suffix != ".pt" and errors.is_file():
-        said = {**json.loads(errors.read_text(encoding="utf-8")), "made_in": content}
-        write_atomic(errors, (json.dumps(said, indent=2) + "\n").encode())
+        report = {**json.loads(errors.read_text(encoding="utf-8")), "made_in": content}
+        write_atomic(errors, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def _asked_for(arguments: Namespace) -> Asked | None:
@@ -328,9 +330,9 @@ def _asked_for(arguments: Namespace) -> Asked | None:
         return None
     content = content_of(options)
     architecture = content.get("architecture") if isinstance(content, dict) else None
-    found = architecture if isinstance(architecture, dict) else {"name": architecture}
-    name, version = found.get("name"), found.get("version")
-    for key, _, value in (one.partition("=") for one in arguments.overrides):
+    section = architecture if isinstance(architecture, dict) else {"name": architecture}
+    name, version = section.get("name"), section.get("version")
+    for key, _, value in (override.partition("=") for override in arguments.overrides):
         if key.strip() == "architecture.version" and value.strip().isdecimal():
             version = int(value)
     return Asked(

@@ -62,7 +62,7 @@ def read(path: Path) -> Layout:
         labels=config.get("config", {}).get("Labels") or {},
         entrypoint=config.get("config", {}).get("Entrypoint") or [],
         layers=layers,
-        size=sum(blob(path, one).stat().st_size for one in everything),
+        size=sum(blob(path, digest).stat().st_size for digest in everything),
     )
 
 
@@ -86,18 +86,18 @@ def digest_of(path: Path) -> str:
     return str(digest)
 
 
-def check_platform(found: Layout) -> None:
+def check_platform(content: Layout) -> None:
     """Make sure that programs of the image run on this processor.
 
     :raises UserError: it is for another one
     """
     machine = platform.machine()
     here = _MACHINES.get(machine, machine)
-    if found.architecture != here:
+    if content.architecture != here:
         raise UserError(
-            f"the image is for processors of type {found.architecture}, and this machine's is "
+            f"the image is for processors of type {content.architecture}, and this machine's is "
             f"{here}",
-            where=str(found.path),
+            where=str(content.path),
             hint=f"run it on another machine, or build the image on a machine of type {here}",
         )
 

@@ -15,17 +15,17 @@ def room_for(arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | N
     writable = {_place(path).parent for path in outputs}
     if arguments.command == "train":
         writable |= {here, (here / "outputs").resolve()}
-        writable = {one for one in writable if one.is_dir()}
+        writable = {folder for folder in writable if folder.is_dir()}
     named = [value for value in vars(arguments).values() if isinstance(value, Path)]
-    given = [value for value in [getattr(arguments, "continue_from", None)] if value]
+    words = [value for value in [getattr(arguments, "continue_from", None)] if value]
     options = options_of(arguments)
-    given += [] if checkpoint is None else [str(checkpoint)]
-    texts = [*map(str, named), *given, *_walk(content_of(options))]
+    words += [] if checkpoint is None else [str(checkpoint)]
+    texts = [*map(str, named), *words, *_walk(content_of(options))]
     overrides = getattr(arguments, "overrides", [])
-    texts += [text for one in overrides for text in _walk(_parsed(one.partition("=")[2]))]
+    texts += [text for folder in overrides for text in _walk(_parsed(folder.partition("=")[2]))]
     files = {_place(Path(text)) for text in texts if _is_file(text)}
-    files |= {one.resolve() for one in files}  # where a link leads to must be there too
-    readable = {one for one in files if not any(top in one.parents for top in writable)}
+    files |= {folder.resolve() for folder in files}  # where a link leads to must be there too
+    readable = {folder for folder in files if not any(top in folder.parents for top in writable)}
     return Room(here, sorted(readable), sorted(writable))
 
 
@@ -63,8 +63,8 @@ def _walk(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _walk(one)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _walk(part)
 
 
 def _is_file(text: str) -> bool:

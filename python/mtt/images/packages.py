@@ -23,11 +23,11 @@ class Deb:
 
 def read_debs(lock: Path) -> list[Deb]:
     """The Debian packages of a lock, whose lines are ``NAME VERSION sha256:HASH``."""
-    found = []
+    debs = []
     for line in _lines(lock):
         name, version, digest = line.split()
-        found.append(Deb(name, version, digest.removeprefix("sha256:")))
-    return found
+        debs.append(Deb(name, version, digest.removeprefix("sha256:")))
+    return debs
 
 
 def read_wheels(lock: Path) -> dict[str, str]:
@@ -43,12 +43,12 @@ def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
     """
     folder = cache / "debs"
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [one for one in wanted if not _is(folder / f"{one.sha256}.deb", one.sha256)]
+    missing = [deb for deb in wanted if not _is(folder / f"{deb.sha256}.deb", deb.sha256)]
     if missing:
         tools.need("apt-get")
         with tempfile.TemporaryDirectory(dir=cache) as place:
             command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download"]
-            command += [f"{one.name}={one.version}" for one in missing]
+            command += [f"{deb.name}={deb.version}" for deb in missing]
             try:
                 tools.run(command, "fetching Debian packages", Path(place))
             except UserError as error:
@@ -62,14 +62,14 @@ def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
                 ) from error
             for path in Path(place).iterdir():
                 path.rename(folder / f"{sha256_of(path)}.deb")
-        for one in missing:
-            if not (folder / f"{one.sha256}.deb").is_file():
+        for deb in missing:
+            if not (folder / f"{deb.sha256}.deb").is_file():
                 raise UserError(
-                    f"the Debian package {one.name} {one.version} is not the one that was locked",
+                    f"the Debian package {deb.name} {deb.version} is not the one that was locked",
                     hint="set apt up for a mirror of the time of the image; snapshots of Debian "
                     "have all of them",
                 )
-    return {one.name: folder / f"{one.sha256}.deb" for one in wanted}
+    return {deb.name: folder / f"{deb.sha256}.deb" for deb in wanted}
 
 
 def wheels(lock: Path, cache: Path) -> list[Path]:
@@ -80,13 +80,13 @@ def wheels(lock: Path, cache: Path) -> list[Path]:
     folder = cache / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = read_wheels(lock)
-    missing = [one for one, digest in wanted.items() if _wheel(folder, digest) is None]
+    missing = [name for name, digest in wanted.items() if _wheel(folder, digest) is None]
     if missing:
         if sys.version_info[:2] != (3, 11):
             raise UserError("wheels of an image are fetched with Python 3.11, and this is another")
         with tempfile.TemporaryDirectory(dir=cache) as place:
             listed = Path(place) / "lock.txt"
-            lines = [f"{one} --hash=sha256:{wanted[one]}\n" for one in missing]
+            lines = [f"{name} --hash=sha256:{wanted[name]}\n" for name in missing]
             listed.write_text("".join(lines))
             command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
             command += [
@@ -103,11 +103,11 @@ def wheels(lock: Path, cache: Path) -> list[Path]:
                 home = folder / sha256_of(path)
                 home.mkdir(exist_ok=True)
                 path.rename(home / path.name)
-    found = [(one, _wheel(folder, digest)) for one, digest in wanted.items()]
-    lost = [one for one, path in found if path is None]
+    paths = [(name, _wheel(folder, digest)) for name, digest in wanted.items()]
+    lost = [name for name, path in paths if path is None]
     if lost:
         raise UserError(f"pip did not bring the locked wheels of {', '.join(lost)}")
-    return [path for _, path in found if path is not None]
+    return [path for _, path in paths if path is not None]
 
 
 def put(path: Path, folder: Path, name: str | None = None) -> None:
@@ -120,8 +120,8 @@ def put(path: Path, folder: Path, name: str | None = None) -> None:
 
 
 def _wheel(folder: Path, digest: str) -> Path | None:
-    found = next((folder / digest).glob("*.whl"), None)
-    return found if found is not None and _is(found, digest) else None
+    wheel = next((folder / digest).glob("*.whl"), None)
+    return wheel if wheel is not None and _is(wheel, digest) else None
 
 
 def _is(path: Path, digest: str) -> bool:

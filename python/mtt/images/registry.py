@@ -16,13 +16,13 @@ def push(image: Image, reference: str, folder: Path, plain: bool) -> str:
     :raises UserError: the image is not here or not whole, or the registry does not take it
     """
     tools.need("skopeo")
-    found = store.checked_layout(store.layout_of(image, folder), image.digest)
+    content = store.checked_layout(store.layout_of(image, folder), image.digest)
     command = ["skopeo", "copy", "--quiet", "--preserve-digests"]
     command += [f"--dest-tls-verify={'false' if plain else 'true'}"]
-    command += [f"oci:{found.path}", f"docker://{reference}"]
+    command += [f"oci:{content.path}", f"docker://{reference}"]
     tools.run(command, f"pushing {image.tag}")
     name = reference.rpartition(":")[0] if ":" in reference.rpartition("/")[2] else reference
-    return f"{name}@{found.digest}"
+    return f"{name}@{content.digest}"
 
 
 def pull(image: Image, reference: str, folder: Path, plain: bool) -> layout.Layout:
@@ -41,9 +41,9 @@ def pull(image: Image, reference: str, folder: Path, plain: bool) -> layout.Layo
         command += [f"--src-tls-verify={'false' if plain else 'true'}"]
         command += [f"docker://{reference}", f"oci:{made}:{image.stem}"]
         tools.run(command, f"pulling {image.tag}")
-        found = layout.read(made)
-        if image.digest is not None and found.digest != image.digest:
-            raise store.wrong_digest(Path(reference), found.digest, image.digest)
+        content = layout.read(made)
+        if image.digest is not None and content.digest != image.digest:
+            raise store.wrong_digest(Path(reference), content.digest, image.digest)
         made.rename(target)
     return store.checked_layout(target, image.digest)
 

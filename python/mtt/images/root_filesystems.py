@@ -58,13 +58,13 @@ def _mirror(debs: list[packages.Deb], files: dict[str, Path], suite: str, folder
     index = folder / "dists" / suite / "main" / "binary-amd64" / "Packages"
     index.parent.mkdir(parents=True)
     paragraphs = []
-    for one in debs:
-        path = files[one.name]
-        packages.put(path, folder, f"{one.name}.deb")
+    for deb in debs:
+        path = files[deb.name]
+        packages.put(path, folder, f"{deb.name}.deb")
         control = tools.run(["dpkg-deb", "-f", path], "reading a Debian package").rstrip()
         size = path.stat().st_size
         paragraphs.append(
-            f"{control}\nFilename: {one.name}.deb\nSize: {size}\nSHA256: {one.sha256}\n"
+            f"{control}\nFilename: {deb.name}.deb\nSize: {size}\nSHA256: {deb.sha256}\n"
         )
     index.write_text("\n".join(paragraphs), encoding="utf-8")
     digest, size = sha256_of(index), index.stat().st_size

@@ -42,13 +42,13 @@ class Room:
 
     def mounts(self) -> list[str]:
         """As ``--mount`` of all the programs takes them; a folder comes before what is in it."""
-        found = {path: _mount(path, path, False) for path in self.readable}
-        found |= {path: _mount(path, path, True) for path in self.writable}
+        mounts = {path: _mount(path, path, False) for path in self.readable}
+        mounts |= {path: _mount(path, path, True) for path in self.writable}
         here = {self.folder, *self.folder.parents}
-        there = any(one in here or self.folder in one.parents for one in found)
+        there = any(path in here or self.folder in path.parents for path in mounts)
         if self.empty is not None and not there:
-            found[self.folder] = _mount(self.empty, self.folder, False)
-        return [found[path] for path in sorted(found, key=lambda path: len(path.parts))]
+            mounts[self.folder] = _mount(self.empty, self.folder, False)
+        return [mounts[path] for path in sorted(mounts, key=lambda path: len(path.parts))]
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _asked(command: Sequence[str], seconds: float) -> subprocess.CompletedProces
 
 def stored(digest: str) -> list[Runnable]:
     """The image in the storage of podman or docker, which know it by its manifest digest."""
-    found = []
+    names = []
     for program in ("podman", "docker"):
         if shutil.which(program) is None:
             continue
@@ -146,9 +146,9 @@ def stored(digest: str) -> list[Runnable]:
         for line in listing.stdout.splitlines():
             of, _, name = line.partition(" ")
             if of == digest:
-                found.append(Runnable(program, name, digest))
+                names.append(Runnable(program, name, digest))
                 break
-    return found
+    return names
 
 
 def run(command: Sequence[str]) -> int:
@@ -161,13 +161,13 @@ def run(command: Sequence[str]) -> int:
         process.send_signal(number)
 
     before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
-    for one in _FORWARDED:
-        before[one] = signal.signal(one, forward)
+    for forwarded in _FORWARDED:
+        before[forwarded] = signal.signal(forwarded, forward)
     try:
         code = process.wait()
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for forwarded, handler in before.items():
+            signal.signal(forwarded, handler)
     return code if code >= 0 else 128 - code
 
 

@@ -16,7 +16,7 @@ def text(image: Image, roots: list[Path], wheels: list[Path]) -> str:
     """
     components = [_debian(deb, image.suite) for lock in roots for deb in packages.read_debs(lock)]
     for lock in wheels:
-        components += [_python(*one) for one in packages.read_wheels(lock).items()]
+        components += [_python(*wheel) for wheel in packages.read_wheels(lock).items()]
     itself = {
         "type": "application",
         "name": "mtt",

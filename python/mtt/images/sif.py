@@ -31,13 +31,13 @@ def program() -> str:
 
     :raises UserError: neither is installed
     """
-    found = [name for name in ("apptainer", "singularity") if shutil.which(name)]
-    if not found:
+    programs = [name for name in ("apptainer", "singularity") if shutil.which(name)]
+    if not programs:
         tools.need("apptainer")
-    return found[0]
+    return programs[0]
 
 
-def make(found: layout.Layout, target: Path) -> None:
+def make(content: layout.Layout, target: Path) -> None:
     """Write ``target`` and the record beside it; the file appears when it is whole.
 
     :raises UserError: Apptainer is missing or fails
@@ -45,12 +45,12 @@ def make(found: layout.Layout, target: Path) -> None:
     builder = program()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as place:
         definition, made = Path(place) / "image.def", Path(place) / "image.sif"
-        text = _DEFINITION.format(layout=found.path, digest=found.digest)
-        if found.entrypoint and found.has_shell():
-            text += _SCRIPT.format(program=shlex.join(found.entrypoint))
+        text = _DEFINITION.format(layout=content.path, digest=content.digest)
+        if content.entrypoint and content.has_shell():
+            text += _SCRIPT.format(program=shlex.join(content.entrypoint))
         definition.write_text(text)
         command: list[str | Path] = [builder, "build", "--force", _COMPRESSION, made, definition]
         tools.run(command, f"making {target.name}", target.parent)
         made.chmod(0o755)
         os.replace(made, target)
-    store.record_sif(target, found.digest)
+    store.record_sif(target, content.digest)

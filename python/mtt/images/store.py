@@ -33,11 +33,11 @@ def checked_layout(path: Path, digest: str | None) -> layout.Layout:
 
     :raises UserError: it is not
     """
-    found = layout.read(path)
-    if digest is not None and found.digest != digest:
-        raise wrong_digest(path, found.digest, digest)
-    layout.check_platform(found)
-    return found
+    content = layout.read(path)
+    if digest is not None and content.digest != digest:
+        raise wrong_digest(path, content.digest, digest)
+    layout.check_platform(content)
+    return content
 
 
 def checked_sif(path: Path, digest: str | None) -> str:
@@ -66,12 +66,12 @@ def checked_sif(path: Path, digest: str | None) -> str:
     return manifest
 
 
-def wrong_digest(path: Path, found: str, expected: str) -> UserError:
+def wrong_digest(path: Path, digest: str, expected: str) -> UserError:
     """The error for an image that is whole, but not the one of the catalogue."""
     return UserError(
         "the image is not the one of the catalogue",
         where=str(path),
-        hint=f"its digest is {found}, and the catalogue has {expected}; move it away, and build or "
+        hint=f"its digest is {digest}, and the catalogue has {expected}; move it away, and build or "
         "pull it again",
     )
 

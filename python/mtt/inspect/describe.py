@@ -37,7 +37,7 @@ def plain(value: Any, depth: int = _DEEPEST) -> Any:
     if isinstance(value, dict | list) and depth == 0:
         return "..."
     if isinstance(value, dict):
-        return {key: plain(one, depth - 1) for key, one in value.items()}
+        return {key: plain(part, depth - 1) for key, part in value.items()}
     if isinstance(value, list):
-        return [plain(one, depth - 1) for one in value]
+        return [plain(part, depth - 1) for part in value]
     return value

@@ -35,8 +35,8 @@ def describe_model(path: Path) -> dict[str, Any]:
     """
     try:
         with bounded_zip.opened(path) as archive:
-            found = Records(archive)
-            pickled = _pickled(found)
+            records = Records(archive)
+            pickled = _pickled(records)
             return {
                 "kind": "model",
                 "path": str(path),
@@ -46,15 +46,15 @@ def describe_model(path: Path) -> dict[str, Any]:
                 "versions": {
                     name.removesuffix("-version"): text
                     for name in _VERSIONS
-                    if (text := found.text(f"extra/{name}")) is not None
+                    if (text := records.text(f"extra/{name}")) is not None
                 },
-                "extensions": found.json("extra/extensions"),
-                "extensions_deps": found.json("extra/extensions-deps"),
-                "export_metadata": found.json("extra/export-metadata"),
-                "provenance": found.json("extra/mtt/provenance.json"),
-                **_made_in(found),
-                "golden_pack": _golden_pack(found),
-                "records": _records(found),
+                "extensions": records.json("extra/extensions"),
+                "extensions_deps": records.json("extra/extensions-deps"),
+                "export_metadata": records.json("extra/export-metadata"),
+                "provenance": records.json("extra/mtt/provenance.json"),
+                **_made_in(records),
+                "golden_pack": _golden_pack(records),
+                "records": _records(records),
             }
     except ZipProblem as error:
         raise damaged(path, str(error)) from error
@@ -65,7 +65,7 @@ class Records:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
-        self.infos = {one.filename.partition("/")[2]: one for one in archive.infolist()}
+        self.infos = {info.filename.partition("/")[2]: info for info in archive.infolist()}
 
     def content(self, name: str, limit: int) -> bytes | None:
         """The first bytes of a record, or None if there is none of that name."""
@@ -83,23 +83,23 @@ class Records:
         return None if text is None else json_or_none(text)
 
 
-def _made_in(found: Records) -> dict[str, Any]:
+def _made_in(records: Records) -> dict[str, Any]:
     """What a command that ran in an image, for an old checkpoint, wrote about it."""
-    record = found.json("extra/mtt/image.json")
+    record = records.json("extra/mtt/image.json")
     return {"made_in": record} if isinstance(record, dict) else {}
 
 
-def _pickled(found: Records) -> dict[str, Any]:
+def _pickled(records: Records) -> dict[str, Any]:
     """What the model says of itself to an engine: attributes of metatomic's wrapper."""
-    content = found.content("data.pkl", inert_pickle.MAX_BYTES) or b""
+    content = records.content("data.pkl", inert_pickle.MAX_BYTES) or b""
     root = inert_pickle.read(io.BytesIO(content)).root
     state = root.state if isinstance(root, Thing) and isinstance(root.state, dict) else {}
     lists = _untagged(state.get("_requested_neighbor_lists", state.get("_requested_nl")))
-    metadata = _said(state.get("_metadata")) or found.json("extra/model-metadata")
+    metadata = _said(state.get("_metadata")) or records.json("extra/model-metadata")
     known = metadata if isinstance(metadata, dict) else {}
     inputs = _untagged(state.get("_requested_inputs"))
     return {
-        "metadata": {key: one for key, one in known.items() if key not in _TYPES},
+        "metadata": {key: value for key, value in known.items() if key not in _TYPES},
         "capabilities": _capabilities(_said(state.get("_capabilities"))),
         "neighbor_lists": _neighbor_lists(lists) if isinstance(lists, list) else None,
         "requested_inputs": _inputs(inputs) if isinstance(inputs, dict) else None,
@@ -118,40 +118,42 @@ def _said(value: Any) -> dict[str, Any] | None:
     state = value.state if isinstance(value, Thing) else None
     if isinstance(state, list) and len(state) == 1:
         (state,) = state
-    said = json_or_none(state) if isinstance(state, str) else None
-    return said if isinstance(said, dict) else None
+    parsed = json_or_none(state) if isinstance(state, str) else None
+    return parsed if isinstance(parsed, dict) else None
 
 
-def _capabilities(said: dict[str, Any] | None) -> dict[str, Any] | None:
-    if said is None:
+def _capabilities(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+    if stored is None:
         return None
-    found = {key: one for key, one in said.items() if key not in _TYPES}
-    if isinstance(found.get("outputs"), dict):
-        outputs = found["outputs"].items()
-        found["outputs"] = {name: _output(one) for name, one in outputs if isinstance(one, dict)}
-    types = found.get("atomic_types")
-    if isinstance(types, list) and all(type(one) is int for one in types):
-        found["elements"] = symbols(types)
-    if "interaction_range" in found:
-        found["interaction_range"] = _number(found["interaction_range"])
-    return found
+    capabilities = {key: entry for key, entry in stored.items() if key not in _TYPES}
+    if isinstance(capabilities.get("outputs"), dict):
+        outputs = capabilities["outputs"].items()
+        capabilities["outputs"] = {
+            name: _output(entry) for name, entry in outputs if isinstance(entry, dict)
+        }
+    types = capabilities.get("atomic_types")
+    if isinstance(types, list) and all(type(entry) is int for entry in types):
+        capabilities["elements"] = symbols(types)
+    if "interaction_range" in capabilities:
+        capabilities["interaction_range"] = _number(capabilities["interaction_range"])
+    return capabilities
 
 
-def _output(said: dict[str, Any]) -> dict[str, Any]:
-    found = {key: one for key, one in said.items() if key not in _TYPES}
+def _output(stored: dict[str, Any]) -> dict[str, Any]:
+    output = {key: value for key, value in stored.items() if key not in _TYPES}
     # Older versions of metatomic know these two kinds of samples only.
-    if "per_atom" in found and "sample_kind" not in found:
-        found["sample_kind"] = "atom" if found.pop("per_atom") else "system"
-    return found
+    if "per_atom" in output and "sample_kind" not in output:
+        output["sample_kind"] = "atom" if output.pop("per_atom") else "system"
+    return output
 
 
 def _neighbor_lists(values: list[Any]) -> list[dict[str, Any]]:
-    found = []
-    for said in filter(None, map(_said, values)):
-        one = {key: value for key, value in said.items() if key not in _TYPES}
-        cutoff = one.pop("model_cutoff", one.get("cutoff"))
-        found.append({**one, "cutoff": _number(cutoff)})
-    return found
+    lists = []
+    for stored in filter(None, map(_said, values)):
+        request = {key: value for key, value in stored.items() if key not in _TYPES}
+        cutoff = request.pop("model_cutoff", request.get("cutoff"))
+        lists.append({**request, "cutoff": _number(cutoff)})
+    return lists
 
 
 def _inputs(values: dict[str, Any]) -> dict[str, Any]:
@@ -165,29 +167,29 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _golden_pack(found: Records) -> dict[str, Any] | None:
+def _golden_pack(records: Records) -> dict[str, Any] | None:
     """What the header of the pack says; its numbers are for ``mtt verify``."""
     name = "extra/mtt/golden.safetensors"
-    start = found.content(name, _LARGEST_TEXT)
+    start = records.content(name, _LARGEST_TEXT)
     if start is None:
         return None
     length = int.from_bytes(start[:8], "little")
     table = json_or_none(start[8 : 8 + length].decode("utf-8", "replace"))
     metadata = table.get("__metadata__") if isinstance(table, dict) else None
     text = metadata.get("mtt") if isinstance(metadata, dict) else None
-    said = json_or_none(text) if isinstance(text, str) else None
-    known = said if isinstance(said, dict) else {}
-    return {**known, "bytes": found.infos[name].file_size}
+    parsed = json_or_none(text) if isinstance(text, str) else None
+    known = parsed if isinstance(parsed, dict) else {}
+    return {**known, "bytes": records.infos[name].file_size}
 
 
-def _records(found: Records) -> dict[str, Any]:
+def _records(records: Records) -> dict[str, Any]:
     groups: dict[str, dict[str, int]] = {}
-    for name, info in found.infos.items():
+    for name, info in records.infos.items():
         group = groups.setdefault(group_of(name), {"records": 0, "bytes": 0})
         group["records"] += 1
         group["bytes"] += info.file_size
     total = sum(group["bytes"] for group in groups.values())
-    return {"count": len(found.infos), "bytes": total, "groups": groups}
+    return {"count": len(records.infos), "bytes": total, "groups": groups}
 
 
 def group_of(name: str) -> str:

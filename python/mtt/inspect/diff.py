@@ -32,12 +32,14 @@ def compare(a: Path, b: Path) -> Description:
     if _same_row(first) and _same_row(second):
         left, right = _without_best_row(left), _without_best_row(right)
     changed = {
-        key: {side: one[key] for side, one in (("a", left), ("b", right)) if key in one}
+        key: {side: values[key] for side, values in (("a", left), ("b", right)) if key in values}
         for key in sorted(left.keys() | right.keys())
         if key not in left or key not in right or left[key] != right[key]
     }
     groups = _compare_bits(a, b, first["kind"])
-    different = any(one["differ"] or one["only_a"] or one["only_b"] for one in groups.values())
+    different = any(
+        values["differ"] or values["only_a"] or values["only_b"] for values in groups.values()
+    )
     return {
         "kind": first["kind"],
         "a": str(a),
@@ -107,8 +109,8 @@ def _same_bytes(left: Any, right: Any, x: Entry, y: Entry) -> bool:
 def _compare_records(a: Path, b: Path) -> dict[str, dict[str, int]]:
     """By group, how many records have the same content, and how many do not."""
     try:
-        with bounded_zip.opened(a) as one, bounded_zip.opened(b) as other:
-            first, second = Records(one), Records(other)
+        with bounded_zip.opened(a) as archive, bounded_zip.opened(b) as other:
+            first, second = Records(archive), Records(other)
             for path, records in ((a, first), (b, second)):
                 refuse_bombs(path, records)
 
@@ -125,22 +127,22 @@ def _compare_records(a: Path, b: Path) -> dict[str, dict[str, int]]:
 
 def _essential(description: Description) -> Description:
     """Without what follows from the rest, and would only be said twice."""
-    found = _without(description, "path", "elements")
-    if found["kind"] == "checkpoint":
-        found["history"] = _without(found["history"], "units")
-        found["tensors"] = _without(found["tensors"], "groups")
-        stored = found["options"].get("architecture")
-        if isinstance(stored, dict) and stored.get("model") == found["architecture"]["hypers"]:
-            found["architecture"] = _without(found["architecture"], "hypers")
-        return found
-    found["records"] = _without(found["records"], "groups")
-    if found["capabilities"] is not None:
-        found["capabilities"] = _without(found["capabilities"], "elements")
-    return found
+    kept_parts = _without(description, "path", "elements")
+    if kept_parts["kind"] == "checkpoint":
+        kept_parts["history"] = _without(kept_parts["history"], "units")
+        kept_parts["tensors"] = _without(kept_parts["tensors"], "groups")
+        stored = kept_parts["options"].get("architecture")
+        if isinstance(stored, dict) and stored.get("model") == kept_parts["architecture"]["hypers"]:
+            kept_parts["architecture"] = _without(kept_parts["architecture"], "hypers")
+        return kept_parts
+    kept_parts["records"] = _without(kept_parts["records"], "groups")
+    if kept_parts["capabilities"] is not None:
+        kept_parts["capabilities"] = _without(kept_parts["capabilities"], "elements")
+    return kept_parts
 
 
 def _without(value: Description, *keys: str) -> Description:
-    return {key: one for key, one in value.items() if key not in keys}
+    return {key: part for key, part in value.items() if key not in keys}
 
 
 def _same_row(description: Description) -> bool:
@@ -149,7 +151,7 @@ def _same_row(description: Description) -> bool:
 
 
 def _without_best_row(flat: dict[str, Any]) -> dict[str, Any]:
-    return {key: one for key, one in flat.items() if not key.startswith("history.best.")}
+    return {key: value for key, value in flat.items() if not key.startswith("history.best.")}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -157,6 +159,6 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}
-    for key, one in value.items():
-        flat.update(_flat(one, f"{prefix}.{key}" if prefix else key))
+    for key, part in value.items():
+        flat.update(_flat(part, f"{prefix}.{key}" if prefix else key))
     return flat

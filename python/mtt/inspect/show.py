@@ -44,8 +44,8 @@ def difference(compared: Description) -> str:
         facts.append(f"{key}: {' -> '.join(_sides(sides))}")
     kind = "tensors" if "tensors" in compared else "records"
     for group, counts in sorted(compared[kind].items()):
-        found = _counts(counts)
-        facts += [f"{kind} of {group}: {found}"] if found else []
+        sentence = _counts(counts)
+        facts += [f"{kind} of {group}: {sentence}"] if sentence else []
     lines = [f"{both}: {name} that differ"]
     for fact in facts:
         lines += _broken(fact, "  ", "    ")
@@ -60,8 +60,8 @@ def _printed(lines: list[str]) -> str:
 def _sides(sides: Mapping[str, Any]) -> list[str]:
     """Both values; numbers with as many digits as are needed to see a difference, six at least."""
     values = [sides[side] for side in ("a", "b") if side in sides]
-    if len(values) == 2 and all(isinstance(one, float) for one in values):
-        short = [f"{one:.6g}" for one in values]
+    if len(values) == 2 and all(isinstance(value, float) for value in values):
+        short = [f"{value:.6g}" for value in values]
         if short[0] != short[1]:
             return short
     return [_value(sides[side]) if side in sides else "(none)" for side in ("a", "b")]
@@ -78,69 +78,74 @@ def _counts(counts: Mapping[str, int]) -> str:
 # ---- checkpoints ----
 
 
-def _checkpoint(found: Description) -> Iterable[Fact]:
-    tensors, position = found["tensors"], found["position"]
-    yield "architecture", _architecture(found["architecture"])
-    yield "weights", f"{tensors['weights']} in {found['precision']} bits"
-    yield "elements", _elements(found["atomic_types"], found["elements"])
-    yield from (("target", _target(*one)) for one in found["targets"].items())
-    yield "lengths", str(found["length_unit"])
+def _checkpoint(description: Description) -> Iterable[Fact]:
+    tensors, position = description["tensors"], description["position"]
+    yield "architecture", _architecture(description["architecture"])
+    yield "weights", f"{tensors['weights']} in {description['precision']} bits"
+    yield "elements", _elements(description["atomic_types"], description["elements"])
+    yield from (("target", _target(*item)) for item in description["targets"].items())
+    yield "lengths", str(description["length_unit"])
     batch = f", {position['batch']} batches into the next" if position["batch"] else ""
     yield "epoch", f"{position['epoch']} of {_value(position['num_epochs'])}{batch}"
     yield "step", f"{position['step']} of {position['num_steps']}"
-    yield from _history(found)
+    yield from _history(description)
     yield (
         "data",
         _listed(
-            f"{name} {one['structures']} structures ({_short(one['hash'])})"
-            for name, one in found["data"].items()
+            f"{name} {item['structures']} structures ({_short(item['hash'])})"
+            for name, item in description["data"].items()
         ),
     )
     parts = ("train", "validation", "test")
-    yield "split", _listed(f"{found['split'][part]} {part}" for part in parts)
-    yield "model", _hypers(found["architecture"]["hypers"])
-    stored = found["options"].get("architecture")
+    yield "split", _listed(f"{description['split'][part]} {part}" for part in parts)
+    yield "model", _hypers(description["architecture"]["hypers"])
+    stored = description["options"].get("architecture")
     yield "training", _hypers(stored.get("training") if isinstance(stored, dict) else None)
-    yield "seed", _value(found["options"].get("seed"))
-    if found["origin"] is not None:
-        yield "origin", _hypers(found["origin"])
-    if found["upgraded_from"] is not None:
-        yield "upgraded from", _hypers(found["upgraded_from"])
-    yield "written by", _packages(found["packages"])
-    yield "image", _short(found["image_digest"]) if found["image_digest"] else "none"
-    yield "format", f"version {found['format_version']}"
+    yield "seed", _value(description["options"].get("seed"))
+    if description["origin"] is not None:
+        yield "origin", _hypers(description["origin"])
+    if description["upgraded_from"] is not None:
+        yield "upgraded from", _hypers(description["upgraded_from"])
+    yield "written by", _packages(description["packages"])
+    yield "image", _short(description["image_digest"]) if description["image_digest"] else "none"
+    yield "format", f"version {description['format_version']}"
     yield "tensors", _tensors(tensors)
-    fits = "fits the file" if found["content"]["fits"] else "DOES NOT FIT: the file is damaged"
-    yield "content hash", f"{_short(found['content']['hash'])}, {fits}"
+    fits = (
+        "fits the file" if description["content"]["fits"] else "DOES NOT FIT: the file is damaged"
+    )
+    yield "content hash", f"{_short(description['content']['hash'])}, {fits}"
 
 
-def _architecture(found: Description) -> str:
-    stated = f"{found['name']}, version {found['version']}"
-    if not found["installed"]:
+def _architecture(description: Description) -> str:
+    stated = f"{description['name']}, version {description['version']}"
+    if not description["installed"]:
         return f"{stated}, which is not installed here"
-    if found["installed_version"] not in (None, found["version"]):
-        return f"{stated}; version {found['installed_version']} is installed here"
+    if description["installed_version"] not in (None, description["version"]):
+        return f"{stated}; version {description['installed_version']} is installed here"
     return stated
 
 
 def _elements(types: Sequence[int], symbols: Sequence[str | None]) -> str:
     both = list(zip(types, symbols, strict=True))
     if len(both) <= _MOST:
-        return _listed(f"{symbol} ({one})" if symbol else f"type {one}" for one, symbol in both)
-    return f"{len(both)}: {' '.join(symbol or str(one) for one, symbol in both)}"
+        return _listed(
+            f"{symbol} ({atomic_type})" if symbol else f"type {atomic_type}"
+            for atomic_type, symbol in both
+        )
+    return f"{len(both)}: {' '.join(symbol or str(atomic_type) for atomic_type, symbol in both)}"
 
 
 def _target(name: str, target: Any) -> str:
-    found = target if isinstance(target, dict) else {}
-    extra = [gradient for gradient in ("forces", "stress") if found.get(gradient)]
+    described = target if isinstance(target, dict) else {}
+    extra = [gradient for gradient in ("forces", "stress") if described.get(gradient)]
     gradients = f", with {' and '.join(extra)}" if extra else ""
-    about = f" ({found['description']})" if found.get("description") else ""
-    return f"{name} in {found.get('unit') or 'no unit'}{gradients}{about}"
+    about = f" ({described['description']})" if described.get("description") else ""
+    return f"{name} in {described.get('unit') or 'no unit'}{gradients}{about}"
 
 
-def _history(found: Description) -> Iterable[Fact]:
+def _history(description: Description) -> Iterable[Fact]:
     """Metrics of the best and of the last epoch side by side."""
-    history, best = found["history"], found["best"]
+    history, best = description["history"], description["best"]
     if history["last"] is None:
         yield "metrics", "no epoch has been finished"
         return
@@ -170,104 +175,106 @@ def _metric(value: Any, unit: str) -> str:
     return readable(value, unit) if good else _value(value)
 
 
-def _tensors(found: Description) -> str:
-    groups = [f"{name} {size(one['bytes'])}" for name, one in sorted(found["groups"].items())]
-    ratio = found["file_to_bytes"]
-    whole = f"; the file is {ratio:.3g} times that" if isinstance(ratio, float) else ""
-    return f"{found['count']} of {size(found['bytes'])}{whole} ({_listed(groups)})"
+def _tensors(description: Description) -> str:
+    groups = [
+        f"{name} {size(group['bytes'])}" for name, group in sorted(description["groups"].items())
+    ]
+    ratio = description["file_to_bytes"]
+    of_file = f"; the file is {ratio:.3g} times that" if isinstance(ratio, float) else ""
+    return f"{description['count']} of {size(description['bytes'])}{of_file} ({_listed(groups)})"
 
 
 # ---- model files ----
 
 
-def _model(found: Description) -> Iterable[Fact]:
-    yield from _metadata(found["metadata"] or {})
-    yield from _capabilities(found["capabilities"])
-    yield from (("neighbors", _neighbors(one)) for one in found["neighbor_lists"] or [])
-    for name, one in (found["requested_inputs"] or {}).items():
-        yield "needs input", f"{name}{_output(one)}"
-    yield from _provenance(found["provenance"])
-    if "made_in" in found:
-        made = found["made_in"]
+def _model(description: Description) -> Iterable[Fact]:
+    yield from _metadata(description["metadata"] or {})
+    yield from _capabilities(description["capabilities"])
+    yield from (("neighbors", _neighbors(entry)) for entry in description["neighbor_lists"] or [])
+    for name, value in (description["requested_inputs"] or {}).items():
+        yield "needs input", f"{name}{_output(value)}"
+    yield from _provenance(description["provenance"])
+    if "made_in" in description:
+        made = description["made_in"]
         digest = _short(made["digest"]) if made.get("digest") else "digest not checked"
         yield "made in", f"{_value(made.get('image'))} ({digest}): {_value(made.get('why'))}"
-    pack = found["golden_pack"]
+    pack = description["golden_pack"]
     if pack is None:
         yield "golden pack", "none: mtt verify has no reference values for it"
     else:
         systems = pack.get("systems") if isinstance(pack.get("systems"), list) else []
         yield "golden pack", f"{len(systems)} systems, {size(pack['bytes'])}: {_listed(systems)}"
-    yield "torch", _listed(f"{name} {number}" for name, number in found["versions"].items())
+    yield "torch", _listed(f"{name} {number}" for name, number in description["versions"].items())
     for label, key in (("extensions", "extensions"), ("libraries", "extensions_deps")):
-        values = found[key]
+        values = description[key]
         yield label, _listed(map(_value, values)) if isinstance(values, list) and values else "none"
-    groups = sorted(found["records"]["groups"].items())
-    records = _listed(f"{name} {size(one['bytes'])}" for name, one in groups)
-    yield "records", f"{found['records']['count']} ({records})"
-    yield "sha256", found["sha256"]
+    groups = sorted(description["records"]["groups"].items())
+    records = _listed(f"{name} {size(entry['bytes'])}" for name, entry in groups)
+    yield "records", f"{description['records']['count']} ({records})"
+    yield "sha256", description["sha256"]
 
 
-def _metadata(found: Description) -> Iterable[Fact]:
+def _metadata(description: Description) -> Iterable[Fact]:
     for key in ("name", "description"):
-        if found.get(key):
-            yield key, str(found[key])
-    if found.get("authors"):
-        yield "authors", _value(found["authors"])
-    references = found.get("references")
+        if description.get(key):
+            yield key, str(description[key])
+    if description.get("authors"):
+        yield "authors", _value(description["authors"])
+    references = description.get("references")
     for kind, listed in references.items() if isinstance(references, dict) else ():
         if listed:
             yield "references", f"{kind}: {_value(listed)}"
-    if found.get("extra"):
-        yield "extra", _value(found["extra"])
+    if description.get("extra"):
+        yield "extra", _value(description["extra"])
 
 
-def _capabilities(found: Description | None) -> Iterable[Fact]:
-    if found is None:
+def _capabilities(capabilities: Description | None) -> Iterable[Fact]:
+    if capabilities is None:
         yield "capabilities", "could not be read without loading the model"
         return
-    outputs = found.get("outputs")
-    for name, one in outputs.items() if isinstance(outputs, dict) else ():
-        yield "output", f"{name}{_output(one)}"
-    if "elements" in found:
-        yield "elements", _elements(found["atomic_types"], found["elements"])
-    length = found.get("length_unit") or ""
-    yield "range", f"{_value(found.get('interaction_range'))} {length}".rstrip()
-    yield "precision", _value(found.get("dtype"))
-    yield "devices", _value(found.get("supported_devices"))
+    outputs = capabilities.get("outputs")
+    for name, output in outputs.items() if isinstance(outputs, dict) else ():
+        yield "output", f"{name}{_output(output)}"
+    if "elements" in capabilities:
+        yield "elements", _elements(capabilities["atomic_types"], capabilities["elements"])
+    length = capabilities.get("length_unit") or ""
+    yield "range", f"{_value(capabilities.get('interaction_range'))} {length}".rstrip()
+    yield "precision", _value(capabilities.get("dtype"))
+    yield "devices", _value(capabilities.get("supported_devices"))
 
 
-def _output(found: Any) -> str:
-    if not isinstance(found, dict):
+def _output(output: Any) -> str:
+    if not isinstance(output, dict):
         return ""
-    kind = f", per {found['sample_kind']}" if found.get("sample_kind") else ""
-    about = f" ({found['description']})" if found.get("description") else ""
-    gradients = found.get("explicit_gradients")
+    kind = f", per {output['sample_kind']}" if output.get("sample_kind") else ""
+    about = f" ({output['description']})" if output.get("description") else ""
+    gradients = output.get("explicit_gradients")
     extra = f", with gradients to {_value(gradients)}" if gradients else ""
-    return f" in {found.get('unit') or 'no unit'}{kind}{extra}{about}"
+    return f" in {output.get('unit') or 'no unit'}{kind}{extra}{about}"
 
 
-def _neighbors(found: Description) -> str:
-    unit = found.get("length_unit") or ""
-    kind = "full" if found.get("full_list") else "half"
-    strict = "" if "strict" not in found else ", strict" if found["strict"] else ", not strict"
-    return f"within {_value(found.get('cutoff'))} {unit}".rstrip() + f", {kind} list{strict}"
+def _neighbors(request: Description) -> str:
+    unit = request.get("length_unit") or ""
+    kind = "full" if request.get("full_list") else "half"
+    strict = "" if "strict" not in request else ", strict" if request["strict"] else ", not strict"
+    return f"within {_value(request.get('cutoff'))} {unit}".rstrip() + f", {kind} list{strict}"
 
 
-def _provenance(found: Any) -> Iterable[Fact]:
-    if not isinstance(found, dict):
+def _provenance(record: Any) -> Iterable[Fact]:
+    if not isinstance(record, dict):
         yield "provenance", "none: mtt did not export it"
         return
-    of = found.get("architecture")
+    of = record.get("architecture")
     if isinstance(of, dict):
         yield "architecture", f"{_value(of.get('name'))}, version {_value(of.get('version'))}"
         yield "model", _hypers(of.get("hypers"))
-    checkpoint = found.get("checkpoint")
+    checkpoint = record.get("checkpoint")
     content = checkpoint.get("content_hash") if isinstance(checkpoint, dict) else None
     yield "checkpoint", f"content hash {_short(content)}"
-    yield "weights", f"{_value(found.get('weights'))}, of epoch {_value(found.get('epoch'))}"
-    yield "verification", _value(found.get("verification"))
-    yield "exported by", _packages(found.get("packages"))
-    yield "image", _short(found["image_digest"]) if found.get("image_digest") else "none"
+    yield "weights", f"{_value(record.get('weights'))}, of epoch {_value(record.get('epoch'))}"
+    yield "verification", _value(record.get("verification"))
+    yield "exported by", _packages(record.get("packages"))
+    yield "image", _short(record["image_digest"]) if record.get("image_digest") else "none"
 
 
 # ---- pieces ----
@@ -299,13 +306,13 @@ def _hypers(values: Any) -> str:
     """Nested options in one line, each in one piece."""
     if not isinstance(values, dict):
         return _value(values)
-    found = []
+    pairs = []
     for key, value in sorted(values.items()):
         if isinstance(value, dict) and value:
-            found += [f"{key}.{inner}={_value(one)}" for inner, one in sorted(value.items())]
+            pairs += [f"{key}.{inner}={_value(entry)}" for inner, entry in sorted(value.items())]
         else:
-            found.append(f"{key}={_value(value)}")
-    return _listed(found, len(found))
+            pairs.append(f"{key}={_value(value)}")
+    return _listed(pairs, len(pairs))
 
 
 def _packages(versions: Any) -> str:
@@ -327,9 +334,9 @@ def _value(value: Any) -> str:
 
 def _listed(values: Iterable[str], most: int = _MOST) -> str:
     """The first of many, each in one piece."""
-    found = list(values)
-    more = f", and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(str(one).replace(" ", _KEPT) for one in found[:most]) + more
+    items = list(values)
+    more = f", and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(str(item).replace(" ", _KEPT) for item in items[:most]) + more
 
 
 def _short(digest: Any) -> str:

@@ -54,52 +54,52 @@ class Given:
     key: Path | None = None
 
 
-def check(given: Given) -> list[Link]:
+def check(files: Given) -> list[Link]:
     """Every link, in the order in which the files were made.
 
     :raises UserError: a file cannot be read, or is not of the kind that it should be
     """
-    found = recognize.describe(given.model)
-    if found.kind == "checkpoint":
+    kind = recognize.describe(files.model)
+    if kind.kind == "checkpoint":
         raise UserError(
             "the chain is followed from a model file, and this is a checkpoint",
-            where=str(given.model),
-            hint=f"mtt show --chain model.pt --ckpt {given.model}",
+            where=str(files.model),
+            hint=f"mtt show --chain model.pt --ckpt {files.model}",
         )
-    said = provenance.read_record(given.model)
-    if said is None:
+    record = provenance.read_record(files.model)
+    if record is None:
         raise UserError(
             "the model file does not say where it comes from: mtt did not export it",
-            where=str(given.model),
+            where=str(files.model),
         )
-    digest = sha256_of(given.model)
+    digest = sha256_of(files.model)
     return [
-        *_of_checkpoint(given, said),
-        _image(given, said),
-        _statement(given.model, digest),
-        _report(given.report, digest),
-        _signature(given),
+        *_of_checkpoint(files, record),
+        _image(files, record),
+        _statement(files.model, digest),
+        _report(files.report, digest),
+        _signature(files),
     ]
 
 
 # ---- data, options -> checkpoint -> model ----
 
 
-def _of_checkpoint(given: Given, said: Mapping[str, Any]) -> Iterator[Link]:
-    if given.checkpoint is None:
+def _of_checkpoint(files: Given, record: Mapping[str, Any]) -> Iterator[Link]:
+    if files.checkpoint is None:
         for name in _OF_CHECKPOINT:
             yield Link(name, "not given", "give the checkpoint with --ckpt")
         return
-    file = open_file(given.checkpoint)
+    file = open_file(files.checkpoint)
     header = formats.header_of(file)
-    whole = formats.content_fits(file, header, file.content())
-    yield _data(given, header)
-    yield _options(header, said)
-    if not whole:
+    fits = formats.content_fits(file, header, file.content())
+    yield _data(files, header)
+    yield _options(header, record)
+    if not fits:
         for name in _OF_CHECKPOINT[2:]:
             yield Link(name, "broken", "the checkpoint does not fit its own hash")
         return
-    named = said.get("checkpoint")
+    named = record.get("checkpoint")
     content = named.get("content_hash") if isinstance(named, dict) else None
     # What was upgraded since is the same checkpoint, and says so.
     before = None if header.upgraded_from is None else header.upgraded_from.content_hash
@@ -109,35 +109,37 @@ def _of_checkpoint(given: Given, said: Mapping[str, Any]) -> Iterator[Link]:
         before if before is not None and content == before else header.content_hash,
         "content hash of the checkpoint",
     )
-    yield _weights(given.model, file, header, said)
+    yield _weights(files.model, file, header, record)
 
 
-def _weights(model: Path, file: CheckpointFile, header: Header, said: Mapping[str, Any]) -> Link:
+def _weights(model: Path, file: CheckpointFile, header: Header, record: Mapping[str, Any]) -> Link:
     """What the model claims is one thing: here its tensors are those of the checkpoint, bit by bit."""
     name = "weights -> model"
-    if said.get("architecture") != dataclasses.asdict(header.architecture):
+    if record.get("architecture") != dataclasses.asdict(header.architecture):
         return Link(name, "not given", "the checkpoint was upgraded when it was exported")
-    prefix = "model/" if said.get("weights") == "last" else "best/"
-    wanted = [one for one in file.table if one.startswith(prefix)]
+    prefix = "model/" if record.get("weights") == "last" else "best/"
+    wanted = [name for name in file.table if name.startswith(prefix)]
     there = set(record_digests(model).values())
-    missing = [one for one in wanted if hashlib.sha256(file.tensor(one)).hexdigest() not in there]
+    missing = [
+        name for name in wanted if hashlib.sha256(file.tensor(name)).hexdigest() not in there
+    ]
     if missing or not wanted:
         what = f"{len(missing)} of {len(wanted)} tensors are not in the model: {missing[:1]}"
         return Link(name, "broken", what if wanted else f"the checkpoint has no tensors {prefix}")
     return Link(name, "holds", f"all {len(wanted)} tensors of the checkpoint are in the model")
 
 
-def _data(given: Given, header: Header) -> Link:
+def _data(files: Given, header: Header) -> Link:
     """The data are hashed again only if they are given: that takes as long as reading them."""
     name = "data -> checkpoint"
-    if not given.data:
+    if not files.data:
         return Link(name, "not given", "give the data with --data")
-    assert given.checkpoint is not None
+    assert files.checkpoint is not None
     record = dataclasses.replace(
-        recorded.read(given.checkpoint), options=header_for_today(header).options
+        recorded.read(files.checkpoint), options=header_for_today(header).options
     )
     try:
-        options = recorded.with_files(record, given.data)
+        options = recorded.with_files(record, files.data)
     except OptionsError:
         return Link(
             name, "not given", f"the options are of {header.architecture}: check it in its image"
@@ -148,11 +150,11 @@ def _data(given: Given, header: Header) -> Link:
         check_same(options, record.data())
     except UserError as error:
         return Link(name, "broken", f"{error.what} ({error.where})")
-    hashes = ", ".join(f"{key} {_short(one)}" for key, one in header.data_hash.items())
+    hashes = ", ".join(f"{key} {_short(value)}" for key, value in header.data_hash.items())
     return Link(name, "holds", f"hash of the structures: {hashes}")
 
 
-def _options(header: Header, said: Mapping[str, Any]) -> Link:
+def _options(header: Header, record: Mapping[str, Any]) -> Link:
     """The checkpoint's options have the hash that it says, and the model says the same."""
     name = "options -> checkpoint"
     computed = hash_of_options(header.options)
@@ -161,17 +163,17 @@ def _options(header: Header, said: Mapping[str, Any]) -> Link:
         return Link(name, "broken", why + _short(header.options_hash))
     # An export holds them in the version of the mtt that made it.
     today = header_for_today(header).options_hash
-    if said.get("options_hash") not in (computed, today):
-        why = f"the model says that their hash is {_short(said.get('options_hash'))}, "
+    if record.get("options_hash") not in (computed, today):
+        why = f"the model says that their hash is {_short(record.get('options_hash'))}, "
         return Link(name, "broken", f"{why}the checkpoint has {_short(computed)}")
     return Link(name, "holds", f"hash of the options {_short(computed)}")
 
 
-def _image(given: Given, said: Mapping[str, Any]) -> Link:
-    name, claimed = "image -> checkpoint", said.get("image_digest")
-    if given.checkpoint is None:
+def _image(files: Given, record: Mapping[str, Any]) -> Link:
+    name, claimed = "image -> checkpoint", record.get("image_digest")
+    if files.checkpoint is None:
         return Link(name, "not given", "give the checkpoint with --ckpt")
-    own = formats.header_of(open_file(given.checkpoint)).image_digest
+    own = formats.header_of(open_file(files.checkpoint)).image_digest
     if own is None and claimed is None:
         return Link(name, "holds", "both say that it was trained in no image")
     return _compared(name, claimed, own, "digest of the image")
@@ -184,13 +186,13 @@ def _statement(model: Path, digest: str) -> Link:
     path = provenance.statement_path(model)
     if not path.exists():
         return Link("model -> statement", "not given", f"there is no {path}")
-    said = _json(path)
+    statement = _json(path)
     try:
-        subjects = [one["digest"]["sha256"] for one in said["subject"]]
+        subjects = [subject["digest"]["sha256"] for subject in statement["subject"]]
     except (KeyError, TypeError):
         return Link("model -> statement", "broken", f"{path} is no in-toto statement")
-    found = digest if digest in subjects else next(iter(subjects), None)
-    return _compared("model -> statement", found, digest, f"SHA-256 of the model in {path}")
+    subject = digest if digest in subjects else next(iter(subjects), None)
+    return _compared("model -> statement", subject, digest, f"SHA-256 of the model in {path}")
 
 
 def _report(path: Path | None, digest: str) -> Link:
@@ -209,24 +211,24 @@ def _report(path: Path | None, digest: str) -> Link:
     return _compared(name, report.sha256, digest, f"SHA-256 of the model in {path}")
 
 
-def _signature(given: Given) -> Link:
+def _signature(files: Given) -> Link:
     name = "model -> signature"
-    if given.key is None:
+    if files.key is None:
         return Link(name, "not given", "give a public key with --require-signature")
     try:
-        sign.require(given.model, given.key)
+        sign.require(files.model, files.key)
     except UserError as error:
         return Link(name, "broken", error.what)
-    return Link(name, "holds", f"{sign.signature_path(given.model)}, of {given.key}")
+    return Link(name, "holds", f"{sign.signature_path(files.model)}, of {files.key}")
 
 
 # ---- pieces ----
 
 
-def _compared(name: str, claimed: Any, found: Any, what: str) -> Link:
-    if claimed == found:
-        return Link(name, "holds", f"{what} {_short(found)}")
-    return Link(name, "broken", f"{what}: {_short(claimed)} is named, {_short(found)} found")
+def _compared(name: str, claimed: Any, actual: Any, what: str) -> Link:
+    if claimed == actual:
+        return Link(name, "holds", f"{what} {_short(actual)}")
+    return Link(name, "broken", f"{what}: {_short(claimed)} is named, {_short(actual)} found")
 
 
 def _short(value: Any) -> str:

@@ -47,7 +47,7 @@ def checkpoints(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
         lines = [f"bit-identical: all tensors of {old.path} and {path}"]
         return Result(True, lines + [f"  what they record differs: {', '.join(told)}"] * bool(told))
     places = places or ["after the last epoch"]
-    lines = [f"  first difference: {places[0]}", *(f"  then: {one}" for one in places[1:])]
+    lines = [f"  first difference: {places[0]}", *(f"  then: {place}" for place in places[1:])]
     if tensors:
         lines.append(f"  {len(tensors)} of {len(first.table)} tensors differ: {_some(tensors)}")
     return _different(old.path, path, lines + _reasons(before.packages, after.packages, changed))
@@ -69,23 +69,23 @@ def _different_tensors(first: CheckpointFile, second: CheckpointFile) -> list[st
 
 
 def _before_step_1(before: Header, after: Header, tensors: Sequence[str]) -> list[str]:
-    found = []
+    places = []
     if before.split != after.split:
-        found.append("before step 1, in which structures are trained on")
+        places.append("before step 1, in which structures are trained on")
     if any(name.startswith(_BASELINE) for name in tensors):
-        found.append("before step 1, in the energies of single atoms and the scale")
-    return found
+        places.append("before step 1, in the energies of single atoms and the scale")
+    return places
 
 
 def _epochs(before: Header, after: Header) -> list[str]:
     """The first epoch whose errors differ, and between which steps that was."""
     rows, others = before.history, after.history
-    for epoch, (one, other) in enumerate(zip(rows, others, strict=False)):
-        names = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    for epoch, (row, other) in enumerate(zip(rows, others, strict=False)):
+        names = [key for key in {**row, **other} if row.get(key) != other.get(key)]
         if names:
             names.sort(key=lambda name: not name.startswith("train_"))
             values = ", ".join(
-                f"{name} {one.get(name)!r} and now {other.get(name)!r}" for name in names[:_MOST]
+                f"{name} {row.get(name)!r} and now {other.get(name)!r}" for name in names[:_MOST]
             )
             return [f"epoch {epoch + 1}, {_steps(rows, epoch)}: {values}"]
     if len(rows) != len(others):
@@ -142,8 +142,8 @@ def _only_folders(old: Recorded, told: Sequence[str]) -> bool:
 def _place(old: Recorded, after: Row, path: Path) -> str:
     rows = header_of(open_file(path.with_suffix(".ckpt"))).history
     digests = zip(old.record["history"], after["history"], strict=False)
-    for epoch, (one, other) in enumerate(digests):
-        if one != other:
+    for epoch, (digest, other) in enumerate(digests):
+        if digest != other:
             more = "its checkpoint has the numbers, and more about the time before"
             return f"epoch {epoch + 1}, {_steps(rows, epoch)}; {more}"
     return "after training, which went the same way in all epochs"
@@ -164,12 +164,12 @@ def _reasons(packages: Any, packages_now: Any, changed: Sequence[str]) -> list[s
     """What may have made the difference: what was changed on purpose, versions, or the machine."""
     before = packages if isinstance(packages, dict) else {}
     now = packages_now if isinstance(packages_now, dict) else {}
-    found = list(changed) + [
+    reasons = list(changed) + [
         f"{name} was {before.get(name)}, and is {now.get(name)} now"
         for name in sorted({**before, **now})
         if before.get(name) != now.get(name)
     ]
-    return [f"  possible reason: {one}" for one in found or [_NO_REASON]]
+    return [f"  possible reason: {reason}" for reason in reasons or [_NO_REASON]]
 
 
 def _some(names: Sequence[str]) -> str:

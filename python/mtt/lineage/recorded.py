@@ -151,7 +151,7 @@ def _of_checkpoint(path: Path) -> Recorded:
 
 def with_files(
     recorded: Recorded,
-    given: Sequence[Path],
+    files: Sequence[Path],
     overrides: Sequence[str] = (),
     base: Path | None = None,
 ) -> Options:
@@ -164,10 +164,10 @@ def with_files(
     :raises UserError: a file is not here, or a given one is not of the run
     """
     options = copy.deepcopy(recorded.options)
-    named = sorted({one["read_from"] for one in _naming(options)})
-    found = _matched(recorded.path, named, given)
-    for one in _naming(options):
-        one["read_from"] = found[one["read_from"]]
+    named = sorted({part["read_from"] for part in _naming(options)})
+    paths = _matched(recorded.path, named, files)
+    for part in _naming(options):
+        part["read_from"] = paths[part["read_from"]]
     if base is not None:
         chosen = options["architecture"]["training"]["fine_tune"]
         if chosen.get("read_from") is not None:
@@ -179,34 +179,34 @@ def _naming(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """All parts of options that name a file of data."""
     left: list[Any] = [options.get(name) for name in _SETS]
     while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            if isinstance(one.get("read_from"), str):
-                yield one
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
+        part = left.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("read_from"), str):
+                yield part
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
 
 
-def _matched(path: Path, named: Sequence[str], given: Sequence[Path]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for file in given:
-        fitting = [one for one in named if Path(one).name == file.name]
+def _matched(path: Path, named: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for file in files:
+        fitting = [name for name in named if Path(name).name == file.name]
         fitting = fitting or (list(named) if len(named) == 1 else [])
-        if len(fitting) != 1 or fitting[0] in found:
+        if len(fitting) != 1 or fitting[0] in paths:
             raise UserError(
                 f"it is not clear which file of the run this is: {file}",
                 where=str(path),
                 hint=f"the run read {', '.join(named)}: give each file, once, by the name it had",
             )
-        found[fitting[0]] = str(file.absolute())
-    for one in named:
-        if one not in found:
-            if not Path(one).is_file():
+        paths[fitting[0]] = str(file.absolute())
+    for name in named:
+        if name not in paths:
+            if not Path(name).is_file():
                 raise UserError(
-                    f"the data of the run are not here: {one}",
+                    f"the data of the run are not here: {name}",
                     where=str(path),
                     hint="give them with --data FILE, where they are now",
                 )
-            found[one] = str(Path(one).absolute())
-    return found
+            paths[name] = str(Path(name).absolute())
+    return paths

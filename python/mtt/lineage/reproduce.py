@@ -108,29 +108,29 @@ def _check_data(options: Options, old: Recorded) -> None:
         raise UserError(error.what, error.where, hint, code=DATA_CHANGED) from error
 
 
-def _base(old: Recorded, given: Path | None) -> Path | None:
+def _base(old: Recorded, base: Path | None) -> Path | None:
     """What a fine-tuning began with: the file given, or the one that the options name."""
     chosen = old.options.get("architecture", {}).get("training", {}).get("fine_tune")
     if chosen is None:
-        if given is not None:
+        if base is not None:
             raise UserError("the run has no base: it was no fine-tuning", where=str(old.path))
         return None
     named = chosen.get("read_from") if isinstance(chosen, dict) else None
-    found = given or (Path(named) if named else None)
-    if found is None or not found.exists():
+    path = base or (Path(named) if named else None)
+    if path is None or not path.exists():
         raise UserError(
             "the run fine-tuned a checkpoint that is not here",
             where=str(old.path),
             hint="give it with --base CKPT",
         )
     content = str(old.base_hash)
-    if checkpoints.read_header(found).content_hash != content:
+    if checkpoints.read_header(path).content_hash != content:
         raise UserError(
-            f"this is not the base of the run: {found}",
+            f"this is not the base of the run: {path}",
             where=str(old.path),
             hint=f"give the one whose content hash begins with {content[:12]} as --base",
         )
-    return found.absolute()
+    return path.absolute()
 
 
 def _changed(options: Options, old: Recorded) -> list[str]:
@@ -140,17 +140,21 @@ def _changed(options: Options, old: Recorded) -> list[str]:
         if isinstance(new, dict) and isinstance(before, dict):
             return {
                 key: before[key]
-                if key == "read_from" and one is not None and before.get(key) is not None
-                else renamed(one, before.get(key))
-                for key, one in new.items()
+                if key == "read_from" and entry is not None and before.get(key) is not None
+                else renamed(entry, before.get(key))
+                for key, entry in new.items()
             }
         if isinstance(new, list) and isinstance(before, list) and len(new) == len(before):
-            return [renamed(one, other) for one, other in zip(new, before, strict=True)]
+            return [renamed(entry, other) for entry, other in zip(new, before, strict=True)]
         return new
 
     before = load_recorded(old.options).to_dict()
-    found = differences(before, renamed(options.to_dict(), before))
-    return [f"{key} was {one}, and is {other} now" for key, one, other in found if key not in FREE]
+    changes = differences(before, renamed(options.to_dict(), before))
+    return [
+        f"{key} was {old_value}, and is {other} now"
+        for key, old_value, other in changes
+        if key not in FREE
+    ]
 
 
 def _make(folder: Path) -> None:
@@ -182,18 +186,18 @@ def _export_alike(source: Path, old: Recorded) -> None:
     """Export the new checkpoint with the weights and metadata that the old model has."""
     from mtt.export import run as export
 
-    said, model = old.record, Path(f"{source.stem}.pt")
+    record, model = old.record, Path(f"{source.stem}.pt")
     metadata = None
-    if said["metadata"] is not None:
+    if record["metadata"] is not None:
         metadata = Path("metadata.yaml")
-        text = yaml.safe_dump(said["metadata"], allow_unicode=True)
+        text = yaml.safe_dump(record["metadata"], allow_unicode=True)
         write_atomic(metadata, text.encode())
-    verified = said["verification"] == "passed"
-    if metadata is not None or said["weights"] != "best" or not verified:
+    verified = record["verification"] == "passed"
+    if metadata is not None or record["weights"] != "best" or not verified:
         export.run(
             model.with_suffix(".ckpt"),
             model,
-            weights="last" if said["weights"] == "last" else "best",
+            weights="last" if record["weights"] == "last" else "best",
             metadata=metadata,
             verify="quick" if verified else "none",
         )

@@ -257,14 +257,14 @@ def require(path: Path, key: Path, beside: Path | None = None) -> None:
 
 def _envelope(path: Path) -> tuple[bytes, list[tuple[str, bytes]]]:
     """The payload of an envelope, and its signatures with the names of their keys."""
-    said = json_or_none(_read(path, "signature"))
+    parsed = json_or_none(_read(path, "signature"))
     try:
-        if said["payloadType"] != PAYLOAD_TYPE:
+        if parsed["payloadType"] != PAYLOAD_TYPE:
             raise ValueError
-        payload = base64.b64decode(said["payload"], validate=True)
+        payload = base64.b64decode(parsed["payload"], validate=True)
         signatures = [
-            (str(one.get("keyid", "")), base64.b64decode(one["sig"], validate=True))
-            for one in said["signatures"]
+            (str(signature.get("keyid", "")), base64.b64decode(signature["sig"], validate=True))
+            for signature in parsed["signatures"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
         raise UserError(
@@ -278,7 +278,7 @@ def _envelope(path: Path) -> tuple[bytes, list[tuple[str, bytes]]]:
 def _subjects(statement: Any) -> list[str]:
     """SHA-256 of the files that a statement is about."""
     try:
-        return [str(one["digest"]["sha256"]) for one in statement["subject"]]
+        return [str(subject["digest"]["sha256"]) for subject in statement["subject"]]
     except (KeyError, TypeError):
         return []
 

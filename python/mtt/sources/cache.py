@@ -68,14 +68,14 @@ class Partial:
         """Forget what is there: the server sends something from its beginning."""
         self.path.write_bytes(b"")
         self.etag, self.modified, self.total = etag, modified, total
-        said = {"etag": etag, "modified": modified, "total": total}
-        write_atomic(self._notes, json.dumps(said).encode())
+        notes = {"etag": etag, "modified": modified, "total": total}
+        write_atomic(self._notes, json.dumps(notes).encode())
 
     def remember(self) -> None:
         """Take up what an earlier process left, if it can be told to be of the same content."""
-        said = _json(self._notes)
+        notes = _json(self._notes)
         self.etag, self.modified, self.total = (
-            said.get(key) for key in ("etag", "modified", "total")
+            notes.get(key) for key in ("etag", "modified", "total")
         )
         if self.validator is None:
             self.discard()
@@ -114,11 +114,11 @@ class Cache:
 
     def known(self, url: str) -> tuple[Known, Path] | None:
         """What an address gave, and the file, if it is still here."""
-        said = _json(self._address(url))
-        name, sha256 = said.get("name"), said.get("sha256")
+        notes = _json(self._address(url))
+        name, sha256 = notes.get("name"), notes.get("sha256")
         if not isinstance(name, str) or not isinstance(sha256, str):
             return None
-        known = Known(name, sha256, said.get("etag"), said.get("modified"))
+        known = Known(name, sha256, notes.get("etag"), notes.get("modified"))
         path = self.content(known.sha256, known.name)
         return None if path is None else (known, path)
 
@@ -189,10 +189,10 @@ def _is(path: Path, sha256: str) -> bool:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_bytes())
+        parsed = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _lock(descriptor: int) -> bool:

@@ -56,16 +56,16 @@ def _check(source: Source, path: Path, pin: str | None) -> str:
     from mtt.files import reading, sha256_of
 
     with reading(path, where=source.shown):
-        found = sha256_of(path)
-    if pin is not None and found != pin:
+        actual = sha256_of(path)
+    if pin is not None and actual != pin:
         raise UserError(
             "the file is not the one that was asked for: its sha256 is another",
-            where=f"{source.shown}: expected {pin}, found {found}",
+            where=f"{source.shown}: expected {pin}, found {actual}",
             hint="do not use it before you know why; ask whoever gave you the hash",
         )
     if not isinstance(source, LocalFile):
         _refuse_pages(source, path)
-    return found
+    return actual
 
 
 def _refuse_pages(source: WebFile | HubFile, path: Path) -> None:

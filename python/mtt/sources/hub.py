@@ -90,21 +90,21 @@ def _look(source: HubFile, settings: Settings, revision: str) -> None:
         revision=revision,
         endpoint=hub_endpoint(),
     )
-    found = huggingface_hub.get_hf_file_metadata(
+    metadata = huggingface_hub.get_hf_file_metadata(
         url,
         token=settings.token.value if settings.token else None,
         timeout=settings.timeout,
         endpoint=hub_endpoint(),
         retry_on_errors=True,
     )
-    if found.commit_hash is None or found.etag is None:
+    if metadata.commit_hash is None or metadata.etag is None:
         raise UserError(
             "the server does not speak as the Hugging Face hub does",
             where=hub_endpoint(),
             hint="look at HF_ENDPOINT, and at what is between this machine and the hub",
         )
-    check_scheme(found.location, settings)
-    if (found.size or 0) > settings.max_size:
+    check_scheme(metadata.location, settings)
+    if (metadata.size or 0) > settings.max_size:
         raise too_large(source.shown, settings.max_size)
 
 
@@ -227,8 +227,8 @@ def problem(error: Exception, asked: Asked) -> UserError:
             hint=f"give it that right: {hub_endpoint()}/settings/tokens",
         )
     if response is not None:
-        said = f"{status} {response.reason_phrase}".strip()
-        return UserError(f"the hub answered {said}", where=where, hint="try again later")
+        status_line = f"{status} {response.reason_phrase}".strip()
+        return UserError(f"the hub answered {status_line}", where=where, hint="try again later")
     if isinstance(error, _http.TimeoutException):
         return UserError(
             "the hub did not answer in time",

@@ -58,8 +58,8 @@ def _front(metadata: Description, checkpoint: Description) -> dict[str, Any]:
     architecture = str(checkpoint["architecture"]["name"])
     front: dict[str, Any] = {"library_name": "mtt"}
     extra = metadata.get("extra") if isinstance(metadata.get("extra"), dict) else {}
-    given = {key.lower(): value for key, value in (extra or {}).items()}
-    licence = given.get("license") or given.get("licence")
+    entries = {key.lower(): value for key, value in (extra or {}).items()}
+    licence = entries.get("license") or entries.get("licence")
     if licence and licence.lower() in _LICENCES:
         front["license"] = licence.lower()
     elif licence:
@@ -78,7 +78,7 @@ def _words(metadata: Description) -> Iterable[str]:
     if metadata.get("description"):
         yield "\n".join(map(_line, str(metadata["description"]).splitlines()))
     if metadata.get("authors"):
-        yield f"Authors: {', '.join(_line(one) for one in metadata['authors'])}"
+        yield f"Authors: {', '.join(_line(author) for author in metadata['authors'])}"
 
 
 def _facts(checkpoint: Description, model: Description) -> Iterable[tuple[str, str]]:
@@ -86,17 +86,17 @@ def _facts(checkpoint: Description, model: Description) -> Iterable[tuple[str, s
     yield "architecture", f"{architecture['name']}, version {architecture['version']}"
     elements = zip(checkpoint["elements"], checkpoint["atomic_types"], strict=True)
     yield "elements", " ".join(symbol or str(number) for symbol, number in elements)
-    for name, one in checkpoint["targets"].items():
-        gradients = [part for part in ("forces", "stress") if one.get(part)]
+    for name, value in checkpoint["targets"].items():
+        gradients = [part for part in ("forces", "stress") if value.get(part)]
         trained = f", trained with {' and '.join(gradients)}" if gradients else ""
-        yield "predicts", f"{name} in {one.get('unit') or 'no unit'}{trained}"
+        yield "predicts", f"{name} in {value.get('unit') or 'no unit'}{trained}"
     capabilities = model.get("capabilities") or {}
     if "interaction_range" in capabilities:
         length = checkpoint["length_unit"]
         yield "interaction range", f"{capabilities['interaction_range']:g} {length}"
         yield "precision", str(capabilities.get("dtype"))
-    for name, one in checkpoint["data"].items():
-        yield name.replace("_", " "), f"{one['structures']} structures"
+    for name, value in checkpoint["data"].items():
+        yield name.replace("_", " "), f"{value['structures']} structures"
     position, best = checkpoint["position"], checkpoint["best"]
     yield "epochs", f"{position['epoch']}, the best one is {best['epoch']}"
     provenance = model.get("provenance") or {}
@@ -129,9 +129,11 @@ def _verification(report: Report) -> str:
     header = ["family", *STATUSES]
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for family, checks in report.families().items():
-        counts = [sum(one.status == status for one in checks) for status in STATUSES]
-        lines.append(f"| {family} | {' | '.join(str(one or '') for one in counts)} |")
-    waivers = [f"- {_line(one.check)} was left out: {_line(one.reason)}" for one in report.waivers]
+        counts = [sum(check.status == status for check in checks) for status in STATUSES]
+        lines.append(f"| {family} | {' | '.join(str(count or '') for count in counts)} |")
+    waivers = [
+        f"- {_line(waiver.check)} was left out: {_line(waiver.reason)}" for waiver in report.waivers
+    ]
     return "\n".join(["## Verification\n", how, "", *lines, *([""] if waivers else []), *waivers])
 
 
@@ -155,8 +157,8 @@ def _use(repository: str, files: Files) -> str:
 
 def _citations(metadata: Description) -> Iterable[str]:
     references = metadata.get("references")
-    found = references.items() if isinstance(references, dict) else ()
-    lines = [f"- {kind}: {_line(one)}" for kind, listed in found for one in listed]
+    items = references.items() if isinstance(references, dict) else ()
+    lines = [f"- {kind}: {_line(citation)}" for kind, listed in items for citation in listed]
     if lines:
         yield "## Cite\n\n" + "\n".join(lines)
 

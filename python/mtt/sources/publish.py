@@ -57,27 +57,27 @@ def packed(
     described = describe.describe(checkpoint)
     _check_checkpoint(checkpoint, described)
     with tempfile.TemporaryDirectory(prefix="mtt-push-") as folder:
-        found = model or _beside(checkpoint)
-        if found is not None and metadata is not None:
+        model_file = model or _beside(checkpoint)
+        if model_file is not None and metadata is not None:
             raise UserError(
                 "metadata can only be given to a new export, and there is one already",
-                where=str(found),
-                hint=f"export with it: mtt export {checkpoint} -m {metadata} -o {found}",
+                where=str(model_file),
+                hint=f"export with it: mtt export {checkpoint} -m {metadata} -o {model_file}",
             )
-        if found is None:
+        if model_file is None:
             from mtt.export import run as export
 
-            found = Path(folder) / f"{checkpoint.stem}.pt"
+            model_file = Path(folder) / f"{checkpoint.stem}.pt"
             print(f"exporting {checkpoint}")
-            export.run(checkpoint, found, metadata=metadata)
-        about = describe.describe(found)
-        _check_model(found, about, described, checkpoint)
-        report = _verified(found, level)
-        files = {checkpoint.name: checkpoint, found.name: found}
+            export.run(checkpoint, model_file, metadata=metadata)
+        about = describe.describe(model_file)
+        _check_model(model_file, about, described, checkpoint)
+        report = _verified(model_file, level)
+        files = {checkpoint.name: checkpoint, model_file.name: model_file}
         named = [(name, path.stat().st_size, sha256_of(path)) for name, path in files.items()]
         texts = {
             f"{_REPORT}.json": report.text.encode(),
-            f"{_REPORT}.html": html.page([(found.name, report)]),
+            f"{_REPORT}.html": html.page([(model_file.name, report)]),
             "README.md": model_card.card(repository, described, about, report, named).encode(),
         }
         yield Package(repository, files, texts)
@@ -105,8 +105,8 @@ def _check_model(path: Path, about: dict[str, Any], checkpoint: dict[str, Any], 
     if about["kind"] != "model":
         raise UserError("this is a checkpoint, not an exported model", where=str(path))
     provenance = about.get("provenance")
-    said = provenance.get("checkpoint") if isinstance(provenance, dict) else None
-    digest = said.get("content_hash") if isinstance(said, dict) else None
+    origin = provenance.get("checkpoint") if isinstance(provenance, dict) else None
+    digest = origin.get("content_hash") if isinstance(origin, dict) else None
     if digest != checkpoint["content"]["hash"]:
         raise UserError(
             f"this model was not exported from {of}",
@@ -122,6 +122,6 @@ def _verified(path: Path, level: str) -> Report:
     terminal.print_line(report, path.name)
     if not report.passed:
         raise VerificationFailed(report.failure(path.name))
-    said = json.loads(report.text)
-    said["file"]["path"] = path.name
-    return replace(Report.of(said), path=path.name)
+    report_dict = json.loads(report.text)
+    report_dict["file"]["path"] = path.name
+    return replace(Report.of(report_dict), path=path.name)

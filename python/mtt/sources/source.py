@@ -108,15 +108,15 @@ def read(words: Sequence[str]) -> list[Source]:
 
     :raises UserError: an address that cannot be one, of an unknown scheme, or without a file
     """
-    found: list[Source] = []
+    read_sources: list[Source] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if rest and is_repository(word) and _in_repository(rest[0]):
-            found.append(HubFile(word, _file(rest.pop(0), word)))
+            read_sources.append(HubFile(word, _file(rest.pop(0), word)))
         else:
-            found.append(_one(word))
-    return found
+            read_sources.append(_one(word))
+    return read_sources
 
 
 def is_repository(word: str) -> bool:
@@ -163,13 +163,13 @@ def _address(word: str) -> Source:
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = SplitResult("", "", "", "", ""), None
-    if not host or any(ord(one) <= 32 or ord(one) == 127 for one in word):
+    if not host or any(ord(character) <= 32 or ord(character) == 127 for character in word):
         raise UserError("this is no address of a file", where=repr(without_secrets(word)))
     pin = None
     if parts.fragment.startswith("sha256="):
         pin = _pin(parts.fragment.removeprefix("sha256="), without_secrets(word))
-    if _is_hub(parts) and (found := _hub_address(parts, pin)) is not None:
-        return found
+    if _is_hub(parts) and (hub_address := _hub_address(parts, pin)) is not None:
+        return hub_address
     if parts.path in ("", "/"):
         raise UserError("this address names a server, not a file", where=without_secrets(word))
     return WebFile(urlunsplit(parts._replace(fragment="")), pin)
@@ -186,7 +186,7 @@ def _is_hub(parts: SplitResult) -> bool:
 
 def _hub_address(parts: SplitResult, pin: str | None) -> HubFile | None:
     """``/ORG/REPO/resolve/REV/FILE``, also of data sets, and as browsers show it: /blob/."""
-    names = [one for one in parts.path.split("/") if one]
+    names = [part for part in parts.path.split("/") if part]
     kind = "model"
     if names and names[0] in ("datasets", "spaces", "models"):
         kind = names.pop(0).removesuffix("s")
@@ -260,7 +260,11 @@ def without_secrets(url: str) -> str:
 def safe_name(path: str) -> str:
     """A name for a file here: the last part of a path, which names no folder and hides nothing."""
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
-    name = "".join(one if one.isprintable() else "_" for one in last).strip().lstrip(".-~")
+    name = (
+        "".join(character if character.isprintable() else "_" for character in last)
+        .strip()
+        .lstrip(".-~")
+    )
     while len(name.encode()) > _LONGEST_NAME:
         stem, dot, suffix = name.rpartition(".")
         name = f"{stem[:-1]}{dot}{suffix}" if stem and len(suffix) < 20 else name[:-1]

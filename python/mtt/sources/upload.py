@@ -52,7 +52,7 @@ def push(
         commit = api.create_commit(
             repository, operations, commit_message=message, revision=revision
         )
-    return commit.commit_url, [one.path_in_repo for one in operations]
+    return commit.commit_url, [operation.path_in_repo for operation in operations]
 
 
 def _has_own_card(api: huggingface_hub.HfApi, repository: str, revision: str, mark: str) -> bool:

@@ -45,13 +45,13 @@ def download(source: WebFile, settings: Settings, pin: str | None) -> Path:
     if pin is not None and (path := cache.content(pin, source.name)) is not None:
         return path
     if settings.offline:
-        found = cache.known(source.url)
-        if found is None:
+        cached = cache.known(source.url)
+        if cached is None:
             raise UserError(
                 "this file has not been downloaded before, and --offline forbids to do so now",
                 where=source.shown,
             )
-        return found[1]
+        return cached[1]
     check_scheme(source.url, settings)
     with _client(settings) as client:
         return _Download(client, cache, source, settings).run()
@@ -91,16 +91,16 @@ class _Download:
 
     def run(self) -> Path:
         """The file, the same as before if the server says so."""
-        found = self.cache.known(self.source.url)
-        if found is not None:
-            known, path = found
+        cached = self.cache.known(self.source.url)
+        if cached is not None:
+            known, path = cached
             conditions = {"if-none-match": known.etag, "if-modified-since": known.modified}
             headers = {key: value for key, value in conditions.items() if value}
             if headers and self._unchanged(headers):
                 return path
         with self.cache.partial(self.source.url) as partial:
             again = self.cache.known(self.source.url)
-            if again is not None and again != found:
+            if again is not None and again != cached:
                 return again[1]  # another process has just downloaded it
             with Bar(self.source.name) as bar:
                 self._whole(partial, bar)
@@ -176,15 +176,15 @@ class _Download:
         total = int(length) if length.isascii() and length.isdigit() else None
         self._check_size(total or 0)
         with self.cache.writing():
-            said = response.headers
-            partial.begin(said.get("etag"), said.get("last-modified"), total)
+            headers = response.headers
+            partial.begin(headers.get("etag"), headers.get("last-modified"), total)
 
     def _goes_on(self, response: httpx.Response, partial: Partial, have: int) -> bool:
         """Whether this is the part from where ours ends, of a file of the same length."""
         if not have or response.status_code != 206:
             return False
-        said = response.headers.get("content-range", "").removeprefix("bytes ")
-        begin, _, total = said.partition("/")
+        content_range = response.headers.get("content-range", "").removeprefix("bytes ")
+        begin, _, total = content_range.partition("/")
         if begin.partition("-")[0] != str(have):
             return False
         if partial.total is None and total.isascii() and total.isdigit():
@@ -243,12 +243,14 @@ class _Download:
                     "the server packs the file, which was not asked for", where=self.source.shown
                 )
             return
-        said = f"{status} {response.reason_phrase}".strip()
+        status_line = f"{status} {response.reason_phrase}".strip()
         if status in _LATER:
             after = response.headers.get("retry-after", "")
             wait = float(after) if after.isascii() and after.isdigit() else None
-            raise _Broken(f"the server answered {said}", wait)
-        raise UserError(f"the server answered {said}", where=self.source.shown, hint=_hint(status))
+            raise _Broken(f"the server answered {status_line}", wait)
+        raise UserError(
+            f"the server answered {status_line}", where=self.source.shown, hint=_hint(status)
+        )
 
 
 def _hint(status: int) -> str:
@@ -298,9 +300,9 @@ def hopeless(error: httpx.TransportError) -> tuple[str, str] | None:
 
 
 def _cause(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, kind):
-            return found
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, kind):
+            return cause
+        cause = cause.__cause__ or cause.__context__
     return None

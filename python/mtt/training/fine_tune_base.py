@@ -60,15 +60,15 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
 
     :raises UserError: naming everything that differs
     """
-    found = [
-        one
-        for one in differences(_described(header), _asked_for(options))
-        if not (one[0].endswith("unit") and _same_unit(one[1], one[2]))
+    conflicts = [
+        difference
+        for difference in differences(_described(header), _asked_for(options))
+        if not (difference[0].endswith("unit") and _same_unit(difference[1], difference[2]))
     ]
-    if found and found[0][0] == "architecture.name":
-        found = found[:1]  # all hypers differ then
-    if found:
-        lines = "".join(f"\n    {key}: {old} in the base, now {new}" for key, old, new in found)
+    if conflicts and conflicts[0][0] == "architecture.name":
+        conflicts = conflicts[:1]  # all hypers differ then
+    if conflicts:
+        lines = "".join(f"\n    {key}: {old} in the base, now {new}" for key, old, new in conflicts)
         raise UserError(
             f"the model of the base is not the one that the options describe:{lines}",
             where=str(path),
@@ -100,8 +100,8 @@ def _same_unit(first: str, second: str) -> bool:
     return canonical(first.strip("'")) == canonical(second.strip("'"))
 
 
-def _same_file(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+def _same_file(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()
 
 
 def _described(header: Header) -> dict[str, Any]:

@@ -63,41 +63,41 @@ def run(
     hypers = options.architecture.training
     with Reporter(log_interval=hypers.log_interval) as reporter, FolderLock() as lock:
         source, folder = starting_point(options, continue_from, lock)
-        work = prepare(options, source, output, reporter.message, recorded)
-        if work.finished:
+        job = prepare(options, source, output, reporter.message, recorded)
+        if job.finished:
             assert source is not None
-            _already_finished(work, source, folder, reporter)
+            _already_finished(job, source, folder, reporter)
             return
         with StopSignals() as signals:
             if folder is None:
-                folder, whole = new_run_folder(), None
+                folder, last_whole = new_run_folder(), None
                 lock.take(folder)
             else:
-                whole = source
-            saver = _open_folder(work, folder, whole, reporter)
-            _train(work, saver, reporter, signals)
+                last_whole = source
+            saver = _open_folder(job, folder, last_whole, reporter)
+            _train(job, saver, reporter, signals)
         again = f"make them with: {command_to_continue(folder, 'auto', output)}"
         with _can_be_finished_later(again):
             if signals.received is not None:  # while the last epoch was written down
                 raise signals.exception("")
-            _finish(work, saver, reporter)
+            _finish(job, saver, reporter)
 
 
-def _open_folder(work: Run, folder: Path, whole: Path | None, reporter: Reporter) -> Saver:
-    """Begin the files of a run, or go on with them from the checkpoint ``whole``.
+def _open_folder(job: Run, folder: Path, last_whole: Path | None, reporter: Reporter) -> Saver:
+    """Begin the files of a run, or go on with them from the checkpoint ``last_whole``.
 
     What cannot be written now is an error: nothing is lost yet.
     """
     clear_leftovers(folder)
     reporter.log_to(folder / LOG)
     reporter.message(f"results go to {folder}")
-    saver = Saver(work, folder, reporter, whole)
-    if whole is not None:
-        saver.clean(whole)
-    write_options(work.options, folder / OPTIONS)
-    if whole is None:
+    saver = Saver(job, folder, reporter, last_whole)
+    if last_whole is not None:
+        saver.clean(last_whole)
+    write_options(job.options, folder / OPTIONS)
+    if last_whole is None:
         # Now there is one to go on from, with this split, whatever happens.
-        work.save(saver.path)
+        job.save(saver.path)
         saver.whole = saver.path
     return saver
 
@@ -108,16 +108,16 @@ class _Observer:
     What cannot be written is reported, and training goes on: a full disk must not cost the run.
     """
 
-    def __init__(self, work: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
-        self.work, self.saver, self.reporter, self.signals = work, saver, reporter, signals
-        hypers = work.problem.hypers
+    def __init__(self, job: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
+        self.work, self.saver, self.reporter, self.signals = job, saver, reporter, signals
+        hypers = job.problem.hypers
         self.interval = hypers.checkpoint_interval
         self.progressed = False
         self.deadline: float | None = None
         if hypers.max_time is not None:
             left = durations.seconds(hypers.max_time) - program_age()
             self.deadline = time.monotonic() + left
-        history = [in_order(row) for row in work.state.history]
+        history = [in_order(row) for row in job.state.history]
         self.metrics = MetricsCsv(saver.folder / "metrics.csv", history)
 
     def stop_requested(self) -> bool:
@@ -161,32 +161,32 @@ def in_order(row: dict[str, float]) -> dict[str, float]:
     return {name: row[name] for name in sorted(row, key=place)}
 
 
-def _train(work: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
-    problem, position = work.problem, work.state.position
-    shown = quantities(problem.targets, work.header.length_unit)
-    observer = _Observer(work, saver, reporter, signals)
+def _train(job: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
+    problem, position = job.problem, job.state.position
+    shown = quantities(problem.targets, job.header.length_unit)
+    observer = _Observer(job, saver, reporter, signals)
     reporter.start(
         problem.hypers.num_epochs, problem.steps_per_epoch, shown, position.epoch, position.batch
     )
     try:
-        train(work.state, problem, observer)
+        train(job.state, problem, observer)
     except Interrupted:
         reporter.finish()
         why = "interrupted" if signals.received else f"max_time, {problem.hypers.max_time}, is over"
-        raise signals.exception(_save_interrupted(work, saver, why)) from None
+        raise signals.exception(_save_interrupted(job, saver, why)) from None
     reporter.finish()
 
 
-def _save_interrupted(work: Run, saver: Saver, why: str) -> str:
+def _save_interrupted(job: Run, saver: Saver, why: str) -> str:
     """Save in the middle of an epoch; what to tell the user."""
-    position = work.state.position
+    position = job.state.position
     # No pictures: whoever sent the signal may not wait long.
     if saver.save(then="training ends"):
         saved = f"saved {saver.whole}"
     else:
         saved = f"the state could not be saved; {saver.whole} is the last that is whole"
     assert saver.whole is not None
-    command = command_to_continue(saver.folder, saver.whole, work.output)
+    command = command_to_continue(saver.folder, saver.whole, job.output)
     when = f"after {position.epoch} epochs and {position.step} steps"
     return f"{why} {when}; {saved}\ngo on with: {command}"
 
@@ -202,22 +202,22 @@ def _can_be_finished_later(how: str) -> Iterator[None]:
         raise type(error)(text) from None
 
 
-def _already_finished(work: Run, source: Path, folder: Path | None, reporter: Reporter) -> None:
+def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Reporter) -> None:
     """Going on with a finished run changes nothing, but results that are missing are made."""
     reporter.message(
-        f"training is finished: all {work.problem.hypers.num_epochs} epochs are done, "
+        f"training is finished: all {job.problem.hypers.num_epochs} epochs are done, "
         "there is nothing to go on with"
     )
-    ckpt = work.output.with_suffix(".ckpt")
+    ckpt = job.output.with_suffix(".ckpt")
     with _can_be_finished_later("the same command makes them"):
         same = ckpt.exists() and _content(ckpt) == _content(source)
         if not same:
             write_atomic(ckpt, source.read_bytes())
             reporter.message(f"wrote {ckpt}")
         if folder is not None and not (folder / ERRORS).exists():
-            _pictures(work, ckpt, folder, reporter)
-        if not (same and work.output.exists()):
-            _export(ckpt, work.output, reporter)
+            _pictures(job, ckpt, folder, reporter)
+        if not (same and job.output.exists()):
+            _export(ckpt, job.output, reporter)
 
 
 def _content(path: Path) -> str | None:
@@ -227,59 +227,59 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def _finish(work: Run, saver: Saver, reporter: Reporter) -> None:
+def _finish(job: Run, saver: Saver, reporter: Reporter) -> None:
     """Checkpoint, pictures, final errors, and the exported model."""
-    best = work.state.best_epoch
+    best = job.state.best_epoch
     value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
     reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
-    ckpt = work.output.with_suffix(".ckpt")
+    ckpt = job.output.with_suffix(".ckpt")
     try:
-        work.save(ckpt)
+        job.save(ckpt)
     except UserError as error:
         raise UserError(
-            error.what, error.where, _what_is_left(work, saver), code=error.code
+            error.what, error.where, _what_is_left(job, saver), code=error.code
         ) from error
     reporter.message(f"wrote {ckpt}")
-    _pictures(work, ckpt, saver.folder, reporter)
-    _export(ckpt, work.output, reporter)
+    _pictures(job, ckpt, saver.folder, reporter)
+    _export(ckpt, job.output, reporter)
 
 
-def _what_is_left(work: Run, saver: Saver) -> str:
+def _what_is_left(job: Run, saver: Saver) -> str:
     kept = saver.whole
     assert kept is not None
     if kept == saver.path:
         return f"{kept} has the finished run: 'mtt export {kept}' makes the model file"
-    command = command_to_continue(saver.folder, kept, work.output)
+    command = command_to_continue(saver.folder, kept, job.output)
     return f"{kept} is the last that is whole; once there is space, go on with: {command}"
 
 
-def _pictures(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
+def _pictures(job: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
     """What a finished run has in its folder besides its last checkpoint."""
-    tolerate("the learning curve", lambda: _learning_curve(work, folder), reporter, _REST)
-    _final_errors(work, ckpt, folder, reporter)
+    tolerate("the learning curve", lambda: _learning_curve(job, folder), reporter, _REST)
+    _final_errors(job, ckpt, folder, reporter)
 
 
-def _learning_curve(work: Run, folder: Path) -> None:
+def _learning_curve(job: Run, folder: Path) -> None:
     from mtt.report.plots import learning_curve
 
     learning_curve(
-        work.state.history,
+        job.state.history,
         folder / "learning_curve.png",
-        work.problem.targets,
-        work.header.length_unit,
-        work.state.best_epoch.epoch or None,
+        job.problem.targets,
+        job.header.length_unit,
+        job.state.best_epoch.epoch or None,
     )
 
 
-def _final_errors(work: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
+def _final_errors(job: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
     """Errors of the best model on validation and test set: table, JSON and parity plots."""
     from mtt.evaluation.predict import open_model
     from mtt.evaluation.results import error_table, errors, parity_panels
     from mtt.report.plots import parity
 
-    model = open_model(ckpt, str(work.problem.device))
+    model = open_model(ckpt, str(job.problem.device))
     summaries = {}
-    for name, structures in (("validation", work.data.validation), ("test", work.data.test)):
+    for name, structures in (("validation", job.data.validation), ("test", job.data.test)):
         if not structures:
             continue
         predictions = list(model.predict(structures))

@@ -97,11 +97,11 @@ def verify(
 def execute() -> None:
     """The ``mtt-verify`` command: become the program."""
     try:
-        found = str(program())
+        path = str(program())
     except UserError as error:
         print(error.report(), file=sys.stderr)
         sys.exit(error.exit_code)
-    os.execv(found, [found, *sys.argv[1:]])
+    os.execv(path, [path, *sys.argv[1:]])
 
 
 def _verified(path: Path, settings: Settings) -> Report:

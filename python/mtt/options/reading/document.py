@@ -46,8 +46,8 @@ class Node:
 
     def get(self, key: str) -> "Node | None":
         """The node of ``key`` if this is a mapping that has it and it is not dead."""
-        found = self.value.get(key) if isinstance(self.value, dict) else None
-        return found if found is not None and not found.dead else None
+        node = self.value.get(key) if isinstance(self.value, dict) else None
+        return node if node is not None and not node.dead else None
 
     def shown_at(self) -> Place:
         """Where to point to for a wrong value: its option's name if the value is not beside it."""
@@ -83,16 +83,16 @@ def find(root: Node, location: Location) -> tuple[Node, str, bool]:
 
     Parts of a location that are tags of unions, written ``<...>``, are no keys.
     """
-    node, name, found = root, root.name, True
+    node, name, exists = root, root.name, True
     for part in location:
         if isinstance(part, str) and part.startswith("<") and part.endswith(">"):
             continue
-        following = _step(node, part) if found else None
+        following = _step(node, part) if exists else None
         if following is None:
-            name, found = child_name(name, part), False
+            name, exists = child_name(name, part), False
         else:
             node, name = following, following.name
-    return node, name, found
+    return node, name, exists
 
 
 def _step(node: Node, part: str | int) -> Node | None:

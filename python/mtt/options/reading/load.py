@@ -65,12 +65,12 @@ def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[D
     """
     file = _open(Path(path), overrides, several=True)
     datasets = expand_datasets(file.root)
-    checked = [file.check(DatasetOptions, one) for one in datasets.value]
+    checked = [file.check(DatasetOptions, checked_dataset) for checked_dataset in datasets.value]
     file.check_files(datasets)
     if not checked:
         file.problems.append(Problem(file.root.place, "", "expected at least one dataset"))
     file.raise_problems()
-    return [one for one in checked if one is not None]
+    return [checked_dataset for checked_dataset in checked if checked_dataset is not None]
 
 
 def load_metadata(path: str | Path) -> Metadata:
@@ -169,9 +169,9 @@ def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
             problems = [Problem(name.place, name.name, str(error))]
     # its own options cannot be checked, everything else still can
     for section in ("model", "training"):
-        found = architecture.get(section)
-        if found is not None:
-            found.dead = True
+        node = architecture.get(section)
+        if node is not None:
+            node.dead = True
     return Options, problems
 
 

@@ -66,8 +66,8 @@ def _set(node: Node, part: str, value: Node, place: Place) -> Problem | None:
 
 def _entry(node: Node, part: str, place: Place) -> Node | Problem | None:
     if isinstance(node.value, dict):
-        found = node.value.get(part)
-        return found if isinstance(found, Node) else None
+        present = node.value.get(part)
+        return present if isinstance(present, Node) else None
     if isinstance(node.value, list):
         if part.isdecimal() and int(part) < len(node.value):
             entry = node.value[int(part)]

@@ -44,12 +44,14 @@ def validate(model: type[M], root: Node) -> tuple[M | None, list[Problem]]:
         try:
             result = model.model_validate(root.plain())
         except ValidationError as error:
-            found = [one for detail in error.errors() for one in _problems(model, root, detail)]
+            located_problems = [
+                problem for detail in error.errors() for problem in _problems(model, root, detail)
+            ]
         else:
             return (None if problems else result), problems
         known = set(problems)
-        problems += [problem for problem, _ in found if problem not in known]
-        wrong = [node for _, node in found if node is not None and node is not root]
+        problems += [problem for problem, _ in located_problems if problem not in known]
+        wrong = [node for _, node in located_problems if node is not None and node is not root]
         if not wrong:
             return None, problems
         for node in wrong:
@@ -112,9 +114,9 @@ def _has_dead(node: Node) -> bool:
 
 
 def _located(root: Node, location: Location, message: str) -> tuple[Problem, Node | None]:
-    node, name, found = find(root, location)
-    place = node.shown_at() if found or node is not root else None
-    return Problem(place, name, message), node if found else None
+    node, name, exists = find(root, location)
+    place = node.shown_at() if exists or node is not root else None
+    return Problem(place, name, message), node if exists else None
 
 
 def describe_error(detail: ErrorDetails) -> str:
@@ -166,7 +168,9 @@ def describe(value: Any) -> str:
 
 def _unknown_option(model: type[OptionsModel], location: Location) -> str:
     word = str(location[-1])
-    known = sorted({name for one in _models_at(model, location[:-1]) for name in one.model_fields})
+    known = sorted(
+        {name for kind in _models_at(model, location[:-1]) for name in kind.model_fields}
+    )
     near = did_you_mean(word, known)
     if near is not None:
         return f"unknown option; did you mean '{near}'?"
@@ -198,13 +202,13 @@ def _models_at(model: type[OptionsModel], location: Location) -> list[type[Optio
         if isinstance(part, str) and part.startswith("<"):
             continue
         following: list[Any] = []
-        for one in current:
-            if _is_model(one) and part in one.model_fields:
-                following += _members(one.model_fields[part].annotation)
-            elif get_origin(one) in (list, dict):
-                following += _members(get_args(one)[-1])
+        for kind in current:
+            if _is_model(kind) and part in kind.model_fields:
+                following += _members(kind.model_fields[part].annotation)
+            elif get_origin(kind) in (list, dict):
+                following += _members(get_args(kind)[-1])
         current = following
-    return [one for one in current if _is_model(one)]
+    return [kind for kind in current if _is_model(kind)]
 
 
 def _all_names(model: type[OptionsModel], prefix: str) -> Iterator[str]:

@@ -35,8 +35,8 @@ class Point(NamedTuple):
     @classmethod
     def read(cls, name: str) -> Self | None:
         """The point in the name of a file, or None if the name is not one of ours."""
-        found = _NAME.fullmatch(name)
-        return cls(int(found[1]), int(found[2] or 0)) if found else None
+        match = _NAME.fullmatch(name)
+        return cls(int(match[1]), int(match[2] or 0)) if match else None
 
     @property
     def name(self) -> str:
@@ -46,8 +46,8 @@ class Point(NamedTuple):
 
 def points_in(folder: Path) -> list[Point]:
     """The points of all files that have names of checkpoints, whole or not, in their order."""
-    found = [Point.read(name) for name in os.listdir(folder)]
-    return sorted(one for one in found if one is not None)
+    points = [Point.read(name) for name in os.listdir(folder)]
+    return sorted(point for point in points if point is not None)
 
 
 def run_folder_of(checkpoint: Path, outputs: Path = OUTPUTS) -> Path | None:

@@ -39,10 +39,10 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
     :return: what a larger number of epochs means for the schedule, or None if it is the same
     :raises UserError: naming all options that differ
     """
-    found = refused(header, options)
-    if found:
+    changes = refused(header, options)
+    if changes:
         lines = "".join(
-            f"\n    {key}: {old} in the checkpoint, now {new}" for key, old, new in found
+            f"\n    {key}: {old} in the checkpoint, now {new}" for key, old, new in changes
         )
         began = checkpoints.read_header(path).architecture
         version = plugins.get(began.name).version
@@ -70,15 +70,15 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
 def refused(header: Header, options: Options) -> list[Difference]:
     """Options that make this another run than that of the checkpoint, in today's versions."""
     header = header_for_today(header)
-    found = differences(_by_meaning(header.options), options.to_dict())
+    changes = differences(_by_meaning(header.options), options.to_dict())
     extended = options.architecture.training.num_epochs > _num_epochs(header.options)
     return [
-        one
-        for one in found
-        if one[0] not in FREE
+        change
+        for change in changes
+        if change[0] not in FREE
         # Where the data lie does not matter: they are compared by their content.
-        and one[0].rpartition(".")[2] != "read_from"
-        and not (one[0] == _NUM_EPOCHS and extended)
+        and change[0].rpartition(".")[2] != "read_from"
+        and not (change[0] == _NUM_EPOCHS and extended)
     ] + _other_base(header, options)
 
 
@@ -88,18 +88,18 @@ def differences(old: Any, new: Any, name: str = "") -> list[Difference]:
     if before is None or after is None:
         return [] if old == new else [(name, _shown(old), _shown(new))]
     return [
-        one
+        difference
         for key in {**before, **after}
-        for one in differences(before.get(key, _ABSENT), after.get(key, _ABSENT), key)
+        for difference in differences(before.get(key, _ABSENT), after.get(key, _ABSENT), key)
     ]
 
 
 def _parts(value: Any, name: str) -> dict[str, Any] | None:
     """The entries of a mapping, or of a list of mappings, by their full names."""
     if isinstance(value, Mapping):
-        return {f"{name}.{key}" if name else str(key): one for key, one in value.items()}
-    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
-        return {f"{name}[{index}]": one for index, one in enumerate(value)}
+        return {f"{name}.{key}" if name else str(key): part for key, part in value.items()}
+    if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
+        return {f"{name}[{index}]": part for index, part in enumerate(value)}
     return None
 
 
@@ -143,10 +143,10 @@ def _other_base(header: Header, options: Options) -> list[Difference]:
         return []
     before, now = repr(_stored(header.options, BASE)), repr(str(chosen.read_from))
     try:
-        found = checkpoints.read_header(chosen.read_from)
+        base = checkpoints.read_header(chosen.read_from)
     except UserError:
         return [] if before == now else [(BASE, before, now)]
-    if is_base(found, origin):
+    if is_base(base, origin):
         return []
     before += f" with the content hash {origin.content_hash[:12]}"
-    return [(BASE, before, f"{now} with {found.content_hash[:12]}")]
+    return [(BASE, before, f"{now} with {base.content_hash[:12]}")]

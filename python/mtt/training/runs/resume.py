@@ -16,20 +16,24 @@ _log = logging.getLogger(__name__)
 
 
 def starting_point(
-    options: Options, given: Path | str | None, lock: FolderLock
+    options: Options, continue_from: Path | str | None, lock: FolderLock
 ) -> tuple[Path | None, Path | None]:
     """The checkpoint to go on from, and the folder of its run, locked, if the run goes on in there.
 
     It does so from the newest checkpoint of a folder under ``outputs``, to as many epochs as before.
     What goes on from elsewhere gets a folder of its own, so that no later checkpoint is overwritten.
 
-    :param given: a checkpoint, ``"auto"`` for the newest one of this run, or None for a new run
+    :param continue_from: a checkpoint, ``"auto"`` for the newest one of this run, or None for a new run
     :raises UserError: there is no such checkpoint, or another process trains in the folder
     """
-    if given is None:
+    if continue_from is None:
         return None, None
     while True:
-        source = newest_checkpoint(OUTPUTS, options) if str(given) == "auto" else Path(given)
+        source = (
+            newest_checkpoint(OUTPUTS, options)
+            if str(continue_from) == "auto"
+            else Path(continue_from)
+        )
         folder = _goes_on_in(source, options)
         if folder is None:
             return source, None
@@ -76,14 +80,14 @@ def newest_checkpoint(outputs: Path, options: Options) -> Path:
             return path
         else:
             damaged += 1
-    found = [
+    left_out = [
         f"{count} {what}"
         for count, what in ((others, "of runs with other options"), (damaged, "damaged"))
         if count
     ]
     raise UserError(
         "there is no checkpoint of this run to go on from"
-        + (f"; found: {', '.join(found)}" if found else ""),
+        + (f"; found: {', '.join(left_out)}" if left_out else ""),
         where=str(outputs),
         hint="name a checkpoint, as in --continue model.ckpt, or train anew without --continue",
     )
@@ -94,12 +98,12 @@ def _candidates(outputs: Path) -> Iterator[Path]:
     for day in _entries(outputs):
         for folder in _entries(day):
             # A name with a dot in front is that of a file whose writing was cut off.
-            found = [
+            checkpoint_files = [
                 path
                 for path in _entries(folder)
                 if path.suffix == ".ckpt" and not path.name.startswith(".")
             ]
-            yield from sorted(found, key=_progress, reverse=True)
+            yield from sorted(checkpoint_files, key=_progress, reverse=True)
 
 
 def _entries(folder: Path) -> list[Path]:

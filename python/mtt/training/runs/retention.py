@@ -23,11 +23,11 @@ def superfluous(
     known = sorted({*points, newest})
     known = known[: known.index(newest) + 1]
     # The weights of the start are nobody's epoch.
-    epochs = [one for one in known if one.step == 0 and one.epoch > 0]
+    epochs = [point for point in known if point.step == 0 and point.epoch > 0]
     kept = set(known[-keep_last:])
     if keep_every is not None:
-        kept |= {one for one in epochs if one.epoch % keep_every == 0}
-    judged = [one for one in epochs if one.epoch in metrics]
+        kept |= {point for point in epochs if point.epoch % keep_every == 0}
+    judged = [point for point in epochs if point.epoch in metrics]
     if keep_best and judged:
-        kept.add(min(judged, key=lambda one: metrics[one.epoch]))
-    return [one for one in known if one not in kept]
+        kept.add(min(judged, key=lambda point: metrics[point.epoch]))
+    return [point for point in known if point not in kept]

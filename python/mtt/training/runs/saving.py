@@ -33,9 +33,9 @@ class Saver:
     :param whole: the checkpoint that the run goes on from; later, the last one that was written
     """
 
-    def __init__(self, work: Run, folder: Path, reporter: Reporter, whole: Path | None) -> None:
-        self.work, self.folder, self.reporter, self.whole = work, folder, reporter, whole
-        self._hypers = work.problem.hypers
+    def __init__(self, job: Run, folder: Path, reporter: Reporter, last_whole: Path | None) -> None:
+        self.work, self.folder, self.reporter, self.whole = job, folder, reporter, last_whole
+        self._hypers = job.problem.hypers
         every = self._hypers.checkpoint_every
         self._steps = None if every is None else durations.steps(every)
         self._seconds = (

@@ -25,7 +25,7 @@ class StopSignals:
     def __enter__(self) -> Self:
         # Python lets only the main thread set handlers; elsewhere signals keep their meaning.
         if threading.current_thread() is threading.main_thread():
-            self._before = {one: signal.signal(one, self._note) for one in _SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -34,8 +34,8 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def exception(self, text: str) -> KeyboardInterrupt:
         """What to raise after saving: Ctrl-C has an exit code of its own."""

@@ -70,7 +70,7 @@ def _verdict(report: Report) -> str:
 def _counts(report: Report) -> str:
     words = {"pass": "passed", "fail": "failed", "skip": "skipped", "waived": "waived"}
     counts = [f"{report.count(status)} {word}" for status, word in words.items()]
-    return "Checks: " + ", ".join(one for one in counts if not one.startswith("0 ")) + "."
+    return "Checks: " + ", ".join(count for count in counts if not count.startswith("0 ")) + "."
 
 
 def _failures(report: Report) -> str:
@@ -87,8 +87,8 @@ def _failures(report: Report) -> str:
 
 def _waivers(report: Report) -> str:
     items = "".join(
-        f"<li><b>{safe(one.check)}</b>: {safe(one.reason) or 'no reason given'}</li>"
-        for one in report.waivers
+        f"<li><b>{safe(waiver.check)}</b>: {safe(waiver.reason) or 'no reason given'}</li>"
+        for waiver in report.waivers
     )
     return f"<section><h2>Waived</h2><ul>{items}</ul></section>" * bool(items)
 
@@ -114,19 +114,19 @@ def _model(report: Report) -> list[tuple[str, str]]:
         return [("model", "could not be loaded")]
     length, energy = str(model.get("length_unit", "")), str(model.get("energy_unit", ""))
     outputs = [
-        str(one.get("name", "")) for one in model.get("outputs", []) if isinstance(one, dict)
+        str(entry.get("name", "")) for entry in model.get("outputs", []) if isinstance(entry, dict)
     ]
     requests = [
-        f"{number(one.get('cutoff'))} {length}, {'full' if one.get('full_list') else 'half'}"
-        for one in model.get("requests", [])
-        if isinstance(one, dict)
+        f"{number(entry.get('cutoff'))} {length}, {'full' if entry.get('full_list') else 'half'}"
+        for entry in model.get("requests", [])
+        if isinstance(entry, dict)
     ]
     facts = [("model", str(model.get("name", ""))), ("dtype", str(model.get("dtype", "")))]
     facts += [("units", f"{length or 'none'}, {energy or 'none'}")]
     for key, name in (("interaction_range", "declared range"), ("receptive_field", "true range")):
         if isinstance(model.get(key), int | float):
             facts.append((name, f"{number(model[key], 4)} {length}"))
-    types = [str(one) for one in model.get("atomic_types", [])]
+    types = [str(entry) for entry in model.get("atomic_types", [])]
     shown = ", ".join(types[:24]) + (f", … ({len(types)})" if len(types) > 24 else "")
     facts += [("neighbor lists", "; ".join(requests)), ("outputs", ", ".join(outputs))]
     return [*facts, ("atomic types", shown)]

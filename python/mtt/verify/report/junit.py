@@ -49,12 +49,12 @@ def _suite(shown: str, report: Report) -> ET.Element:
 
 
 def _properties(report: Report) -> list[tuple[str, str]]:
-    found = [("verdict", report.verdict), ("level", report.level), ("engine", report.engine)]
+    properties = [("verdict", report.verdict), ("level", report.level), ("engine", report.engine)]
     if report.sha256:
-        found.append(("sha256", report.sha256))
-    found += [(f"program.{key}", value) for key, value in report.program.items()]
-    found += [(f"waiver.{one.check}", one.reason) for one in report.waivers]
-    return [(_clean(name), value) for name, value in found]
+        properties.append(("sha256", report.sha256))
+    properties += [(f"program.{key}", value) for key, value in report.program.items()]
+    properties += [(f"waiver.{waiver.check}", waiver.reason) for waiver in report.waivers]
+    return [(_clean(name), value) for name, value in properties]
 
 
 def _case(shown: str, check: Check) -> ET.Element:
@@ -89,5 +89,5 @@ def _body(check: Check) -> str:
 def _clean(text: str) -> str:
     """The text, with what XML cannot hold as a visible escape."""
     return _UNSPEAKABLE.sub(
-        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text
+        lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text
     )

@@ -128,8 +128,8 @@ class Report:
         except ValueError as error:
             raise NoReport(f"it is not JSON: {error}") from error
         if not isinstance(data, dict) or data.get("schema") not in SCHEMAS:
-            found = data.get("schema") if isinstance(data, dict) else None
-            raise NoReport(f"its schema is {found!r}, and this program knows 1 and 2")
+            schema = data.get("schema") if isinstance(data, dict) else None
+            raise NoReport(f"its schema is {schema!r}, and this program knows 1 and 2")
         try:
             return _report(data, text)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -157,10 +157,10 @@ class Report:
 
     def families(self) -> dict[str, list[Check]]:
         """The checks by family, in the order in which they ran."""
-        found: dict[str, list[Check]] = {}
+        families: dict[str, list[Check]] = {}
         for check in self.checks:
-            found.setdefault(check.family, []).append(check)
-        return found
+            families.setdefault(check.family, []).append(check)
+        return families
 
     def count(self, status: str) -> int:
         """Number of checks with this status."""
@@ -195,19 +195,19 @@ def _report(data: dict[str, Any], text: str) -> Report:
         sha256=file.get("sha256"),
         bytes=file.get("bytes"),
         extensions=tuple(
-            (str(one["name"]), one.get("sha256")) for one in file.get("extensions", [])
+            (str(entry["name"]), entry.get("sha256")) for entry in file.get("extensions", [])
         ),
         verdict=data["verdict"],
-        checks=tuple(_check(one) for one in data["checks"]),
+        checks=tuple(_check(entry) for entry in data["checks"]),
         seconds=_number(data.get("seconds")) or 0.0,
         program={key: str(value) for key, value in data.get("program", {}).items()},
         model=data.get("model"),
         golden_pack=bool(data.get("golden_pack", False)),
         level=str(data.get("level", "full")),
         engine=str(data.get("engine", "all")),
-        only=tuple(str(one) for one in data.get("only", [])),
+        only=tuple(str(entry) for entry in data.get("only", [])),
         waivers=tuple(
-            Waiver(str(one["check"]), str(one["reason"])) for one in data.get("waivers", [])
+            Waiver(str(entry["check"]), str(entry["reason"])) for entry in data.get("waivers", [])
         ),
         isolation=data.get("isolation"),
         coverage=data.get("coverage"),
@@ -220,8 +220,8 @@ def _check(data: dict[str, Any]) -> Check:
     if data["status"] not in STATUSES:
         raise ValueError(f"the status {data['status']!r}")
     points = [
-        (_number(one.get("x")), _number(one.get("y")), str(one.get("label", "")))
-        for one in data.get("series") or []
+        (_number(entry.get("x")), _number(entry.get("y")), str(entry.get("label", "")))
+        for entry in data.get("series") or []
     ]
     return Check(
         family=str(data["family"]),
@@ -232,7 +232,7 @@ def _check(data: dict[str, Any]) -> Check:
         unit=str(data.get("unit", "")),
         margin=_number(data.get("margin")),
         message=str(data.get("message", "")),
-        systems=tuple(str(one) for one in data.get("systems", [])),
+        systems=tuple(str(entry) for entry in data.get("systems", [])),
         seconds=_number(data.get("seconds")) or 0.0,
         target=str(data.get("target", "")),
         description=str(data.get("description", "")),
