@@ -137,7 +137,7 @@ class Campaign:
     def begin(self, folder: Path, *arguments: str) -> Life:
         return Life(self.recipe.command(arguments), folder, self._environment)
 
-    def go_on(self, folder: Path) -> Life:
+    def resume_run(self, folder: Path) -> Life:
         """The next life, from the newest checkpoint if there is any."""
         return self.begin(folder, *(["-c", "auto"] if self.check(folder).step >= 0 else []))
 
@@ -193,7 +193,7 @@ def struck_run(campaign: Campaign, folder: Path, strikes: Iterator[Strike]) -> N
     prepare(folder, campaign.recipe.options)
     progress = Progress()
     while True:
-        life = campaign.go_on(folder)
+        life = campaign.resume_run(folder)
         strike = next(strikes, None)
         if strike is None or not strike[0](life):
             _finish(campaign, life)
@@ -271,7 +271,7 @@ def filled_run(
     prepare(folder, campaign.recipe.options)
     progress = Progress()
     while True:
-        life = campaign.go_on(folder)
+        life = campaign.resume_run(folder)
         for aim in aims:
             if not aim(life):
                 break

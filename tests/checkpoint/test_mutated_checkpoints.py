@@ -123,7 +123,7 @@ def test_a_thousand_changed_checkpoints(original, kind, capsys):
 
 
 def going_on(options) -> None:
-    """The file loads: then a model comes out of it, and training goes on or refuses clearly."""
+    """The file loads: then a model comes out of it, and training continues or refuses clearly."""
     with watched():
         header, tensors = checkpoint.read(Path("changed.ckpt"))
         for weights in ("best", "last"):

@@ -300,7 +300,7 @@ def test_a_checkpoint_of_another_model(fails: Fails) -> None:
         "error: the options differ from those that the checkpoint was trained with:\n"
         "    architecture.model.d_pet: 4 in the checkpoint, now 8\n"
         "  where: model.ckpt\n"
-        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "  hint: undo these changes to resume (num_epochs may be made larger), train anew without "
         "--continue, or fine-tune the checkpoint on purpose by naming it in "
         "architecture.training.fine_tune.read_from\n"
     )

@@ -12,7 +12,7 @@ import pytest
 from container_users import ETHANOL, GOLDEN, IMAGES, USER, Mtt, apptainer, environment, give, run
 
 from mtt import checkpoint
-from mtt.images.runtimes import Room, Runnable, stored
+from mtt.images.runtimes import Mounts, Runnable, stored
 
 ONE_EPOCH = ["train", "options.yaml", "-r", "architecture.training.num_epochs=1"]
 
@@ -41,7 +41,7 @@ def test_a_whole_run_killed_and_continued(
         process.send_signal(signal.SIGTERM)
         output, messages = process.communicate()
     assert process.returncode == 143, output + messages
-    assert "go on with: mtt train" in messages
+    assert "resume with: mtt train" in messages
     done = run(apptainer(tools, sif, [*ONE_EPOCH, "-c", "auto"]), quickstart)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (quickstart / "model.pt").stat().st_uid == USER
@@ -79,7 +79,7 @@ def test_killed_without_warning_and_continued(tools: Path, images: Path, quickst
     assert process.returncode == -signal.SIGKILL
     done = run([*train, "-c", "auto"], quickstart)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on from outputs/" in done.stdout
+    assert "resuming from outputs/" in done.stdout
     assert checkpoint.read_header(quickstart / "model.ckpt").position.epoch == 3
 
 
@@ -139,8 +139,8 @@ def test_a_command_sees_what_it_names_and_nothing_else(
         for name in ("named", "other"):
             (beside / name).write_text(name)
             os.chown(beside / name, USER, USER)
-        room = Room(folder, [beside / "named"], [folder])
-        words = Runnable("apptainer", str(images / "pet-2.sif"), None).command([], room)
+        mounts = Mounts(folder, [beside / "named"], [folder])
+        words = Runnable("apptainer", str(images / "pet-2.sif"), None).command([], mounts)
         words[words.index("run")] = "exec"
         script = (
             f"pwd; ls {folder.parent}; ls {beside}; env; tail -n +3 /proc/net/dev; touch made; "
@@ -174,4 +174,4 @@ def test_signals_reach_the_command_in_the_image(
         process.send_signal(number)
         _, messages = process.communicate()
     assert process.returncode == code
-    assert "; saved outputs/" in messages and "\ngo on with: mtt train" in messages
+    assert "; saved outputs/" in messages and "\nresume with: mtt train" in messages

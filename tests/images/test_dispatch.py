@@ -17,7 +17,7 @@ from mtt.cli.arguments import flags_only_here, only_here
 from mtt.errors import UserError
 from mtt.files import sha256_of
 from mtt.images import catalogue, dispatch, runtimes, store
-from mtt.images.runtimes import Room, Runnable
+from mtt.images.runtimes import Mounts, Runnable
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/checkpoints"
@@ -272,7 +272,7 @@ def test_what_a_link_leads_to_is_seen_too(folder: Path) -> None:
     (folder / "scratch" / "data.xyz").touch()
     Path("data.xyz").symlink_to("../scratch/data.xyz")
     Path("options.yaml").write_text("training_set: data.xyz\n")
-    found = dispatch.room_for(parse(["train", "options.yaml"]), [Path("model.pt")])
+    found = dispatch.mounts_for(parse(["train", "options.yaml"]), [Path("model.pt")])
     assert found.readable == [folder / "scratch" / "data.xyz"]
 
 
@@ -356,7 +356,7 @@ def test_training_sees_its_data_and_its_folder(folder: Path) -> None:
     text = "training_set: {systems: ../data/a.xyz}\ntest_set: [own.xyz, gone.xyz]\n"
     Path("options.yaml").write_text(text)
     words = ["train", "options.yaml", "-c", "old.ckpt", "-r", "validation_set=../data/b.xyz"]
-    found = dispatch.room_for(parse(words), [Path("model.pt")])
+    found = dispatch.mounts_for(parse(words), [Path("model.pt")])
     here = folder / "here"
     assert found.writable == [here]
     assert found.readable == [folder / "data" / "a.xyz", folder / "data" / "b.xyz"]
@@ -364,8 +364,8 @@ def test_training_sees_its_data_and_its_folder(folder: Path) -> None:
 
 def test_the_current_folder_is_there_even_if_nothing_in_it_is_used(folder: Path) -> None:
     outside = [folder / "a,b.ckpt"]
-    room = Room(folder / "here", outside, [folder / "out"], empty=folder / "empty")
-    assert sorted(room.mounts()) == sorted(
+    mounts = Mounts(folder / "here", outside, [folder / "out"], empty=folder / "empty")
+    assert sorted(mounts.mounts()) == sorted(
         [
             f"type=bind,source={folder}/empty,destination={folder}/here,ro",
             f'type=bind,"source={folder}/a,b.ckpt","destination={folder}/a,b.ckpt",ro',
@@ -381,17 +381,17 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     monkeypatch.setattr(os, "getgid", lambda: 99)
-    room = Room(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
+    mounts = Mounts(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
     mounts = ["--mount", "type=bind,source=/d,destination=/d"]
     mounts += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
-    assert Runnable("apptainer", "x.sif", None).command(["eval"], room) == [
+    assert Runnable("apptainer", "x.sif", None).command(["eval"], mounts) == [
         *["apptainer", "--quiet", "run", "--containall", "--net", "--network=none", "--pwd=/d"],
         *mounts,
         *["--env", "OMP_NUM_THREADS=3", "x.sif", "eval"],
     ]
-    words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], room)
+    words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], mounts)
     assert words[2] == "exec" and words[-5:] == ["oci:x", "/bin/mtt", "-q", "show", "$x"]
-    assert Runnable("podman", "oci:x", None).command(["eval"], room) == [
+    assert Runnable("podman", "oci:x", None).command(["eval"], mounts) == [
         *[
             "podman",
             "run",

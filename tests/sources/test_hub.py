@@ -236,12 +236,12 @@ def start(tmp_path: Path) -> subprocess.Popen[str]:
 
 
 def test_killed_and_two_at_once(web: Web, hub: Hub, tmp_path: Path) -> None:
-    go_on = threading.Event()
+    resume_run = threading.Event()
 
     def held(request: Handler, content: bytes) -> None:
         request.say(200, content[:500_000], content_length=len(content))
         request.wfile.flush()
-        go_on.wait(20)
+        resume_run.wait(20)
         request.wfile.write(content[500_000:])
 
     hub.faults = [held]
@@ -250,7 +250,7 @@ def test_killed_and_two_at_once(web: Web, hub: Hub, tmp_path: Path) -> None:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    go_on.set()
+    resume_run.set()
     assert list(tmp_path.glob("hub/**/*.ckpt")) == []
     assert list(tmp_path.glob(f"hub/**/{HASH}")) == []
     both = [start(tmp_path), start(tmp_path)]

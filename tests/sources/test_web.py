@@ -126,7 +126,7 @@ def test_a_server_that_stalls(web: Web, files: Files, cache: Path) -> None:
     assert failure(f"{web.url}/a/model.ckpt") == (
         "the download failed 3 times, the last time because nothing was received for 0.4 s\n"
         f"  where: {web.url}/a/model.ckpt\n"
-        "  hint: 102 kB are kept: the same command goes on from there"
+        "  hint: 102 kB are kept: the same command resumes there"
     )
     assert kept(cache) == []
     assert get(f"{web.url}/a/model.ckpt") == CONTENT
@@ -138,7 +138,7 @@ def test_a_server_that_always_breaks_off_is_given_up(web: Web, files: Files, cac
     assert failure(f"{web.url}/a/model.ckpt") == (
         "the download failed 3 times, the last time because the connection broke off\n"
         f"  where: {web.url}/a/model.ckpt\n"
-        "  hint: 512 kB are kept: the same command goes on from there"
+        "  hint: 512 kB are kept: the same command resumes there"
     )
     assert kept(cache) == []
 
@@ -203,7 +203,7 @@ def test_a_length_that_is_too_long(web: Web, files: Files) -> None:
     assert failure(f"{web.url}/a/model.ckpt") == (
         "the download failed 3 times, the last time because the connection broke off\n"
         f"  where: {web.url}/a/model.ckpt\n"
-        "  hint: 1.02 MB are kept: the same command goes on from there"
+        "  hint: 1.02 MB are kept: the same command resumes there"
     )
 
 

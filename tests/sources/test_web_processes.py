@@ -95,12 +95,12 @@ def test_killed_at_any_instant(web: Web, files: Files, cache: Path) -> None:
 
 
 def test_two_processes_with_the_same_file(web: Web, files: Files, cache: Path) -> None:
-    go_on = threading.Event()
+    resume_run = threading.Event()
 
     def held(request: Handler, content: bytes) -> None:
         request.say(200, content[:1000], content_length=len(content), etag='"one"')
         request.wfile.flush()
-        go_on.wait(20)
+        resume_run.wait(20)
         request.wfile.write(content[1000:])
 
     files.faults = [held]
@@ -110,7 +110,7 @@ def test_two_processes_with_the_same_file(web: Web, files: Files, cache: Path) -
     second = start(f"{web.url}/a/model.ckpt")
     assert second.stderr is not None
     said = second.stderr.readline()
-    go_on.set()
+    resume_run.set()
     path = cache / "content" / HASH / "model.ckpt"
     (out, error), (out2, error2) = first.communicate(), second.communicate()
     assert said == "waiting for another mtt, which downloads the same file\n"

@@ -22,7 +22,7 @@ CKPT = Path("model.ckpt")
 GOLDEN = Path(__file__).parents[1] / "golden/checkpoints/format-3_pet-3_options-1/0.ckpt"
 SINCE = "have changed since the checkpoint was written: "
 HINT = (
-    "\n  hint: bring the data back to go on, train anew without --continue, or fine-tune the "
+    "\n  hint: bring the data back to resume, train anew without --continue, or fine-tune the "
     "checkpoint on purpose by naming it in architecture.training.fine_tune.read_from"
 )
 
@@ -38,13 +38,13 @@ def start(options):
     prepare(options, None, Path("model.pt"), lambda text: None).save(CKPT)
 
 
-def go_on(options):
+def resume_run(options):
     prepare(options, CKPT, Path("model.pt"), lambda text: None)
 
 
 def refusal(options):
     with pytest.raises(UserError) as caught:
-        go_on(options)
+        resume_run(options)
     return str(caught.value)
 
 
@@ -178,7 +178,7 @@ def test_every_set_that_changed_is_named(folder):
         test_set=str(folder / "test.xyz"),
     )
     start(options)
-    go_on(options)
+    resume_run(options)
     more, test = folder / "more.xyz", folder / "test.xyz"
     more.write_text("".join(edited(frames_of(more), {1: other_energy})))
     test.write_text("".join(frames_of(test)[:2]))
@@ -225,7 +225,7 @@ def test_checkpoints_without_good_fingerprints_say_less(folder, change):
     options = make_options(folder)
     start(options)
     stripped(change)
-    go_on(options)
+    resume_run(options)
     data = folder / "data.xyz"
     frames = frames_of(data)
     data.write_text("".join(edited(frames, {3: other_energy})))
@@ -335,12 +335,12 @@ def test_options_that_did_not_exist_yet_have_their_defaults(folder):
             del stored["architecture"]["training"][name]
 
     restored(forget)
-    go_on(options)
+    resume_run(options)
     assert refusal(make_options(folder, {"grad_clip_norm": 0.5})) == (
         "the options differ from those that the checkpoint was trained with:\n"
         "    architecture.training.grad_clip_norm: 1.0 in the checkpoint, now 0.5\n"
         "  where: model.ckpt\n"
-        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "  hint: undo these changes to resume (num_epochs may be made larger), train anew without "
         "--continue, or fine-tune the checkpoint on purpose by naming it in "
         "architecture.training.fine_tune.read_from"
     )

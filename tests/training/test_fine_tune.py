@@ -228,7 +228,7 @@ def test_going_on_from_any_step_gives_the_same_bits_without_the_base(folder, cap
     for path in found:
         capsys.readouterr()
         stage.run(resolved, path, Path("again.pt"))
-        assert f"going on from {path}" in capsys.readouterr().out
+        assert f"resuming from {path}" in capsys.readouterr().out
         header, tensors = checkpoint.read(Path("again.ckpt"))
         assert header == whole[0] and tensors.keys() == whole[1].keys()
         assert all(torch.equal(one, tensors[name]) for name, one in whole[1].items())
@@ -252,19 +252,19 @@ def test_continue_begins_with_a_base_and_goes_on_with_a_run(folder, capsys):
     assert "fine-tuning from base.ckpt: best weights" in capsys.readouterr().out
     first = run / "model_1.ckpt"
     stage.run(options, first, Path("again.pt"))
-    assert f"going on from {first}: epoch 1, step 3" in capsys.readouterr().out
+    assert f"resuming from {first}: epoch 1, step 3" in capsys.readouterr().out
     assert Path("again.ckpt").read_bytes() == Path("tuned.ckpt").read_bytes()
     # With the base named in the options too, as a path or as another path to the same file.
     shutil.copy(BASE, "moved.ckpt")
     for name in ("base.ckpt", "moved.ckpt"):
         stage.run(options_of(folder, name), first, Path("again.pt"))
-        assert f"going on from {first}" in capsys.readouterr().out
+        assert f"resuming from {first}" in capsys.readouterr().out
     other = options_of(folder, training={"learning_rate": 0.5})
     assert refusal(other, first) == (
         "the options differ from those that the checkpoint was trained with:\n"
         "    architecture.training.learning_rate: 0.01 in the checkpoint, now 0.5\n"
         f"  where: {first}\n"
-        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "  hint: undo these changes to resume (num_epochs may be made larger), train anew without "
         "--continue, or fine-tune the checkpoint on purpose by naming it in "
         "architecture.training.fine_tune.read_from"
     )
@@ -293,7 +293,7 @@ def test_auto_never_takes_a_base(folder, capsys):
     shutil.copy(BASE, base_run / "model_30.ckpt")
     for fine_tune in (True, "base.ckpt"):
         assert refusal(options_of(folder, fine_tune), "auto").startswith(
-            "there is no checkpoint of this run to go on from; found: 1 of runs with other options"
+            "there is no checkpoint of this run to resume from; found: 1 of runs with other options"
         )
     header, tensors = checkpoint.read(BASE)
     name = "model/baselines.0.composition"
@@ -304,7 +304,7 @@ def test_auto_never_takes_a_base(folder, capsys):
     first, second = run_folders()[:2]
     for name, run in (("base.ckpt", first), ("other.ckpt", second)):
         stage.run(options_of(folder, name, {"num_epochs": 3}), "auto", TUNED)
-        assert f"going on from {run}/model_2.ckpt" in capsys.readouterr().out
+        assert f"resuming from {run}/model_2.ckpt" in capsys.readouterr().out
     # Nor the run of another base that has the same name now.
     shutil.move("other.ckpt", "base.ckpt")
     content = [checkpoint.read_header(run / "model_2.ckpt").origin for run in (first, second)]
@@ -314,7 +314,7 @@ def test_auto_never_takes_a_base(folder, capsys):
         f"    architecture.training.fine_tune.read_from: 'base.ckpt' with the content hash {old} in "
         f"the checkpoint, now 'base.ckpt' with {new}\n"
         f"  where: {first}/model_1.ckpt\n"
-        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "  hint: undo these changes to resume (num_epochs may be made larger), train anew without "
         "--continue, or fine-tune the checkpoint on purpose by naming it in "
         "architecture.training.fine_tune.read_from"
     )
@@ -341,7 +341,7 @@ def test_without_words_for_it_other_data_are_refused(folder):
         "the data of training_set have changed since the checkpoint was written: all 24 "
         f"structures are gone; 12 are new, first {folder}/data.xyz#0\n"
         f"  where: {folder}/data.xyz\n"
-        "  hint: bring the data back to go on, train anew without --continue, or fine-tune the "
+        "  hint: bring the data back to resume, train anew without --continue, or fine-tune the "
         "checkpoint on purpose by naming it in architecture.training.fine_tune.read_from"
     )
 
@@ -523,11 +523,11 @@ def test_the_commands_of_the_page_do_what_it_says(folder, capsys):
     assert [words[:3] for words in commands] == [["mtt", "show", "base.ckpt"]] + 3 * [
         ["mtt", "train", "fine.yaml"]
     ]
-    _, begins, with_options, goes_on = commands
+    _, begins, with_options, resumes = commands
     assert main(begins[1:]) == 0
     assert "fine-tuning from base.ckpt: best weights (epoch " in capsys.readouterr().out
     BASE.unlink()
-    assert main(goes_on[1:]) == 0
+    assert main(resumes[1:]) == 0
     assert "training is finished" in capsys.readouterr().out
     # Without a base, which is found out before torch is imported.
     script = (

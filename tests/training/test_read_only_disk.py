@@ -67,7 +67,7 @@ def test_read_only_for_some_steps(tmp_path, disk, monkeypatch, capsys):
     for name in ("model_0_3", "model_0_4", "model_1", "model_1_5", "model_1_6"):
         assert (
             f"warning: the checkpoint could not be written: the file cannot be written: Read-only "
-            f"file system ({run}/{name}.ckpt); training goes on" in said
+            f"file system ({run}/{name}.ckpt); training continues" in said
         )
     assert "model_1_7" not in said
     assert "warning: the metrics could not be written: " in said

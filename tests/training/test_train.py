@@ -1,4 +1,4 @@
-"""Training as a stage: what a run leaves, going on from every point of it, and every refusal."""
+"""Training as a stage: what a run leaves, resuming from every point of it, and every refusal."""
 
 import errno
 import json
@@ -228,7 +228,7 @@ def test_the_message_of_an_interrupt(folder, monkeypatch):
     (run,) = run_folders()
     assert str(caught.value) == (
         f"interrupted after 0 epochs and 2 steps; saved {run}/model_0_2.ckpt\n"
-        f"go on with: mtt train {run}/options.yaml --continue {run}/model_0_2.ckpt"
+        f"resume with: mtt train {run}/options.yaml --continue {run}/model_0_2.ckpt"
     )
     assert not Path("model.ckpt").exists()
 
@@ -268,7 +268,7 @@ def test_signals_save_and_exit_with_their_codes(folder, number, code):
     position = checkpoint.read(saved)[0].position
     assert said == (
         f"interrupted after {position.epoch} epochs and {position.step} steps; saved {saved}"
-        f"\ngo on with: mtt train {run}/options.yaml --continue {saved}\n"
+        f"\nresume with: mtt train {run}/options.yaml --continue {saved}\n"
     )
 
 
@@ -307,7 +307,7 @@ def test_auto_takes_the_newest_whole_checkpoint_of_this_run(folder, no_pictures,
     capsys.readouterr()
     stage.run(options, "auto", Path("again.pt"))
     said = capsys.readouterr().out
-    assert f"going on from {newer}/model_1.ckpt: epoch 1, step 4" in said
+    assert f"resuming from {newer}/model_1.ckpt: epoch 1, step 4" in said
     assert (
         f"warning: left out {newer}/model_3.ckpt: the checkpoint is truncated: 9 bytes are "
         "missing at its end" in said
@@ -325,14 +325,14 @@ def test_auto_never_starts_afresh(folder, no_pictures):
         "  where: outputs\n"
         "  hint: name a checkpoint, as in --continue model.ckpt, or train anew without --continue"
     )
-    expected = f"there is no checkpoint of this run to go on from\n{hint}"
+    expected = f"there is no checkpoint of this run to resume from\n{hint}"
     assert message(stage.run, options, "auto") == expected
     assert not Path("outputs").exists()
     stage.run(make_options(folder, {"num_epochs": 2}, seed=9))
     (run,) = run_folders()
     (run / "model_1.ckpt").write_bytes(b"")
     assert message(stage.run, options, "auto") == (
-        "there is no checkpoint of this run to go on from; found: 1 of runs with other options, "
+        "there is no checkpoint of this run to resume from; found: 1 of runs with other options, "
         f"1 damaged\n{hint}"
     )
 
@@ -362,7 +362,7 @@ def test_changed_options_are_refused_by_name(folder, no_pictures):
         "    validation_set.fraction: 0.25 in the checkpoint, now None\n"
         "    validation_set.indices: None in the checkpoint, now '0:2'\n"
         "  where: model.ckpt\n"
-        "  hint: undo these changes to go on (num_epochs may be made larger), train anew without "
+        "  hint: undo these changes to resume (num_epochs may be made larger), train anew without "
         "--continue, or fine-tune the checkpoint on purpose by naming it in "
         "architecture.training.fine_tune.read_from"
     )
@@ -399,7 +399,7 @@ def test_changed_data_are_refused(folder, no_pictures):
         "the data of training_set have changed since the checkpoint was written: all 12 "
         f"structures have other positions, cells or types, first {folder}/data.xyz#0\n"
         f"  where: {folder}/data.xyz\n"
-        "  hint: bring the data back to go on, train anew without --continue, or fine-tune the "
+        "  hint: bring the data back to resume, train anew without --continue, or fine-tune the "
         "checkpoint on purpose by naming it in architecture.training.fine_tune.read_from"
     )
     Path("data.xyz").write_text(text)
@@ -445,7 +445,7 @@ def test_going_on_with_a_finished_run(folder, no_pictures, exports, capsys):
         capsys.readouterr()
         stage.run(options, source)
         assert (
-            "training is finished: all 3 epochs are done, there is nothing to go on with"
+            "training is finished: all 3 epochs are done, there is nothing to resume"
             in capsys.readouterr().out
         )
     assert exports == [] and run_folders() == [run]
@@ -542,7 +542,7 @@ def test_a_full_disk_during_training_does_not_end_it(folder, monkeypatch, capsys
     run = run_folders()[-1]
     assert (
         f"warning: the checkpoint could not be written: the disk is full ({run}/model_2.ckpt); "
-        "training goes on" in said
+        "training continues" in said
     )
     assert (
         f"warning: the metrics could not be written: the disk is full ({run}/metrics.csv)" in said
@@ -575,5 +575,5 @@ def test_an_interrupt_on_a_full_disk_names_the_last_checkpoint(folder, monkeypat
     assert str(caught.value) == (
         "interrupted after 0 epochs and 2 steps; the state could not be saved; "
         f"{run}/model_0.ckpt is the last that is whole\n"
-        f"go on with: mtt train {run}/options.yaml --continue {run}/model_0.ckpt"
+        f"resume with: mtt train {run}/options.yaml --continue {run}/model_0.ckpt"
     )

@@ -32,9 +32,9 @@ def auto(capsys):
     capsys.readouterr()
     stage.run(make_options(Path.cwd()), "auto")
     lines = capsys.readouterr().out.splitlines()
-    (taken,) = [line for line in lines if line.startswith("going on from ")]
+    (taken,) = [line for line in lines if line.startswith("resuming from ")]
     warnings = [line.removeprefix("warning: left out ") for line in lines if "left out" in line]
-    return taken.removeprefix("going on from ").partition(":")[0], warnings
+    return taken.removeprefix("resuming from ").partition(":")[0], warnings
 
 
 def test_files_that_are_none(run, capsys):
@@ -141,7 +141,7 @@ def test_another_run_is_never_taken(run):
     with pytest.raises(UserError) as caught:
         stage.run(options, "auto")
     assert str(caught.value) == (
-        "there is no checkpoint of this run to go on from; found: 3 of runs with other options\n"
+        "there is no checkpoint of this run to resume from; found: 3 of runs with other options\n"
         "  where: outputs\n"
         "  hint: name a checkpoint, as in --continue model.ckpt, or train anew without --continue"
     )

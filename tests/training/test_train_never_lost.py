@@ -99,7 +99,7 @@ def test_the_first_checkpoint_is_there_before_the_first_step(folder, stop, capsy
     assert header.position == checkpoint.Position(epoch=0, step=0, batch=0)
     assert header.split == checkpoint.read(Path("whole.ckpt"))[0].split
     stage.run(options, "auto")
-    assert f"going on from {run}/model_0.ckpt: epoch 0, step 0" in capsys.readouterr().out
+    assert f"resuming from {run}/model_0.ckpt: epoch 0, step 0" in capsys.readouterr().out
     assert only_folder() == run
     assert_same_bits(Path("whole.ckpt"), Path("model.ckpt"))
 
@@ -344,7 +344,7 @@ def test_somebody_else_may_have_gone_on_just_before_the_lock(folder, stop, monke
 
     monkeypatch.setattr(FolderLock, "take", late)
     stage.run(options, "auto")
-    assert f"going on from {run}/model_2.ckpt" in capsys.readouterr().out
+    assert f"resuming from {run}/model_2.ckpt" in capsys.readouterr().out
     assert only_folder() == run
 
 
@@ -390,7 +390,7 @@ def test_a_signal_during_a_save_does_not_spoil_it(folder, monkeypatch, number):
     run = only_folder()
     assert str(caught.value) == (
         f"interrupted after 0 epochs and 2 steps; saved {run}/model_0_2.ckpt\n"
-        f"go on with: mtt train {run}/options.yaml --continue {run}/model_0_2.ckpt"
+        f"resume with: mtt train {run}/options.yaml --continue {run}/model_0_2.ckpt"
     )
     assert names(run) == ["model_0.ckpt", "model_0_2.ckpt"] and not list(run.glob(".*"))
 
@@ -438,7 +438,7 @@ def test_max_time_saves_and_says_how_to_go_on(folder, monkeypatch):
     run = only_folder()
     assert str(caught.value) == (
         f"max_time, 0.01 s, is over after 0 epochs and 1 steps; saved {run}/model_0_1.ckpt\n"
-        f"go on with: mtt train {run}/options.yaml --continue {run}/model_0_1.ckpt"
+        f"resume with: mtt train {run}/options.yaml --continue {run}/model_0_1.ckpt"
     )
     parts = 1
     while not Path("model.ckpt").exists():

@@ -28,7 +28,7 @@ _COMMANDS = {
 _EPILOG = """\
 examples:
   mtt train options.yaml                  train, and export and verify the result
-  mtt train options.yaml -c auto          go on with the last run in outputs/
+  mtt train options.yaml -c auto          resume the last run in outputs/
   mtt export model.ckpt -o model.pt       checkpoint to model file
   mtt eval model.pt eval.yaml             errors and predictions on other data
   mtt verify model.pt                     would an MD engine get it right?

@@ -25,7 +25,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 def interrupted(error: KeyboardInterrupt) -> tuple[str, int]:
     """The one line for Ctrl-C or SIGTERM, and the exit code."""
     terminated = isinstance(error, Terminated)
-    # a stage may say how to go on
+    # a stage may say how to resume
     text = str(error) or ("terminated" if terminated else "interrupted")
     return text, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
 

@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--continue",
         dest="continue_from",
         metavar="CKPT",
-        help="checkpoint to go on from; 'auto' takes the newest in outputs/ that fits; with the "
+        help="checkpoint to resume from; 'auto' takes the newest in outputs/ that fits; with the "
         "option fine_tune, also the checkpoint to fine-tune; a path, an address, or "
         "hf://ORG/REPO/FILE",
     )
@@ -64,7 +64,7 @@ def run(arguments: Namespace) -> None:
     try:
         _run(arguments)
     except KeyboardInterrupt as error:
-        if str(error):  # the stage says what is saved, and how to go on
+        if str(error):  # the stage says what is saved, and how to resume
             raise
         what = "terminated" if isinstance(error, Terminated) else "interrupted"
         raise type(error)(f"{what} before training began: nothing has been changed") from None

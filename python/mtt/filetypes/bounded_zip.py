@@ -30,7 +30,7 @@ _WRONG: Final = (
 
 
 class ZipProblem(Exception):
-    """The archive cannot be read; the text says why, to go on a sentence about it."""
+    """The archive cannot be read; the text says why, to end a sentence about it."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a file is, told by its bytes: mtt's own files, and those of other programs that people try.
 
-``describe(path)`` gives a :class:`Foreign`: ``kind`` for programs, ``what`` for people, to go on after "this
+``describe(path)`` gives a :class:`Foreign`: ``kind`` for programs, ``what`` for people, to follow "this
 is" ("a pickled checkpoint of metatrain (architecture pet, version 11)"), and ``hint``, what can be done
 with it. ``refusal`` makes the whole message. Files of mtt are described too, as the kinds "checkpoint" and
 "model", because most mistakes give one of them in the place of the other.
@@ -33,7 +33,7 @@ _UNPACK: Final = "unpack it, and give the file that is in it"
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a file is. ``what`` goes on after "this is", and may have texts of the file in it, but
+    """What a file is. ``what`` follows "this is", and may have texts of the file in it, but
     neither control characters nor anything longer than a line."""
 
     kind: str

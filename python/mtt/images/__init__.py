@@ -1,4 +1,4 @@
-"""Images: the pinned room that a version of an architecture trains, exports and evaluates in.
+"""Images: the pinned mounts that a version of an architecture trains, exports and evaluates in.
 
 ``catalogue`` says which there are, ``build`` makes one, ``store`` finds those on this machine,
 ``layout`` checks that one is what the catalogue promises, ``runtimes`` runs it, and ``dispatch``

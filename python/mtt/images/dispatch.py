@@ -20,7 +20,7 @@ from mtt.checkpoint import Header
 from mtt.errors import UserError
 from mtt.images import catalogue, storage, store
 from mtt.images.catalogue import Image
-from mtt.images.mounts import content_of, options_of, room_for
+from mtt.images.mounts import content_of, mounts_for, options_of
 from mtt.images.runtimes import Runnable, has_gpu, run, stored, try_out
 
 RECORD = "extra/mtt/image.json"
@@ -77,9 +77,9 @@ def in_image(
             where=elsewhere,
             hint="download it, and give its path",
         )
-    room = room_for(arguments, outputs, checkpoint)
+    mounts = mounts_for(arguments, outputs, checkpoint)
     words = handed_on(arguments.command_line, arguments.only_here)
-    runnable, notes = find(need, arguments.image, words, room.folder)
+    runnable, notes = find(need, arguments.image, words, mounts.folder)
     named = name_of(runnable)
     digest = runnable.digest or "digest not checked"
     print(
@@ -89,10 +89,10 @@ def in_image(
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     if runnable.digest is not None:
-        room.environment["MTT_IMAGE_DIGEST"] = runnable.digest
+        mounts.environment["MTT_IMAGE_DIGEST"] = runnable.digest
     before = _state(outputs[0])
     with tempfile.TemporaryDirectory() as empty:
-        code = run(runnable.command(words, replace(room, empty=Path(empty))))
+        code = run(runnable.command(words, replace(mounts, empty=Path(empty))))
     if code != 0:
         raise SystemExit(code)
     if _state(outputs[0]) != before:
@@ -100,7 +100,7 @@ def in_image(
     elif arguments.command != "train":  # which has nothing to do if it was done before
         raise UserError(
             f"the image {named} ended without an error, and has not written {outputs[0]}",
-            hint=f"what was run: {shlex.join(runnable.command(words, room))}",
+            hint=f"what was run: {shlex.join(runnable.command(words, mounts))}",
         )
     return True
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtt.images.runtimes import Room
+from mtt.images.runtimes import Mounts
 
 
-def room_for(arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | None = None) -> Room:
+def mounts_for(
+    arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | None = None
+) -> Mounts:
     """The files that a command names, to read, and the folders that it writes to."""
     here = Path.cwd()
     writable = {_place(path).parent for path in outputs}
@@ -26,7 +28,7 @@ def room_for(arguments: Namespace, outputs: Sequence[Path], checkpoint: Path | N
     files = {_place(Path(text)) for text in texts if _is_file(text)}
     files |= {folder.resolve() for folder in files}  # where a link leads to must be there too
     readable = {folder for folder in files if not any(top in folder.parents for top in writable)}
-    return Room(here, sorted(readable), sorted(writable))
+    return Mounts(here, sorted(readable), sorted(writable))
 
 
 def _place(path: Path) -> Path:

@@ -30,7 +30,7 @@ _COLORS = re.compile("\x1b\\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
-class Room:
+class Mounts:
     """What a command sees of this machine: nothing but these paths, under the names they have here."""
 
     folder: Path
@@ -60,13 +60,13 @@ class Runnable:
     digest: str | None
     entrypoint: tuple[str, ...] = ()
 
-    def command(self, words: Sequence[str], room: Room) -> list[str]:
+    def command(self, words: Sequence[str], mounts: Mounts) -> list[str]:
         """The command line that runs ``mtt words`` in the image."""
         if self.program not in ("apptainer", "singularity"):
-            return podman(self.program, self.image, words, room)
+            return podman(self.program, self.image, words, mounts)
         # By its name: the script that Apptainer makes for such an image evaluates the words once more.
         verb = "exec" if self.entrypoint else "run"
-        return apptainer(self.program, verb, self.image, [*self.entrypoint, *words], room)
+        return apptainer(self.program, verb, self.image, [*self.entrypoint, *words], mounts)
 
 
 def has_gpu() -> bool:
@@ -74,30 +74,32 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def apptainer(program: str, verb: str, image: str, words: Sequence[str], room: Room) -> list[str]:
-    """Apptainer's command line: of this machine's files, environment and network, only ``room``."""
+def apptainer(
+    program: str, verb: str, image: str, words: Sequence[str], mounts: Mounts
+) -> list[str]:
+    """Apptainer's command line: of this machine's files, environment and network, only ``mounts``."""
     command = [program, "--quiet", verb, "--containall", "--net", "--network=none"]
     if has_gpu():
         command.append("--nv")
-    command += [f"--pwd={room.folder}"]
-    for mount in room.mounts():
+    command += [f"--pwd={mounts.folder}"]
+    for mount in mounts.mounts():
         command += ["--mount", mount]
-    for name, value in _environment(room).items():
+    for name, value in _environment(mounts).items():
         command += ["--env", f"{name}={value}"]
     return [*command, image, *words]
 
 
-def podman(program: str, image: str, words: Sequence[str], room: Room) -> list[str]:
+def podman(program: str, image: str, words: Sequence[str], mounts: Mounts) -> list[str]:
     """The command line of podman or docker; files that it writes belong to the user."""
     command = [program, "run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp"]
     command += ["--cap-drop=all", "--security-opt=no-new-privileges"]
     command += ["--security-opt=label=disable", f"--user={os.getuid()}:{os.getgid()}"]
     if program == "podman" and os.getuid() != 0:
         command.append("--userns=keep-id")
-    command += [f"--workdir={room.folder}"]
-    for mount in room.mounts():
+    command += [f"--workdir={mounts.folder}"]
+    for mount in mounts.mounts():
         command += ["--mount", mount]
-    for name, value in ({"HOME": "/tmp"} | _environment(room)).items():
+    for name, value in ({"HOME": "/tmp"} | _environment(mounts)).items():
         command += ["--env", f"{name}={value}"]
     return [*command, image, *words]
 
@@ -106,7 +108,7 @@ def try_out(runnable: Runnable, folder: Path) -> str | None:
     """None if the image runs here, else why not: a program can be installed and yet run nothing."""
     if shutil.which(runnable.program) is None:
         return "not installed"
-    command = runnable.command(["--version"], Room(folder, writable=[folder]))
+    command = runnable.command(["--version"], Mounts(folder, writable=[folder]))
     try:
         done = _asked(command, _TRIAL_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -171,8 +173,8 @@ def run(command: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _environment(room: Room) -> dict[str, str]:
-    return {name: os.environ[name] for name in _PASSED if name in os.environ} | room.environment
+def _environment(mounts: Mounts) -> dict[str, str]:
+    return {name: os.environ[name] for name in _PASSED if name in os.environ} | mounts.environment
 
 
 def _mount(source: Path, target: Path, writable: bool) -> str:

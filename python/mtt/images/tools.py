@@ -58,7 +58,7 @@ def run(
     """
     words = [str(word) for word in command]
     if shutil.which("setpriv") is not None:
-        # Not even if this program is killed may the other one go on: the next build takes its place.
+        # Not even if this program is killed may the other one continue: the next build takes its place.
         words = ["setpriv", "--pdeathsig", "KILL", "--", *words]
     process = subprocess.Popen(
         words,
@@ -74,7 +74,7 @@ def run(
     try:
         output, messages = process.communicate()
     except BaseException:
-        # It has programs of its own, which must not go on building.
+        # It has programs of its own, which must not keep building.
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
         raise

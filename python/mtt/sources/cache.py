@@ -1,7 +1,7 @@
 """What was downloaded, by its hash: ``content/SHA256/NAME``, and which address gave what.
 
 A file is here under its name only when all of it is. What is on its way is in ``partial/``, locked by
-the process that writes it, and stays there to be gone on with.
+the process that writes it, and stays there to be resumed.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ class Partial:
 
     @property
     def worth(self) -> int:
-        """Bytes that can be gone on with: none if nobody can tell what they are of."""
+        """Bytes that can be resumed: none if nobody can tell what they are of."""
         return self.have if self.validator else 0
 
     def begin(self, etag: str | None, modified: str | None, total: int | None) -> None:
@@ -148,7 +148,7 @@ class Cache:
             lock = os.open(folder / f"{_key(url)}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             locked = _lock(lock)
-            # Without locks nobody may share, and so nothing can be gone on with later.
+            # Without locks nobody may share, and so nothing can be resumed later.
             name = _key(url) if locked else f"{_key(url)}-{os.getpid()}"
             partial = Partial(folder / f"{name}.part")
             with self.writing():
@@ -208,7 +208,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what nobody went on with for a month."""
+    """Remove what nobody resumed for a month."""
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
             if time.time() - path.lstat().st_mtime > _MONTH:

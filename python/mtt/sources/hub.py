@@ -21,7 +21,7 @@ from mtt.sources.source import HubFile, hub_endpoint
 from mtt.sources.web import check_scheme, too_large
 from mtt.tokens import Token
 
-# What breaks off is gone on with from the last whole chunk, and models are smaller than the usual 10 MB.
+# What breaks off resumes from the last whole chunk, and models are smaller than the usual 10 MB.
 _CHUNK: Final = 2**16
 
 _library: Any = hub_utils  # its names are made when they are asked for

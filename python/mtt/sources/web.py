@@ -1,4 +1,4 @@
-"""Files of web servers: time-outs, going on with what broke off, trying again, and limits.
+"""Files of web servers: time-outs, resuming what broke off, trying again, and limits.
 
 Nothing of the answer is believed: neither its length, nor that it is of the content that was begun.
 """
@@ -142,7 +142,7 @@ class _Download:
     def _given_up(self, reason: str, attempts: int, have: int) -> UserError:
         hint = "try again later, or wait longer for answers with --timeout"
         if have:
-            hint = f"{size_text(have)} are kept: the same command goes on from there"
+            hint = f"{size_text(have)} are kept: the same command resumes there"
         return UserError(
             f"the download failed {attempts} times, the last time because {reason}",
             where=self.source.shown,
@@ -160,7 +160,7 @@ class _Download:
                     return  # all of it is here
                 partial.discard()
                 raise _Broken("the server has less of the file than before")
-            if not self._goes_on(response, partial, have):
+            if not self._resumes(response, partial, have):
                 self._begin(response, partial)
             bar.start(partial.total, partial.have)
             self._copy(response, partial, bar)
@@ -179,7 +179,7 @@ class _Download:
             headers = response.headers
             partial.begin(headers.get("etag"), headers.get("last-modified"), total)
 
-    def _goes_on(self, response: httpx.Response, partial: Partial, have: int) -> bool:
+    def _resumes(self, response: httpx.Response, partial: Partial, have: int) -> bool:
         """Whether this is the part from where ours ends, of a file of the same length."""
         if not have or response.status_code != 206:
             return False

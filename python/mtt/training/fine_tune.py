@@ -1,7 +1,7 @@
 """A new run that begins with the weights of another one, its base.
 
-Nothing else of the base goes on: data, split, optimizer and schedule are those of the new options.
-The new run's checkpoints name the base by its content and hold all that going on with them needs.
+Nothing else of the base stays: data, split, optimizer and schedule are those of the new options.
+The new run's checkpoints name the base by its content and hold all that resuming needs.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from mtt.training.loop import reproducible
 from mtt.training.run_data import RunData, read_run_data
 
 
-class Begun(NamedTuple):
+class Start(NamedTuple):
     """What a run begins with; ``origin`` is what its checkpoints say of the base, if it has one."""
 
     data: RunData
@@ -36,7 +36,7 @@ class Begun(NamedTuple):
 
 def begin(
     options: Options, base: Path, output: Path, device: torch.device, say: Callable[[str], None]
-) -> Begun:
+) -> Start:
     """Read the base and the new data, and fit the baseline to them.
 
     :param output: the model file to write, whose checkpoint must not replace the base
@@ -65,7 +65,7 @@ def begin(
     refit = chosen.baseline == "refit"
     words.append(_fit_again(options, data, potential) if refit else "baseline kept")
     say(f"fine-tuning from {base}: {', '.join(words)}")
-    return Begun(data, potential, origin)
+    return Start(data, potential, origin)
 
 
 def _potential(

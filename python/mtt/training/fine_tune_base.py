@@ -25,7 +25,7 @@ def find_base(options: Options, source: Path | None) -> Path | None:
     """The checkpoint to begin a fine-tuning with.
 
     :param source: the checkpoint that ``--continue`` stands for
-    :return: None if a run goes on from ``source``, or begins without a base
+    :return: None if a run resumes from ``source``, or begins without a base
     :raises UserError: if no base is named, or another one than by the options
     """
     chosen = options.architecture.training.fine_tune
@@ -43,7 +43,7 @@ def find_base(options: Options, source: Path | None) -> Path | None:
         if not chosen.read_from.exists():
             raise UserError(missing_file(chosen.read_from, "base"), where=BASE)
         return chosen.read_from
-    # A run that has a base itself is gone on with: where it is to be a base, read_from says so.
+    # A run that has a base itself is resumed: where it is to be a base, read_from says so.
     if checkpoints.read_header(source).origin is not None:
         return None
     if chosen.read_from is None:

@@ -1,6 +1,6 @@
 """The training loop of all architectures.
 
-Batches and rotations are functions of (seed, epoch), so that going on from a checkpoint, in the
+Batches and rotations are functions of (seed, epoch), so that resuming from a checkpoint, in the
 middle of an epoch too, needs nothing but the state. Each epoch goes through the training structures
 in a new order; the last batch is left out if it would be smaller than the others.
 """

@@ -23,7 +23,7 @@ from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
 from mtt.training import fine_tune
 from mtt.training.baseline import Baseline, fit_baseline, in_training_units
-from mtt.training.fine_tune import Begun
+from mtt.training.fine_tune import Start
 from mtt.training.fine_tune_base import find_base, protect
 from mtt.training.loop import Problem
 from mtt.training.optimizer import make_optimizer
@@ -75,7 +75,7 @@ def prepare(
 ) -> Run:
     """Read the data, and build the model and the state or take them from a checkpoint.
 
-    :param source: checkpoint to go on from, or to fine-tune if the options say so
+    :param source: checkpoint to resume from, or to fine-tune if the options say so
     :param recorded: what checkpoints say that the options were; else what they are
     """
     device = choose_device(options.device)
@@ -86,7 +86,7 @@ def prepare(
         data, potential, origin = fine_tune.begin(options, base, output, device, say)
     elif source is not None:
         header, tensors = checkpoints.read(source)
-        data, potential, origin = _go_on(options, header, tensors, source, output, say)
+        data, potential, origin = _resume(options, header, tensors, source, output, say)
     else:
         data = read_run_data(options)
         potential, origin = _new_potential(options, data, say), None
@@ -108,17 +108,17 @@ def prepare(
     return Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
 
 
-def _go_on(
+def _resume(
     options: Options,
     header: Header,
     tensors: dict[str, torch.Tensor],
     source: Path,
     output: Path,
     say: Callable[[str], None],
-) -> Begun:
+) -> Start:
     """The data of the run again, and its model with weights still to be restored."""
     position, origin = header.position, header.origin
-    say(f"going on from {source}: epoch {position.epoch}, step {position.step}")
+    say(f"resuming from {source}: epoch {position.epoch}, step {position.step}")
     schedule = check_options(header, options, source)
     if schedule is not None:
         say(schedule)
@@ -136,7 +136,7 @@ def _go_on(
         # What references are converted with.
         for name, buffer in potential.baselines.named_buffers(prefix="model/baselines"):
             buffer.copy_(tensors[name])
-    return Begun(data, potential, origin)
+    return Start(data, potential, origin)
 
 
 @contextlib.contextmanager

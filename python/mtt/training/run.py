@@ -43,10 +43,10 @@ def run(
     output: Path = Path("model.pt"),
     recorded: dict[str, Any] | None = None,
 ) -> None:
-    """Train, or go on with training, and export the best model.
+    """Train, or resume training, and export the best model.
 
     Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good;
-    a run that goes on from the newest checkpoint there stays in its folder. At the end the
+    a run that resumes from the newest checkpoint there stays in its folder. At the end the
     checkpoint is written beside ``output``, which itself appears once verified.
 
     :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
@@ -56,7 +56,7 @@ def run(
         training that has diverged; another process that trains in the same folder
     :raises VerificationFailed: the exported model failed a check
     :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, SIGUSR1 and ``max_time``,
-        once the state is saved; the text says how to go on. Without text before training began.
+        once the state is saved; the text says how to resume. Without text before training began.
     """
     check_writable(output)
     verify.program()  # a model that cannot be verified would be refused after the last epoch
@@ -84,7 +84,7 @@ def run(
 
 
 def _open_folder(job: Run, folder: Path, last_whole: Path | None, reporter: Reporter) -> Saver:
-    """Begin the files of a run, or go on with them from the checkpoint ``last_whole``.
+    """Begin the files of a run, or resume them from the checkpoint ``last_whole``.
 
     What cannot be written now is an error: nothing is lost yet.
     """
@@ -96,20 +96,20 @@ def _open_folder(job: Run, folder: Path, last_whole: Path | None, reporter: Repo
         saver.clean(last_whole)
     write_options(job.options, folder / OPTIONS)
     if last_whole is None:
-        # Now there is one to go on from, with this split, whatever happens.
+        # Now there is one to resume from, with this split, whatever happens.
         job.save(saver.path)
-        saver.whole = saver.path
+        saver.last_whole = saver.path
     return saver
 
 
 class _Observer:
     """Shows and records what the loop does, and saves.
 
-    What cannot be written is reported, and training goes on: a full disk must not cost the run.
+    What cannot be written is reported, and training continues: a full disk must not cost the run.
     """
 
     def __init__(self, job: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
-        self.work, self.saver, self.reporter, self.signals = job, saver, reporter, signals
+        self.job, self.saver, self.reporter, self.signals = job, saver, reporter, signals
         hypers = job.problem.hypers
         self.interval = hypers.checkpoint_interval
         self.progressed = False
@@ -130,7 +130,7 @@ class _Observer:
         too little time for a whole validation ends some day.
         """
         late = self.deadline is not None and time.monotonic() >= self.deadline
-        return late and self.progressed and not self.work.finished
+        return late and self.progressed and not self.job.finished
 
     def step(self, loss: "torch.Tensor", n_structures: int) -> None:
         self.progressed = True
@@ -142,8 +142,8 @@ class _Observer:
         self.progressed = True
         tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
         self.reporter.epoch(row)
-        at_interval = self.work.state.position.epoch % self.interval == 0
-        if at_interval or self.work.finished or self.saver.due():
+        at_interval = self.job.state.position.epoch % self.interval == 0
+        if at_interval or self.job.finished or self.saver.due():
             self.saver.save()
 
 
@@ -182,13 +182,13 @@ def _save_interrupted(job: Run, saver: Saver, why: str) -> str:
     position = job.state.position
     # No pictures: whoever sent the signal may not wait long.
     if saver.save(then="training ends"):
-        saved = f"saved {saver.whole}"
+        saved = f"saved {saver.last_whole}"
     else:
-        saved = f"the state could not be saved; {saver.whole} is the last that is whole"
-    assert saver.whole is not None
-    command = command_to_continue(saver.folder, saver.whole, job.output)
+        saved = f"the state could not be saved; {saver.last_whole} is the last that is whole"
+    assert saver.last_whole is not None
+    command = command_to_continue(saver.folder, saver.last_whole, job.output)
     when = f"after {position.epoch} epochs and {position.step} steps"
-    return f"{why} {when}; {saved}\ngo on with: {command}"
+    return f"{why} {when}; {saved}\nresume with: {command}"
 
 
 @contextlib.contextmanager
@@ -203,10 +203,10 @@ def _can_be_finished_later(how: str) -> Iterator[None]:
 
 
 def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Reporter) -> None:
-    """Going on with a finished run changes nothing, but results that are missing are made."""
+    """Resuming a finished run changes nothing, but results that are missing are made."""
     reporter.message(
         f"training is finished: all {job.problem.hypers.num_epochs} epochs are done, "
-        "there is nothing to go on with"
+        "there is nothing to resume"
     )
     ckpt = job.output.with_suffix(".ckpt")
     with _can_be_finished_later("the same command makes them"):
@@ -245,12 +245,12 @@ def _finish(job: Run, saver: Saver, reporter: Reporter) -> None:
 
 
 def _what_is_left(job: Run, saver: Saver) -> str:
-    kept = saver.whole
+    kept = saver.last_whole
     assert kept is not None
     if kept == saver.path:
         return f"{kept} has the finished run: 'mtt export {kept}' makes the model file"
     command = command_to_continue(saver.folder, kept, job.output)
-    return f"{kept} is the last that is whole; once there is space, go on with: {command}"
+    return f"{kept} is the last that is whole; once there is space, resume with: {command}"
 
 
 def _pictures(job: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:

@@ -179,7 +179,7 @@ def _check_unchanged(
         raise UserError(
             "; ".join(changes),
             where=", ".join(dict.fromkeys(files)),
-            hint=f"bring the data back to go on, train anew without --continue, {ON_PURPOSE}",
+            hint=f"bring the data back to resume, train anew without --continue, {ON_PURPOSE}",
             code=DATA_CHANGED,
         )
 

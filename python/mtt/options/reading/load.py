@@ -133,7 +133,7 @@ def _unusable(path: Path) -> str | None:
 def _open(
     path: Path, overrides: Sequence[str], several: bool = False, what: str = "options file"
 ) -> _File:
-    """Parse the file and apply the overrides; stops here if there is no tree to go on with."""
+    """Parse the file and apply the overrides; stops here if there is no tree to work on."""
     return _parsed(str(path), read_text(path, what), overrides, several)
 
 

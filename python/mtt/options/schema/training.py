@@ -141,7 +141,7 @@ class FineTuneOptions(OptionsModel):
     """Begin a new run with the weights of another one, the base."""
 
     read_from: FilePath | None = None
-    """Checkpoint of the base; null takes the one that `--continue` names. A run that goes on needs
+    """Checkpoint of the base; null takes the one that `--continue` names. A resumed run needs
     it no more."""
     weights: Literal["best", "last"] = "best"
     """Which weights of the base to begin with: those of its best epoch, or the last ones."""
@@ -174,7 +174,7 @@ class TrainingHypers(OptionsModel):
     """Steps or time after which a checkpoint is written in the middle of an epoch as well, counted
     from the last one: `500 steps`, `90 s`, `1h30m`; null for none."""
     max_time: Duration | None = None
-    """Time after which training stops as after SIGTERM: it saves, and says how to go on. Counted
+    """Time after which training stops as after SIGTERM: it saves, and says how to resume. Counted
     from the start of the program, reading of the data included: `45 min`, `11h30m`, `1d 2h`."""
     keep_last: PositiveInt = 2
     """How many of the newest checkpoints stay in the run's folder."""

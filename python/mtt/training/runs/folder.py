@@ -91,7 +91,7 @@ def write_options(options: Options, path: Path) -> None:
 
 
 def command_to_continue(folder: Path, checkpoint: Path | str, output: Path) -> str:
-    """What to type to go on from ``checkpoint``, a path or "auto"."""
+    """What to type to resume from ``checkpoint``, a path or "auto"."""
     import shlex
 
     words: Sequence[str] = ["mtt", "train", str(folder / OPTIONS)]

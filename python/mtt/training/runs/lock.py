@@ -32,7 +32,7 @@ class FolderLock:
         self.release()
 
     def take(self, folder: Path) -> None:
-        """Lock ``folder``; where the file system has no locks, go on without.
+        """Lock ``folder``; where the file system has no locks, do without.
 
         :raises UserError: another process has it, or the folder cannot be used
         """
@@ -67,7 +67,7 @@ def _taken(folder: Path) -> UserError:
     return UserError(
         "another process trains in the folder of this run",
         where=str(folder) if owner is None else f"{folder} (process {owner})",
-        hint="wait until it has ended, or stop it: it saves first, and can then be gone on with",
+        hint="wait until it has ended, or stop it: it saves first, and can then be resumed",
     )
 
 

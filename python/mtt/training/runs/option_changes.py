@@ -55,7 +55,7 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
         raise UserError(
             f"the options differ from those that the checkpoint was trained with:{lines}",
             where=str(path),
-            hint=f"{older}undo these changes to go on (num_epochs may be made larger), train anew "
+            hint=f"{older}undo these changes to resume (num_epochs may be made larger), train anew "
             f"without --continue, {ON_PURPOSE}",
         )
     before, after = _num_epochs(header.options), options.architecture.training.num_epochs

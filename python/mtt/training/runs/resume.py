@@ -1,4 +1,4 @@
-"""Which checkpoint to go on from, and in which folder."""
+"""Which checkpoint to resume from, and in which folder."""
 
 import logging
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ _log = logging.getLogger(__name__)
 def starting_point(
     options: Options, continue_from: Path | str | None, lock: FolderLock
 ) -> tuple[Path | None, Path | None]:
-    """The checkpoint to go on from, and the folder of its run, locked, if the run goes on in there.
+    """The checkpoint to resume from, and the folder of its run, locked, if the run resumes in there.
 
     It does so from the newest checkpoint of a folder under ``outputs``, to as many epochs as before.
-    What goes on from elsewhere gets a folder of its own, so that no later checkpoint is overwritten.
+    What resumes from elsewhere gets a folder of its own, so that no later checkpoint is overwritten.
 
     :param continue_from: a checkpoint, ``"auto"`` for the newest one of this run, or None for a new run
     :raises UserError: there is no such checkpoint, or another process trains in the folder
@@ -34,18 +34,18 @@ def starting_point(
             if str(continue_from) == "auto"
             else Path(continue_from)
         )
-        folder = _goes_on_in(source, options)
+        folder = _resumes_in(source, options)
         if folder is None:
             return source, None
         lock.take(folder)
-        # Until then another process may have gone on with it, and ended.
-        if _goes_on_in(source, options) == folder:
+        # Until then another process may have resumed it, and ended.
+        if _resumes_in(source, options) == folder:
             return source, folder
         lock.release()
 
 
-def _goes_on_in(source: Path, options: Options) -> Path | None:
-    """The folder in which a run goes on from ``source``, or None if it needs a new one."""
+def _resumes_in(source: Path, options: Options) -> Path | None:
+    """The folder in which a run resumes from ``source``, or None if it needs a new one."""
     folder = run_folder_of(source)
     if folder is None or not source.exists():
         return None
@@ -86,7 +86,7 @@ def newest_checkpoint(outputs: Path, options: Options) -> Path:
         if count
     ]
     raise UserError(
-        "there is no checkpoint of this run to go on from"
+        "there is no checkpoint of this run to resume from"
         + (f"; found: {', '.join(left_out)}" if left_out else ""),
         where=str(outputs),
         hint="name a checkpoint, as in --continue model.ckpt, or train anew without --continue",

@@ -12,11 +12,13 @@ from mtt.training.prepare import Run
 from mtt.training.runs.folder import Point, points_in
 from mtt.training.runs.retention import superfluous
 
-_GO_ON = "training goes on"
+_CONTINUES = "training continues"
 
 
-def tolerate(what: str, write: Callable[[], None], reporter: Reporter, then: str = _GO_ON) -> bool:
-    """Whether ``write`` succeeded; if it did not, say so and go on."""
+def tolerate(
+    what: str, write: Callable[[], None], reporter: Reporter, then: str = _CONTINUES
+) -> bool:
+    """Whether ``write`` succeeded; if it did not, say so and continue."""
     try:
         write()
     except (UserError, OSError) as error:
@@ -30,11 +32,11 @@ def tolerate(what: str, write: Callable[[], None], reporter: Reporter, then: str
 class Saver:
     """Writes checkpoints to a folder that nobody else writes to, and deletes what nothing keeps.
 
-    :param whole: the checkpoint that the run goes on from; later, the last one that was written
+    :param whole: the checkpoint that the run resumes from; later, the last one that was written
     """
 
     def __init__(self, job: Run, folder: Path, reporter: Reporter, last_whole: Path | None) -> None:
-        self.work, self.folder, self.reporter, self.whole = job, folder, reporter, last_whole
+        self.job, self.folder, self.reporter, self.last_whole = job, folder, reporter, last_whole
         self._hypers = job.problem.hypers
         every = self._hypers.checkpoint_every
         self._steps = None if every is None else durations.steps(every)
@@ -47,25 +49,25 @@ class Saver:
     @property
     def path(self) -> Path:
         """The name of a checkpoint of the present state."""
-        position = self.work.state.position
+        position = self.job.state.position
         return self.folder / Point.of(position.epoch, position.step, position.batch).name
 
     def due(self) -> bool:
         """Whether ``checkpoint_every`` has passed since the last attempt."""
         if self._steps is not None:
-            return self.work.state.position.step - self._step >= self._steps
+            return self.job.state.position.step - self._step >= self._steps
         return self._seconds is not None and time.monotonic() - self._time >= self._seconds
 
-    def save(self, then: str = _GO_ON) -> bool:
+    def save(self, then: str = _CONTINUES) -> bool:
         """Write a checkpoint unless it has just been written; say so if that fails."""
         path = self.path
         # Also if it fails: a disk that is full now is not asked again at every step.
         self._restart()
         if path == self._saved:
             return True
-        if not tolerate("the checkpoint", lambda: self.work.save(path), self.reporter, then):
+        if not tolerate("the checkpoint", lambda: self.job.save(path), self.reporter, then):
             return False
-        self._saved = self.whole = path
+        self._saved = self.last_whole = path
         self.clean(path)
         return True
 
@@ -75,7 +77,7 @@ class Saver:
         assert point is not None
         metrics = {
             int(row["epoch"]): selected_metric(_validation(row), hypers.best_model_metric)
-            for row in self.work.state.history
+            for row in self.job.state.history
         }
         keep = (hypers.keep_last, hypers.keep_best, hypers.keep_every)
         try:
@@ -85,7 +87,7 @@ class Saver:
             self.reporter.message(f"warning: old checkpoints could not be deleted: {error}")
 
     def _restart(self) -> None:
-        self._step, self._time = self.work.state.position.step, time.monotonic()
+        self._step, self._time = self.job.state.position.step, time.monotonic()
 
 
 def _validation(row: dict[str, float]) -> dict[str, float]:
