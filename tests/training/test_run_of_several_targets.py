@@ -163,9 +163,7 @@ def test_it_is_fine_tuned(folder: Path, no_results: None, capsys: pytest.Capture
     kept = {key: one for key, one in tensors.items() if ".2." not in key and ".3." not in key}
     checkpoint.write(Path("fewer.ckpt"), fewer, kept)
     with pytest.raises(UserError) as caught:
-        options = make_options(
-            Path(), {"fine_tune": "fewer.ckpt"}, training_set=sets, several=True
-        )
+        options = make_options(Path(), {"fine_tune": "fewer.ckpt"}, training_set=sets, several=True)
         train.run(options, None, Path("no.pt"))
     lines = str(caught.value).splitlines()
     assert lines[0] == "the model of the base is not the one that the options describe:"
