@@ -155,10 +155,12 @@ def test_what_is_said_only_if_it_is_so(capsys: pytest.CaptureFixture[str]) -> No
     assert "  architecture  pet, version 7; version 3 is installed here" in lines
     assert "  epoch         0 of 5" in lines
     assert "  metrics       no epoch has been finished" in lines
-    origin_line = lines.index("  origin        architecture.name=pet, architecture.version=3,")
-    assert lines[origin_line + 1 : origin_line + 3] == [
-        "                baseline=refit, content_hash=efefefefefef..., epoch=7,",
-        "                kind=fine-tuning, weights=best",
+    begin = lines.index(
+        "  origin        architecture.name=pet, architecture.version=3, baseline=refit,"
+    )
+    assert lines[begin + 1 : begin + 3] == [
+        "                content_hash=efefefefefef..., epoch=7, kind=fine-tuning,",
+        "                weights=best",
     ]
     assert "  upgraded from content_hash=989898989898..., format=1" in lines
     assert "  image         sha256:121212121212..." in lines

@@ -15,7 +15,7 @@ import pytest
 from container_users import ETHANOL, GOLDEN, IMAGES, Mtt, give
 
 from mtt import checkpoint
-from mtt.evaluation.predict import Prediction, open_model
+from mtt.evaluation.predict import TargetPrediction, open_model
 from mtt.inspect import describe
 
 FILES = sorted(path for folder in GOLDEN.iterdir() for path in folder.glob("*.ckpt"))
@@ -45,10 +45,11 @@ def precision(path: Path) -> float:
     return 1e-12 if checkpoint.read_header(path).precision == 64 else 3e-6
 
 
-def predictions(model: Path, old: Path) -> list[Prediction]:
-    ((target, _),) = checkpoint.read_header(old).targets.items()
+def predictions(model: Path, old: Path) -> list[TargetPrediction]:
+    """Return what the only target of a model is for the golden systems."""
+    (target,) = checkpoint.read_header(old).targets
     structures = golden.from_json(stored(old.parent)["systems"])
-    return list(open_model(model, "cpu").predict(structures, target))
+    return [one[target.name] for one in open_model(model, "cpu").predict(structures)]
 
 
 def assert_equal(value: Any, expected: Any, path: Path, what: str) -> None:
@@ -75,7 +76,7 @@ def test_an_old_checkpoint_lives_on(images: Path, folder: Path, mtt: Mtt, old: P
     assert (made["image"], made["digest"], made["runtime"]) == ("pet@1", digest, "apptainer")
     expected = stored(old.parent)["predictions"][old.stem]["best"]
     for one, before in zip(predictions(folder / "old.pt", old), expected, strict=True):
-        assert_equal(one.energy, before["energy"], old, "energy")
+        assert_equal(one.values[0], before["energy"], old, "energy")
         assert_equal(one.forces, before["forces"], old, "forces")
     chain = mtt("show", "--chain", "old.pt", "--ckpt", old.name, cwd=folder)
     assert chain.returncode == 0, chain.stdout
@@ -97,7 +98,7 @@ def test_here_and_in_its_image_it_predicts_the_same(
         made = describe.describe(folder / f"{when}.pt").get("made_in", {})
         assert made.get("image") == (None if when == "never" else f"pet@{version}")
     for one, other in zip(found["never"], found["always"], strict=True):
-        assert_equal(one.energy, other.energy, path, "energy")
+        assert_equal(one.values, other.values, path, "energy")
         assert_equal(one.forces, other.forces, path, "forces")
 
 

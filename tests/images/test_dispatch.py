@@ -107,8 +107,10 @@ def test_options_may_ask_for_an_old_version(folder: Path) -> None:
     assert found.why == "options.yaml asks for pet@1, and pet@3 is installed"
     # A checkpoint that would be upgraded goes on as it began.
     assert needed(UPGRADED, "auto", asked()) == found
-    assert needed(None, "auto", asked("-r", "architecture.version=2")) is None
+    assert needed(None, "auto", asked("-r", "architecture.version=3")) is None
     assert needed(None, "auto", asked("-r", "architecture.version=9")) is None
+    older = needed(None, "auto", asked("-r", "architecture.version=2"))
+    assert older is not None and older.image is not None and older.image.tag == "pet@2"
     Path("options.yaml").write_text("architecture: pet\n")
     assert needed(None, "auto", asked()) is None
     assert needed(None, "auto", asked("-r", "architecture.version=1")) == found
@@ -128,7 +130,7 @@ def test_training_of_an_old_version_needs_its_image(
         "error: options.yaml asks for pet@1, and pet@3 is installed, but the image is not here\n"
     )
     assert main(["train", "options.yaml", "--image", "never"]) == 2
-    assert "version 1 of 'pet' is not installed; version 2 is" in capsys.readouterr().err
+    assert "version 1 of 'pet' is not installed; version 3 is" in capsys.readouterr().err
 
 
 def test_what_is_no_checkpoint_is_left_to_the_command(folder: Path) -> None:

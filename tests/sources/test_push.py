@@ -161,7 +161,7 @@ def check_card(card: str, files: dict[str, bytes]) -> None:
         "Authors: A. Person",
     ]
     for line in (
-        "| architecture | pet, version 2 |",
+        "| architecture | pet, version 3 |",
         "| elements | H C O Cu |",
         "| predicts | energy in eV, trained with forces and stress |",
         "| interaction range | 6 angstrom |",

@@ -114,7 +114,7 @@ def test_show_and_upgrade_and_eval(
         said = capsys.readouterr()
         return said.out if code == 0 else said.err
 
-    assert here("show", *words).startswith(f"{shown}: checkpoint, 49.6 kB\n")
+    assert here("show", *words).startswith(f"{shown}: checkpoint, 50.1 kB\n")
     assert json.loads(here("show", *words, "--json"))["path"] == shown
     golden = str(GOLDEN / "0.ckpt")
     assert here("show", "--diff", *words, golden) == f"{shown} and {golden} are the same\n"

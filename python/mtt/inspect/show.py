@@ -140,7 +140,8 @@ def _target(name: str, target: Any) -> str:
     extra = [gradient for gradient in ("forces", "stress") if described.get(gradient)]
     gradients = f", with {' and '.join(extra)}" if extra else ""
     about = f" ({described['description']})" if described.get("description") else ""
-    return f"{name} in {described.get('unit') or 'no unit'}{gradients}{about}"
+    atoms = ", a value of each atom" if described.get("per") == "atom" else ""
+    return f"{name} in {described.get('unit') or 'no unit'}{atoms}{gradients}{about}"
 
 
 def _history(description: Description) -> Iterable[Fact]:

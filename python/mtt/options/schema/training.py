@@ -18,6 +18,8 @@ from mtt.options.schema.base import Conflict, FilePath, OptionsModel, inconsiste
 from mtt.options.schema.durations import Duration, SaveInterval
 
 Baseline = float | dict[int, float]
+# What a loss can be: mtt.training.loss has the formula of each.
+LossType = Literal["mse", "mae", "huber"]
 
 
 def _is_number(value: Any) -> bool:
@@ -85,7 +87,7 @@ Baselines = Annotated[
 class TargetLossOptions(OptionsModel):
     """What is different in the loss for one target; null is as for all targets."""
 
-    type: Literal["mse", "mae", "huber"] | None = None
+    type: LossType | None = None
     """The function of the errors."""
     delta: PositiveFloat | None = None
     """Error above which the Huber function grows linearly, in units of the target's scale."""
@@ -100,7 +102,7 @@ class TargetLossOptions(OptionsModel):
 class TargetLoss(NamedTuple):
     """The loss of one target, with nothing left open; ``weight`` is that of its values."""
 
-    type: Literal["mse", "mae", "huber"]
+    type: LossType
     delta: float
     weight: float
     forces: float
@@ -111,7 +113,7 @@ class LossOptions(OptionsModel):
     """The function that training makes small, and the weight of each quantity in it; the sum over
     all targets."""
 
-    type: Literal["mse", "mae", "huber"] = "mse"
+    type: LossType = "mse"
     """Mean squared error, mean absolute error, or the Huber function between the two."""
     delta: PositiveFloat = 1.0
     """Error above which the Huber function grows linearly, in units of the target scale."""
