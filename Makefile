@@ -89,7 +89,7 @@ test-images: $(STAMPS)/mtt
 # An environment of its own: nobody who trains needs it.
 docs: $(DOCS)/stamp
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
-	@echo "Open build/site/index.html"
+	@echo "Open build/site/index.html; to search as well: python3 -m http.server --directory build/site"
 
 $(DOCS)/stamp: requirements/docs.txt
 	$(PYTHON) -m venv $(DOCS)
