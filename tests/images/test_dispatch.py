@@ -115,7 +115,7 @@ def test_options_may_ask_for_an_old_version(folder: Path) -> None:
     assert needed(None, "auto", asked()) is None
     assert needed(None, "auto", asked("-r", "architecture.version=1")) == found
     assert needed(None, "always", asked()) == dispatch.Need(
-        catalogue.find("pet@2", catalogue.load()), "pet@2", "asked for with --image always"
+        catalogue.for_version("pet", 3, catalogue.load()), "pet@3", "asked for with --image always"
     )
     Path("options.yaml").write_text("architecture: [\n")
     assert needed(None, "auto", asked()) is None
