@@ -53,7 +53,7 @@ TWICE = {
     # Fits what the other one adds to the values of a model.
     "baseline": {"architectures", "training"},
     # Writes a page of docs/reference.
-    "reference": {"options", "verify"},
+    "reference": {"cli", "options", "verify"},
 }
 
 

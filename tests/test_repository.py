@@ -239,6 +239,6 @@ def test_example_options_are_valid(folder: str, monkeypatch: pytest.MonkeyPatch)
 def test_every_noun_has_its_page_and_decisions_are_numbered() -> None:
     docs = ROOT / "docs"
     for noun in ("train", "checkpoint", "export", "verify", "image"):
-        assert (docs / "pipeline" / f"{noun}.md").is_file()
+        assert (docs / "concepts" / f"{noun}.md").is_file()
     numbers = [int(path.name[:4]) for path in sorted((docs / "decisions").glob("*.md"))]
     assert numbers == list(range(1, len(numbers) + 1))

@@ -193,8 +193,8 @@ class TrainingHypers(OptionsModel):
     baseline is not to be fitted: one number for all atomic types, or a mapping from atomic number to
     number. Not with fine_tune."""
     num_workers: NonNegativeInt = 0
-    """Processes that prepare batches; 0 prepares them in the training process. The result does
-    not depend on it."""
+    """Threads that prepare batches ahead; 0 prepares each batch when it is due. The result does not
+    depend on it."""
     fine_tune: FineTuneOptions | None = None
     """Begin with the weights of another run, on other data or with other options, instead of
     random ones. Model, target, units and scale are those of the base."""
