@@ -383,17 +383,17 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     monkeypatch.setattr(os, "getgid", lambda: 99)
-    mounts = Mounts(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
+    seen = Mounts(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
     mounts = ["--mount", "type=bind,source=/d,destination=/d"]
     mounts += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
-    assert Runnable("apptainer", "x.sif", None).command(["eval"], mounts) == [
+    assert Runnable("apptainer", "x.sif", None).command(["eval"], seen) == [
         *["apptainer", "--quiet", "run", "--containall", "--net", "--network=none", "--pwd=/d"],
         *mounts,
         *["--env", "OMP_NUM_THREADS=3", "x.sif", "eval"],
     ]
-    words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], mounts)
+    words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], seen)
     assert words[2] == "exec" and words[-5:] == ["oci:x", "/bin/mtt", "-q", "show", "$x"]
-    assert Runnable("podman", "oci:x", None).command(["eval"], mounts) == [
+    assert Runnable("podman", "oci:x", None).command(["eval"], seen) == [
         *[
             "podman",
             "run",
