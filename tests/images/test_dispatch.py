@@ -383,17 +383,17 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     monkeypatch.setattr(os, "getgid", lambda: 99)
-    seen = Mounts(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
-    mounts = ["--mount", "type=bind,source=/d,destination=/d"]
-    mounts += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
-    assert Runnable("apptainer", "x.sif", None).command(["eval"], seen) == [
+    mounts = Mounts(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
+    flags = ["--mount", "type=bind,source=/d,destination=/d"]
+    flags += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
+    assert Runnable("apptainer", "x.sif", None).command(["eval"], mounts) == [
         *["apptainer", "--quiet", "run", "--containall", "--net", "--network=none", "--pwd=/d"],
-        *mounts,
+        *flags,
         *["--env", "OMP_NUM_THREADS=3", "x.sif", "eval"],
     ]
-    words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], seen)
+    words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], mounts)
     assert words[2] == "exec" and words[-5:] == ["oci:x", "/bin/mtt", "-q", "show", "$x"]
-    assert Runnable("podman", "oci:x", None).command(["eval"], seen) == [
+    assert Runnable("podman", "oci:x", None).command(["eval"], mounts) == [
         *[
             "podman",
             "run",
@@ -404,7 +404,7 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "--cap-drop=all",
         ],
         *["--security-opt=no-new-privileges", "--security-opt=label=disable", "--user=1234:99"],
-        *["--userns=keep-id", "--workdir=/d", *mounts],
+        *["--userns=keep-id", "--workdir=/d", *flags],
         *["--env", "HOME=/tmp", "--env", "OMP_NUM_THREADS=3", "oci:x", "eval"],
     ]
 

@@ -319,8 +319,8 @@ def test_two_processes_never_train_in_one_folder(folder, stop):
             assert str(caught.value) == (
                 "another process trains in the folder of this run\n"
                 f"  where: {run} (process {os.getpid()})\n"
-                "  hint: wait until it has ended, or stop it: it saves first, and can then be gone "
-                "on with"
+                "  hint: wait until it has ended, or stop it: it saves first, and can then be "
+                "resumed"
             )
         # What gets a folder of its own is no danger to it.
         stage.run(options, run / "model_0.ckpt", Path("older.pt"))
