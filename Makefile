@@ -88,7 +88,7 @@ test-images: $(STAMPS)/mtt
 
 # An environment of its own: nobody who trains needs it.
 docs: $(DOCS)/stamp
-	$(DOCS)/bin/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 	@echo "Open build/site/index.html"
 
 $(DOCS)/stamp: requirements/docs.txt
