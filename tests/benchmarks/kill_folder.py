@@ -155,15 +155,19 @@ def _records(path: Path) -> dict[str, bytes]:
 
 
 def outputs(folder: Path, count: int = 8) -> dict[str, bytes]:
-    """Energies and forces that ``model.pt`` gives for some of the validation structures."""
+    """Return what ``model.pt`` gives of every target for some of the validation structures."""
     from mtt.evaluation.predict import open_model
     from mtt.training.run_data import read_run_data
 
-    structures = read_run_data(load_options(folder / "options.yaml")).validation[:count]
-    model = open_model(folder / "model.pt", "cpu")
-    predictions = list(model.predict(structures, "energy"))
-    energies = [one.energy.hex() for one in predictions]
+    validation = read_run_data(load_options(folder / "options.yaml")).validation
+    structures = [validation[index] for index in range(min(count, len(validation)))]
+    predictions = list(open_model(folder / "model.pt", "cpu").predict(structures))
     return {
-        "energies": " ".join(energies).encode(),
-        "forces": b"".join(one.forces.tobytes() for one in predictions),
+        f"{kind} of {name}": b"".join(
+            getattr(prediction[name], kind).tobytes()
+            for prediction in predictions
+            if getattr(prediction[name], kind) is not None
+        )
+        for name in predictions[0]
+        for kind in ("values", "forces")
     }

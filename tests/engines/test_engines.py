@@ -35,9 +35,10 @@ def truth(model: str, example: Example, checkpoint: Path) -> engines.Answer:
 
 def truth_of_pet(checkpoint: Path, example: Example) -> engines.Answer:
     structure = Structure(example.types, example.positions, example.cell, example.pbc)
-    (prediction,) = predict.open_model(checkpoint, "cpu").predict([structure], "energy")
-    virial = None if prediction.stress is None else -structure.volume * prediction.stress
-    return engines.Answer(prediction.energy, prediction.forces, virial)
+    (predictions,) = predict.open_model(checkpoint, "cpu").predict([structure])
+    energy = predictions["energy"]
+    virial = None if energy.stress is None else -structure.volume * energy.stress
+    return engines.Answer(float(energy.values[0]), energy.forces, virial)
 
 
 def assert_same(found: engines.Answer, expected: engines.Answer, name: str) -> None:

@@ -115,7 +115,7 @@ def test_options_may_ask_for_an_old_version(folder: Path) -> None:
     assert needed(None, "auto", asked()) is None
     assert needed(None, "auto", asked("-r", "architecture.version=1")) == found
     assert needed(None, "always", asked()) == dispatch.Need(
-        catalogue.find("pet@2", catalogue.load()), "pet@2", "asked for with --image always"
+        catalogue.for_version("pet", 3, catalogue.load()), "pet@3", "asked for with --image always"
     )
     Path("options.yaml").write_text("architecture: [\n")
     assert needed(None, "auto", asked()) is None
@@ -384,11 +384,11 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     monkeypatch.setattr(os, "getgid", lambda: 99)
     mounts = Mounts(Path("/d"), [Path("/i/old.ckpt")], [Path("/d")])
-    mounts = ["--mount", "type=bind,source=/d,destination=/d"]
-    mounts += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
+    flags = ["--mount", "type=bind,source=/d,destination=/d"]
+    flags += ["--mount", "type=bind,source=/i/old.ckpt,destination=/i/old.ckpt,ro"]
     assert Runnable("apptainer", "x.sif", None).command(["eval"], mounts) == [
         *["apptainer", "--quiet", "run", "--containall", "--net", "--network=none", "--pwd=/d"],
-        *mounts,
+        *flags,
         *["--env", "OMP_NUM_THREADS=3", "x.sif", "eval"],
     ]
     words = Runnable("apptainer", "oci:x", None, ("/bin/mtt", "-q")).command(["show", "$x"], mounts)
@@ -404,7 +404,7 @@ def test_command_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "--cap-drop=all",
         ],
         *["--security-opt=no-new-privileges", "--security-opt=label=disable", "--user=1234:99"],
-        *["--userns=keep-id", "--workdir=/d", *mounts],
+        *["--userns=keep-id", "--workdir=/d", *flags],
         *["--env", "HOME=/tmp", "--env", "OMP_NUM_THREADS=3", "oci:x", "eval"],
     ]
 

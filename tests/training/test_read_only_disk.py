@@ -39,8 +39,8 @@ def at_steps(monkeypatch, what):
     original = stage._Observer.step
 
     def step(self, loss, n_structures):
-        if self.work.state.position.step in what:
-            what[self.work.state.position.step]()
+        if self.job.state.position.step in what:
+            what[self.job.state.position.step]()
         original(self, loss, n_structures)
 
     monkeypatch.setattr(stage._Observer, "step", step)
@@ -90,7 +90,7 @@ def test_read_only_to_the_end_and_no_place_for_the_result(tmp_path, disk, monkey
     assert str(caught.value) == (
         "the file cannot be written: Read-only file system\n"
         "  where: outputs/results/model.ckpt\n"
-        f"  hint: {run}/model_1_5.ckpt is the last that is whole; once there is space, go on with: "
+        f"  hint: {run}/model_1_5.ckpt is the last that is whole; once there is space, resume with: "
         f"mtt train {run}/options.yaml --continue {run}/model_1_5.ckpt --output {output}"
     )
     disk("rw")

@@ -158,16 +158,22 @@ def test_it_is_fine_tuned(folder: Path, no_results: None, capsys: pytest.Capture
     for number in range(4):
         name = f"baselines.{number}.scale"
         assert torch.equal(tuned[f"model/{name}"], tensors[f"best/{name}"])
-    # A base without two of the targets is refused, with their names.
-    fewer = replace(base, targets=base.targets[:2])
-    kept = {key: one for key, one in tensors.items() if ".2." not in key and ".3." not in key}
-    checkpoint.write(Path("fewer.ckpt"), fewer, kept)
+
+
+def test_a_base_without_two_of_the_targets_is_refused(folder: Path, no_results: None) -> None:
+    few = {name: TARGETS[name] for name in NAMES[:2]}
+    data = {"systems": "data.xyz", "targets": few}
+    train.run(make_options(Path(), {"num_epochs": 1}, training_set=data), None, Path("few.pt"))
     with pytest.raises(UserError) as caught:
-        options = make_options(Path(), {"fine_tune": "fewer.ckpt"}, training_set=sets, several=True)
-        train.run(options, None, Path("no.pt"))
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "the model of the base is not the one that the options describe:"
-    assert [line.split(":")[0].strip() for line in lines[1:3]] == NAMES2
+        train.run(make_options(Path(), {"fine_tune": "few.ckpt"}, several=True), None, Path("x.pt"))
+    assert str(caught.value).splitlines()[:4] == [
+        "the model of the base is not the one that the options describe:",
+        "    targets.mtt::charges: nothing in the base, now {'quantity': 'charge', 'unit': 'e', "
+        "'per': 'atom'}",
+        "    targets.mtt::u0: nothing in the base, now {'quantity': 'energy', 'unit': 'eV', "
+        "'per': 'system'}",
+        "  where: few.ckpt",
+    ]
 
 
 def test_its_errors_are_those_of_its_predictions(

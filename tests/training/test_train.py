@@ -193,7 +193,7 @@ def test_going_on_from_any_step_gives_the_same_bits(folder, no_pictures, monkeyp
         with pytest.raises(KeyboardInterrupt) as caught:
             stage.run(options, None, Path("part.pt"))
         monkeypatch.setattr(stage, "StopSignals", signals)
-        words = shlex.split(str(caught.value).splitlines()[1].removeprefix("go on with: "))
+        words = shlex.split(str(caught.value).splitlines()[1].removeprefix("resume with: "))
         assert words[:2] == ["mtt", "train"] and words[3] == "--continue"
         position = checkpoint.read_header(Path(words[4])).position
         seen.add((position.epoch, position.batch))

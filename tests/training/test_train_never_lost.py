@@ -69,7 +69,7 @@ def stop(monkeypatch):
 
     def stop(steps):
         def step(self, loss, n_structures):
-            if self.work.state.position.step >= steps:
+            if self.job.state.position.step >= steps:
                 raise Stopped
             original(self, loss, n_structures)
 
@@ -162,7 +162,7 @@ def test_saving_by_time_changes_no_bit(folder, monkeypatch):
 
 
 def test_a_checkpoint_at_the_end_of_an_epoch_when_it_is_due(folder, monkeypatch):
-    monkeypatch.setattr(saving.Saver, "due", lambda self: self.work.state.position.batch == 0)
+    monkeypatch.setattr(saving.Saver, "due", lambda self: self.job.state.position.batch == 0)
     stage.run(make_options(folder, {"checkpoint_interval": 100}))
     assert names(only_folder()) == ["model_1.ckpt", "model_2.ckpt", "model_3.ckpt"]
 
@@ -237,7 +237,7 @@ def test_nothing_is_deleted_before_the_new_one_is_written(folder, monkeypatch, c
 
     def save(self, *given):
         result = original_save(self, *given)
-        seen[self.work.state.position.epoch] = names(self.folder)
+        seen[self.job.state.position.epoch] = names(self.folder)
         return result
 
     monkeypatch.setattr(saving.Saver, "save", save)
@@ -319,8 +319,8 @@ def test_two_processes_never_train_in_one_folder(folder, stop):
             assert str(caught.value) == (
                 "another process trains in the folder of this run\n"
                 f"  where: {run} (process {os.getpid()})\n"
-                "  hint: wait until it has ended, or stop it: it saves first, and can then be gone "
-                "on with"
+                "  hint: wait until it has ended, or stop it: it saves first, and can then be "
+                "resumed"
             )
         # What gets a folder of its own is no danger to it.
         stage.run(options, run / "model_0.ckpt", Path("older.pt"))
@@ -471,7 +471,7 @@ def test_results_are_made_though_the_time_is_over(folder, monkeypatch):
 
     def epoch(self, row):
         original(self, row)
-        if self.work.finished:
+        if self.job.finished:
             self.deadline = 0.0
 
     monkeypatch.setattr(stage._Observer, "epoch", epoch)

@@ -151,8 +151,8 @@ def test_a_second_process_is_told_of_the_first_until_that_is_killed(folder):
             2,
             "error: another process trains in the folder of this run\n"
             f"  where: {run} (process {process.pid})\n"
-            "  hint: wait until it has ended, or stop it: it saves first, and can then be gone on "
-            "with\n",
+            "  hint: wait until it has ended, or stop it: it saves first, and can then be "
+            "resumed\n",
         )
         assert sorted(run.iterdir()) == before
         process.kill()

@@ -1,7 +1,7 @@
 """File and key in, detached signature out: ``model.pt`` -> ``model.pt.sig``.
 
 A signature is a DSSE envelope, as in-toto and sigstore use it: a statement that names the file by its
-SHA-256, and an ed25519 signature over the statement. docs/how-to/sign.md has the format. The
+SHA-256, and an ed25519 signature over the statement. docs/how-to/provenance.md has the format. The
 package ``cryptography`` does the arithmetic; it is imported only when a signature is made or asked for.
 """
 
