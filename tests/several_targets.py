@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mtt import checkpoint, plugins
-from mtt.architectures.example_structures import TYPES, crystal, molecule
+from mtt import architecture_registry, checkpoint
+from mtt.architectures.contract.structures import TYPES, crystal, molecule
 from mtt.architectures.potential import Potential
 from mtt.data.structure_tensors import structure_tensors
 from mtt.data.target import Target
@@ -39,7 +39,7 @@ def potential_of(
     types: Sequence[int] = TYPES,
 ) -> Potential:
     """Return a potential with weights, baselines and scales that are always the same."""
-    pet = plugins.get("pet")
+    pet = architecture_registry.get("pet")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         core: Any = pet.build_core(pet.ModelHypers(**HYPERS), types, targets)
@@ -83,7 +83,9 @@ def save(path: Path, model: Potential) -> Path:
     (folder / "data.xyz").touch()
     options = load_options(folder / "options.yaml", [f"training_set={folder / 'data.xyz'}"])
     header = checkpoint.Header(
-        architecture=checkpoint.ArchitectureRecord("pet", plugins.get("pet").version, HYPERS),
+        architecture=checkpoint.ArchitectureRecord(
+            "pet", architecture_registry.get("pet").version, HYPERS
+        ),
         atomic_types=model.atomic_types,
         length_unit="angstrom",
         targets=list(model.targets),

@@ -19,7 +19,7 @@ ORDER = (
     "device",
     "files",
     "tokens",
-    "plugins",
+    "architecture_registry",
     "filetypes",
     "options",
     "data",
@@ -39,7 +39,7 @@ ORDER = (
     "__init__",
 )
 # The one seam: the table of built-in architectures, which are imported by their names.
-SEAM = "mtt.plugins"
+SEAM = "mtt.architecture_registry"
 
 # Base names that occur more than once, because the files are the same thing at several levels.
 TWICE = {
@@ -223,11 +223,11 @@ def test_an_import_of_a_package_and_of_the_root_is_seen(tmp_path: Path) -> None:
 
 def test_the_table_of_plugins_is_the_only_seam(tmp_path: Path) -> None:
     table = "BUILT_IN = {'pet': 'mtt.architectures.pet'}\n"
-    files = {"plugins.py": table, "options/a.py": table, "architectures/pet.py": ""}
+    files = {"architecture_registry.py": table, "options/a.py": table, "architectures/pet.py": ""}
     assert upward_imports(plant(tmp_path, files)) == [
         "options/a.py:1: mtt.options.a imports mtt.architectures.pet"
     ]
-    lazy = {"plugins.py": "def get():\n    from mtt.architectures import pet\n"}
+    lazy = {"architecture_registry.py": "def get():\n    from mtt.architectures import pet\n"}
     assert len(upward_imports(plant(tmp_path, lazy))) == 2
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.architectures.contract import ArchitectureContract
 
 
@@ -67,11 +67,13 @@ def jump_of_charges(self, graph, targets):
     ],
 )
 def test_a_broken_promise_is_caught(monkeypatch, change, test, message):
-    pet = plugins.get("pet")
+    pet = architecture_registry.get("pet")
 
     def build(hypers, types, targets):
         return Broken(pet.build_core(hypers, types, targets), change)
 
-    monkeypatch.setattr(plugins, "get", lambda _: dataclasses.replace(pet, build_core=build))
+    monkeypatch.setattr(
+        architecture_registry, "get", lambda _: dataclasses.replace(pet, build_core=build)
+    )
     with pytest.raises(AssertionError, match=message):
         getattr(Small(), f"test_{test}")()

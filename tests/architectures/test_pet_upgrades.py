@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.architectures.contract import ENERGY, TYPES
 from mtt.architectures.pet.hypers import ModelHypers
 
@@ -21,7 +21,7 @@ def old_name(name: str) -> str:
 
 @pytest.mark.parametrize("featurizer", ["feedforward", "residual"])
 def test_heads_of_pet_2_get_their_new_names(featurizer: str) -> None:
-    pet = plugins.get("pet")
+    pet = architecture_registry.get("pet")
     hypers = ModelHypers(**SMALL, featurizer_type=featurizer, num_gnn_layers=3)
     new: Any = pet.build_core(hypers, TYPES, [ENERGY])
     old = {old_name(name): tensor for name, tensor in new.state_dict().items()}

@@ -11,14 +11,14 @@ import torch
 from golden.golden_runs import Silent
 from small_runs import make_options
 
-from mtt import checkpoint, plugins
+from mtt import architecture_registry, checkpoint
+from mtt.architecture_registry import Upgrade
 from mtt.checkpoint import UpgradedFrom, upgrade, upgrade_steps
 from mtt.errors import UserError
 from mtt.inspect.describe import describe
 from mtt.options import Options, load_options
 from mtt.options import stored as upgrades
 from mtt.options.schema.options import hash_of_options, options_hash
-from mtt.plugins import Upgrade
 from mtt.training import loop
 from mtt.training.prepare import prepare
 
@@ -83,10 +83,12 @@ def version_five(monkeypatch, **changes):
     def hypers(old):
         return {("temperature" if key == "attention_temperature" else key): old[key] for key in old}
 
-    pet = plugins.get("pet")
+    pet = architecture_registry.get("pet")
     steps = {3: Upgrade(hypers, rename("readout.node", "heads.node")), 4: Upgrade()}
     future = dataclasses.replace(pet, version=5, upgrades={**steps, **changes.pop("steps", {})})
-    monkeypatch.setattr(plugins, "get", lambda name: dataclasses.replace(future, **changes))
+    monkeypatch.setattr(
+        architecture_registry, "get", lambda name: dataclasses.replace(future, **changes)
+    )
 
 
 def test_steps_of_an_architecture_are_taken_one_by_one(current, monkeypatch):
@@ -111,9 +113,9 @@ def test_steps_of_an_architecture_are_taken_one_by_one(current, monkeypatch):
 
 def test_a_version_without_an_exact_upgrade_names_its_image(current, monkeypatch):
     _, path = current
-    pet = plugins.get("pet")
+    pet = architecture_registry.get("pet")
     future = dataclasses.replace(pet, version=5, upgrades={4: Upgrade()})
-    monkeypatch.setattr(plugins, "get", lambda name: future)
+    monkeypatch.setattr(architecture_registry, "get", lambda name: future)
     assert message(checkpoint.read, path) == (
         "the checkpoint needs version 3 of the architecture 'pet', but version 5 is installed\n"
         f"  where: {path}\n"
@@ -158,7 +160,7 @@ def test_a_run_of_pet_1_goes_on_with_the_model_that_it_has(tmp_path):
 
 def test_an_upgrade_that_forgets_a_weight_is_noticed(current, monkeypatch):
     _, path = current
-    pet = plugins.get("pet")
+    pet = architecture_registry.get("pet")
     name = next(name for name in checkpoint.read(path)[1] if name.startswith("model/core."))
     short = name.removeprefix("model/core.")
 
@@ -166,7 +168,7 @@ def test_an_upgrade_that_forgets_a_weight_is_noticed(current, monkeypatch):
         return {key: one for key, one in weights.items() if key != short}
 
     monkeypatch.setattr(
-        plugins,
+        architecture_registry,
         "get",
         lambda _: dataclasses.replace(pet, version=4, upgrades={3: Upgrade(weights=forget)}),
     )

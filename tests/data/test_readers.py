@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from mtt.data import readers
+from mtt.data.ase_targets import describe_targets
+from mtt.data.read_files import check_same_units, read_datasets, read_structures
 from mtt.data.reader import Selection
-from mtt.data.readers import check_same_units, read_datasets, read_structures
 from mtt.data.structure import content_hash
 from mtt.data.target import Target
-from mtt.data.targets import describe_targets
 from mtt.errors import UserError
 from mtt.options import DatasetOptions, GradientOptions, SystemsOptions, TargetOptions
 
-from . import frames
+from . import ase_files as frames
 
 
 def options(path: Path, indices: Any = None, length_unit: str = "angstrom", **target: Any):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.architectures.contract import ArchitectureContract
 from mtt.data.reader import InMemory, Selection
 from mtt.data.structure import content_hash
@@ -60,7 +60,7 @@ def example(name: str) -> ModuleType:
 
 
 def test_the_architecture_is_registered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert plugins.names() == ["mynet", "pet"]
+    assert architecture_registry.names() == ["mynet", "pet"]
     monkeypatch.chdir(folder)
     Path("data.xyz").touch()
     Path("options.yaml").write_text(

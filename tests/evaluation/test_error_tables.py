@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mtt.data.frames import find
+from mtt.data.ase_frames import find
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import GRADIENTS, Target
 from mtt.evaluation.results import error_table, errors, parity_panels, write_xyz, xyz_names

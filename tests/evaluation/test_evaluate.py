@@ -177,7 +177,7 @@ def test_the_content_decides_not_the_name(exported: Path, saved: Path, folder: P
 
 
 def _read(folder: Path) -> Any:
-    from mtt.data.readers import read_datasets
+    from mtt.data.read_files import read_datasets
     from mtt.options import load_eval_options
 
     return read_datasets(load_eval_options(folder / "eval.yaml", []))

@@ -12,7 +12,7 @@ import pytest
 from ase.build import bulk, molecule
 from several_targets import TARGETS, export, potential_of, save
 
-from mtt.data.readers import read_plain
+from mtt.data.read_files import read_plain
 from mtt.errors import UserError
 from mtt.evaluation import run as evaluate
 from mtt.evaluation.predict import open_model

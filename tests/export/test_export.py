@@ -15,7 +15,7 @@ from metatomic.torch import ModelOutput, load_atomistic_model, read_model_metada
 from small_pet import checkpoint_of_pet, export_pet
 
 from mtt import checkpoint as checkpoints
-from mtt.architectures.example_structures import crystal, molecule
+from mtt.architectures.contract.structures import crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset

@@ -19,7 +19,7 @@ from metatomic.torch import (
 from metatomic_ase import MetatomicCalculator
 from several_targets import TARGETS, export, potential_of
 
-from mtt.architectures.example_structures import TYPES, crystal, molecule
+from mtt.architectures.contract.structures import TYPES, crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.architectures.potential import Potential
 from mtt.data.batch import collate

@@ -19,7 +19,7 @@ from mtt import checkpoint
 from mtt.architectures.evaluate import Values
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
-from mtt.data.readers import read_datasets
+from mtt.data.read_files import read_datasets
 from mtt.data.structure import Structure
 from mtt.errors import UserError
 from mtt.options import load_options

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
 
-from mtt import checkpoint, plugins
+from mtt import architecture_registry, checkpoint
 from mtt.architectures.pet import architecture
 from mtt.checkpoint import upgrade
 from mtt.checkpoint.formats import STEPS
@@ -22,7 +22,7 @@ from mtt.options.schema.training import TrainingHypers
 FOLDERS = sorted(path for path in golden.FOLDER.iterdir() if path.is_dir())
 CURRENT = (
     golden.FOLDER
-    / f"format-{FORMAT_VERSION}_pet-{plugins.get('pet').version}_options-{OPTIONS_VERSION}"
+    / f"format-{FORMAT_VERSION}_pet-{architecture_registry.get('pet').version}_options-{OPTIONS_VERSION}"
 )
 ALL = [path for folder in FOLDERS for path in sorted(folder.glob("*.ckpt"))]
 # The others are asked in their images, by tests/containers.

@@ -67,12 +67,12 @@ def test_recipes_are_those_of_the_templates(tmp_path: Path) -> None:
 
 
 def test_every_version_of_every_architecture_has_its_image() -> None:
-    from mtt import plugins
+    from mtt import architecture_registry
 
     for name in ("pet",):
         versions = {one.version for one in IMAGES if one.architecture == name}
         # The newest may be without one while it is being made.
-        assert set(range(1, plugins.get(name).version)) <= versions
+        assert set(range(1, architecture_registry.get(name).version)) <= versions
 
 
 def test_an_unknown_image() -> None:

@@ -89,7 +89,7 @@ def test_a_line_of_several_targets() -> None:
 
 def test_log_records_are_shown_inside_only() -> None:
     console = plain()
-    logger = logging.getLogger("mtt.data.targets")
+    logger = logging.getLogger("mtt.data.ase_targets")
     with Reporter(console):
         logger.info("forces found")
         logger.warning("no stress")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.architectures.potential import Potential
 from mtt.data.dataset import Dataset, types_of
 from mtt.options import Options
@@ -27,7 +27,7 @@ def make_run(options: Options) -> Run:
     dtype = {32: torch.float32, 64: torch.float64}[options.base_precision]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        architecture = plugins.get(options.architecture.name)
+        architecture = architecture_registry.get(options.architecture.name)
         core = architecture.build_core(options.architecture.model, types, data.targets)
     length_unit = options.training_set[0].systems.length_unit
     potential = Potential(core, types, data.targets, length_unit).set_precision(dtype)

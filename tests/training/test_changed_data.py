@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import make_options, write_data
 
-from mtt import checkpoint, plugins
+from mtt import architecture_registry, checkpoint
 from mtt.data import changes
 from mtt.data.structure import Reference, Structure, content_hash, fingerprints
 from mtt.errors import UserError
@@ -369,7 +369,7 @@ def header_with(options):
     header = checkpoint.read_header(GOLDEN)
     return replace(
         header,
-        architecture=checkpoint.ArchitectureRecord("pet", plugins.get("pet").version),
+        architecture=checkpoint.ArchitectureRecord("pet", architecture_registry.get("pet").version),
         options=options,
     )
 

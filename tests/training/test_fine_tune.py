@@ -16,7 +16,7 @@ from small_runs import make_options, write_data
 from mtt import checkpoint
 from mtt.__main__ import main
 from mtt.checkpoint import Origin, UpgradedFrom
-from mtt.data.readers import read_datasets
+from mtt.data.read_files import read_datasets
 from mtt.errors import UserError
 from mtt.evaluation.predict import open_model
 from mtt.options import load_options

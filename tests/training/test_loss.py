@@ -8,7 +8,7 @@ from small_runs import make_options
 from mtt.architectures.evaluate import evaluate
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, types_of
-from mtt.data.readers import read_datasets
+from mtt.data.read_files import read_datasets
 from mtt.data.structure import Reference
 from mtt.data.target import GRADIENTS, Target
 from mtt.options import LossOptions

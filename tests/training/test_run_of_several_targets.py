@@ -18,7 +18,7 @@ from small_runs import TARGETS, make_options, write_data
 
 from mtt import checkpoint
 from mtt.__main__ import main
-from mtt.data.readers import read_plain
+from mtt.data.read_files import read_plain
 from mtt.errors import UserError
 from mtt.evaluation.predict import open_model
 from mtt.options import load_options

@@ -2,26 +2,29 @@
 
 from pathlib import Path
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.checkpoint.formats import who_can_read
 from mtt.checkpoint.header import Header
 from mtt.errors import UserError
 
 
-def check_architecture(header: Header, path: Path | None = None) -> plugins.Architecture:
+def check_architecture(
+    header: Header, path: Path | None = None
+) -> architecture_registry.Architecture:
     """Return the installed architecture that can take up a checkpoint.
 
     :raises UserError: if it is unknown, or there is no exact upgrade from the checkpoint's version
     """
     name, version = header.architecture.name, header.architecture.version
     where = None if path is None else str(path)
-    if name not in plugins.names():
+    if name not in architecture_registry.names():
         raise UserError(
             f"the checkpoint is of the architecture '{name}', which is not installed",
             where=where,
-            hint=f"install the package that provides it; known here: {', '.join(plugins.names())}",
+            hint="install the package that provides it; known here: "
+            + ", ".join(architecture_registry.names()),
         )
-    architecture = plugins.get(name)
+    architecture = architecture_registry.get(name)
     if version > architecture.version:
         why: str | None = "update mtt"
     else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mtt.canonical import canonical_json
-from mtt.checkpoint.header import FORMAT_VERSION, SPLIT, Header, header_from_dict
+from mtt.checkpoint.header import FORMAT_VERSION, SPLIT, WEIGHTS, Header, header_from_dict
 from mtt.checkpoint.safetensors_file import CheckpointFile, Stored, damaged
 from mtt.data.target import POSITIONS, STRAIN
 from mtt.errors import UserError
@@ -227,7 +227,7 @@ def _tensors_2_to_3(tensors: "Tensors") -> "Tensors":
     upgraded: Tensors = {}
     for name, tensor in tensors.items():
         group, _, inner = name.partition("/")
-        if group in ("model", "best") and inner in ("composition", "scale"):
+        if group in WEIGHTS and inner in ("composition", "scale"):
             name = f"{group}/baselines.0.{inner}"
             # The numbers of an atom may be several now.
             tensor = tensor.reshape(-1, 1) if inner == "composition" else tensor

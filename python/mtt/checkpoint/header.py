@@ -12,6 +12,9 @@ from mtt.data.target import Target
 
 FORMAT_VERSION: Final = 3
 SPLIT: Final = ("train", "validation", "test")
+# Groups of tensors with the names of a model's state dict: the last weights and those of the best
+# epoch. Whoever adds one, such as an average, gets upgrades and checks with it.
+WEIGHTS: Final = ("model", "best")
 _MOST_TARGETS: Final = 1000
 
 

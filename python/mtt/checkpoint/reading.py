@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from mtt.checkpoint import formats
 from mtt.checkpoint.compatibility import check_architecture
-from mtt.checkpoint.header import Header
+from mtt.checkpoint.header import WEIGHTS, Header
 from mtt.checkpoint.load_model import expected_tensors
 from mtt.checkpoint.safetensors_file import damaged, open_file
 
@@ -60,7 +60,7 @@ def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
     expected = expected_tensors(header)
     if expected is None:
         return
-    for prefix in ("model/", "best/"):
+    for prefix in (f"{group}/" for group in WEIGHTS):
         names = {name for name in tensors if name.startswith(prefix)}
         if prefix == "best/" and not names:
             continue

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.checkpoint.compatibility import check_architecture
-from mtt.checkpoint.header import Header
+from mtt.checkpoint.header import WEIGHTS, Header
 from mtt.errors import UserError
 from mtt.options.schema.options import hash_of_options
 from mtt.options.stored import upgrade_options
@@ -59,13 +59,13 @@ def _with_options_of_today(header: Header) -> Header:
     return replace(header, options=options, options_hash=hash_of_options(options))
 
 
-def _steps(header: Header) -> list[plugins.Upgrade]:
-    architecture = plugins.get(header.architecture.name)
+def _steps(header: Header) -> list[architecture_registry.Upgrade]:
+    architecture = architecture_registry.get(header.architecture.name)
     versions = range(header.architecture.version, architecture.version)
     return [architecture.upgrades[old] for old in versions]
 
 
-def _header_step(header: Header, step: plugins.Upgrade) -> Header:
+def _header_step(header: Header, step: architecture_registry.Upgrade) -> Header:
     old = header.architecture
     new = replace(old, version=old.version + 1, hypers=step.hypers(dict(old.hypers)))
     options = dict(header.options)
@@ -82,7 +82,7 @@ def _with_core_tensors(tensors: "Tensors", weights: "Callable[[Tensors], Tensors
     for name, tensor in tensors.items():
         group, _, inner = name.partition("/")
         core, _, kind = inner.partition("/")
-        if group in ("model", "best", "optimizer") and core.startswith("core."):
+        if group in (*WEIGHTS, "optimizer") and core.startswith("core."):
             groups.setdefault((group, kind), {})[core.removeprefix("core.")] = tensor
         else:
             rest[name] = tensor

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from mtt.data.readers import check_same_units, read_structures
+from mtt.data.read_files import check_same_units, read_structures
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError

@@ -12,7 +12,7 @@ import torch
 
 from mtt import checkpoint as checkpoints
 from mtt.architectures.evaluate import Values
-from mtt.data.readers import read_plain
+from mtt.data.read_files import read_plain
 from mtt.data.structure import Structure
 from mtt.data.structure_tensors import structure_tensors
 from mtt.data.target import Target

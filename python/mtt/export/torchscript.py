@@ -12,7 +12,7 @@ import metatomic.torch
 import torch
 from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.architectures.potential import Potential
 from mtt.canonical import canonical_json
 from mtt.checkpoint.header import Header
@@ -88,7 +88,7 @@ def model_metadata(header: Header, metadata: dict[str, Any] | None) -> ModelMeta
     """Return what the user wrote with the references of the architecture; engines print it."""
     from mtt.options.schema.metadata import merged_references
 
-    architecture = plugins.get(header.architecture.name)
+    architecture = architecture_registry.get(header.architecture.name)
     fields = metadata or {}
     references = merged_references(fields.get("references", {}), architecture.references)
     return ModelMetadata(**{**fields, "references": references})

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
-from mtt import plugins
 from mtt.canonical import canonical_json
 from mtt.checkpoint import Header
 from mtt.errors import UserError
@@ -38,9 +38,9 @@ class Asked:
 
     def differs(self) -> bool:
         """Whether this is a version of a known architecture that is not the installed one."""
-        if self.name is None or self.name not in plugins.names():
+        if self.name is None or self.name not in architecture_registry.names():
             return False
-        return self.version not in (_INSTALLED, plugins.get(self.name).version)
+        return self.version not in (_INSTALLED, architecture_registry.get(self.name).version)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
             where = None if options is None else options.where
             raise UserError("the options name no architecture", where=where)
         name, who, loads = options.name, "", True
-        version = plugins.get(name).version
+        version = architecture_registry.get(name).version
     else:
         return None
     image = catalogue.for_version(name, version, catalogue.load())
@@ -155,7 +155,11 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
         return Need(image, f"{name}@{version}", asked)
     if loads or image is None:
         return None
-    installed = f"{name}@{plugins.get(name).version}" if name in plugins.names() else f"no {name}"
+    installed = (
+        f"{name}@{architecture_registry.get(name).version}"
+        if name in architecture_registry.names()
+        else f"no {name}"
+    )
     return Need(image, f"{name}@{version}", f"{who} {name}@{version}, and {installed} is installed")
 
 

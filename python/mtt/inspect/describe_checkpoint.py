@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.checkpoint import ArchitectureRecord, Header, formats
 from mtt.checkpoint.safetensors_file import DTYPE_BYTES, CheckpointFile, Entry, open_file
 from mtt.data.elements import symbols
@@ -81,7 +81,7 @@ def _architecture(stored: ArchitectureRecord) -> dict[str, Any]:
     return {
         "name": name,
         "version": stored.version,
-        "installed": name in plugins.names(),
+        "installed": name in architecture_registry.names(),
         "installed_version": _installed_version(name),
         "hypers": stored.hypers,
     }
@@ -90,7 +90,7 @@ def _architecture(stored: ArchitectureRecord) -> dict[str, Any]:
 def _installed_version(name: str) -> int | None:
     """The version of a built-in architecture, out of its source: to import its options would take
     longer than everything else here. None for those of other packages, and if it is not there."""
-    if name not in plugins.names() or "." in name:
+    if name not in architecture_registry.names() or "." in name:
         return None
     spec = importlib.util.find_spec(f"mtt.architectures.{name}")
     if spec is None or spec.origin is None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
-from mtt import plugins
 from mtt.errors import DATA_CHANGED, Terminated, UserError
 from mtt.export import add_metadata
 from mtt.files import unwritable, write_atomic
@@ -74,9 +74,12 @@ def _check_version(old: Recorded) -> None:
     if old.architecture is None:
         return
     name, version = old.architecture.name, old.architecture.version
-    if name in plugins.names() and plugins.get(name).version != version:
+    if name not in architecture_registry.names():
+        return
+    installed = architecture_registry.get(name).version
+    if installed != version:
         raise UserError(
-            f"the run was of {name}@{version}, and {name}@{plugins.get(name).version} is installed",
+            f"the run was of {name}@{version}, and {name}@{installed} is installed",
             where=str(old.path),
             hint="give the same command in its image: apptainer run "
             f"{name}-{version}.sif reproduce ...; mtt image list says where it is",

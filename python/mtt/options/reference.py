@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.options.schema.metadata import Metadata
 from mtt.options.schema.options import options_class
 from mtt.options.schema.short_forms import SHORT_FORMS, ShortForm, described
@@ -51,7 +51,7 @@ def render(architecture: str = "pet") -> dict[str, str]:
     """The generated files, as name -> text, for one architecture."""
     schema = _with_short_forms_described(options_class(architecture).model_json_schema())
     metadata = Metadata.model_json_schema()
-    editor = _for_editors(schema, plugins.get(architecture).name)
+    editor = _for_editors(schema, architecture_registry.get(architecture).name)
     return {
         _PAGE: _page(schema, metadata, architecture),
         f"options-{architecture}.schema.json": json.dumps(editor, indent=2) + "\n",

@@ -1,4 +1,8 @@
-"""The processes that train one model together: today there is one, and nobody else to talk to."""
+"""The processes that train one model together: today there is one, and nobody else to talk to.
+
+Whoever adds more must reduce, besides gradients, the counts of references that a loss is divided by, and
+the sums of training errors before a checkpoint in the middle of an epoch.
+"""
 
 from typing import Protocol, TypeVar
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
-from mtt import plugins
 from mtt.checkpoint import Header, Origin
 from mtt.data.target import Target
 from mtt.errors import UserError
@@ -108,7 +108,9 @@ def _described(header: Header) -> dict[str, Any]:
     hypers = header.architecture.hypers
     # A hyper that the base does not mention has its default.
     with contextlib.suppress(ValueError):
-        model = plugins.get(header.architecture.name).ModelHypers.model_validate(hypers)
+        model = architecture_registry.get(header.architecture.name).ModelHypers.model_validate(
+            hypers
+        )
         hypers = model.model_dump(mode="json")
     return {
         "architecture": {

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
-from mtt import plugins
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.data.dataset import Dataset
@@ -177,7 +177,7 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         )
         for target in data.targets
     }
-    architecture = plugins.get(options.architecture.name)
+    architecture = architecture_registry.get(options.architecture.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(options.seed, "weights").bit_generator.random_raw()) >> 1)
         core = architecture.build_core(options.architecture.model, atomic_types, data.targets)
@@ -239,7 +239,7 @@ def _fixed_header(
     origin: Origin | None,
 ) -> Header:
     """Return what a checkpoint says that does not change while training."""
-    architecture = plugins.get(options.architecture.name)
+    architecture = architecture_registry.get(options.architecture.name)
     described = {target.name: target for target in data.targets}
     return Header(
         architecture=ArchitectureRecord(

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mtt.data.ase_targets import describe_targets
 from mtt.data.changes import Rows, describe, to_keep
+from mtt.data.read_files import read_datasets
 from mtt.data.reader import Reader, Selection
-from mtt.data.readers import read_datasets
 from mtt.data.splits import split
 from mtt.data.structure import Structure
 from mtt.data.target import Target
-from mtt.data.targets import describe_targets
 from mtt.errors import DATA_CHANGED, UserError
 from mtt.options import DatasetOptions, Options
 from mtt.training.runs.option_changes import ON_PURPOSE

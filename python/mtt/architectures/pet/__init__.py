@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mtt.architecture_registry import Architecture, Upgrade
 from mtt.architectures.pet.hypers import ModelHypers, TrainingHypers
-from mtt.plugins import Architecture, Upgrade
 
 if TYPE_CHECKING:
     import torch

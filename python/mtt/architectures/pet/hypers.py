@@ -1,4 +1,4 @@
-"""Options of the Point Edge Transformer, version 2."""
+"""Options of the Point Edge Transformer, version 3."""
 
 from typing import Annotated, Literal, Self
 

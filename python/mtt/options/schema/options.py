@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from mtt import plugins
+from mtt import architecture_registry
 from mtt.canonical import canonical_json
 from mtt.errors import UserError
 from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsistent, invalid
@@ -130,7 +130,7 @@ def options_class(architecture: str) -> type[Options]:
 
     Raises :class:`mtt.errors.UserError` when the architecture is unknown or broken.
     """
-    chosen = plugins.get(architecture)
+    chosen = architecture_registry.get(architecture)
     installed: Any = _installed_version(chosen)
     hypers = create_model(
         "ArchitectureOptions",
@@ -154,7 +154,7 @@ def options_class(architecture: str) -> type[Options]:
     )
 
 
-def _installed_version(architecture: plugins.Architecture) -> Any:
+def _installed_version(architecture: architecture_registry.Architecture) -> Any:
     """Type of a number that must be the installed version."""
 
     def check(version: int) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
-from mtt import plugins
 from mtt.checkpoint import Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.errors import UserError
@@ -45,7 +45,7 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
             f"\n    {key}: {old} in the checkpoint, now {new}" for key, old, new in changes
         )
         began = checkpoints.read_header(path).architecture
-        version = plugins.get(began.name).version
+        version = architecture_registry.get(began.name).version
         older = (
             f"it began as {began.name}@{began.version}, which runs in its image with version: "
             f"{began.version}, and {began.name}@{version} is installed; "

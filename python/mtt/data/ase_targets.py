@@ -9,7 +9,7 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.frames import (
+from mtt.data.ase_frames import (
     ENERGY,
     KINDS,
     Kind,

@@ -20,10 +20,10 @@ import torch
 from metatensor.torch import Labels
 from metatomic.torch import ModelOutput
 
-from mtt import plugins
-from mtt.architectures.contract_assertions import Tensors, assert_equal, assert_same
+from mtt import architecture_registry
+from mtt.architectures.contract.assertions import Tensors, assert_equal, assert_same
+from mtt.architectures.contract.structures import TYPES, crystal, molecule
 from mtt.architectures.evaluate import evaluate
-from mtt.architectures.example_structures import TYPES, crystal, molecule
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.architectures.potential import Potential
 from mtt.data.batch import collate
@@ -54,7 +54,7 @@ class ArchitectureContract:
 
     def core(self, targets: Sequence[Target] | None = None) -> Any:
         """Return a core with fresh weights, always the same ones, for ``targets`` or all."""
-        architecture = plugins.get(self.architecture)
+        architecture = architecture_registry.get(self.architecture)
         chosen = self.targets if targets is None else targets
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -337,7 +337,7 @@ class ArchitectureContract:
         }
 
     def test_hypers_and_weights_survive_json_and_a_state_dict(self) -> None:
-        architecture = plugins.get(self.architecture)
+        architecture = architecture_registry.get(self.architecture)
         hypers = architecture.ModelHypers(**self.hypers)
         again = architecture.ModelHypers.model_validate_json(hypers.model_dump_json())
         assert again == hypers

@@ -4,11 +4,11 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from mtt import plugins
+from mtt import architecture_registry
+from mtt.architecture_registry import Architecture
 from mtt.architectures.pet import architecture as pet
 from mtt.errors import UserError
 from mtt.options.schema.options import options_class
-from mtt.plugins import Architecture
 
 plugin = Architecture("mynet", 3, pet.ModelHypers, pet.TrainingHypers, pet.build_core)
 misnamed = Architecture("other", 1, pet.ModelHypers, pet.TrainingHypers, pet.build_core)
@@ -16,33 +16,34 @@ misnamed = Architecture("other", 1, pet.ModelHypers, pet.TrainingHypers, pet.bui
 
 def register(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
     points = [
-        EntryPoint(name, target, plugins.ENTRY_POINT_GROUP) for name, target in targets.items()
+        EntryPoint(name, target, architecture_registry.ENTRY_POINT_GROUP)
+        for name, target in targets.items()
     ]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    monkeypatch.setattr(architecture_registry, "entry_points", lambda group: points)
 
 
 def message(name: str) -> str:
     with pytest.raises(UserError) as caught:
-        plugins.get(name)
+        architecture_registry.get(name)
     return str(caught.value)
 
 
 def test_built_in() -> None:
-    found = plugins.get("pet")
+    found = architecture_registry.get("pet")
     assert (found.name, found.version) == ("pet", 3)
     assert found.references["architecture"] == ["https://arxiv.org/abs/2305.19302"]
 
 
 def test_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, mynet="nowhere:architecture")
-    assert plugins.names() == ["mynet", "pet"]
+    assert architecture_registry.names() == ["mynet", "pet"]
     assert message("pett") == "unknown architecture 'pett'; did you mean 'pet'?"
     assert message("xyz") == "unknown architecture 'xyz'; known: mynet, pet"
 
 
 def test_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, mynet=f"{__name__}:plugin")
-    assert plugins.get("mynet") is plugin
+    assert architecture_registry.get("mynet") is plugin
     options = options_class("mynet")
     options_class.cache_clear()
     assert options.model_fields["architecture"].annotation.model_fields["version"].default == 3
@@ -50,13 +51,13 @@ def test_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_built_in_names_win(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, pet="nowhere:architecture")
-    assert plugins.get("pet") is pet
-    assert plugins.names() == ["pet"]
+    assert architecture_registry.get("pet") is pet
+    assert architecture_registry.names() == ["pet"]
 
 
 def test_a_broken_plugin_is_an_error_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, mynet="no_such_module:architecture", other=f"{__name__}:plugin")
-    assert plugins.get("pet") is pet
+    assert architecture_registry.get("pet") is pet
     assert message("mynet") == (
         "the plug-in of architecture 'mynet' could not be loaded: ModuleNotFoundError: "
         "No module named 'no_such_module'\n"
@@ -79,8 +80,11 @@ def test_a_plugin_that_is_something_else(
 
 
 def test_two_packages_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [EntryPoint("mynet", target, plugins.ENTRY_POINT_GROUP) for target in ("a:x", "b:x")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    points = [
+        EntryPoint("mynet", target, architecture_registry.ENTRY_POINT_GROUP)
+        for target in ("a:x", "b:x")
+    ]
+    monkeypatch.setattr(architecture_registry, "entry_points", lambda group: points)
     assert message("mynet") == (
         "the architecture 'mynet' is registered by more than one package\n"
         "  where: unknown package\n"

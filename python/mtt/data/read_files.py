@@ -9,12 +9,12 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.frames import read_frames
+from mtt.data.ase_frames import read_frames
+from mtt.data.ase_targets import read_target
 from mtt.data.reader import InMemory, Reader
 from mtt.data.same_units import check_same_units
 from mtt.data.splits import resolve_indices
 from mtt.data.structure import Structure
-from mtt.data.targets import read_target
 from mtt.errors import UserError
 
 if TYPE_CHECKING:
