@@ -39,7 +39,7 @@ examples:
   mtt reproduce model.ckpt                train again: are the bits the same?
   mtt image for old.ckpt                  the image in which an old version lives on
 
-exit codes: 0 fine, 1 bug, 2 mistake in what was given, 3 verification failed,
+exit codes: 0 fine, 1 bug, 2 mistake in your input, 3 verification failed,
 130 interrupted, 143 ended by a signal or by max_time
 """
 

@@ -78,7 +78,7 @@ def print_line(report: Report, shown: str, console: Console | None = None) -> No
 
 
 def _about(report: Report) -> str:
-    """Model, library and what was asked for, in a line."""
+    """Return model, library and settings in one line."""
     parts = []
     if report.model is not None:
         parts.append(printable(str(report.model.get("dtype", "")), 12))
