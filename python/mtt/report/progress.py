@@ -36,9 +36,13 @@ class Reporter:
 
     :param console: where to write; standard output by default
     :param log_interval: epochs between plain lines; the last epoch is always reported
+    :param silent: say and write nothing, as in all processes of a run but one
     """
 
-    def __init__(self, console: Console | None = None, log_interval: int = 1) -> None:
+    def __init__(
+        self, console: Console | None = None, log_interval: int = 1, silent: bool = False
+    ) -> None:
+        self._silent = silent
         self.console = console if console is not None else SteadyConsole()
         self.log_interval = log_interval
         self._log: Path | None = None
@@ -77,6 +81,8 @@ class Reporter:
 
         :raises UserError: if that is not possible now; later, no line is worth the run
         """
+        if self._silent:
+            return
         try:
             _append(path, "".join(self._early))
         except OSError as error:
@@ -106,7 +112,7 @@ class Reporter:
         self._first_step, self._steps_done = first_step, first_step
         self._timed_steps = 0
         self._started = self._epoch_started = time.monotonic()
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self._silent:
             self._start_display()
 
     def step(self, loss: "float | torch.Tensor", n_structures: int = 0) -> None:
@@ -204,9 +210,12 @@ class Reporter:
         return " | ".join(parts)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if not self._silent:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _write_log(self, text: str) -> None:
+        if self._silent:
+            return
         stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
         if self._log is None:
             self._early.append(stamped)

@@ -23,6 +23,7 @@ from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
 from mtt.training import fine_tune
 from mtt.training.baseline import Baseline, fit_baseline, in_training_units
+from mtt.training.communicator import Alone, Communicator
 from mtt.training.fine_tune import Start
 from mtt.training.fine_tune_base import find_base, protect
 from mtt.training.loop import Problem
@@ -72,6 +73,7 @@ def prepare(
     output: Path,
     say: Callable[[str], None],
     recorded: dict[str, Any] | None = None,
+    communicator: Communicator | None = None,
 ) -> Run:
     """Read the data, and build the model and the state or take them from a checkpoint.
 
@@ -90,7 +92,7 @@ def prepare(
     else:
         data = read_run_data(options)
         potential, origin = _new_potential(options, data, say), None
-    problem = _problem(options, data, potential, device)
+    problem = _problem(options, data, potential, device, communicator or Alone())
     potential.to(device)
     state = State(potential, make_optimizer(potential.parameters(), problem.hypers))
     state.train_sums = state.train_sums.to(device)
@@ -207,7 +209,11 @@ def _baseline_line(
 
 
 def _problem(
-    options: Options, data: RunData, potential: Potential, device: torch.device
+    options: Options,
+    data: RunData,
+    potential: Potential,
+    device: torch.device,
+    communicator: Communicator,
 ) -> Problem:
     """Return neighbor lists and references in training units, made once."""
     baselines = {}
@@ -228,6 +234,7 @@ def _problem(
         seed=options.seed,
         dtype=checkpoints.precision_dtype(options.base_precision),
         device=device,
+        communicator=communicator,
     )
 
 

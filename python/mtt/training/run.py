@@ -15,6 +15,7 @@ from mtt.options import Options
 from mtt.options.schema import durations
 from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
+from mtt.training.communicator import Alone, Communicator
 from mtt.training.loop import Interrupted, train
 from mtt.training.prepare import Run, prepare
 from mtt.training.runs.folder import (
@@ -42,6 +43,7 @@ def run(
     continue_from: Path | str | None = None,
     output: Path = Path("model.pt"),
     recorded: dict[str, Any] | None = None,
+    communicator: Communicator | None = None,
 ) -> None:
     """Train, or resume training, and export the best model.
 
@@ -52,6 +54,7 @@ def run(
     :param continue_from: a checkpoint, or ``"auto"`` for the newest one of this run in ``outputs/``
     :param output: the model file to write, ending in ``.pt``
     :param recorded: what checkpoints say that the options were, for a run that is made once more
+    :param communicator: to the other processes of the run; there are none if None
     :raises UserError: unusable data, device, checkpoint or output; options that have changed;
         training that has diverged; another process that trains in the same folder
     :raises VerificationFailed: the exported model failed a check
@@ -61,9 +64,14 @@ def run(
     check_writable(output)
     verify.program()  # a model that cannot be verified would be refused after the last epoch
     hypers = options.architecture.training
-    with Reporter(log_interval=hypers.log_interval) as reporter, FolderLock() as lock:
+    communicator = communicator or Alone()
+    speaks = communicator.rank == 0
+    with (
+        Reporter(log_interval=hypers.log_interval, silent=not speaks) as reporter,
+        FolderLock() as lock,
+    ):
         source, folder = starting_point(options, continue_from, lock)
-        job = prepare(options, source, output, reporter.message, recorded)
+        job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:
             assert source is not None
             _already_finished(job, source, folder, reporter)
@@ -140,7 +148,8 @@ class _Observer:
 
     def epoch(self, row: dict[str, float]) -> None:
         self.progressed = True
-        tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
+        if self.job.problem.communicator.rank == 0:
+            tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
         self.reporter.epoch(row)
         at_interval = self.job.state.position.epoch % self.interval == 0
         if at_interval or self.job.finished or self.saver.due():

@@ -32,12 +32,14 @@ def tolerate(
 class Saver:
     """Writes checkpoints to a folder that nobody else writes to, and deletes what nothing keeps.
 
-    :param whole: the checkpoint that the run resumes from; later, the last one that was written
+    Every process of a run has one and asks it at the same steps; that of rank 0 writes.
+
+    :param last_whole: the checkpoint that the run resumes from; later, the last one that was written
     """
 
     def __init__(self, job: Run, folder: Path, reporter: Reporter, last_whole: Path | None) -> None:
         self.job, self.folder, self.reporter, self.last_whole = job, folder, reporter, last_whole
-        self._hypers = job.problem.hypers
+        self._hypers, self._communicator = job.problem.hypers, job.problem.communicator
         every = self._hypers.checkpoint_every
         self._steps = None if every is None else durations.steps(every)
         self._seconds = (
@@ -53,7 +55,10 @@ class Saver:
         return self.folder / Point.of(position.epoch, position.step, position.batch).name
 
     def due(self) -> bool:
-        """Whether ``checkpoint_every`` has passed since the last attempt."""
+        """Return whether ``checkpoint_every`` has passed since the last attempt, by rank 0's clock."""
+        return self._communicator.broadcast(self._passed())
+
+    def _passed(self) -> bool:
         if self._steps is not None:
             return self.job.state.position.step - self._step >= self._steps
         return self._seconds is not None and time.monotonic() - self._time >= self._seconds
@@ -65,10 +70,15 @@ class Saver:
         self._restart()
         if path == self._saved:
             return True
-        if not tolerate("the checkpoint", lambda: self.job.save(path), self.reporter, then):
+        writes = self._communicator.rank == 0
+        written = writes and tolerate(
+            "the checkpoint", lambda: self.job.save(path), self.reporter, then
+        )
+        if not self._communicator.broadcast(written):
             return False
         self._saved = self.last_whole = path
-        self.clean(path)
+        if writes:
+            self.clean(path)
         return True
 
     def clean(self, newest: Path) -> None:
