@@ -17,6 +17,7 @@ from mtt.__main__ import main
 from mtt.cli import make_parser
 from mtt.errors import UserError, VerificationFailed
 from mtt.verify import program as verify_program
+from mtt.verify import program_catalogue, settings
 from mtt.verify import run as stage
 from mtt.verify.program_catalogue import catalogue, installed_file
 from mtt.verify.reference import render
@@ -397,3 +398,11 @@ def test_program_holds_no_python(real_program: Path) -> None:
     libraries = subprocess.run(["ldd", real_program], capture_output=True, text=True, check=True)
     assert "libpython" not in libraries.stdout
     assert "not found" not in libraries.stdout
+
+
+def test_without_a_catalogue_no_option_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = program_catalogue.Catalogue([], [], [], [], [], [])
+    monkeypatch.setattr(settings, "catalogue", lambda: empty)
+    assert settings.Settings(level=None).arguments() == []
+    with pytest.raises(UserError, match="this copy of mtt was not built"):
+        settings.Settings(only=["LOAD"])

@@ -24,6 +24,12 @@ class Settings:
 
     def __init__(self, **options: Any) -> None:
         known = catalogue().keywords()
+        if not known and any(value is not None for value in options.values()):
+            # Without its options a verification would ask for less than it was told to.
+            raise UserError(
+                "the options of mtt-verify are not known: this copy of mtt was not built",
+                hint="run 'pip install .' in the source folder",
+            )
         for keyword in options:
             if known and keyword not in known:
                 raise TypeError(f"mtt.verify() has no option '{keyword}'")
