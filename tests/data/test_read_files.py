@@ -389,7 +389,7 @@ def test_values_of_atoms_as_a_column_are_the_same(
     for atoms in some:
         atoms.arrays["charges"] = atoms.arrays["charges"].reshape(-1, 1)
     # Extended XYZ cannot tell a column from a flat array; other formats can.
-    monkeypatch.setattr(readers, "read_frames", lambda path: some)
+    monkeypatch.setattr(read_files, "read_frames", lambda path: some)
     column = read_structures(several(tmp_path / "cu.xyz"))
     for one, other in zip(flat, column, strict=True):
         first, second = one.references["mtt::charges"], other.references["mtt::charges"]
