@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mtt.data import read_files
 from mtt.data.ase_targets import describe_targets
 from mtt.data.read_files import check_same_units, read_datasets, read_structures
 from mtt.data.reader import Selection
