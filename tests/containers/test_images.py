@@ -30,7 +30,7 @@ def contents(path: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("tag", "unpacked", "packed"),
-    [*((tag, 1600, 500) for tag in PET), ("mtt-verify@1", 600, 250)],
+    [*((tag, 1600, 500) for tag in PET), ("mtt-verify@2", 600, 250)],
 )
 def test_images_are_small_and_say_what_they_are(
     images: Path, tag: str, unpacked: int, packed: int
@@ -62,7 +62,7 @@ def test_nothing_is_inside_that_nobody_needs(images: Path, tag: str) -> None:
 
 
 def test_no_python_in_the_verifier(images: Path) -> None:
-    names = contents(images / "mtt-verify-1")
+    names = contents(images / "mtt-verify-2")
     assert [name for name in names if "python" in name.lower() or name.endswith(".py")] == []
     assert "opt/verify/mtt/bin/mtt-verify" in names
 
@@ -86,30 +86,30 @@ def test_built_again_it_is_the_same(mtt: Mtt, images: Path) -> None:
 
 def test_a_build_that_is_killed_leaves_no_image(mtt: Mtt, images: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "MTT_IMAGES": str(tmp_path)}
-    command = [sys.executable, "-m", "mtt", "image", "build", "mtt-verify@1"]
+    command = [sys.executable, "-m", "mtt", "image", "build", "mtt-verify@2"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         cache = storage.cache_folder()
         while process.poll() is None and not list(tmp_path.glob(".building-*")):
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "mtt-verify-1").exists()
+    assert not (tmp_path / "mtt-verify-2").exists()
     assert list(cache.glob("building-*"))
     time.sleep(1.1)
-    again = mtt("image", "build", "mtt-verify@1", MTT_IMAGES=str(tmp_path))
+    again = mtt("image", "build", "mtt-verify@2", MTT_IMAGES=str(tmp_path))
     assert again.returncode == 0, again.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "mtt-verify-1",
-        "mtt-verify-1.sbom.cdx.json",
+        "mtt-verify-2",
+        "mtt-verify-2.sbom.cdx.json",
     ]
     assert not list(cache.glob("building-*"))
 
 
 def test_a_full_disk(mtt: Mtt, images: Path, small_disk: Path) -> None:
-    result = mtt("image", "build", "mtt-verify@1", MTT_IMAGES=str(small_disk))
+    result = mtt("image", "build", "mtt-verify@2", MTT_IMAGES=str(small_disk))
     assert result.returncode == 2
     assert result.stderr == (
-        "error: no space left on the disk while writing mtt-verify@1\n"
+        "error: no space left on the disk while writing mtt-verify@2\n"
         "  hint: free some space, or name another place in XDG_CACHE_HOME and MTT_IMAGES; no half "
         "image was kept\n"
     )
@@ -139,7 +139,7 @@ def test_an_image_moved_through_a_registry(mtt: Mtt, images: Path, tmp_path: Pat
         f"http: {{addr: '{address}'}}\n"
         "log: {accesslog: {disabled: true}, level: error}\n"
     )
-    image = IMAGES["mtt-verify@1"]
+    image = IMAGES["mtt-verify@2"]
     reference = f"{address}/mtt/verify:1"
     with subprocess.Popen(
         ["docker-registry", "serve", str(settings)], stderr=subprocess.DEVNULL

@@ -28,7 +28,7 @@ def test_a_whole_run_killed_and_continued(
     tools: Path, images: Path, quickstart: Path, mtt: Mtt, tmp_path: Path
 ) -> None:
     """Its weights are bit for bit those of a run that was neither killed nor in an image."""
-    sif, verifier = images / "pet-3.sif", images / "mtt-verify-1.sif"
+    sif, verifier = images / "pet-3.sif", images / "mtt-verify-2.sif"
     with subprocess.Popen(
         apptainer(tools, sif, ONE_EPOCH),
         cwd=quickstart,
