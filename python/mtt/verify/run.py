@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mtt.errors import MttError, UserError, VerificationFailed
+from mtt.filetypes import recognize
 from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
 from mtt.verify.report import Report
 from mtt.verify.report.report import NoReport
@@ -197,11 +198,8 @@ def _refuse_other_json(path: Path) -> None:
 
 def _refuse_checkpoint(path: Path) -> None:
     """A checkpoint in the place of a model is a slip, not a finding about a model."""
-    if not path.is_file():
-        return  # the program says so
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{" and not start.startswith(b"PK"):
+    # What is no file the program says itself.
+    if path.is_file() and recognize.container(path) == "safetensors":
         raise UserError(
             "this is a checkpoint, not an exported model",
             where=str(path),
