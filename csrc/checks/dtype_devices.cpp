@@ -38,7 +38,7 @@ Result on_gpu(Context& context) {
     if (!declares_cuda(context.capabilities())) {
         return skipped(name, "the model does not declare CUDA");
     }
-    if (!cuda_available()) {
+    if (!context.host().has_cuda()) {
         return skipped(name, "there is no CUDA device here");
     }
     const auto instance = context.model().on_device("cuda");

@@ -9,10 +9,6 @@ namespace mtt {
 
 namespace {
 
-Properties properties_of(const Answer& answer) {
-    return {single_row(answer), {}, answer.forces.at(0), answer.virials.at(0)};
-}
-
 /// Slices of larger arrays, a transposed cell, one flag for all directions: torch tensors need not be contiguous.
 Result strided(Context& context) {
     auto& model = context.model();

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/isolation/machine.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
 
@@ -48,7 +47,7 @@ Result per_call(Context& context) {
             evaluate(*instance, systems[s]);
         }
         if (k >= 12) {
-            bytes.push_back(double(allocated_bytes()));
+            bytes.push_back(double(context.host().memory().allocated));
         }
     }
     const double tolerance = context.level() == Level::soak ? 96.0 : 256.0;
@@ -65,7 +64,7 @@ Result per_load(Context& context) {
     for (size_t k = 0; k < loads + 2; ++k) {
         energy(*context.fresh(), context.systems().front());
         if (k >= 2) {
-            bytes.push_back(double(allocated_bytes()));
+            bytes.push_back(double(context.host().memory().allocated));
         }
     }
     const double file = context.archive() == nullptr ? 0.0 : double(context.archive()->bytes());

@@ -1,8 +1,4 @@
 // LIMITS: a model shares its process with the engine, with other models and with other threads.
-#include <algorithm>
-#include <thread>
-
-#include "mtt/isolation/machine.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -56,52 +52,44 @@ Result several(Context& context, const std::vector<Expected>& expected) {
                   "instances share something");
 }
 
-/// Calls from one thread, which has libtorch's settings to itself.
-std::string call_often(Model& model, const std::vector<Expected>& expected, int calls, Comparison& comparison) {
-    const auto session = prepare_thread();
-    try {
-        for (int k = 0; k < calls; ++k) {
-            compare(model, expected, comparison, "concurrent call " + std::to_string(k + 1));
-        }
-        return "";
-    } catch (const std::exception& error) {
-        return explain(error);
-    }
-}
-
 Result concurrent(Context& context, const std::vector<Expected>& expected) {
     const std::string name = "concurrent instances";
-    const int calls = context.level() == Level::soak ? 100 : (context.level() == Level::full ? 12 : 5);
-    const std::unique_ptr<Model> instances[2] = {context.fresh(), context.fresh()};
-    Comparison comparisons[2];
-    std::string problems[2];
-    {
-        std::thread other([&] { problems[1] = call_often(*instances[1], expected, calls, comparisons[1]); });
-        problems[0] = call_often(*instances[0], expected, calls, comparisons[0]);
-        other.join();
+    const int rounds = context.level() == Level::soak ? 100 : (context.level() == Level::full ? 12 : 5);
+    const auto first = context.fresh();
+    const auto second = context.fresh();
+    std::vector<Call> calls(expected.size());
+    for (size_t k = 0; k < expected.size(); ++k) {
+        calls[k].systems = {expected[k].system};
     }
-    for (const auto& problem : problems) {
-        if (!problem.empty()) {
-            return failed(name, "two instances that are called at the same time fail: " + problem);
+    Comparison comparison;
+    for (const auto& given : context.host().side_by_side({first.get(), second.get()}, calls, rounds)) {
+        if (!given.problem.empty()) {
+            return failed(name, "two instances that are called at the same time fail: " + given.problem);
+        }
+        for (size_t k = 0; k < given.answers.size(); ++k) {
+            const auto& item = expected[k % expected.size()];
+            comparison.properties(properties_of(given.answers[k]), item.properties, item.budget, item.system.name +
+                                  ", concurrent call " + std::to_string(k / expected.size() + 1));
         }
     }
-    const auto& worst = comparisons[0].ratio() > comparisons[1].ratio() ? comparisons[0] : comparisons[1];
-    return judged(name, worst, "", "two instances that are called at the same time from two threads disturb each other");
+    return judged(name, comparison, "", "two instances that are called at the same time from two threads disturb each "
+                  "other");
 }
 
 Result threads(Context& context, const std::vector<Expected>& expected) {
-    const int before = torch_threads();
+    auto& host = context.host();
+    const int before = host.threads();
     Comparison comparison;
     try {
         for (const int n : {1, 2}) {
-            set_torch_threads(n);
+            host.set_threads(n);
             compare(*context.fresh(), expected, comparison, std::to_string(n) + " threads");
         }
-    } catch (...) {
-        set_torch_threads(before);
+    } catch (const std::exception&) {
+        host.set_threads(before);
         throw;
     }
-    set_torch_threads(before);
+    host.set_threads(before);
     return judged("threads", comparison, "", "results depend on the number of threads by more than rounding");
 }
 
@@ -113,7 +101,7 @@ Result global_state(Context& context) {
     } catch (const std::exception&) {
         // What changed may be the reason.
     }
-    const auto after = shared_state();
+    const auto after = context.host().state();
     for (const auto& [key, value] : after) {
         const auto old = before.find(key);
         if (old == before.end() || old->second != value) {
@@ -142,9 +130,7 @@ Result float_exceptions(Context& context) {
         for (const auto& request : context.model().requests()) {
             call.pairs[0].push_back(build_pairs(system, request));
         }
-        const FloatExceptions exceptions;
-        context.model().evaluate(call);
-        const auto raised = exceptions.raised();
+        const auto raised = context.model().evaluate(call).float_exceptions;
         if (!raised.empty()) {
             return failed(name, "evaluating " + system.name + " raises " + raised + ": an engine that traps these (eOn, "
                           "LAMMPS built to) is killed although the results may be finite");

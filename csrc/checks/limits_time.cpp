@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "mtt/isolation/machine.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -85,11 +84,11 @@ std::vector<Cost> costs(Context& context) {
         }
         const auto system = crystal(context.types(), counts, context.spacing(), 0.1, random);
         double best = seconds_of(*instance, system);
-        reset_peak_resident_bytes();
-        const double before = double(resident_bytes());
+        context.host().reset_peak_memory();
+        const double before = double(context.host().memory().resident);
         best = std::min(best, seconds_of(*instance, system));
         best = best < 0.3 ? std::min(best, seconds_of(*instance, system)) : best;
-        out.push_back({system.size(), best, std::max(0.0, double(peak_resident_bytes()) - before)});
+        out.push_back({system.size(), best, std::max(0.0, double(context.host().memory().peak) - before)});
         if (best > 4.0) {
             break;  // the next one would take minutes
         }

@@ -21,7 +21,7 @@ std::string advice(FileKind kind) {
 }
 
 /// Every record must have the checksum that the archive promises: libtorch reads damaged weights without a word.
-Result records_result(const Archive& archive) {
+Result records_result(const ArchiveView& archive) {
     const auto damaged = archive.damaged_records();
     if (damaged.empty()) {
         return passed("checksums", std::to_string(archive.records().size()) + " records");
@@ -33,7 +33,7 @@ Result records_result(const Archive& archive) {
     );
 }
 
-Result metadata_result(const Archive& archive) {
+Result metadata_result(const ArchiveView& archive) {
     for (const char* record : {"extra/model-metadata", "extra/extensions", "extra/extensions-deps"}) {
         if (!archive.has(record) || nlohmann::json::parse(archive.read(record), nullptr, false).is_discarded()) {
             return failed("metadata", std::string("record '") + record + "' is missing or not JSON");

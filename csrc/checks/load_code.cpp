@@ -10,7 +10,7 @@ namespace mtt {
 
 namespace {
 
-Result device_result(const Archive& archive) {
+Result device_result(const ArchiveView& archive) {
     for (const auto& record : archive.records()) {
         if (record.compare(0, 5, "code/") != 0 || record.size() < 3 || record.substr(record.size() - 3) != ".py") {
             continue;
@@ -30,7 +30,7 @@ Result device_result(const Archive& archive) {
     return passed("devices in code");
 }
 
-Result extensions_result(const Archive& archive, const std::optional<std::string>& folder) {
+Result extensions_result(const ArchiveView& archive, const std::optional<std::string>& folder) {
     const auto declared = nlohmann::json::parse(archive.read("extra/extensions"), nullptr, false);
     if (!declared.is_array()) {
         return failed("extensions", "the list of TorchScript extensions can not be read");

@@ -34,7 +34,7 @@ std::vector<Result> run(Context& context) {
             Agreement::repeat, context.capabilities(), system, reference, summation_roundings(system.size())
         );
         for (const auto& [name, executor] : modes) {
-            const auto session = with_executor(executor);
+            const auto session = context.host().with_executor(executor);
             const auto instance = context.fresh();
             comparison.properties(third_call(*instance, system), reference, limit, system.name + " with " + name);
         }

@@ -18,6 +18,8 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "mtt/isolation/packing.hpp"
+
 extern char** environ;
 
 namespace mtt {
@@ -26,11 +28,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr size_t longest_line = size_t(64) << 20;
+/// Forces and rows of a million atoms.
+constexpr uint64_t longest_frame = uint64_t(256) << 20;
 constexpr size_t kept_output = 4096;
 /// Read at one go: a process that writes without end must not keep us from looking at the clock.
 constexpr int pieces_per_turn = 16;
-constexpr int channel_number = 3;
 
 struct Pipe {
     int read = -1;
@@ -136,7 +138,7 @@ ScratchFolder::~ScratchFolder() {
 }
 
 ChildProcess::ChildProcess(
-    const std::vector<std::string>& command, const std::string& input, const std::string& folder
+    const std::vector<std::string>& command, const std::string& folder
 ) {
     auto words = command;
     auto variables = environment_with(folder);
@@ -146,14 +148,6 @@ ChildProcess::ChildProcess(
     Pipe in;
     Pipe channel;
     Pipe out;
-    // Before there is a reader, so that it can not have gone away; the pipe holds this much.
-    fcntl(in.write, F_SETFL, O_NONBLOCK);
-    if (write(in.write, input.data(), input.size()) != ssize_t(input.size())) {
-        for (int fd : {in.read, in.write, channel.read, channel.write, out.read, out.write}) {
-            close_one(fd);
-        }
-        throw std::runtime_error("the options are too long");
-    }
     pid_ = fork();
     if (pid_ == 0) {
         become(const_cast<char**>(arguments.data()), const_cast<char**>(environment.data()), in.read, channel.write,
@@ -161,16 +155,16 @@ ChildProcess::ChildProcess(
     }
     const int error = errno;
     close_one(in.read);
-    close_one(in.write);
     close_one(channel.write);
     close_one(out.write);
+    input_fd_ = in.write;
     channel_fd_ = channel.read;
     output_fd_ = out.read;
     if (pid_ < 0) {
         close_all();
         throw std::runtime_error(std::string("can not start a process: ") + std::strerror(error));
     }
-    for (const int fd : {channel_fd_, output_fd_}) {
+    for (const int fd : {input_fd_, channel_fd_, output_fd_}) {
         fcntl(fd, F_SETFL, O_NONBLOCK);
     }
 }
@@ -181,6 +175,7 @@ ChildProcess::~ChildProcess() {
 }
 
 void ChildProcess::close_all() {
+    close_one(input_fd_);
     close_one(channel_fd_);
     close_one(output_fd_);
 }
@@ -216,8 +211,60 @@ void ChildProcess::reap(bool wait) {
     ended_ = ended;
 }
 
+std::string framed(const std::string& content) {
+    const uint64_t size = content.size();
+    std::string out(reinterpret_cast<const char*>(&size), sizeof size);
+    return out += content;
+}
+
+void ChildProcess::send(const std::string& bytes) {
+    outgoing_.erase(0, sent_);
+    sent_ = 0;
+    outgoing_ += bytes;
+    write_input();
+}
+
+namespace {
+
+/// Without the signal that a reader who has gone away sends to programs, which may not expect it.
+ssize_t write_quietly(int fd, const char* data, size_t size) {
+    sigset_t pipe_signal;
+    sigset_t before;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    const ssize_t count = write(fd, data, size);
+    const int error = errno;
+    if (count < 0 && error == EPIPE && sigismember(&before, SIGPIPE) == 0) {
+        const timespec at_once{0, 0};
+        sigtimedwait(&pipe_signal, nullptr, &at_once);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    errno = error;
+    return count;
+}
+
+}  // namespace
+
+/// What the pipe takes. A child that has closed it is noticed by its end, or by the clock.
+void ChildProcess::write_input() {
+    while (input_fd_ >= 0 && sent_ < outgoing_.size()) {
+        const ssize_t count = write_quietly(input_fd_, outgoing_.data() + sent_, outgoing_.size() - sent_);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            if (errno != EAGAIN) {
+                close_one(input_fd_);
+            }
+            return;
+        }
+        sent_ += size_t(count);
+    }
+}
+
 void ChildProcess::read_channel() {
-    std::vector<char> piece(size_t(1) << 16);
+    static thread_local std::vector<char> piece(size_t(1) << 16);
     for (int k = 0; k < pieces_per_turn && channel_fd_ >= 0; ++k) {
         const ssize_t count = read(channel_fd_, piece.data(), piece.size());
         if (count < 0) {
@@ -227,18 +274,28 @@ void ChildProcess::read_channel() {
             close_one(channel_fd_);
             return;
         }
-        partial_.append(piece.data(), size_t(count));
-        size_t start = 0;
-        for (size_t end = partial_.find('\n'); end != std::string::npos; end = partial_.find('\n', start)) {
-            lines_.push_back(partial_.substr(start, end - start));
-            start = end + 1;
-        }
-        partial_.erase(0, start);
-        if (partial_.size() > longest_line) {
-            lines_.push_back(std::move(partial_));
-            partial_.clear();
+        incoming_.append(piece.data(), size_t(count));
+        if (size_t(count) < piece.size()) {
+            return;
         }
     }
+}
+
+std::optional<std::string> ChildProcess::take_frame() {
+    uint64_t size = 0;
+    if (incoming_.size() < sizeof size) {
+        return std::nullopt;
+    }
+    std::memcpy(&size, incoming_.data(), sizeof size);
+    if (size > longest_frame) {
+        throw PackingError("a frame longer than any answer");
+    }
+    if (incoming_.size() - sizeof size < size) {
+        return std::nullopt;
+    }
+    auto out = incoming_.substr(sizeof size, size);
+    incoming_.erase(0, sizeof size + size);
+    return out;
 }
 
 void ChildProcess::read_output() {
@@ -259,30 +316,32 @@ void ChildProcess::read_output() {
     }
 }
 
-std::optional<std::string> ChildProcess::next_line(double seconds) {
-    if (lines_.empty()) {
-        pollfd wanted[2] = {{channel_fd_, POLLIN, 0}, {output_fd_, POLLIN, 0}};
-        if (!ended_.has_value()) {
-            poll(wanted, 2, std::max(0, int(seconds * 1000)));
-        }
-        // Looked at before reading: what it wrote before its end is then there to be read.
-        reap(false);
+std::optional<std::string> ChildProcess::next_frame(double seconds) {
+    if (auto frame = take_frame()) {
+        return frame;
+    }
+    pollfd wanted[3] = {
+        {channel_fd_, POLLIN, 0}, {output_fd_, POLLIN, 0},
+        {sent_ < outgoing_.size() ? input_fd_ : -1, POLLOUT, 0},
+    };
+    if (!ended_.has_value()) {
+        poll(wanted, 3, std::max(0, int(seconds * 1000)));
+    }
+    if ((wanted[2].revents) != 0) {
+        write_input();
+    }
+    // While answers come there is no need to ask the system for more than the next one.
+    if ((wanted[0].revents & POLLIN) != 0) {
         read_channel();
-        read_output();
-        // Someone else may hold the other end open, so an end is the end of the process.
-        if (ended_.has_value() && lines_.empty()) {
-            if (!partial_.empty()) {
-                lines_.push_back(std::move(partial_));
-                partial_.clear();
-            }
+        if (auto frame = take_frame()) {
+            return frame;
         }
     }
-    if (lines_.empty()) {
-        return std::nullopt;
-    }
-    std::string out = std::move(lines_.front());
-    lines_.pop_front();
-    return out;
+    // Looked at before reading: what it wrote before its end is then there to be read.
+    reap(false);
+    read_channel();
+    read_output();
+    return take_frame();
 }
 
 uint64_t ChildProcess::memory() const {

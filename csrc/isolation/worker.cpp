@@ -1,103 +1,201 @@
-// The process that the model runs in.
+// The process that the model runs in: does what it is asked, one thing after the other, and judges nothing.
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <iostream>
-#include <iterator>
+#include <map>
+#include <new>
 
 #include "mtt/isolation/orders.hpp"
+#include "mtt/isolation/process.hpp"
 #include "mtt/isolation/sandbox.hpp"
-#include "mtt/isolation/wire.hpp"
-#include "mtt/runner/runner.hpp"
+#include "mtt/model/golden.hpp"
+#include "mtt/model/host.hpp"
 #include "mtt/supervisor.hpp"
 
 namespace mtt {
 
 namespace {
 
-constexpr int channel = 3;
+constexpr int questions_fd = 0;
+constexpr int answers_fd = channel_number;
 
-using nlohmann::json;
+/// Of error messages, which a model may make as long as it likes.
+constexpr size_t longest_text = 4000;
 
-/// Writes whole lines. If the supervisor does not listen any more there is nothing left to do.
-class Channel {
-public:
-    explicit Channel(std::string token): token_(std::move(token)) {}
+/// If the supervisor is gone there is nothing left to do.
+void read_all(char* data, size_t size) {
+    for (size_t got = 0; got < size;) {
+        const ssize_t count = read(questions_fd, data + got, size - got);
+        if (count == 0 || (count < 0 && errno != EINTR)) {
+            _exit(1);
+        }
+        got += count > 0 ? size_t(count) : 0;
+    }
+}
 
-    void send(const char* kind, const json& content) const {
-        const std::string line = token_ + dump({{"kind", kind}, {"content", content}});
-        for (size_t sent = 0; sent < line.size();) {
-            const ssize_t count = write(channel, line.data() + sent, line.size() - sent);
-            if (count < 0 && errno != EINTR) {
-                _exit(1);
+std::string read_frame() {
+    uint64_t size = 0;
+    read_all(reinterpret_cast<char*>(&size), sizeof size);
+    std::string out(size, '\0');
+    read_all(out.data(), size);
+    return out;
+}
+
+void write_frame(const std::string& content) {
+    const std::string bytes = framed(content);
+    for (size_t sent = 0; sent < bytes.size();) {
+        const ssize_t count = write(answers_fd, bytes.data() + sent, bytes.size() - sent);
+        if (count < 0 && errno != EINTR) {
+            _exit(1);
+        }
+        sent += count > 0 ? size_t(count) : 0;
+    }
+}
+
+/// What the checks want to know of the file.
+FileFacts facts_of(const Archive& archive) {
+    FileFacts out;
+    out.kind = uint32_t(archive.kind());
+    out.bytes = archive.bytes();
+    out.records = archive.records();
+    for (const auto& name : out.records) {
+        const bool code = name.compare(0, 5, "code/") == 0 && name.size() > 3 && name.substr(name.size() - 3) == ".py";
+        const bool described = name.compare(0, 6, "extra/") == 0;
+        if (code || described) {
+            try {
+                out.contents[name] = archive.read(name);
+            } catch (const std::exception& error) {
+                out.problems[name] = std::string(error.what()).substr(0, longest_text);
             }
-            sent += count > 0 ? size_t(count) : 0;
         }
     }
+    return out;
+}
+
+class Worker {
+public:
+    explicit Worker(const Orders& orders, Isolation isolation):
+        orders_(orders), isolation_(std::move(isolation)), session_(prepare_torch(orders.threads)),
+        host_([&orders] { return load_model(orders.path, orders.extensions); }, nullptr) {}
+
+    /// Until the end is asked for.
+    void serve();
 
 private:
-    std::string token_;
+    void answer(Question question, Unpacker& arguments, Packer& out);
+    void answer_about(Question question, Model& model, Unpacker& arguments, Packer& out);
+    void keep(std::unique_ptr<Model> model, Packer& out);
+    Model& instance(Unpacker& arguments) { return *instances_.at(arguments.take<uint64_t>()); }
+
+    Orders orders_;
+    Isolation isolation_;
+    std::shared_ptr<void> session_;
+    LocalHost host_;
+    std::map<uint64_t, std::unique_ptr<Model>> instances_;
+    uint64_t next_ = 1;
+    std::vector<std::shared_ptr<void>> executors_;
 };
 
-json file_json(const Report& file) {
-    json extensions = json::array();
-    for (const auto& extension : file.extensions) {
-        extensions.push_back({extension.name, extension.sha256});
+void Worker::serve() {
+    while (true) {
+        Unpacker question(read_frame());
+        const auto number = question.take<uint64_t>();
+        const auto kind = question.take<Question>();
+        auto outcome = Outcome::fine;
+        std::string text;
+        Packer content;
+        try {
+            answer(kind, question, content);
+        } catch (const EngineError& error) {
+            outcome = Outcome::engine_error;
+            text = error.what();
+        } catch (const std::bad_alloc& error) {
+            outcome = Outcome::no_memory;
+            text = error.what();
+        } catch (const std::exception& error) {
+            outcome = Outcome::error;
+            text = explain(error);
+        } catch (...) {
+            outcome = Outcome::strange;
+        }
+        Packer out;
+        out(number, outcome);
+        if (outcome != Outcome::fine) {
+            out(text.substr(0, longest_text));
+        }
+        write_frame(out.take() + (outcome == Outcome::fine ? content.take() : ""));
+        if (kind == Question::end) {
+            return;
+        }
     }
-    return {{"torch", file.torch}, {"metatensor_torch", file.metatensor_torch},
-            {"metatomic_torch", file.metatomic_torch}, {"bytes", file.bytes}, {"extensions", extensions}};
 }
 
-/// After each check, since it may be the last that this process finishes.
-json model_json(Runner& runner, bool with_record) {
-    Report report;
-    runner.describe_model(report);
-    return {
-        {"model", report.model.has_value() ? to_json(*report.model) : json(nullptr)},
-        {"golden_pack", report.golden_pack}, {"calls", report.calls},
-        {"recorded", with_record && report.recorded.has_value() ? json(*report.recorded) : json(nullptr)},
+void Worker::keep(std::unique_ptr<Model> model, Packer& out) {
+    const uint64_t id = next_++;
+    out(Instance{id, model->capabilities(), model->requests()});
+    instances_[id] = std::move(model);
+}
+
+void Worker::answer(Question question, Unpacker& arguments, Packer& out) {
+    switch (question) {
+        case Question::isolation: out(isolation_); return;
+        case Question::file: out(facts_of(Archive(orders_.path))); return;
+        case Question::damaged: out(Archive(orders_.path).damaged_records()); return;
+        case Question::load: keep(host_.load(), out); return;
+        case Question::unload: instances_.erase(arguments.take<uint64_t>()); return;
+        case Question::state: out(host_.state()); return;
+        case Question::memory: out(host_.memory()); return;
+        case Question::reset_peak: host_.reset_peak_memory(); return;
+        case Question::push_executor: executors_.push_back(host_.with_executor(arguments.take<Executor>())); return;
+        case Question::pop_executor: executors_.pop_back(); return;
+        case Question::threads: out(host_.threads()); return;
+        case Question::set_threads: host_.set_threads(arguments.take<int>()); return;
+        case Question::has_cuda: out(host_.has_cuda()); return;
+        case Question::side_by_side: {
+            auto& first = instance(arguments);
+            auto& second = instance(arguments);
+            const auto calls = arguments.take<std::vector<Call>>();
+            out(host_.side_by_side({&first, &second}, calls, arguments.take<int>()));
+            return;
+        }
+        case Question::end: instances_.clear(); return;
+        default: answer_about(question, instance(arguments), arguments, out);
+    }
+}
+
+void Worker::answer_about(Question question, Model& model, Unpacker& arguments, Packer& out) {
+    const auto keep_optional = [&](std::unique_ptr<Model> made) {
+        out(made != nullptr);  // as an optional value is described
+        if (made != nullptr) {
+            keep(std::move(made), out);
+        }
     };
-}
-
-void run_checks(const Orders& orders, const Channel& out) {
-    Runner runner(orders.options, [&out](bool begins) { out.send("loading", begins); });
-    runner.on_target([&out](const std::string& name) { out.send("target", name); });
-    Report file;
-    runner.describe_file(file);
-    out.send("file", file_json(file));
-    const auto selection = select_checks(orders.options);
-    bool recorded = false;
-    for (size_t k = orders.first; k < selection.size(); ++k) {
-        if (selection[k].wanted.empty()) {
-            continue;
-        }
-        out.send("begin", k);
-        json results = json::array();
-        for (const auto& result : runner.run(selection[k])) {
-            results.push_back(to_json(result));
-        }
-        json content = model_json(runner, !recorded);  // what was recorded may be long
-        recorded = recorded || !content["recorded"].is_null();
-        content["check"] = k;
-        content["results"] = results;
-        content["problem"] = runner.problem();
-        out.send("done", content);
+    switch (question) {
+        case Question::evaluate: out(model.evaluate(arguments.take<Call>())); return;
+        case Question::ask_for:
+            model.ask_for(arguments.take<std::string>());
+            out(Instance{0, model.capabilities(), model.requests()});
+            return;
+        case Question::training_mode: out(model.modules_in_training_mode()); return;
+        case Question::warnings: out(model.warnings()); return;
+        case Question::widened: keep_optional(model.widened()); return;
+        case Question::disturb: model.disturb(arguments.take<uint64_t>()); return;
+        case Question::move_again: model.move_again(); return;
+        case Question::on_device: keep_optional(model.on_device(arguments.take<std::string>())); return;
+        case Question::left_on_cpu: out(model.left_on_cpu()); return;
+        default: throw std::runtime_error("no such question");
     }
 }
 
 }  // namespace
 
 int run_worker() {
-    fcntl(channel, F_SETFD, FD_CLOEXEC);
-    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-    const auto orders = orders_from_text(text);
-    const Channel out(orders.token);
-    out.send("isolation", to_json(enter_sandbox(
-        {orders.options.memory_limit, orders.cpu_seconds, orders.scratch, orders.without}
-    )));
-    run_checks(orders, out);
-    out.send("end", nullptr);
+    fcntl(answers_fd, F_SETFD, FD_CLOEXEC);
+    const auto orders = orders_from_text(read_frame());
+    auto isolation = enter_sandbox({orders.memory_limit, orders.cpu_seconds, orders.scratch, orders.without});
+    Worker(orders, std::move(isolation)).serve();
     return 0;
 }
 

@@ -57,11 +57,14 @@ Properties evaluate(Model& model, const System& system, bool strain) {
     Call call;
     call.systems = {system};
     call.strain = strain;
-    auto answer = model.evaluate(call);
+    return properties_of(model.evaluate(call));
+}
+
+Properties properties_of(const Answer& answer) {
     Properties out;
     out.energy = single_row(answer);
-    out.forces = std::move(answer.forces.at(0));
-    if (strain) {
+    out.forces = answer.forces.at(0);
+    if (!answer.virials.empty()) {
         out.virial = answer.virials.at(0);
     }
     return out;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "mtt/isolation/machine.hpp"
 #include "mtt/model/inputs.hpp"
 #include "mtt/model/torch_model.hpp"
 
@@ -325,8 +326,10 @@ Answer TorchModel::evaluate(const Call& call) {
     }
     torch::rand({1});  // away from the state that any fixed seed gives
     const auto random_before = generator_state();
+    const FloatExceptions exceptions;
     const auto result = module_.forward({systems, options_for(call), call.check_consistency}).toGenericDict();
     Answer answer;
+    answer.float_exceptions = exceptions.raised();
     answer.random_numbers_used = !torch::equal(random_before, generator_state());
     answer.changed_inputs = guard.changed();
 
@@ -362,7 +365,11 @@ Answer TorchModel::evaluate(const Call& call) {
         answer.extra[extra.name] = {to_doubles(tensor), tensor.sizes().vec()};
     }
     if (call.gradients) {
+        const FloatExceptions in_derivative;
         differentiate(values, prepared, call.strain, answer);
+        if (answer.float_exceptions.empty()) {
+            answer.float_exceptions = in_derivative.raised();
+        }
     }
     return answer;
 }

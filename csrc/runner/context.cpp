@@ -15,18 +15,22 @@ constexpr size_t largest_system = 64;
 
 }  // namespace
 
-Context::Context(Loader loader, std::shared_ptr<const Archive> archive, std::optional<std::string> extensions):
-    loader_(std::move(loader)), archive_(std::move(archive)), extensions_(std::move(extensions)) {}
-
 std::unique_ptr<Model> Context::fresh() {
     if (state_before_.empty()) {
-        state_before_ = shared_state();
+        state_before_ = host_->state();
     }
-    auto out = loader_();
+    auto out = host_->load();
     if (target_.has_value()) {
         out->ask_for(target_->name);
     }
     return out;
+}
+
+void Context::forget_instances() {
+    model_.reset();
+    precise_.reset();
+    precise_fits_.clear();
+    state_before_.clear();
 }
 
 Model& Context::model() {
@@ -131,11 +135,12 @@ void Context::read_golden() {
         return;
     }
     golden_read_ = true;
-    if (archive_ == nullptr || !archive_->has(golden_record)) {
+    const auto* file = archive();
+    if (file == nullptr || !file->has(golden_record)) {
         return;
     }
     try {
-        golden_ = parse_golden(archive_->read(golden_record));
+        golden_ = parse_golden(file->read(golden_record));
     } catch (const std::exception& error) {
         golden_error_ = explain(error);
     }

@@ -11,6 +11,7 @@
 #include "mtt/physics/tolerances.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/options.hpp"
+#include "mtt/runner/printable.hpp"
 #include "mtt/supervisor.hpp"
 
 
@@ -129,9 +130,9 @@ int main(int argc, char** argv) {
     } catch (const mtt::Interrupted& error) {
         return 128 + error.signal;
     } catch (const mtt::UsageError& error) {
-        std::cerr << "mtt-verify: " << error.what() << "\n\n" << mtt::usage_text();
+        std::cerr << "mtt-verify: " << mtt::printable(error.what()) << "\n\n" << mtt::usage_text();
     } catch (const std::exception& error) {
-        std::cerr << "mtt-verify: " << error.what() << "\n";
+        std::cerr << "mtt-verify: " << mtt::printable(error.what()) << "\n";
     }
     return 2;
 }

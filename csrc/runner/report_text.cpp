@@ -4,6 +4,7 @@
 
 #include "mtt/physics/compare.hpp"
 #include "mtt/report.hpp"
+#include "mtt/runner/printable.hpp"
 
 namespace mtt {
 
@@ -38,18 +39,19 @@ std::string optional_number(const std::optional<double>& value) {
 
 }  // namespace
 
-void print(const Report& report, std::ostream& out) {
+void print(const Report& report, std::ostream& stream) {
+    std::ostringstream out;
     out << "mtt-verify " << report.program_version << " (torch " << report.torch << ", metatensor-torch "
         << report.metatensor_torch << ", metatomic-torch " << report.metatomic_torch << ")\n";
-    for (const auto& line : wrap("file " + report.path, width)) {
+    for (const auto& line : wrap("file " + printable(report.path), width)) {
         out << line << "\n";
     }
     if (report.model.has_value()) {
         const auto& model = report.model->capabilities;
-        out << "model " << (model.name.empty() ? "without a name" : model.name) << ", " << model.dtype << ", "
+        out << "model " << (model.name.empty() ? "without a name" : printable(model.name)) << ", " << printable(model.dtype) << ", "
             << model.atomic_types.size() << " atomic types, interaction range "
-            << short_number(model.interaction_range) << " " << model.length_unit << ", energy in "
-            << model.energy_unit << "\n";
+            << short_number(model.interaction_range) << " " << printable(model.length_unit) << ", energy in "
+            << printable(model.energy_unit) << "\n";
     }
     out << "\n" << std::left << std::setw(8) << "family" << std::setw(38) << "check" << std::setw(8) << "" << std::right
         << std::setw(12) << "measured" << std::setw(12) << "allowed" << "  unit\n";
@@ -57,12 +59,12 @@ void print(const Report& report, std::ostream& out) {
     for (const auto& entry : report.entries) {
         const auto& result = entry.result;
         ++counts[size_t(result.status)];
-        out << std::left << std::setw(8) << entry.family << std::setw(38) << (result.target.empty() ? result.name : result.name + " of " + result.target) << std::setw(8)
-            << label(result.status) << std::right << std::setw(12) << optional_number(result.measured)
+        out << std::left << std::setw(8) << entry.family << std::setw(38) << (result.target.empty() ? result.name : result.name + " of " + printable(result.target))
+            << std::setw(8) << label(result.status) << std::right << std::setw(12) << optional_number(result.measured)
             << std::setw(12) << optional_number(result.tolerance)
-            << (result.measured.has_value() ? "  " + result.unit : "") << "\n";
+            << (result.measured.has_value() ? "  " + printable(result.unit) : "") << "\n";
         if (result.status != Status::pass) {
-            for (const auto& line : wrap(result.message, width - 10)) {
+            for (const auto& line : wrap(printable(result.message), width - 10)) {
                 out << std::string(10, ' ') << line << "\n";
             }
         }
@@ -71,7 +73,7 @@ void print(const Report& report, std::ostream& out) {
         << (counts[3] > 0 ? ", " + std::to_string(counts[3]) + " waived" : "") << " in " << std::fixed
         << std::setprecision(1) << report.seconds << " s: "
         << (report.passed() ? "an MD engine can use this file" : "do not use this file in an MD engine") << "\n";
-    out.unsetf(std::ios::fixed);
+    stream << without_commands(out.str());
 }
 
 }  // namespace mtt

@@ -31,7 +31,7 @@ std::vector<Result> run_guarded(const Check& check, Context& context) {
         return {failed(check.results.front(), "the model asks for more memory than there is: bad_alloc")};
     } catch (const std::exception& error) {
         return {failed(check.results.front(), "the model fails: " + explain(error))};
-    } catch (...) {
+    } catch (const StrangeException&) {
         return {failed(check.results.front(), "the model throws something that is no std::exception")};
     }
 }
@@ -54,26 +54,9 @@ Extension extension_of(const nlohmann::json& declared, const std::optional<std::
 
 }  // namespace
 
-Runner::Runner(const VerifyOptions& options, std::function<void(bool)> loading):
-    session_(prepare_torch(options.threads)),
-    archive_(std::make_shared<const Archive>(options.path)),
-    extensions_(options.extensions),
-    memory_limit_(options.memory_limit),
-    context_(
-        [this, path = options.path, loading = std::move(loading)] {
-            const bool first = !loaded_ && loading;
-            if (first) {
-                loading(true);
-            }
-            auto model = load_model(path, extensions_);
-            loaded_ = true;
-            if (first) {
-                loading(false);
-            }
-            return model;
-        },
-        archive_, options.extensions
-    ) {
+Runner::Runner(const VerifyOptions& options, std::shared_ptr<Host> host):
+    host_(std::move(host)), extensions_(options.extensions), memory_limit_(options.memory_limit),
+    context_(host_, options.extensions) {
     context_.set_mode({options.level, options.engine, options.against, options.record, options.max_rotation_error});
 }
 
@@ -82,15 +65,16 @@ void Runner::try_loading() {
         return;
     }
     problem_ = "";
-    if (archive_->kind() != FileKind::metatomic) {
-        problem_ = "this file is " + describe(archive_->kind());
+    const auto archive = host_->archive();
+    if (archive != nullptr && archive->kind() != FileKind::metatomic) {
+        problem_ = "this file is " + describe(archive->kind());
         return;
     }
     try {
         context_.model();
     } catch (const std::exception& error) {
         problem_ = "an engine can not load the model: " + explain(error);
-    } catch (...) {
+    } catch (const StrangeException&) {
         problem_ = "an engine can not load the model";
     }
 }
@@ -162,12 +146,13 @@ void Runner::describe_file(Report& report) const {
     report.torch = versions.torch;
     report.metatensor_torch = versions.metatensor_torch;
     report.metatomic_torch = versions.metatomic_torch;
-    report.bytes = archive_->bytes();
-    if (!archive_->has("extra/extensions")) {
+    const auto archive = host_->archive();
+    report.bytes = archive->bytes();
+    if (!archive->has("extra/extensions")) {
         return;
     }
     try {
-        const auto declared = nlohmann::json::parse(archive_->read("extra/extensions"), nullptr, false);
+        const auto declared = nlohmann::json::parse(archive->read("extra/extensions"), nullptr, false);
         if (declared.is_array()) {
             for (const auto& item : declared) {
                 report.extensions.push_back(extension_of(item, extensions_));
@@ -179,9 +164,9 @@ void Runner::describe_file(Report& report) const {
 }
 
 void Runner::describe_model(Report& report) {
-    report.calls = call_count();
+    report.calls = host_->calls();
     report.recorded = context_.recorded();
-    if (!loaded_) {
+    if (!context_.has_model()) {
         return;
     }
     try {

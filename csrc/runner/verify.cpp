@@ -2,14 +2,32 @@
 
 #include <chrono>
 
+#include "mtt/model/host.hpp"
 #include "mtt/runner/runner.hpp"
 
 namespace mtt {
 
+namespace {
+
+std::unique_ptr<Model> load_guarded(const VerifyOptions& options) {
+    try {
+        return load_model(options.path, options.extensions);
+    } catch (const std::exception&) {
+        throw;
+    } catch (...) {
+        throw StrangeException{};
+    }
+}
+
+}  // namespace
+
 Report verify(const VerifyOptions& options) {
     const auto start = std::chrono::steady_clock::now();
     const auto selection = select_checks(options);
-    Runner runner(options);
+    const auto session = prepare_torch(options.threads);
+    const auto archive = std::make_shared<const Archive>(options.path);
+    const auto load = [&options] { return load_guarded(options); };
+    Runner runner(options, std::make_shared<LocalHost>(load, archive));
     Report report;
     describe_options(options, report);
     runner.describe_file(report);

@@ -7,49 +7,56 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
-#include <iterator>
 #include <map>
 #include <thread>
 
 #include "mtt/isolation/orders.hpp"
-#include "mtt/isolation/wire.hpp"
-#include "mtt/runner/selection.hpp"
+#include "mtt/isolation/process.hpp"
+#include "plain_model.hpp"
 
 namespace testing {
 
 namespace {
 
-using nlohmann::json;
+using namespace mtt;
 
-struct Worker {
-    mtt::Orders orders;
-    std::vector<mtt::Selected> selection;
+void raw(const std::string& text) {
+    if (write(channel_number, text.data(), text.size()) < 0) {
+        _exit(9);
+    }
+}
 
-    static void raw(const std::string& text) {
-        if (write(3, text.data(), text.size()) < 0) {
-            _exit(9);
-        }
-    }
-    void send(const char* kind, const json& content) const {
-        raw(orders.token + mtt::dump({{"kind", kind}, {"content", content}}));
-    }
-    void done(size_t k, const std::string& name) const {
-        send("done", {{"check", k}, {"results", {mtt::to_json(mtt::passed(name))}}, {"problem", ""}, {"calls", 7},
-                      {"model", nullptr}, {"golden_pack", false}, {"recorded", nullptr}});
-    }
-    /// Every check from the first one on passes, except that `meanwhile` may do something in the middle of one.
-    void run(const std::function<void(size_t)>& meanwhile) const {
-        for (size_t k = orders.first; k < selection.size(); ++k) {
-            if (selection[k].wanted.empty()) {
-                continue;
+std::string read_frame() {
+    const auto take = [](char* data, size_t size) {
+        for (size_t got = 0; got < size;) {
+            const ssize_t count = read(0, data + got, size - got);
+            if (count <= 0) {
+                _exit(8);
             }
-            send("begin", k);
-            meanwhile(k);
-            done(k, selection[k].wanted.front());
+            got += size_t(count);
         }
-        send("end", nullptr);
-    }
+    };
+    uint64_t size = 0;
+    take(reinterpret_cast<char*>(&size), sizeof size);
+    std::string out(size, '\0');
+    take(out.data(), size);
+    return out;
+}
+
+struct Asked {
+    uint64_t number;
+    Question question;
 };
+
+template <class... T>
+std::string answer(uint64_t number, Outcome outcome, const T&... content) {
+    Packer pack;
+    pack(number, outcome, content...);
+    return framed(pack.take());
+}
+
+/// What may happen in the place of an answer; true if there was one.
+using Deed = std::function<bool(const Asked&, PlainModel&)>;
 
 void sleep_forever() {
     while (true) {
@@ -57,89 +64,154 @@ void sleep_forever() {
     }
 }
 
-using Deed = std::function<void(const Worker&)>;
+/// Once, when the checksums of records are asked for, which is in the first check.
+Deed first(const std::function<void(const Asked&)>& deed) {
+    return [deed](const Asked& asked, PlainModel&) {
+        if (asked.question != Question::damaged) {
+            return false;
+        }
+        deed(asked);
+        return true;
+    };
+}
 
-/// What happens in the middle of the second check.
-Deed second(const std::function<void(const Worker&)>& deed) {
-    return [deed](const Worker& worker) {
-        worker.run([&](size_t k) {
-            if (k == 1) {
-                deed(worker);
-            }
-        });
+/// An answer to a call that differs from the right one.
+Deed changed(const std::function<void(Answer&)>& change) {
+    return [change](const Asked& asked, PlainModel& model) {
+        if (asked.question != Question::evaluate) {
+            return false;
+        }
+        Call call;
+        call.systems = {System{.name = "pair", .types = {1, 6}, .positions = {{0, 0, 0}, {1, 0, 0}}}};
+        auto numbers = model.evaluate(call);
+        change(numbers);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        raw(answer(asked.number, Outcome::fine, numbers));
+        return true;
     };
 }
 
 const std::map<std::string, Deed>& deeds() {
     static const std::map<std::string, Deed> all = {
-        {"works", [](const Worker& worker) { worker.run([](size_t) {}); }},
-        {"dies always", [](const Worker& worker) { worker.run([](size_t) { raise(SIGSEGV); }); }},
-        {"dies before", [](const Worker&) { raise(SIGILL); }},
-        {"dies at the end", [](const Worker& worker) {
-            worker.run([](size_t) {});
-            raise(SIGABRT);
+        {"works", [](const Asked&, PlainModel&) { return false; }},
+        {"dies always", [](const Asked& asked, PlainModel&) {
+            return asked.question == Question::evaluate && raise(SIGSEGV) == 0;
         }},
-        {"dies between", [](const Worker& worker) {
-            worker.run([&](size_t k) {
-                if (k == 1) {
-                    worker.done(1, worker.selection[1].wanted.front());
-                    raise(SIGBUS);
-                }
-            });
+        {"dies before", [](const Asked&, PlainModel&) { return raise(SIGILL) == 0; }},
+        {"dies at the end", [](const Asked& asked, PlainModel&) {
+            return asked.question == Question::end && raise(SIGABRT) == 0;
         }},
-        {"hangs", second([](const Worker&) { sleep_forever(); })},
-        {"exits", second([](const Worker&) { _exit(0); })},
-        {"exits in a target", second([](const Worker& worker) {
-            worker.send("target", "energy/pbe");
+        {"dies while loading", [](const Asked& asked, PlainModel&) {
+            return asked.question == Question::load && raise(SIGBUS) == 0;
+        }},
+        {"hangs", first([](const Asked&) { sleep_forever(); })},
+        {"exits", first([](const Asked&) { _exit(0); })},
+        {"exits in a target", [](const Asked& asked, PlainModel& model) {
+            if (asked.question == Question::evaluate && model.capabilities().energy_output == "energy/pbe") {
+                _exit(0);
+            }
+            return false;
+        }},
+        {"garbage", first([](const Asked&) { raw(framed("\xff\x00{}")); })},
+        {"half a frame", first([](const Asked& asked) {
+            raw(answer(asked.number, Outcome::fine, std::vector<std::string>{"a"}).substr(0, 20));
             _exit(0);
         })},
-        {"says end too early", second([](const Worker& worker) {
-            worker.send("end", nullptr);
-            _exit(0);
+        {"another number", first([](const Asked& asked) {
+            raw(answer(asked.number + 1, Outcome::fine, std::vector<std::string>{}));
         })},
-        {"garbage", second([](const Worker&) { Worker::raw("{\"kind\": \"end\"}\n\xff\x00\n"); })},
-        {"half a line", second([](const Worker& worker) {
-            Worker::raw(worker.orders.token + "{\"kind\"");
-            _exit(0);
+        {"no such outcome", first([](const Asked& asked) { raw(answer(asked.number, Outcome(77))); })},
+        {"too much", first([](const Asked& asked) {
+            raw(answer(asked.number, Outcome::fine, std::vector<std::string>{}, 1));
         })},
-        {"no such kind", second([](const Worker& worker) { worker.send("verdict", "pass"); })},
-        {"another check", second([](const Worker& worker) { worker.done(0, "file"); })},
-        {"another name", second([](const Worker& worker) { worker.done(1, "made up"); })},
-        {"wrong types", second([](const Worker& worker) { worker.send("done", json::array({1, 2})); })},
-        {"deep", second([](const Worker& worker) { Worker::raw(worker.orders.token + std::string(100000, '[') + "\n"); })},
-        {"floods the channel", second([](const Worker&) {
-            const std::string block(1 << 16, 'x');
+        {"too many", first([](const Asked& asked) { raw(answer(asked.number, Outcome::fine, uint64_t(1) << 60)); })},
+        {"floods the channel", first([](const Asked&) {
+            const std::string block(1 << 16, '\xff');
             while (true) {
-                Worker::raw(block);
+                raw(block);
             }
         })},
-        {"floods the output", second([](const Worker&) {
-            const std::string block(1 << 16, 'x');
-            for (int k = 0; k < 3000; ++k) {
-                std::cout << block;
+        {"floods the output", [](const Asked& asked, PlainModel&) {
+            if (asked.question == Question::damaged) {
+                const std::string block(1 << 16, 'x');
+                for (int k = 0; k < 3000; ++k) {
+                    std::cout << block;
+                }
+                std::cout << std::flush;
             }
-            std::cout << std::flush;
-        })},
-        {"colors its last words", second([](const Worker&) {
+            return false;
+        }},
+        {"colors its last words", first([](const Asked&) {
             std::cerr << "\x1b[31mred\x1b[0m\n" << std::flush;
             raise(SIGABRT);
         })},
-        {"leaves files", [](const Worker& worker) {
-            std::ofstream(worker.orders.scratch + "/left") << worker.orders.scratch;
-            worker.run([](size_t) {});
+        {"leaves files", [](const Asked&, PlainModel&) {
+            std::ofstream(std::string(std::getenv("HOME")) + "/left") << "x";
+            return false;
         }},
+        {"answers for another system", changed([](Answer& numbers) { numbers.forces[0].pop_back(); })},
+        {"gives no forces", changed([](Answer& numbers) { numbers.forces.clear(); })},
+        {"gives fewer numbers than rows", changed([](Answer& numbers) { numbers.values.clear(); })},
+        {"gives a shape without end", changed([](Answer& numbers) { numbers.shape = {1, int64_t(1) << 62, 4}; })},
     };
     return all;
+}
+
+std::string file_answer(uint64_t number) {
+    FileFacts facts;
+    facts.kind = uint32_t(FileKind::metatomic);
+    facts.bytes = 1000;
+    for (const char* name : {"extra/model-metadata", "extra/extensions", "extra/extensions-deps",
+                             "extra/metatomic-version"}) {
+        facts.records.emplace_back(name);
+        facts.contents[name] = "[]";
+    }
+    return answer(number, Outcome::fine, facts);
+}
+
+/// Serves a model in plain C++.
+void serve(const Deed& deed, PlainModel& model) {
+    while (true) {
+        Unpacker bytes(read_frame());
+        const Asked asked{bytes.take<uint64_t>(), bytes.take<Question>()};
+        if (deed(asked, model)) {
+            continue;
+        }
+        const Instance instance{1, model.capabilities(), model.requests()};
+        switch (asked.question) {
+            case Question::isolation: raw(answer(asked.number, Outcome::fine, Isolation{.process = true})); break;
+            case Question::file: raw(file_answer(asked.number)); break;
+            case Question::damaged:
+            case Question::warnings: raw(answer(asked.number, Outcome::fine, std::vector<std::string>{})); break;
+            case Question::state: raw(answer(asked.number, Outcome::fine, std::map<std::string, std::string>{})); break;
+            case Question::load: raw(answer(asked.number, Outcome::fine, instance)); break;
+            case Question::ask_for:
+                bytes.take<uint64_t>();
+                model.ask_for(bytes.take<std::string>());
+                raw(answer(asked.number, Outcome::fine, Instance{0, model.capabilities(), model.requests()}));
+                break;
+            case Question::evaluate: {
+                bytes.take<uint64_t>();
+                const auto numbers = model.evaluate(bytes.take<Call>());
+                std::this_thread::sleep_for(std::chrono::microseconds(200));
+                raw(answer(asked.number, Outcome::fine, numbers));
+                break;
+            }
+            case Question::widened: raw(answer(asked.number, Outcome::fine, std::optional<Instance>{})); break;
+            default: raw(answer(asked.number, Outcome::fine));
+        }
+        if (asked.question == Question::end) {
+            return;
+        }
+    }
 }
 
 }  // namespace
 
 int fake_worker(const std::string& deed) {
-    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-    Worker worker;
-    worker.orders = mtt::orders_from_text(text);
-    worker.selection = mtt::select_checks(worker.orders.options);
-    deeds().at(deed)(worker);
+    orders_from_text(read_frame());
+    PlainModel model(2, {}, true, deed == "exits in a target");
+    serve(deeds().at(deed), model);
     return 0;
 }
 

@@ -28,7 +28,8 @@ class PlainModel final : public mtt::Model {
 public:
     static constexpr double cutoff = 3.0;
 
-    PlainModel(int layers, const Breakage& breakage, bool full = true): layers_(layers), breakage_(breakage) {
+    PlainModel(int layers, const Breakage& breakage, bool full = true, bool two_energies = false):
+        layers_(layers), breakage_(breakage) {
         capabilities_.name = "plain";
         capabilities_.atomic_types = {1, 6};
         capabilities_.interaction_range = cutoff * layers * breakage.range_factor;
@@ -38,12 +39,16 @@ public:
         capabilities_.energy_output = "energy";
         capabilities_.dtype = "float64";
         capabilities_.devices = {"cpu"};
+        if (two_energies) {
+            capabilities_.outputs = {{"energy", "eV", "atom", ""}, {"energy/pbe", "eV", "atom", ""}};
+        }
         requests_ = {{cutoff, full, true}};
     }
 
     [[nodiscard]] const mtt::Capabilities& capabilities() const override { return capabilities_; }
     [[nodiscard]] const std::vector<mtt::NeighborRequest>& requests() const override { return requests_; }
     mtt::Answer evaluate(const mtt::Call& call) override;
+    void ask_for(const std::string& output) override { capabilities_.energy_output = output; }
 
 private:
     struct Rows;
@@ -58,9 +63,9 @@ private:
 
 /// A context around such a model, without a file.
 inline mtt::Context plain_context(int layers, const Breakage& breakage = {}) {
-    return mtt::Context(
+    return mtt::Context(std::make_shared<mtt::LocalHost>(
         [layers, breakage] { return std::make_unique<PlainModel>(layers, breakage); }, nullptr
-    );
+    ));
 }
 
 }  // namespace testing

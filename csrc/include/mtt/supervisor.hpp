@@ -21,6 +21,9 @@ struct Supervision {
     const std::atomic<int>* interrupted = nullptr;
     /// This program has no children but workers, so all that is left when one has ended can be killed.
     bool owns_children = false;
+    /// Seconds below which no answer to a call can be the work of a model: through metatomic a pair of atoms takes five
+    /// times as long.
+    double fastest_call = 60e-6;
     /// Means of protection not to use, for tests of the others.
     std::vector<std::string> without;
 };

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +23,12 @@ private:
     std::string path_;
 };
 
+/// Descriptor on which a child answers.
+inline constexpr int channel_number = 3;
+
+/// `content` after its length in eight bytes, as both ends write it.
+std::string framed(const std::string& content);
+
 /// How a process ended.
 struct Ended {
     int exit_code = 0;
@@ -35,19 +40,22 @@ struct Ended {
 
 class ChildProcess {
 public:
-    /// Starts `command` in a session of its own, with `input` to read on standard input, a channel for lines on
-    /// descriptor 3 and nothing else open. HOME and TMPDIR are `folder`.
+    /// Starts `command` in a session of its own, with a pipe on standard input, a channel for frames on descriptor 3 and
+    /// nothing else open. HOME and TMPDIR are `folder`.
     /// @throws std::runtime_error if the system can not start it
-    ChildProcess(const std::vector<std::string>& command, const std::string& input, const std::string& folder);
+    ChildProcess(const std::vector<std::string>& command, const std::string& folder);
     /// Kills what still runs.
     ~ChildProcess();
     ChildProcess(const ChildProcess&) = delete;
     ChildProcess& operator=(const ChildProcess&) = delete;
 
-    /// Waits for a line, an end or `seconds`, whatever comes first. A line that is too long comes in as it is.
-    std::optional<std::string> next_line(double seconds);
-    /// True once it has ended and every line has been read.
-    [[nodiscard]] bool finished() const { return ended_.has_value() && lines_.empty() && partial_.empty(); }
+    /// Puts bytes into the queue for its standard input; they go there while `next_frame` waits.
+    void send(const std::string& bytes);
+    /// Waits for a frame, an end or `seconds`, whatever comes first.
+    /// @throws PackingError for a frame longer than any answer
+    std::optional<std::string> next_frame(double seconds);
+    /// True once it has ended and every frame has been read.
+    [[nodiscard]] bool finished() const { return ended_.has_value(); }
     [[nodiscard]] const Ended& ended() const { return *ended_; }
     /// The last kilobytes of what it wrote on standard output and standard error.
     [[nodiscard]] const std::string& output() const { return output_; }
@@ -56,16 +64,20 @@ public:
     void kill();
 
 private:
+    std::optional<std::string> take_frame();
+    void write_input();
     void read_channel();
     void read_output();
     void reap(bool wait);
     void close_all();
 
     pid_t pid_ = -1;
+    int input_fd_ = -1;
     int channel_fd_ = -1;
     int output_fd_ = -1;
-    std::string partial_;
-    std::deque<std::string> lines_;
+    std::string outgoing_;
+    size_t sent_ = 0;
+    std::string incoming_;
     std::string output_;
     std::optional<Ended> ended_;
 };

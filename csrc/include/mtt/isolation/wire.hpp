@@ -1,4 +1,4 @@
-// Parts of a report as JSON: for the report itself, and for what the worker tells the supervisor.
+// Parts of a report as JSON.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,10 +10,6 @@ namespace mtt {
 nlohmann::json to_json(const Result& result);
 nlohmann::json to_json(const ReportModel& model);
 nlohmann::json to_json(const Isolation& isolation);
-
-/// @throws std::exception for anything that `to_json` does not write
-Result result_from_json(const nlohmann::json& json);
-ReportModel model_from_json(const nlohmann::json& json);
 
 /// JSON knows no NaN and no infinity: these become null.
 nlohmann::json json_number(double value);

@@ -23,21 +23,34 @@ enum class FileKind {
 /// Short noun phrase for messages, for example "a TorchScript file without the metatomic interface".
 std::string describe(FileKind kind);
 
-class Archive {
+/// The bytes of a model file, wherever they are read.
+class ArchiveView {
+public:
+    virtual ~ArchiveView() = default;
+    [[nodiscard]] virtual const std::string& path() const = 0;
+    [[nodiscard]] virtual FileKind kind() const = 0;
+    [[nodiscard]] virtual uint64_t bytes() const = 0;
+    /// Names without the leading folder of the archive.
+    [[nodiscard]] virtual std::vector<std::string> records() const = 0;
+    [[nodiscard]] virtual bool has(const std::string& record) const = 0;
+    /// @throws std::runtime_error if there is no such record or it cannot be unpacked
+    [[nodiscard]] virtual std::string read(const std::string& record) const = 0;
+    /// Checks the CRC-32 of every record, which libtorch itself does not do. Returns what is wrong.
+    [[nodiscard]] virtual std::vector<std::string> damaged_records() const = 0;
+};
+
+class Archive final : public ArchiveView {
 public:
     /// Looks at the file only as bytes. Never throws for bad contents, only if the file cannot be read.
     explicit Archive(std::string path);
 
-    [[nodiscard]] const std::string& path() const { return path_; }
-    [[nodiscard]] FileKind kind() const { return kind_; }
-    [[nodiscard]] uint64_t bytes() const { return bytes_; }
-    /// Names without the leading folder of the archive.
-    [[nodiscard]] std::vector<std::string> records() const;
-    [[nodiscard]] bool has(const std::string& record) const;
-    /// @throws std::runtime_error if there is no such record or it cannot be unpacked
-    [[nodiscard]] std::string read(const std::string& record) const;
-    /// Checks the CRC-32 of every record, which libtorch itself does not do. Returns what is wrong.
-    [[nodiscard]] std::vector<std::string> damaged_records() const;
+    [[nodiscard]] const std::string& path() const override { return path_; }
+    [[nodiscard]] FileKind kind() const override { return kind_; }
+    [[nodiscard]] uint64_t bytes() const override { return bytes_; }
+    [[nodiscard]] std::vector<std::string> records() const override;
+    [[nodiscard]] bool has(const std::string& record) const override;
+    [[nodiscard]] std::string read(const std::string& record) const override;
+    [[nodiscard]] std::vector<std::string> damaged_records() const override;
 
 private:
     struct Entry {

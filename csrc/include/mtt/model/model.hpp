@@ -74,6 +74,8 @@ struct Answer {
     std::map<std::string, Block> extra;
     /// The call drew from libtorch's random number generator, or set its seed.
     bool random_numbers_used = false;
+    /// Flags of the floating-point unit that the call raised: empty, or "division by zero, overflow".
+    std::string float_exceptions;
 };
 
 class Model {
@@ -112,6 +114,8 @@ struct Properties {
 /// What LAMMPS gets for one system: the energy as one number, forces and virial by backward.
 /// @throws EngineError if the answer does not hold exactly one row
 Properties evaluate(Model& model, const System& system, bool strain = true);
+/// The same from an answer to a call of one system with gradients and strain.
+Properties properties_of(const Answer& answer);
 /// Energy of one system without gradients.
 double energy(Model& model, const System& system);
 /// Per-atom energies in the order of the atoms, from whatever row order the model uses.

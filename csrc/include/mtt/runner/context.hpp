@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "mtt/model/archive.hpp"
 #include "mtt/model/golden.hpp"
+#include "mtt/model/host.hpp"
 #include "mtt/model/model.hpp"
 #include "mtt/model/target.hpp"
 #include "mtt/runner/check.hpp"
@@ -28,13 +28,10 @@ struct Mode {
     std::optional<double> max_rotation_error;
 };
 
-using Loader = std::function<std::unique_ptr<Model>()>;
-
 class Context {
 public:
-    /// @param loader makes a new instance of the model, as an engine starting up would
-    /// @param archive the file itself; null in tests that have no file
-    Context(Loader loader, std::shared_ptr<const Archive> archive, std::optional<std::string> extensions = {});
+    explicit Context(std::shared_ptr<Host> host, std::optional<std::string> extensions = {}):
+        host_(std::move(host)), extensions_(std::move(extensions)) {}
 
     /// What the model predicts: the targets of the golden pack that it has an output for, then other outputs that are
     /// energies by their name. The one that engines pick comes first.
@@ -44,6 +41,12 @@ public:
     /// The one in use.
     const Target& target();
 
+    /// Where the model runs.
+    Host& host() { return *host_; }
+    /// Drops the instances that are there, of which the process has ended.
+    void forget_instances();
+    /// Whether a shared instance is there, without making one.
+    [[nodiscard]] bool has_model() const { return model_ != nullptr; }
     /// The shared instance, loaded on first use.
     Model& model();
     /// An instance that has made no call yet.
@@ -66,7 +69,8 @@ public:
     /// How far the energy of an atom really depends on others, for the report.
     void set_receptive_field(double radius) { receptive_field_ = radius; }
     [[nodiscard]] const std::optional<double>& receptive_field() const { return receptive_field_; }
-    [[nodiscard]] const Archive* archive() const { return archive_.get(); }
+    /// Null in tests that have no file.
+    [[nodiscard]] const ArchiveView* archive() const { return host_->archive().get(); }
     [[nodiscard]] const std::optional<std::string>& extensions() const { return extensions_; }
 
     /// Null if the file has none (then golden_error() may say why).
@@ -94,11 +98,10 @@ private:
     void read_golden();
     bool is_precise();
 
-    Loader loader_;
+    std::shared_ptr<Host> host_;
     Mode mode_;
     std::optional<std::string> recorded_;
     std::optional<double> receptive_field_;
-    std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
     std::map<std::string, std::string> state_before_;
     std::vector<Target> targets_;

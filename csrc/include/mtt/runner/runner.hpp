@@ -1,4 +1,4 @@
-// Runs checks on one file in this process: the body of `verify`, and of the worker in isolated runs.
+// Runs checks in this process on a model that runs wherever its host is.
 #pragma once
 
 #include <functional>
@@ -15,15 +15,15 @@ namespace mtt {
 
 class Runner {
 public:
-    /// Opens the file, loads nothing of it.
-    /// @param loading called before and after the first load of the model, with true and false
-    /// @throws std::runtime_error if the file cannot be opened
-    explicit Runner(const VerifyOptions& options, std::function<void(bool)> loading = {});
+    Runner(const VerifyOptions& options, std::shared_ptr<Host> host);
 
     /// Called with the name before a check runs for one target of several.
     void on_target(std::function<void(const std::string&)> callback) { on_target_ = std::move(callback); }
-    /// The wanted results of one check. Nothing that the model throws gets out of here.
+    /// The wanted results of one check. Nothing that the model throws gets out of here, but what hosts throw when its
+    /// process ends does.
     std::vector<Result> run(const Selected& selected);
+    /// The process of the model has ended: the next check loads it again.
+    void forget_instances() { context_.forget_instances(); }
     /// Why the model can not be loaded; empty if it can, or if that has not been tried.
     [[nodiscard]] std::string problem() const { return problem_.value_or(""); }
     /// What is known without loading the model: versions, and what the file says.
@@ -38,11 +38,9 @@ private:
     void name_memory_limit(Result& result) const;
 
     std::function<void(const std::string&)> on_target_;
-    std::shared_ptr<void> session_;
-    std::shared_ptr<const Archive> archive_;
+    std::shared_ptr<Host> host_;
     std::optional<std::string> extensions_;
     uint64_t memory_limit_ = 0;
-    bool loaded_ = false;
     std::optional<std::string> problem_;
     Context context_;
 };

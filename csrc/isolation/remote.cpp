@@ -1,0 +1,427 @@
+#include "mtt/isolation/remote.hpp"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <new>
+#include <random>
+
+#include "mtt/physics/compare.hpp"
+#include "mtt/runner/runner.hpp"
+
+namespace mtt {
+
+namespace {
+
+constexpr double total_over_check = 10.0;
+constexpr double turn = 0.02;
+constexpr const char* ended_before = "has ended its process before";
+constexpr const char* tampers = "answers something else than it was asked: it tampers with the program that checks it";
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+uint64_t random_number() {
+    static std::random_device random;
+    return (uint64_t(random()) << 32) | random();
+}
+
+std::string signal_text(int number) {
+    switch (number) {
+        case SIGSEGV: return "crashes its process (SIGSEGV: a wild memory access, or a stack that overflows)";
+        case SIGBUS: return "crashes its process (SIGBUS: memory that is not there)";
+        case SIGABRT: return "aborts its process (SIGABRT)";
+        case SIGFPE: return "crashes its process (SIGFPE: division by zero, or a trap of the floating-point unit)";
+        case SIGILL: return "crashes its process (SIGILL: an instruction that this processor does not have)";
+        case SIGXCPU: return "takes more processor time than a verification may (SIGXCPU)";
+        case SIGXFSZ: return "writes a file that is too large (SIGXFSZ)";
+        case SIGKILL: return "was killed by the system, most likely because memory ran out (SIGKILL)";
+        default: break;
+    }
+    return "ends its process by signal " + std::to_string(number);
+}
+
+/// What a process said last, in one line, if it said anything.
+std::string last_output(const std::string& output) {
+    const size_t end = output.find_last_not_of(" \n\r\t");
+    if (end == std::string::npos) {
+        return "";
+    }
+    const size_t newline = output.rfind('\n', end);
+    const size_t begin = newline == std::string::npos ? 0 : newline + 1;
+    return "; its last words: " + output.substr(begin, end - begin + 1).substr(0, 200);
+}
+
+uint64_t numbers_in(const std::vector<int64_t>& shape) {
+    uint64_t out = 1;
+    for (const int64_t extent : shape) {
+        if (extent < 0 || (extent > 0 && out > (uint64_t(1) << 40) / uint64_t(extent))) {
+            throw PackingError("a shape that no output has");
+        }
+        out *= uint64_t(extent);
+    }
+    return out;
+}
+
+void demand(bool condition) {
+    if (!condition) {
+        throw PackingError("an answer that does not fit its question");
+    }
+}
+
+/// What libtorch guarantees for every answer of an honest process, and checks rely on.
+void check_answer(const Answer& answer, const Call& call) {
+    demand(answer.values.size() == numbers_in(answer.shape));
+    demand(answer.shape.empty() || uint64_t(answer.shape[0]) == answer.samples.size());
+    for (const auto& sample : answer.samples) {
+        demand(sample.size() == answer.sample_names.size());
+    }
+    for (const auto& item : answer.extra) {
+        demand(item.second.values.size() == numbers_in(item.second.shape));
+    }
+    demand(answer.forces.size() == (call.gradients ? call.systems.size() : 0));
+    demand(answer.virials.size() == (call.gradients && call.strain ? call.systems.size() : 0));
+    for (size_t k = 0; k < answer.forces.size(); ++k) {
+        demand(answer.forces[k].size() == call.systems[k].size());
+    }
+}
+
+}  // namespace
+
+/// The records that were read before anything was loaded.
+class RemoteArchive final : public ArchiveView {
+public:
+    RemoteArchive(std::string path, FileFacts facts, RemoteHost& host):
+        path_(std::move(path)), facts_(std::move(facts)), host_(host) {}
+
+    [[nodiscard]] const std::string& path() const override { return path_; }
+    [[nodiscard]] FileKind kind() const override {
+        return facts_.kind > uint32_t(FileKind::unknown) ? FileKind::unknown : FileKind(facts_.kind);
+    }
+    [[nodiscard]] uint64_t bytes() const override { return facts_.bytes; }
+    [[nodiscard]] std::vector<std::string> records() const override { return facts_.records; }
+    [[nodiscard]] bool has(const std::string& record) const override {
+        return std::find(facts_.records.begin(), facts_.records.end(), record) != facts_.records.end();
+    }
+    [[nodiscard]] std::string read(const std::string& record) const override {
+        const auto content = facts_.contents.find(record);
+        if (content != facts_.contents.end()) {
+            return content->second;
+        }
+        const auto problem = facts_.problems.find(record);
+        throw std::runtime_error(
+            problem != facts_.problems.end() ? problem->second : "no record '" + record + "' in '" + path_ + "'"
+        );
+    }
+    [[nodiscard]] std::vector<std::string> damaged_records() const override {
+        return host_.ask<std::vector<std::string>>(Question::damaged);
+    }
+
+private:
+    std::string path_;
+    FileFacts facts_;
+    RemoteHost& host_;
+};
+
+class RemoteModel final : public Model {
+public:
+    RemoteModel(RemoteHost& host, Instance instance):
+        host_(host), generation_(host.generation_), id_(instance.id), capabilities_(std::move(instance.capabilities)),
+        requests_(std::move(instance.requests)) {}
+    ~RemoteModel() override {
+        if (generation_ == host_.generation_) {
+            host_.pending_.emplace_back(Question::unload, id_);
+        }
+    }
+
+    [[nodiscard]] uint64_t id() const { return id_; }
+    [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
+    [[nodiscard]] const std::vector<NeighborRequest>& requests() const override { return requests_; }
+    Answer evaluate(const Call& call) override;
+    void ask_for(const std::string& output) override {
+        capabilities_ = ask<Instance>(Question::ask_for, output).capabilities;
+    }
+    std::vector<std::string> modules_in_training_mode() override { return ask<Texts>(Question::training_mode); }
+    std::vector<std::string> warnings() override { return ask<Texts>(Question::warnings); }
+    std::vector<std::string> left_on_cpu() override { return ask<Texts>(Question::left_on_cpu); }
+    std::unique_ptr<Model> widened() override { return if_any(ask<std::optional<Instance>>(Question::widened)); }
+    std::unique_ptr<Model> on_device(const std::string& device) override {
+        return if_any(ask<std::optional<Instance>>(Question::on_device, device));
+    }
+    void disturb(uint64_t seed) override { ask<Nothing>(Question::disturb, seed); }
+    void move_again() override { ask<Nothing>(Question::move_again); }
+
+private:
+    using Texts = std::vector<std::string>;
+
+    template <class R, class... T>
+    R ask(Question question, const T&... arguments) {
+        if (generation_ != host_.generation_) {
+            throw ModelProcessEnded{ended_before, false};
+        }
+        return host_.ask<R>(question, id_, arguments...);
+    }
+    std::unique_ptr<Model> if_any(std::optional<Instance> instance) {
+        return instance.has_value() ? std::make_unique<RemoteModel>(host_, std::move(*instance)) : nullptr;
+    }
+
+    RemoteHost& host_;
+    uint64_t generation_;
+    uint64_t id_;
+    Capabilities capabilities_;
+    std::vector<NeighborRequest> requests_;
+};
+
+Answer RemoteModel::evaluate(const Call& call) {
+    ++host_.calls_;
+    auto answer = ask<Answer>(Question::evaluate, call);
+    try {
+        check_answer(answer, call);
+    } catch (const PackingError&) {
+        host_.end(tampers);
+    }
+    return answer;
+}
+
+RemoteHost::RemoteHost(const VerifyOptions& options, const Supervision& how): options_(options), how_(how) {
+    if (how_.owns_children) {
+        adopt_orphans();
+    }
+}
+
+RemoteHost::~RemoteHost() {
+    if (child_ != nullptr) {
+        child_->kill();
+        if (how_.owns_children) {
+            kill_leftovers();
+        }
+    }
+}
+
+bool RemoteHost::out_of_time() const { return seconds_since(start_) > total_over_check * options_.time_limit; }
+
+void RemoteHost::begin() {
+    since_ = Clock::now();
+    if (child_ == nullptr) {
+        start();
+    }
+}
+
+void RemoteHost::start() {
+    Orders orders;
+    orders.path = options_.path;
+    orders.extensions = options_.extensions;
+    orders.threads = options_.threads;
+    orders.memory_limit = options_.memory_limit;
+    orders.scratch = scratch_.path();
+    orders.cpu_seconds = uint64_t(std::max(1, options_.threads) * total_over_check * options_.time_limit) + 60;
+    orders.without = how_.without;
+    ++generation_;
+    pending_.clear();
+    loaded_ = loading_ = false;
+    child_ = std::make_unique<ChildProcess>(how_.worker, scratch_.path());
+    child_->send(framed(to_text(orders)));
+    isolation_ = ask<Isolation>(Question::isolation);
+    if (archive_ == nullptr) {
+        archive_ = std::make_shared<const RemoteArchive>(options_.path, ask<FileFacts>(Question::file), *this);
+    }
+}
+
+template <class R, class... T>
+R RemoteHost::ask(Question question, const T&... arguments) {
+    Packer pack;
+    pack(arguments...);
+    auto answer = ask_packed(question, pack.take());
+    try {
+        auto out = answer.take<R>();
+        answer.finish();
+        return out;
+    } catch (const PackingError&) {
+        end(tampers);
+    }
+}
+
+Unpacker RemoteHost::ask_packed(Question question, const std::string& arguments) {
+    if (child_ == nullptr) {
+        throw ModelProcessEnded{ended_before, false};
+    }
+    while (!pending_.empty()) {
+        const auto [before, argument] = pending_.front();
+        pending_.erase(pending_.begin());
+        tell(before, argument);
+    }
+    loading_ = question == Question::load && !loaded_;
+    const uint64_t number = random_number();
+    Packer head;
+    head(number, question);
+    const auto asked = Clock::now();
+    child_->send(framed(head.take() + arguments));
+    Unpacker answer(await());
+    const double seconds = seconds_since(asked);
+    auto outcome = Outcome::strange;
+    std::string text;
+    try {
+        demand(answer.take<uint64_t>() == number);
+        outcome = answer.take<Outcome>();
+        demand(outcome <= Outcome::strange);
+        if (outcome != Outcome::fine) {
+            answer(text);
+        }
+    } catch (const PackingError&) {
+        end(tampers);
+    }
+    if (question == Question::evaluate && outcome == Outcome::fine && seconds < how_.fastest_call) {
+        end("answers faster than the arithmetic of a call allows: something else than the model answers");
+    }
+    loaded_ = loaded_ || (question == Question::load && outcome == Outcome::fine);
+    loading_ = false;
+    switch (outcome) {
+        case Outcome::fine: return answer;
+        case Outcome::engine_error: throw EngineError(text);
+        case Outcome::no_memory: throw std::bad_alloc();
+        case Outcome::error: throw std::runtime_error(text);
+        case Outcome::strange: break;
+    }
+    throw StrangeException{};
+}
+
+std::string RemoteHost::await() {
+    while (true) {
+        bool finished = false;
+        try {
+            if (auto frame = child_->next_frame(turn)) {
+                return std::move(*frame);
+            }
+            finished = child_->finished();
+        } catch (const PackingError&) {
+            end(tampers);
+        }
+        if (finished) {
+            end(reason_of_end());
+        }
+        check_limits();
+    }
+}
+
+void RemoteHost::check_limits() {
+    if (how_.interrupted != nullptr && *how_.interrupted != 0) {
+        throw Interrupted{*how_.interrupted};
+    }
+    if (seconds_since(since_) > options_.time_limit) {
+        end("takes more than " + short_number(options_.time_limit) +
+            " s for this check (--time-limit): an MD engine would hang or crawl");
+    }
+    if (out_of_time()) {
+        end("has used up the time for the whole verification, " +
+            short_number(total_over_check * options_.time_limit) + " s");
+    }
+    if (seconds_since(looked_) > turn) {
+        looked_ = Clock::now();
+        if (child_->memory() > options_.memory_limit) {
+            end("takes more memory than the limit of " + std::to_string(options_.memory_limit >> 20) +
+                " MB (--memory-limit)");
+        }
+    }
+}
+
+void RemoteHost::end(const std::string& reason) {
+    child_->kill();
+    if (how_.owns_children) {
+        kill_leftovers();
+    }
+    peak_memory_ = std::max(peak_memory_, child_->ended().peak_memory);
+    child_.reset();
+    ++generation_;
+    throw ModelProcessEnded{reason, loading_};
+}
+
+std::string RemoteHost::reason_of_end() const {
+    const auto& ended = child_->ended();
+    if (ended.signal != 0 && speaks_of_memory(child_->output())) {
+        return "asks for more memory than it may have; the limit is " + std::to_string(options_.memory_limit >> 20) +
+               " MB (--memory-limit)" + last_output(child_->output());
+    }
+    if (ended.signal != 0) {
+        return signal_text(ended.signal) + ": an MD engine would die in the same way" + last_output(child_->output());
+    }
+    return "ends its process with exit code " + std::to_string(ended.exit_code) +
+           ": an MD engine would stop here without a word" + last_output(child_->output());
+}
+
+void RemoteHost::finish() {
+    if (child_ == nullptr) {
+        return;
+    }
+    begin();
+    tell(Question::end);
+    while (!child_->finished()) {
+        if (child_->next_frame(turn).has_value()) {
+            end(tampers);
+        }
+        check_limits();
+    }
+    const auto ended = child_->ended();
+    if (ended.signal != 0 || ended.exit_code != 0) {
+        end(reason_of_end());
+    }
+    peak_memory_ = std::max(peak_memory_, ended.peak_memory);
+    child_.reset();
+    ++generation_;
+    if (how_.owns_children) {
+        kill_leftovers();
+    }
+}
+
+std::shared_ptr<const ArchiveView> RemoteHost::archive() { return archive_; }
+
+std::unique_ptr<Model> RemoteHost::load() {
+    return std::make_unique<RemoteModel>(*this, ask<Instance>(Question::load));
+}
+
+std::map<std::string, std::string> RemoteHost::state() {
+    return ask<std::map<std::string, std::string>>(Question::state);
+}
+
+MemoryUse RemoteHost::memory() { return ask<MemoryUse>(Question::memory); }
+
+void RemoteHost::reset_peak_memory() { tell(Question::reset_peak); }
+
+std::shared_ptr<void> RemoteHost::with_executor(const Executor& executor) {
+    tell(Question::push_executor, executor);
+    return {nullptr, [this, generation = generation_](void*) {
+        if (generation == generation_) {
+            pending_.emplace_back(Question::pop_executor, 0);
+        }
+    }};
+}
+
+int RemoteHost::threads() { return ask<int>(Question::threads); }
+
+void RemoteHost::set_threads(int threads) { tell(Question::set_threads, threads); }
+
+bool RemoteHost::has_cuda() { return ask<bool>(Question::has_cuda); }
+
+std::array<SideBySide, 2> RemoteHost::side_by_side(
+    const std::array<Model*, 2>& models, const std::vector<Call>& calls, int rounds
+) {
+    const auto id = [&](size_t k) { return dynamic_cast<RemoteModel&>(*models[k]).id(); };
+    calls_ += 2 * calls.size() * uint64_t(rounds);
+    auto out = ask<std::array<SideBySide, 2>>(Question::side_by_side, id(0), id(1), calls, rounds);
+    try {
+        for (const auto& item : out) {
+            demand(item.answers.size() <= calls.size() * size_t(rounds));
+            demand(!item.problem.empty() || item.answers.size() == calls.size() * size_t(rounds));
+            for (size_t k = 0; k < item.answers.size(); ++k) {
+                check_answer(item.answers[k], calls[k % calls.size()]);
+            }
+        }
+    } catch (const PackingError&) {
+        end(tampers);
+    }
+    return out;
+}
+
+}  // namespace mtt
