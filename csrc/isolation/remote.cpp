@@ -253,7 +253,7 @@ Unpacker RemoteHost::ask_packed(Question question, const std::string& arguments)
         pending_.erase(pending_.begin());
         tell(before, argument);
     }
-    loading_ = question == Question::load && !loaded_;
+    loading_ = (question == Question::load && !loaded_) || question == Question::open_predictor;
     const uint64_t number = random_number();
     Packer head;
     head(number, question);
@@ -373,6 +373,28 @@ void RemoteHost::finish() {
     if (how_.owns_children) {
         kill_leftovers();
     }
+}
+
+Capabilities RemoteHost::open_predictor(bool widened) { return ask<Capabilities>(Question::open_predictor, widened); }
+
+std::vector<Prediction> RemoteHost::predict(const std::vector<System>& systems, const std::vector<Wanted>& wanted) {
+    auto out = ask<std::vector<Prediction>>(Question::predict, systems, wanted);
+    size_t atoms = 0;
+    for (const auto& system : systems) {
+        atoms += system.size();
+    }
+    try {
+        demand(out.size() == wanted.size());
+        for (size_t k = 0; k < out.size(); ++k) {
+            const size_t rows = wanted[k].per_atom ? atoms : systems.size();
+            demand(out[k].columns < (uint64_t(1) << 32) && out[k].rows.size() == rows * out[k].columns);
+            demand(out[k].forces.size() == (wanted[k].gradients ? 3 * atoms : 0));
+            demand(out[k].strain.size() == (wanted[k].gradients ? 9 * systems.size() : 0));
+        }
+    } catch (const PackingError&) {
+        end(tampers);
+    }
+    return out;
 }
 
 std::shared_ptr<const ArchiveView> RemoteHost::archive() { return archive_; }

@@ -40,19 +40,6 @@ uint64_t default_memory_limit() {
     return std::min(default_memory, there / 4 * 3);
 }
 
-VerifyOptions with_limits(VerifyOptions options) {
-    if (!std::ifstream(options.path)) {
-        throw std::runtime_error("can not open '" + options.path + "'");
-    }
-    if (options.time_limit <= 0) {
-        options.time_limit = default_time_limit(options.level);
-    }
-    if (options.memory_limit == 0) {
-        options.memory_limit = default_memory_limit();
-    }
-    return options;
-}
-
 class Supervisor {
 public:
     Supervisor(const VerifyOptions& options, const Supervision& how):
@@ -198,6 +185,19 @@ void Supervisor::assemble() {
 }
 
 }  // namespace
+
+VerifyOptions with_limits(VerifyOptions options) {
+    if (!std::ifstream(options.path)) {
+        throw std::runtime_error("can not open '" + options.path + "'");
+    }
+    if (options.time_limit <= 0) {
+        options.time_limit = default_time_limit(options.level);
+    }
+    if (options.memory_limit == 0) {
+        options.memory_limit = default_memory_limit();
+    }
+    return options;
+}
 
 Report supervise(const VerifyOptions& options, const Supervision& how) { return Supervisor(options, how).run(); }
 

@@ -95,6 +95,7 @@ private:
     LocalHost host_;
     std::map<uint64_t, std::unique_ptr<Model>> instances_;
     uint64_t next_ = 1;
+    std::unique_ptr<Predictor> predictor_;
     std::vector<std::shared_ptr<void>> executors_;
 };
 
@@ -158,6 +159,17 @@ void Worker::answer(Question question, Unpacker& arguments, Packer& out) {
             auto& second = instance(arguments);
             const auto calls = arguments.take<std::vector<Call>>();
             out(host_.side_by_side({&first, &second}, calls, arguments.take<int>()));
+            return;
+        }
+        case Question::open_predictor:
+            // Profiling and recompiling pay off over thousands of calls of one shape, not here.
+            executors_.push_back(host_.with_executor({.optimize = false}));
+            predictor_ = load_predictor(orders_.path, orders_.extensions, arguments.take<bool>());
+            out(predictor_->capabilities());
+            return;
+        case Question::predict: {
+            const auto systems = arguments.take<std::vector<System>>();
+            out(predictor_->predict(systems, arguments.take<std::vector<Wanted>>()));
             return;
         }
         case Question::end: instances_.clear(); return;

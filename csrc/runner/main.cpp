@@ -44,7 +44,7 @@ std::atomic<int> interrupted{0};
 
 extern "C" void note_signal(int number) { interrupted = number; }
 
-mtt::Report isolated_report(const mtt::VerifyOptions& options) {
+mtt::Supervision supervision() {
     struct sigaction action {};
     action.sa_handler = note_signal;
     for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
@@ -57,7 +57,16 @@ mtt::Report isolated_report(const mtt::VerifyOptions& options) {
     if (const char* without = std::getenv("MTT_VERIFY_WITHOUT")) {
         how.without = mtt::split(without);
     }
-    return mtt::supervise(options, how);
+    return how;
+}
+
+/// `--predict` and `--widened`, which only other programs give.
+int predict(std::vector<std::string> words) {
+    const auto taken = [&words](const char* flag) { return std::erase(words, flag) > 0; };
+    taken(mtt::predict_flag);
+    const bool widened = taken("--widened");
+    const auto arguments = mtt::parse_arguments(words);
+    return mtt::serve_predictions(arguments.options, supervision(), widened);
 }
 
 int run(mtt::Arguments arguments) {
@@ -76,7 +85,7 @@ int run(mtt::Arguments arguments) {
         // they wait a hundred times longer than they work.
         arguments.options.threads = 1;
     }
-    const auto report = arguments.isolated ? isolated_report(arguments.options) : mtt::verify(arguments.options);
+    const auto report = arguments.isolated ? mtt::supervise(arguments.options, supervision()) : mtt::verify(arguments.options);
     if (show_progress) {
         std::cerr << "\r\033[K" << std::flush;
     }
@@ -126,7 +135,8 @@ int main(int argc, char** argv) {
         }
     }
     try {
-        return run(mtt::parse_arguments(words));
+        const bool asked = !words.empty() && words[0] == mtt::predict_flag;
+        return asked ? predict(words) : run(mtt::parse_arguments(words));
     } catch (const mtt::Interrupted& error) {
         return 128 + error.signal;
     } catch (const mtt::UsageError& error) {

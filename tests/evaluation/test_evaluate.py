@@ -263,6 +263,6 @@ def test_output_that_cannot_be_written(exported: Path, folder: Path) -> None:
         "  hint: give a name ending in .xyz; the .json and .png are written beside it"
     )
     assert failure(exported, Path("eval.yaml"), device="cuda:0") == (
-        "the device 'cuda:0' was asked for, but torch sees no CUDA device here\n"
-        "  hint: use device: auto or device: cpu"
+        "a model file is evaluated on the CPU, in a sandbox that has no 'cuda:0'\n"
+        f"  where: {exported}\n  hint: evaluate the checkpoint that it was exported from"
     )

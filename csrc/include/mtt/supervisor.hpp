@@ -12,6 +12,8 @@ namespace mtt {
 
 /// How `mtt-verify` is started as worker.
 inline constexpr const char* worker_flag = "--worker";
+/// First argument of `mtt-verify` for `serve_predictions`.
+inline constexpr const char* predict_flag = "--predict";
 
 struct Supervision {
     /// The program to start as worker, with its arguments: {"path/to/mtt-verify", worker_flag}, or one of your own that
@@ -36,7 +38,15 @@ struct MTT_EXPORT Interrupted {
 /// @throws std::invalid_argument, std::runtime_error as `verify`; Interrupted
 MTT_EXPORT Report supervise(const VerifyOptions& options, const Supervision& how);
 
-/// The other end: reads its orders from standard input, runs checks and writes what they found, line by line.
+/// Options with time and memory limits, chosen by level and machine where the caller left them open.
+/// @throws std::runtime_error if there is no such file
+VerifyOptions with_limits(VerifyOptions options);
+
+/// Answers requests on standard input with numbers of the model, until there are no more.
+/// @return exit code
+MTT_EXPORT int serve_predictions(VerifyOptions options, const Supervision& how, bool widened);
+
+/// The other end: reads its orders from standard input, and answers one question after the other.
 MTT_EXPORT int run_worker();
 
 }  // namespace mtt

@@ -17,6 +17,7 @@ from mtt.data.target import Target
 from mtt.device import choose_device
 from mtt.errors import UserError
 from mtt.filetypes import recognize
+from mtt.verify.predictions import ModelFailed
 
 _MAX_ATOMS, _MAX_STRUCTURES = 1000, 32
 # A structure that is only evaluated may be far larger than one that is trained on.
@@ -79,7 +80,16 @@ class Predictor:
         """
         chosen = self.targets if targets is None else targets
         for chunk in _chunks(structures):
-            values = self._model.evaluate(chunk, chosen)
+            try:
+                values = self._model.evaluate(chunk, chosen)
+            except ModelFailed as error:
+                raise UserError(
+                    f"the model fails for these structures: {error}",
+                    where=chunk[0].source
+                    if len(chunk) == 1
+                    else f"{chunk[0].source} and those after it",
+                    hint="'mtt verify' says more about a model that fails",
+                ) from error
             parts = [_split(chunk, values[target.name], target) for target in chosen]
             for predictions in zip(*parts, strict=True):
                 yield {
@@ -124,14 +134,19 @@ def open_model(path: Path, device: str = "auto") -> Predictor:
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``
     :raises UserError: if the file is missing or neither of the two, or the device is not there
     """
-    chosen = choose_device(device)
     packed = recognize.container(path)
     if packed == "zip":
         from mtt.export.exported_model import ExportedModel
 
-        return Predictor(ExportedModel(path, chosen))
+        if device not in ("auto", "cpu"):
+            raise UserError(
+                f"a model file is evaluated on the CPU, in a sandbox that has no '{device}'",
+                where=str(path),
+                hint="evaluate the checkpoint that it was exported from",
+            )
+        return Predictor(ExportedModel(path))
     if packed == "safetensors":
-        return Predictor(CheckpointModel(path, chosen))
+        return Predictor(CheckpointModel(path, choose_device(device)))
     raise UserError(
         "this is neither an exported model (.pt) nor a checkpoint (.ckpt) of mtt",
         where=str(path),

@@ -1,4 +1,4 @@
-"""Exported models, called as MD engines call them: values of targets, forces and strain by autograd."""
+"""Exported models: values of targets, forces and strain, from the sandbox in which the file runs."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -6,14 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from metatomic.torch import (
-    ModelEvaluationOptions,
-    ModelOutput,
-    System,
-    load_atomistic_model,
-)
-from numpy.typing import NDArray
-from vesin.metatomic import NeighborList
 
 from mtt.architectures.evaluate import Values
 from mtt.data.dataset import unknown_type
@@ -22,6 +14,7 @@ from mtt.data.target import ENERGY, Target
 from mtt.errors import UserError
 from mtt.export import golden_pack
 from mtt.filetypes import bounded_zip
+from mtt.verify.predictions import ModelFailed, ModelProcess, System, Wanted
 
 _LONGEST_HEADER = 2**24
 
@@ -33,11 +26,12 @@ class ExportedModel:
       outputs ``energy`` and ``energy/VARIANT`` as energies, and those called ``OWNER::NAME`` as
       scalars of which little is known;
     - ``described``: whether a golden pack says what the targets are;
-    - ``outputs``: what metatomic says of each of its outputs, by name;
+    - ``outputs``: unit, sample_kind and description of each of its outputs, by name;
     - ``length_unit``: of positions and cells, empty if the file declares none;
     - ``dtype``: of its inputs and outputs.
 
-    :param device: where it runs
+    It runs on the CPU, in a process of its own that can neither write files nor reach the network.
+
     :param extensions: folder of the compiled extensions that it needs
     :param widen: turn all its floating-point numbers into float64, which not every code allows
     :raises UserError: it cannot be loaded
@@ -45,40 +39,28 @@ class ExportedModel:
 
     kind = "exported model"
 
-    def __init__(
-        self,
-        path: Path,
-        device: torch.device | str = "cpu",
-        extensions: Path | None = None,
-        widen: bool = False,
-    ) -> None:
-        folder = None if extensions is None else str(extensions)
-        self.device = torch.device(device)
+    def __init__(self, path: Path, extensions: Path | None = None, widen: bool = False) -> None:
         try:
-            self._model: Any = load_atomistic_model(str(path), extensions_directory=folder)
-            self._model = self._model.to(self.device)
-        except (RuntimeError, ValueError) as error:
+            self._process = ModelProcess(path, extensions, widen)
+        except ModelFailed as error:
             raise UserError(
-                f"the file is not an exported model that can be loaded: {first_line(error)}",
+                f"the file is not an exported model that can be loaded: {error}",
                 where=str(path),
                 hint=f"'mtt verify {path}' says more",
             ) from error
-        capabilities = self._model.capabilities()
-        self.outputs: dict[str, Any] = dict(capabilities.outputs)
-        self.length_unit = str(capabilities.length_unit)
-        self.atomic_types = [int(atomic_type) for atomic_type in capabilities.atomic_types]
-        self.dtype = torch.float64 if capabilities.dtype == "float64" else torch.float32
+        about = self._process.about
+        self.outputs: dict[str, dict[str, str]] = {item["name"]: item for item in about["outputs"]}
+        self.length_unit = str(about["length_unit"])
+        self.atomic_types = [int(atomic_type) for atomic_type in about["atomic_types"]]
+        wide = widen or about["dtype"] == "float64"
+        self.dtype = torch.float64 if wide else torch.float32
         pack = [target for target in _described(path) if target.name in self.outputs]
         self.described = bool(pack)
         self.targets = pack or _inferred(self.outputs)
-        # Metatomic compares what it gets with the dtype that the file declares.
-        self._check = not widen
-        if widen:
-            self._widen()
 
     def has_atoms(self, target: Target) -> bool:
         """Return whether it gives values of each atom for a target."""
-        return bool(self.outputs[target.name].sample_kind == "atom")
+        return bool(self.outputs[target.name]["sample_kind"] == "atom")
 
     def evaluate(
         self,
@@ -92,107 +74,34 @@ class ExportedModel:
         :param atoms: also ask for the values of atoms of targets per system, which are NaN otherwise
             and where it gives none
         :raises UserError: an atomic type that it does not know
+        :raises ModelFailed: the model cannot do it
         """
         for structure in structures:
             _check_types(structure, self.atomic_types)
-        positions, strains, systems = self._systems(structures)
-        # Profiling and recompiling pay off over thousands of calls of one shape, not here.
-        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # torch lists it nowhere
-            kinds = {target.name: target.per for target in targets}
-            results = self._call(systems, kinds)
-            derived = [target.name for target in targets if target.is_energy]
-            gradients = {
-                name: _gradients(results[name], [*positions, *strains], name != derived[-1])
-                for name in derived
-            }
-            asked = [t.name for t in targets if atoms and t.per == "system" and self.has_atoms(t)]
-            parts = self._call(systems, dict.fromkeys(asked, "atom")) if asked else {}
-        values: dict[str, Values] = {}
-        for target in targets:
-            result = results[target.name].detach().double()
-            forces = strain = None
-            if target.name in gradients:
-                by_position = gradients[target.name][: len(structures)]
-                forces = -torch.cat(by_position).double()
-                strain = torch.stack(gradients[target.name][len(structures) :]).double()
-            if target.per == "atom":
-                values[target.name] = Values(result)
-                continue
-            n_atoms = sum(len(structure) for structure in structures)
-            none = result.new_full((n_atoms, result.shape[1]), float("nan"))
-            part = parts[target.name].detach().double() if target.name in parts else none
-            values[target.name] = Values(part, result, forces, strain)
-        return values
-
-    def _widen(self) -> None:
-        # Module.to would turn integers into floating-point numbers as well.
-        for tensor in (*self._model.parameters(), *self._model.buffers()):
-            if tensor.dtype == torch.float32:
-                tensor.data = tensor.data.to(torch.float64)
-        self.dtype = torch.float64
-
-    def _call(self, systems: list[Any], kinds: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Return the rows of each output, in the order of systems and of their atoms.
-
-        :param kinds: ``system`` or ``atom`` by the name of the output
-        """
-        outputs = {
-            name: ModelOutput(unit=self.outputs[name].unit, sample_kind=kind)
-            for name, kind in kinds.items()
-        }
-        options = ModelEvaluationOptions(length_unit=self.length_unit, outputs=outputs)
-        results = self._model(systems, options, check_consistency=self._check)
-        counts = torch.tensor([len(system) for system in systems])
-        first = torch.cumsum(counts, 0) - counts
-        rows: dict[str, torch.Tensor] = {}
-        for name, kind in kinds.items():
-            block = results[name].block()
-            values = block.values
-            if values.dim() != 2:
-                raise ValueError(f"its output '{name}' is no scalar")
-            place = block.samples.column("system").to("cpu", torch.int64)
-            total = len(systems)
-            if kind == "atom":
-                place = first[place] + block.samples.column("atom").to("cpu", torch.int64)
-                total = int(counts.sum())
-            # Models of others may list samples in any order, or leave some out.
-            ordered = values.new_full((total, values.shape[1]), float("nan"))
-            rows[name] = ordered.index_copy(0, place.to(self.device), values)
-        return rows
-
-    def _systems(
-        self, structures: Sequence[Structure]
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[Any]]:
-        """Return leaves for positions and strains, and the systems that depend on them."""
-        finders = [
-            NeighborList(option, self.length_unit, skin=0.0)
-            for option in self._model.requested_neighbor_lists()
+        systems = [
+            System(structure.types, structure.positions, structure.cell, structure.pbc)
+            for structure in structures
         ]
-        positions, strains, systems = [], [], []
-        for structure in structures:
-            x = self._tensor(structure.positions).requires_grad_()
-            strain = self._tensor(np.eye(3)).requires_grad_()
-            system = System(
-                types=torch.tensor(structure.types, dtype=torch.int32, device=self.device),
-                positions=x @ strain,
-                cell=self._tensor(structure.cell) @ strain,
-                pbc=torch.tensor(structure.pbc, device=self.device),
-            )
-            for finder in finders:
-                system.add_neighbor_list(finder.options, finder.compute(system))
-            positions.append(x)
-            strains.append(strain)
-            systems.append(system)
-        return positions, strains, systems
-
-    def _tensor(self, array: NDArray[np.float64]) -> torch.Tensor:
-        return torch.tensor(array, dtype=self.dtype, device=self.device)
-
-
-def first_line(error: Exception) -> str:
-    """Return the line of an error that says what was wrong, which TorchScript says last."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+        wanted = [Wanted(target.name, target.per, target.is_energy) for target in targets]
+        results = self._process.predict(systems, wanted)
+        asked = [t.name for t in targets if atoms and t.per == "system" and self.has_atoms(t)]
+        parts: dict[str, torch.Tensor] = {}
+        if asked:
+            rows = self._process.predict(systems, [Wanted(name, "atom") for name in asked])
+            parts = {name: _tensor(part.rows) for name, part in zip(asked, rows, strict=True)}
+        n_atoms = sum(len(structure) for structure in structures)
+        values: dict[str, Values] = {}
+        for target, result in zip(targets, results, strict=True):
+            rows_of_target = _tensor(result.rows)
+            if target.per == "atom":
+                values[target.name] = Values(rows_of_target)
+                continue
+            none = rows_of_target.new_full((n_atoms, rows_of_target.shape[1]), float("nan"))
+            forces = None if result.forces is None else _tensor(result.forces)
+            strain = None if result.strain is None else _tensor(result.strain)
+            part = parts.get(target.name, none)
+            values[target.name] = Values(part, rows_of_target, forces, strain)
+        return values
 
 
 def _described(path: Path) -> tuple[Target, ...]:
@@ -211,32 +120,23 @@ def _described(path: Path) -> tuple[Target, ...]:
     return ()
 
 
-def _inferred(outputs: dict[str, Any]) -> list[Target]:
+def _inferred(outputs: dict[str, dict[str, str]]) -> list[Target]:
     targets: list[Target] = []
     for name, output in outputs.items():
         stem = name.partition("/")[0]
         if stem == ENERGY:
-            target = Target(name, unit=output.unit, description=output.description)
+            target = Target(name, unit=output["unit"], description=output["description"])
             targets.append(target.with_all_gradients())
         elif "::" in stem:
-            per: Any = "atom" if output.sample_kind == "atom" else "system"
+            per: Any = "atom" if output["sample_kind"] == "atom" else "system"
             quantity = stem.rpartition("::")[2]
-            targets.append(Target(name, quantity, output.unit, per, description=output.description))
+            unit, description = output["unit"], output["description"]
+            targets.append(Target(name, quantity, unit, per, description=description))
     return targets
 
 
-def _gradients(
-    values: torch.Tensor, inputs: list[torch.Tensor], retain_graph: bool
-) -> list[torch.Tensor]:
-    if not values.requires_grad:
-        return [torch.zeros_like(tensor) for tensor in inputs]
-    gradients = torch.autograd.grad(
-        values.sum(), inputs, allow_unused=True, retain_graph=retain_graph
-    )
-    return [
-        torch.zeros_like(tensor) if gradient is None else gradient
-        for tensor, gradient in zip(inputs, gradients, strict=True)
-    ]
+def _tensor(array: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, np.float64))
 
 
 def _check_types(structure: Structure, atomic_types: Collection[int]) -> None:

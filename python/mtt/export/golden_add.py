@@ -19,12 +19,13 @@ from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.export import golden_pack
 from mtt.export.archive_edit import NotAnArchive, with_record
-from mtt.export.exported_model import ExportedModel, first_line
+from mtt.export.exported_model import ExportedModel
 from mtt.export.golden_pack import MODEL_32, MODEL_64, GoldenPack
 from mtt.export.provenance import RECORD as PROVENANCE
 from mtt.files import check_keeps, replacing
 from mtt.filetypes import bounded_zip
 from mtt.verify import run as verification
+from mtt.verify.predictions import ModelFailed
 
 PACK = f"extra/{golden_pack.RECORD}"
 # What the verifier needs to see that the new references are those of this file.
@@ -194,19 +195,16 @@ def _evaluated(
         try:
             wide = ExportedModel(path, extensions=extensions, widen=True)
             return [wide.evaluate([s], targets, atoms=True) for s in structures], MODEL_64
-        except UserError:
-            raise
-        except Exception:  # noqa: BLE001 - whatever its code throws, float64 is not to be had
+        except ModelFailed:
+            # Its code does not run in float64, or has ended its process.
             model = ExportedModel(path, extensions=extensions)
     results: list[Mapping[str, Values]] = []
     for structure in structures:
         try:
             results.append(model.evaluate([structure], targets, atoms=True))
-        except UserError:
-            raise
-        except Exception as error:
+        except ModelFailed as error:
             raise UserError(
-                f"the model fails for this structure: {first_line(error)}", where=structure.source
+                f"the model fails for this structure: {error}", where=structure.source
             ) from error
     return results, MODEL_64 if model.dtype == torch.float64 else MODEL_32
 

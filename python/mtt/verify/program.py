@@ -96,7 +96,7 @@ def spawn(command: list[str], on_check: Callable[[str], None] | None) -> Ended:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=environment(),
             text=True,
             errors="replace",
         ) as process,
@@ -159,7 +159,8 @@ def _leading(version: str, digits: int) -> list[str]:
     return version.split("+")[0].split(".")[:digits]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the variables that ``mtt-verify`` is started with."""
     # A search path set for something else must not decide which libtorch is tested, and a model that
     # runs has no business with tokens.
     kept = os.environ.keys() - {"LD_LIBRARY_PATH", *TOKEN_VARIABLES}

@@ -11,6 +11,7 @@
 
 #include "mtt/isolation/packing.hpp"
 #include "mtt/model/host.hpp"
+#include "mtt/model/predictor.hpp"
 #include "mtt/report.hpp"
 
 namespace mtt {
@@ -54,6 +55,8 @@ enum class Question : uint32_t {
     set_threads,     ///< number
     has_cuda,        ///< -> yes or no
     side_by_side,    ///< two instances, calls, rounds -> two times answers and problem
+    open_predictor,  ///< whether widened -> Capabilities
+    predict,         ///< systems, outputs -> predictions
     end              ///< the process ends by itself
 };
 
@@ -141,6 +144,14 @@ void describe(P& pack, SideBySide& v) {
 template <class P>
 void describe(P& pack, MemoryUse& v) {
     pack(v.allocated, v.resident, v.peak);
+}
+template <class P>
+void describe(P& pack, Wanted& v) {
+    pack(v.name, v.per_atom, v.gradients);
+}
+template <class P>
+void describe(P& pack, Prediction& v) {
+    pack(v.columns, v.rows, v.forces, v.strain);
 }
 template <class P>
 void describe(P& pack, Executor& v) {

@@ -46,6 +46,10 @@ public:
     [[nodiscard]] uint64_t peak_memory() const { return peak_memory_; }
     [[nodiscard]] const Isolation& isolation() const { return isolation_; }
 
+    /// Loads the model to ask for its numbers; once.
+    Capabilities open_predictor(bool widened);
+    std::vector<Prediction> predict(const std::vector<System>& systems, const std::vector<Wanted>& wanted);
+
     std::shared_ptr<const ArchiveView> archive() override;
     std::unique_ptr<Model> load() override;
     std::map<std::string, std::string> state() override;
