@@ -134,7 +134,7 @@ std::vector<Result> run(Context& context) {
     }
     const auto spreads = float32_spreads(context, *pack, unit, length);
     Parity parity;
-    for (size_t k = 0; k < pack->systems.size(); ++k) {
+    for (const size_t k : context.drawn_order(pack->systems.size())) {
         const auto& system = pack->systems[k];
         const auto& reference = target->references[k];
         const auto limit = spreads.empty()

@@ -16,7 +16,7 @@ namespace {
 constexpr double total_over_check = 10.0;
 constexpr double turn = 0.02;
 constexpr const char* ended_before = "has ended its process before";
-constexpr const char* tampers = "answers something else than it was asked: it tampers with the program that checks it";
+constexpr const char* tampers = "writes into the channel that its numbers come through: it tampers with the program that checks it";
 
 using Clock = std::chrono::steady_clock;
 

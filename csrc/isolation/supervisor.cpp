@@ -7,6 +7,7 @@
 #include <chrono>
 #include <fstream>
 #include <future>
+#include <random>
 #include <stdexcept>
 
 #include "mtt/isolation/remote.hpp"
@@ -195,6 +196,9 @@ VerifyOptions with_limits(VerifyOptions options) {
     }
     if (options.memory_limit == 0) {
         options.memory_limit = default_memory_limit();
+    }
+    if (!options.seed.has_value() && !options.record) {  // what is recorded is the same every time
+        options.seed = 1 + std::random_device{}() % (uint64_t(1) << 31);
     }
     return options;
 }

@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint64_t seed = 20240501;
 constexpr size_t largest_system = 64;
+/// Angstrom: far less than atoms move in a simulation, and enough that no two runs ask for the same numbers.
+constexpr double noise = 0.002;
 
 }  // namespace
 
@@ -200,10 +202,33 @@ double Context::spacing() {
     return cutoff() > 0 ? std::min(typical, 0.62 * cutoff()) : typical;
 }
 
-const std::vector<System>& Context::systems() {
-    if (!systems_.empty()) {
-        return systems_;
+std::vector<size_t> Context::drawn_order(size_t n) {
+    std::vector<size_t> out(n);
+    for (size_t k = 0; k < n; ++k) {
+        out[k] = k;
     }
+    std::mt19937_64 random(mode_.seed);
+    for (size_t k = n; mode_.seed > 0 && k > 1; --k) {
+        std::swap(out[k - 1], out[uniform_index(random, k)]);
+    }
+    return out;
+}
+
+const std::vector<System>& Context::systems() {
+    if (systems_.empty()) {
+        complete_systems();
+        std::mt19937_64 random(mode_.seed);
+        for (auto& system : systems_) {
+            if (mode_.seed > 0) {
+                system = rattled(system, noise * capabilities().angstrom, random);
+            }
+        }
+    }
+    return systems_;
+}
+
+/// Those of the golden pack, and generated ones where it lacks a kind.
+void Context::complete_systems() {
     bool molecule = false;
     bool triclinic = false;
     if (const auto* pack = golden()) {
@@ -232,7 +257,6 @@ const std::vector<System>& Context::systems() {
     slab.pbc[2] = false;
     slab.cell[2] = {0, 0, 0};
     systems_.push_back(slab);
-    return systems_;
 }
 
 }  // namespace mtt

@@ -164,7 +164,7 @@ def test_deeds_that_are_refused_or_harmless(hostile: Hostile, deed: str) -> None
         ),
         (
             "fakes_channel",
-            "the model writes into the channel through which results are reported: it tampers "
+            "the model writes into the channel that its numbers come through: it tampers "
             "with the program that checks it",
         ),
         (

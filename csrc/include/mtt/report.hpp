@@ -71,6 +71,8 @@ struct Report {
     std::string engine = "all";
     std::vector<std::string> only;
     std::vector<Waiver> waivers;
+    /// Of the noise on the check systems and the order in which they come; 0: none.
+    uint64_t seed = 0;
     Isolation isolation;
     std::vector<ReportEntry> entries;
     /// Results that the catalogue could give, at every level and for every engine.

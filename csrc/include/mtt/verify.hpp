@@ -27,6 +27,8 @@ struct VerifyOptions {
     std::optional<std::string> against;
     /// Make such a reference: Report::recorded.
     bool record = false;
+    /// Of the noise on the check systems and the order in which they come; 0: none, and the order of the file.
+    std::optional<uint64_t> seed;
     /// 0: what libtorch chooses.
     int threads = 0;
     /// Seconds for one check; 0: as the level asks. Used by supervised runs only, as is the next.

@@ -26,6 +26,8 @@ struct Mode {
     bool record = false;
     /// Largest change of energy (meV per atom) and forces (meV/angstrom) under rotation; empty: report only.
     std::optional<double> max_rotation_error;
+    /// Of the noise on the check systems and the order in which they come; 0: none.
+    uint64_t seed = 0;
 };
 
 class Context {
@@ -85,6 +87,8 @@ public:
 
     /// Varied systems of moderate size in the units of the model: from the golden pack, completed by generated ones.
     const std::vector<System>& systems();
+    /// 0 to n - 1 in the order that this run draws: no model can know what it is asked next.
+    std::vector<size_t> drawn_order(size_t n);
     /// Types to generate systems from: those of the golden pack, otherwise some of the declared ones.
     std::vector<int32_t> types();
     /// Largest cutoff of the requested neighbor lists; 0 if there are none.
@@ -97,6 +101,7 @@ public:
 private:
     void read_golden();
     bool is_precise();
+    void complete_systems();
 
     std::shared_ptr<Host> host_;
     Mode mode_;
