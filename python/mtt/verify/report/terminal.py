@@ -88,6 +88,8 @@ def _about(report: Report) -> str:
         parts.append(f"level {printable(report.level, 12)}")
         if report.engine != "all":
             parts.append(f"engine {printable(report.engine, 12)}")
+        if report.seed and not report.passed:
+            parts.append(f"repeated with --seed {report.seed}")
     return ", ".join(part for part in parts if part)
 
 
