@@ -1,12 +1,11 @@
 // PARITY with another place: what `--record` wrote there against what the same file, or another export of the same
 // model, computes here.
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
+#include "mtt/runner/files.hpp"
 #include "mtt/runner/parity.hpp"
 #include "mtt/runner/record.hpp"
 
@@ -72,15 +71,6 @@ Result recorded(Context& context) {
         {"metatomic_torch", versions.metatomic_torch},
     }));
     return out;
-}
-
-std::vector<Record> read(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream text;
-    if (!file || !(text << file.rdbuf())) {
-        throw std::runtime_error("the reference can not be read: '" + path + "'");
-    }
-    return parse_record(text.str());
 }
 
 /// Numbers are comparable only in the same units, of the same output.
@@ -150,7 +140,7 @@ std::vector<Result> run(Context& context) {
     if (context.mode().against.has_value()) {
         std::vector<Record> records;
         try {
-            records = read(*context.mode().against);
+            records = parse_record(read_input(*context.mode().against, size_t(1) << 30));
         } catch (const std::exception& error) {
             return {failed("reference", error.what())};
         }

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "mtt/isolation/remote.hpp"
+#include "mtt/runner/files.hpp"
 #include "mtt/runner/runner.hpp"
 
 namespace mtt {
@@ -188,9 +189,7 @@ void Supervisor::assemble() {
 }  // namespace
 
 VerifyOptions with_limits(VerifyOptions options) {
-    if (!std::ifstream(options.path)) {
-        throw std::runtime_error("can not open '" + options.path + "'");
-    }
+    check_input(options.path);
     if (options.time_limit <= 0) {
         options.time_limit = default_time_limit(options.level);
     }

@@ -10,6 +10,7 @@
 #include "mtt/physics/compare.hpp"
 #include "mtt/physics/tolerances.hpp"
 #include "mtt/runner/check.hpp"
+#include "mtt/runner/files.hpp"
 #include "mtt/runner/options.hpp"
 #include "mtt/runner/printable.hpp"
 #include "mtt/supervisor.hpp"
@@ -28,15 +29,6 @@ void list_checks() {
     for (const auto& row : mtt::tolerance_table()) {
         std::cout << "  " << row.name << ": float64 " << mtt::short_number(row.float64) << ", float32 "
                   << mtt::short_number(row.float32) << "\n    " << row.reason << "\n";
-    }
-}
-
-void write_file(const std::string& path, const std::string& text) {
-    std::ofstream file(path);
-    file << text;
-    file.close();
-    if (!file) {
-        throw std::runtime_error("can not write '" + path + "'");
     }
 }
 
@@ -95,10 +87,10 @@ int run(mtt::Arguments arguments) {
         mtt::print(report, std::cout);
     }
     if (!arguments.json.empty() && arguments.json != "-") {
-        write_file(arguments.json, mtt::to_json(report));
+        mtt::write_output(arguments.json, mtt::to_json(report));
     }
     if (!arguments.record.empty() && report.recorded.has_value()) {
-        write_file(arguments.record, *report.recorded);
+        mtt::write_output(arguments.record, *report.recorded);
     }
     return report.passed() ? 0 : 3;
 }

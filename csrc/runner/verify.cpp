@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "mtt/model/host.hpp"
+#include "mtt/runner/files.hpp"
 #include "mtt/runner/runner.hpp"
 
 namespace mtt {
@@ -24,6 +25,7 @@ std::unique_ptr<Model> load_guarded(const VerifyOptions& options) {
 Report verify(const VerifyOptions& options) {
     const auto start = std::chrono::steady_clock::now();
     const auto selection = select_checks(options);
+    check_input(options.path);
     const auto session = prepare_torch(options.threads);
     const auto archive = std::make_shared<const Archive>(options.path);
     const auto load = [&options] { return load_guarded(options); };
