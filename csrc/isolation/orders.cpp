@@ -31,8 +31,8 @@ std::string to_text(const Orders& orders) {
         {"path", options.path}, {"extensions", optional_text(options.extensions)},
         {"level", name_of(options.level)}, {"engine", options.engine}, {"only", options.only}, {"waivers", waivers},
         {"against", optional_text(options.against)}, {"record", options.record}, {"threads", options.threads},
-        {"memory", options.memory_limit}, {"first", orders.first}, {"scratch", orders.scratch},
-        {"cpu", orders.cpu_seconds}, {"without", orders.without}, {"token", orders.token},
+        {"memory", options.memory_limit}, {"first", orders.first},
+        {"require_sandbox", options.require_sandbox}, {"cpu", orders.cpu_seconds}, {"without", orders.without}, {"token", orders.token},
         {"rotation", optional_number(options.max_rotation_error)},
     });
     return {bytes.begin(), bytes.end()};
@@ -56,8 +56,8 @@ Orders orders_from_text(const std::string& text) {
     options.record = value.at("record").get<bool>();
     options.threads = value.at("threads").get<int>();
     options.memory_limit = value.at("memory").get<uint64_t>();
+    options.require_sandbox = value.at("require_sandbox").get<bool>();
     out.first = value.at("first").get<size_t>();
-    out.scratch = value.at("scratch").get<std::string>();
     out.cpu_seconds = value.at("cpu").get<uint64_t>();
     out.without = value.at("without").get<std::vector<std::string>>();
     out.token = value.at("token").get<std::string>();

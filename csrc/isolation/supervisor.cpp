@@ -14,6 +14,7 @@
 
 #include "mtt/isolation/orders.hpp"
 #include "mtt/isolation/process.hpp"
+#include "mtt/isolation/sandbox.hpp"
 #include "mtt/isolation/wire.hpp"
 #include "mtt/model/archive.hpp"
 #include "mtt/physics/compare.hpp"
@@ -30,6 +31,8 @@ constexpr size_t most_deaths = 10;
 constexpr double total_over_check = 10.0;
 constexpr double turn = 0.02;
 constexpr uint64_t default_memory = uint64_t(16) << 30;
+/// The model can start threads, and many of them starve the machine.
+constexpr uint64_t most_threads = 1024;
 constexpr const char* not_loaded = "the model could not be loaded";
 
 double seconds_since(Clock::time_point start) {
@@ -65,7 +68,7 @@ std::string signal_text(int number) {
         case SIGFPE: return "crashes its process (SIGFPE: division by zero, or a trap of the floating-point unit)";
         case SIGILL: return "crashes its process (SIGILL: an instruction that this processor does not have)";
         case SIGXCPU: return "takes more processor time than a verification may (SIGXCPU)";
-        case SIGXFSZ: return "writes a file that is too large (SIGXFSZ)";
+        case SIGXFSZ: return "writes into a file (SIGXFSZ)";
         case SIGKILL: return "was killed by the system, most likely because memory ran out (SIGKILL)";
         default: break;
     }
@@ -110,7 +113,6 @@ private:
     std::vector<Selected> selection_;
     Report report_;
     std::vector<std::vector<Result>> results_;
-    ScratchFolder scratch_;
     Clock::time_point start_ = Clock::now();
 
     /// Everything below is about the worker of the moment.
@@ -119,12 +121,15 @@ private:
     std::optional<size_t> running_;
     /// Of the check that runs, if the model has several.
     std::string target_;
+    bool sandboxed_ = false;
+    bool refused_ = false;
     bool loading_ = false;
     bool end_received_ = false;
     bool checked_ = false;
     std::string killed_because_;
     uint64_t calls_ = 0;
 
+    bool warned_ = false;
     size_t next_ = 0;
     size_t deaths_ = 0;
     uint64_t calls_before_ = 0;
@@ -153,6 +158,7 @@ Report Supervisor::run() {
     auto sum = std::async(std::launch::async, file_sha256, options_.path);
     if (how_.owns_children) {
         adopt_orphans();
+        close_to_others();
     }
     while (next_ < selection_.size() && selection_[next_].wanted.empty()) {
         ++next_;
@@ -173,21 +179,26 @@ void Supervisor::run_from(size_t first) {
     Orders orders;
     orders.options = options_;
     orders.first = first;
-    orders.scratch = scratch_.path();
     const double threads = std::max(1, options_.threads);
     orders.cpu_seconds = uint64_t(threads * total_over_check * options_.time_limit) + 60;
     orders.without = how_.without;
     orders.token = token_ = random_token();
     running_.reset();
     target_.clear();
-    loading_ = end_received_ = checked_ = false;
+    sandboxed_ = loading_ = end_received_ = checked_ = false;
     killed_because_.clear();
     since_ = Clock::now();
-    ChildProcess child(how_.worker, to_text(orders), scratch_.path());
+    ChildProcess child(how_.worker, to_text(orders));
     watch(child);
     child.kill();
     if (how_.owns_children) {
         kill_leftovers();
+    }
+    if (refused_) {
+        throw std::runtime_error(
+            "the model was not run: this system offers no sandbox to run it in (neither seccomp nor Landlock 3), so it "
+            "could read, change and send away all that you can; --no-require-sandbox runs it all the same"
+        );
     }
     take_end(child);
     calls_before_ += calls_;
@@ -222,7 +233,12 @@ void Supervisor::watch(ChildProcess& child) {
         }
         if (seconds_since(looked) > turn) {
             looked = Clock::now();
-            if (child.memory() > options_.memory_limit) {
+            const auto usage = child.usage();
+            if (usage.threads > most_threads + 4 * uint64_t(std::max(0, options_.threads))) {
+                killed_because_ = "starts " + std::to_string(usage.threads) + " threads";
+                return;
+            }
+            if (usage.memory > options_.memory_limit) {
                 killed_because_ = "takes more memory than the limit of " +
                                   std::to_string(options_.memory_limit >> 20) + " MB (--memory-limit)";
                 return;
@@ -238,10 +254,20 @@ void Supervisor::receive(const std::string& line) {
     const auto message = json::parse(line.begin() + std::ptrdiff_t(token_.size()), line.end());
     const auto kind = message.at("kind").get<std::string>();
     const auto& content = message.at("content");
-    if (kind == "isolation") {
+    if (!sandboxed_ && kind != "isolation" && kind != "refused") {
+        throw std::runtime_error("out of order");
+    }
+    if (kind == "refused" && !sandboxed_) {
+        refused_ = true;
+    } else if (kind == "isolation" && !sandboxed_) {  // once: what it said before the model was there holds
+        sandboxed_ = true;
         report_.isolation.network = content.at("network").get<std::string>();
         report_.isolation.filesystem = content.at("filesystem").get<std::string>();
         report_.isolation.notes = content.at("notes").get<std::vector<std::string>>();
+        if (how_.warn && !warned_ && !weakness(report_.isolation).empty()) {
+            warned_ = true;
+            how_.warn(weakness(report_.isolation));
+        }
     } else if (kind == "file") {
         report_.torch = content.at("torch").get<std::string>();
         report_.metatensor_torch = content.at("metatensor_torch").get<std::string>();

@@ -86,6 +86,16 @@ void run_checks(const Orders& orders, const Channel& out) {
     }
 }
 
+std::vector<std::string> needed_files(const VerifyOptions& options) {
+    std::vector<std::string> out = {options.path};
+    for (const auto& path : {options.extensions, options.against}) {
+        if (path.has_value()) {
+            out.push_back(*path);
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 int run_worker() {
@@ -93,9 +103,14 @@ int run_worker() {
     const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
     const auto orders = orders_from_text(text);
     const Channel out(orders.token);
-    out.send("isolation", to_json(enter_sandbox(
-        {orders.options.memory_limit, orders.cpu_seconds, orders.scratch, orders.without}
-    )));
+    const auto isolation = enter_sandbox(
+        {orders.options.memory_limit, orders.cpu_seconds, needed_files(orders.options), orders.without}
+    );
+    if (!isolation.protects && orders.options.require_sandbox) {
+        out.send("refused", nullptr);
+        return 0;
+    }
+    out.send("isolation", to_json(isolation));
     run_checks(orders, out);
     out.send("end", nullptr);
     return 0;

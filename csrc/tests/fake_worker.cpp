@@ -51,6 +51,8 @@ struct Worker {
     }
 };
 
+json isolation() { return {{"network", "none"}, {"filesystem", "none"}, {"notes", {"weak sandbox: of paper"}}}; }
+
 void sleep_forever() {
     while (true) {
         std::this_thread::sleep_for(std::chrono::hours(1));
@@ -73,6 +75,7 @@ Deed second(const std::function<void(const Worker&)>& deed) {
 const std::map<std::string, Deed>& deeds() {
     static const std::map<std::string, Deed> all = {
         {"works", [](const Worker& worker) { worker.run([](size_t) {}); }},
+        {"speaks too early", [](const Worker& worker) { worker.run([](size_t) {}); }},
         {"dies always", [](const Worker& worker) { worker.run([](size_t) { raise(SIGSEGV); }); }},
         {"dies before", [](const Worker&) { raise(SIGILL); }},
         {"dies at the end", [](const Worker& worker) {
@@ -124,10 +127,20 @@ const std::map<std::string, Deed>& deeds() {
             std::cerr << "\x1b[31mred\x1b[0m\n" << std::flush;
             raise(SIGABRT);
         })},
-        {"leaves files", [](const Worker& worker) {
-            std::ofstream(worker.orders.scratch + "/left") << worker.orders.scratch;
-            worker.run([](size_t) {});
-        }},
+        {"praises its sandbox", second([](const Worker& worker) { worker.send("isolation", isolation()); })},
+        {"starts threads", second([](const Worker&) {
+            for (int k = 0; k < 5000; ++k) {
+                std::thread(sleep_forever).detach();
+            }
+            sleep_forever();
+        })},
+        {"prints its environment", second([](const Worker&) {
+            for (char** entry = environ; *entry != nullptr; ++entry) {
+                std::cerr << *entry << " ";
+            }
+            std::cerr << std::endl;
+            _exit(0);
+        })},
     };
     return all;
 }
@@ -139,6 +152,13 @@ int fake_worker(const std::string& deed) {
     Worker worker;
     worker.orders = mtt::orders_from_text(text);
     worker.selection = mtt::select_checks(worker.orders.options);
+    if (deed == "refuses") {
+        worker.send("refused", nullptr);
+        return 0;
+    }
+    if (deed != "dies before" && deed != "speaks too early") {
+        worker.send("isolation", isolation());
+    }
     deeds().at(deed)(worker);
     return 0;
 }

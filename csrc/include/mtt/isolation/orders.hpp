@@ -12,7 +12,6 @@ struct Orders {
     VerifyOptions options;
     /// Position in `select_checks` of the first check to run.
     size_t first = 0;
-    std::string scratch;
     uint64_t cpu_seconds = 0;
     std::vector<std::string> without;
     /// Starts every line of an answer. A model that writes into all descriptors it finds does not know it.
