@@ -2,12 +2,14 @@
 // because the headers of a build machine are often older than the kernel that runs the program.
 #include "mtt/isolation/sandbox.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+
 #ifdef __linux__
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <array>
 #endif
 
 namespace mtt::landlock {
@@ -24,9 +26,8 @@ constexpr int path_beneath = 1;
 
 // Bits of `files`: execute 0, write 1, read 2, read folder 3, remove folder 4 and file 5, make ... 6 to 12,
 // refer 13 (version 2), truncate 14 (version 3), device ioctl 15 (version 5).
-constexpr uint64_t all_writing = 0xfff2;
-constexpr uint64_t write_file = 1U << 1;
-constexpr uint64_t truncate_file = 1U << 14;
+constexpr uint64_t read_file = 1U << 2;
+constexpr uint64_t read_folder = 1U << 3;
 
 struct Ruleset {
     uint64_t files;
@@ -36,49 +37,64 @@ struct Ruleset {
 
 struct __attribute__((packed)) Rule {
     uint64_t allowed;
-    int32_t folder;
+    int32_t path;
 };
 
-uint64_t writing_rights(long version) {
-    const uint64_t newest = version >= 5 ? 16 : (version >= 3 ? 15 : (version == 2 ? 14 : 13));
-    return all_writing & ((uint64_t(1) << newest) - 1);
+uint64_t all_rights(long version) {
+    const uint64_t count = version >= 5 ? 16 : (version >= 3 ? 15 : (version == 2 ? 14 : 13));
+    return (uint64_t(1) << count) - 1;
 }
 
-bool allow(int ruleset, const std::string& path, uint64_t rights) {
-    const int folder = open(path.c_str(), O_PATH | O_CLOEXEC);
-    if (folder < 0) {
-        return false;
+/// What is not there needs no rule, and what can have none (a pipe) is not to be read again.
+void allow_reading(int ruleset, int path) {
+    struct stat info {};
+    if (path >= 0 && fstat(path, &info) == 0) {
+        const Rule rule{S_ISDIR(info.st_mode) ? read_file | read_folder : read_file, path};
+        syscall(add_rule, ruleset, path_beneath, &rule, 0);
     }
-    const Rule rule{rights, folder};
-    const bool added = syscall(add_rule, ruleset, path_beneath, &rule, 0) == 0;
-    close(folder);
-    return added;
 }
 
 }  // namespace
 
-bool restrict_writing(const std::string& scratch) {
-    const long version = syscall(create_ruleset, nullptr, 0, version_flag);
+long version(const std::vector<std::string>& without) {
+    long out = std::max(0L, long(syscall(create_ruleset, nullptr, 0, version_flag)));
+    for (const auto& mean : without) {
+        const std::string name = "landlock";
+        if (mean.compare(0, name.size(), name) == 0) {
+            const long missing = std::max(1L, std::atol(mean.c_str() + name.size()));
+            out = std::min(out, missing - 1);
+        }
+    }
+    return out;
+}
+
+bool restrict_files(long version, const std::vector<std::string>& readable) {
     if (version < 1) {
         return false;
     }
-    const uint64_t rights = writing_rights(version);
-    const Ruleset wanted{rights, version >= 4 ? 3U : 0U, version >= 6 ? 3U : 0U};
+    const Ruleset wanted{all_rights(version), version >= 4 ? 3U : 0U, version >= 6 ? 3U : 0U};
     const size_t size = version >= 6 ? sizeof(Ruleset) : (version >= 4 ? 16 : 8);
     const int ruleset = int(syscall(create_ruleset, &wanted, size, 0));
     if (ruleset < 0) {
         return false;
     }
-    const bool allowed = allow(ruleset, scratch, rights) &&
-                         allow(ruleset, "/dev/null", rights & (write_file | truncate_file));
-    const bool restricted = allowed && syscall(restrict_self, ruleset, 0) == 0;
+    for (const auto& name : readable) {
+        const int path = open(name.c_str(), O_PATH | O_CLOEXEC);
+        allow_reading(ruleset, path);
+        close(path);
+    }
+    // What the kernel tells of this process. The descriptor stays open: were the entry dropped from memory and made
+    // anew, the rule would not hold for the new one.
+    allow_reading(ruleset, open("/proc/self", O_PATH | O_CLOEXEC));
+    const bool restricted = syscall(restrict_self, ruleset, 0) == 0;
     close(ruleset);
     return restricted;
 }
 
 #else
 
-bool restrict_writing(const std::string&) { return false; }
+long version(const std::vector<std::string>&) { return 0; }
+bool restrict_files(long, const std::vector<std::string>&) { return false; }
 
 #endif
 

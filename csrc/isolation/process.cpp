@@ -8,6 +8,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "mtt/isolation/environment.hpp"
 #include "mtt/isolation/packing.hpp"
 
 extern char** environ;
@@ -57,13 +59,10 @@ void close_one(int& fd) {
     fd = -1;
 }
 
-std::vector<std::string> environment_with(const std::string& folder) {
-    std::vector<std::string> out = {"HOME=" + folder, "TMPDIR=" + folder};
+std::vector<std::string> own_environment() {
+    std::vector<std::string> out;
     for (char** entry = environ; *entry != nullptr; ++entry) {
-        const std::string text = *entry;
-        if (text.rfind("HOME=", 0) != 0 && text.rfind("TMPDIR=", 0) != 0) {
-            out.push_back(text);
-        }
+        out.emplace_back(*entry);
     }
     return out;
 }
@@ -77,8 +76,34 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     return out;
 }
 
+/// Ends with the process that started it. The kernel does not look back: that one may be gone already.
+void die_with(pid_t parent) {
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(127);
+    }
+#else
+    (void)parent;
+#endif
+}
+
+void close_from(int first, int most_open) {
+#ifdef __linux__
+    constexpr long close_range_number = 436;  // missing from older headers, and from kernels before 5.9
+    if (syscall(close_range_number, first, ~0U, 0) == 0) {
+        return;
+    }
+#endif
+    for (int fd = first; fd < most_open; ++fd) {
+        close(fd);
+    }
+}
+
 /// After fork: only what is safe there. Standard descriptors and the channel are put in place, all others closed.
-[[noreturn]] void become(char** command, char** environment, int input, int channel, int output, int most_open) {
+[[noreturn]] void become(char** command, char** environment, int input, int channel, int output, int most_open,
+                         pid_t parent) {
+    die_with(parent);
     setsid();  // no terminal, and a group of its own
     // Out of the way first: an end may already have one of the numbers wanted.
     input = fcntl(input, F_DUPFD, 10);
@@ -88,9 +113,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     dup2(output, 1);
     dup2(output, 2);
     dup2(channel, channel_number);
-    for (int fd = channel_number + 1; fd < most_open; ++fd) {
-        close(fd);
-    }
+    close_from(channel_number + 1, most_open);
     // Signals that the parent ignores or blocks are not to be inherited.
     signal(SIGPIPE, SIG_DFL);
     signal(SIGINT, SIG_DFL);
@@ -105,53 +128,22 @@ int most_open_files() {
     return int(std::min<rlim_t>(limit.rlim_cur, 65536));
 }
 
-/// Takes away what is in the way of removing: a model may make folders that nobody may look into.
-void open_up(const fs::path& folder) {
-    std::error_code ignored;
-    fs::permissions(folder, fs::perms::owner_all, fs::perm_options::add, ignored);
-    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-        if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) {
-            open_up(entry.path());
-        }
-    }
-}
-
 }  // namespace
 
-ScratchFolder::ScratchFolder() {
-    std::error_code none;
-    const auto parent = fs::temp_directory_path(none);
-    std::string name = ((none ? fs::path("/tmp") : parent) / "mtt-verify-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) {
-        throw std::runtime_error("can not make a folder in '" + fs::path(name).parent_path().string() + "' (TMPDIR)");
-    }
-    path_ = name;
-}
-
-ScratchFolder::~ScratchFolder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-    if (error) {
-        open_up(path_);
-        fs::remove_all(path_, error);
-    }
-}
-
-ChildProcess::ChildProcess(
-    const std::vector<std::string>& command, const std::string& folder
-) {
+ChildProcess::ChildProcess(const std::vector<std::string>& command) {
     auto words = command;
-    auto variables = environment_with(folder);
+    auto variables = worker_environment(own_environment());
     const auto arguments = pointers(words);
     const auto environment = pointers(variables);
     const int most_open = most_open_files();
     Pipe in;
     Pipe channel;
     Pipe out;
+    const pid_t parent = getpid();
     pid_ = fork();
     if (pid_ == 0) {
         become(const_cast<char**>(arguments.data()), const_cast<char**>(environment.data()), in.read, channel.write,
-               out.write, most_open);
+               out.write, most_open, parent);
     }
     const int error = errno;
     close_one(in.read);
@@ -344,15 +336,28 @@ std::optional<std::string> ChildProcess::next_frame(double seconds) {
     return take_frame();
 }
 
-uint64_t ChildProcess::memory() const {
-    uint64_t kilobytes = 0;
+Usage ChildProcess::usage() const {
+    constexpr uint64_t kernel_memory_of_thread = uint64_t(32) << 10;
+    Usage out;
     std::ifstream file("/proc/" + std::to_string(pid_) + "/status");
     for (std::string line; std::getline(file, line);) {
-        if (line.rfind("RssAnon:", 0) == 0 || line.rfind("RssShmem:", 0) == 0 || line.rfind("VmSwap:", 0) == 0) {
-            kilobytes += std::strtoull(line.c_str() + line.find(':') + 1, nullptr, 10);
+        const size_t colon = line.find(':');
+        const std::string name = line.substr(0, colon);
+        const uint64_t number = colon == std::string::npos ? 0 : std::strtoull(line.c_str() + colon + 1, nullptr, 10);
+        if (name == "RssAnon" || name == "RssShmem" || name == "VmSwap" || name == "VmPTE") {
+            out.memory += number * 1024;
+        } else if (name == "Threads") {
+            out.threads = number;
         }
     }
-    return kilobytes * 1024;
+    out.memory += out.threads * kernel_memory_of_thread;
+    return out;
+}
+
+void close_to_others() {
+#ifdef __linux__
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
 }
 
 void adopt_orphans() {

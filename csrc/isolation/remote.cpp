@@ -6,6 +6,7 @@
 #include <new>
 #include <random>
 
+#include "mtt/isolation/sandbox.hpp"
 #include "mtt/physics/compare.hpp"
 #include "mtt/runner/runner.hpp"
 
@@ -15,6 +16,8 @@ namespace {
 
 constexpr double total_over_check = 10.0;
 constexpr double turn = 0.02;
+/// The model can start threads, and many of them starve the machine.
+constexpr uint64_t most_threads = 1024;
 constexpr const char* ended_before = "has ended its process before";
 constexpr const char* tampers = "writes into the channel that its numbers come through: it tampers with the program that checks it";
 
@@ -37,7 +40,7 @@ std::string signal_text(int number) {
         case SIGFPE: return "crashes its process (SIGFPE: division by zero, or a trap of the floating-point unit)";
         case SIGILL: return "crashes its process (SIGILL: an instruction that this processor does not have)";
         case SIGXCPU: return "takes more processor time than a verification may (SIGXCPU)";
-        case SIGXFSZ: return "writes a file that is too large (SIGXFSZ)";
+        case SIGXFSZ: return "writes into a file (SIGXFSZ)";
         case SIGKILL: return "was killed by the system, most likely because memory ran out (SIGKILL)";
         default: break;
     }
@@ -189,6 +192,7 @@ Answer RemoteModel::evaluate(const Call& call) {
 RemoteHost::RemoteHost(const VerifyOptions& options, const Supervision& how): options_(options), how_(how) {
     if (how_.owns_children) {
         adopt_orphans();
+        close_to_others();
     }
 }
 
@@ -216,17 +220,30 @@ void RemoteHost::start() {
     orders.extensions = options_.extensions;
     orders.threads = options_.threads;
     orders.memory_limit = options_.memory_limit;
-    orders.scratch = scratch_.path();
     orders.cpu_seconds = uint64_t(std::max(1, options_.threads) * total_over_check * options_.time_limit) + 60;
     orders.without = how_.without;
     ++generation_;
     pending_.clear();
     loaded_ = loading_ = false;
-    child_ = std::make_unique<ChildProcess>(how_.worker, scratch_.path());
+    child_ = std::make_unique<ChildProcess>(how_.worker);
     child_->send(framed(to_text(orders)));
     isolation_ = ask<Isolation>(Question::isolation);
+    judge_sandbox();
     if (archive_ == nullptr) {
         archive_ = std::make_shared<const RemoteArchive>(options_.path, ask<FileFacts>(Question::file), *this);
+    }
+}
+
+void RemoteHost::judge_sandbox() {
+    if (!isolation_.protects && options_.require_sandbox) {
+        throw std::runtime_error(
+            "the model was not run: this system offers no sandbox to run it in (neither seccomp nor Landlock 3), so it "
+            "could read, change and send away all that you can; --no-require-sandbox runs it all the same"
+        );
+    }
+    if (how_.warn && !warned_ && !weakness(isolation_).empty()) {
+        warned_ = true;
+        how_.warn(weakness(isolation_));
     }
 }
 
@@ -320,7 +337,11 @@ void RemoteHost::check_limits() {
     }
     if (seconds_since(looked_) > turn) {
         looked_ = Clock::now();
-        if (child_->memory() > options_.memory_limit) {
+        const auto usage = child_->usage();
+        if (usage.threads > most_threads + 4 * uint64_t(std::max(0, options_.threads))) {
+            end("starts " + std::to_string(usage.threads) + " threads");
+        }
+        if (usage.memory > options_.memory_limit) {
             end("takes more memory than the limit of " + std::to_string(options_.memory_limit >> 20) +
                 " MB (--memory-limit)");
         }

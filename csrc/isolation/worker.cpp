@@ -206,7 +206,11 @@ void Worker::answer_about(Question question, Model& model, Unpacker& arguments, 
 int run_worker() {
     fcntl(answers_fd, F_SETFD, FD_CLOEXEC);
     const auto orders = orders_from_text(read_frame());
-    auto isolation = enter_sandbox({orders.memory_limit, orders.cpu_seconds, orders.scratch, orders.without});
+    std::vector<std::string> readable = {orders.path};
+    if (orders.extensions.has_value()) {
+        readable.push_back(*orders.extensions);
+    }
+    auto isolation = enter_sandbox({orders.memory_limit, orders.cpu_seconds, readable, orders.without});
     Worker(orders, std::move(isolation)).serve();
     return 0;
 }

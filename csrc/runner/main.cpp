@@ -46,6 +46,7 @@ mtt::Supervision supervision() {
     how.worker = {"/proc/self/exe", mtt::worker_flag};
     how.interrupted = &interrupted;
     how.owns_children = true;
+    how.warn = [](const std::string& text) { std::cerr << "mtt-verify: warning: " << text << std::endl; };
     if (const char* without = std::getenv("MTT_VERIFY_WITHOUT")) {
         how.without = mtt::split(without);
     }

@@ -142,6 +142,10 @@ const std::vector<OptionRow>& option_table() {
              out.options.memory_limit = uint64_t(count(value, "megabytes")) << 20;
          },
          .group = isolation, .keyword = "memory_limit"},
+        {.flag = "--no-require-sandbox", .metavar = "", .type = ValueType::none,
+         .help = "run the model even where the system offers no sandbox (neither seccomp nor Landlock)",
+         .apply = [](Arguments& out, Text) { out.options.require_sandbox = false; },
+         .group = isolation, .keyword = "require_sandbox"},
         {.flag = "--no-isolation", .metavar = "", .type = ValueType::none,
          .help = "run the model without limits, in the program's own process",
          .apply = [](Arguments& out, Text) { out.isolated = false; },

@@ -2,6 +2,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "mtt/isolation/sandbox.hpp"
 #include "mtt/physics/compare.hpp"
 #include "mtt/report.hpp"
 #include "mtt/runner/printable.hpp"
@@ -52,6 +53,11 @@ void print(const Report& report, std::ostream& stream) {
             << model.atomic_types.size() << " atomic types, interaction range "
             << short_number(model.interaction_range) << " " << printable(model.length_unit) << ", energy in "
             << printable(model.energy_unit) << "\n";
+    }
+    if (const auto weak = weakness(report.isolation); !weak.empty()) {
+        for (const auto& line : wrap(weak, width)) {
+            out << line << "\n";
+        }
     }
     out << "\n" << std::left << std::setw(8) << "family" << std::setw(38) << "check" << std::setw(8) << "" << std::right
         << std::setw(12) << "measured" << std::setw(12) << "allowed" << "  unit\n";

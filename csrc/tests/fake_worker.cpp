@@ -145,10 +145,26 @@ const std::map<std::string, Deed>& deeds() {
             std::cerr << "\x1b[31mred\x1b[0m\n" << std::flush;
             raise(SIGABRT);
         })},
-        {"leaves files", [](const Asked&, PlainModel&) {
-            std::ofstream(std::string(std::getenv("HOME")) + "/left") << "x";
-            return false;
+        {"refuses", [](const Asked& asked, PlainModel&) {
+            if (asked.question != Question::isolation) {
+                return false;
+            }
+            raw(answer(asked.number, Outcome::fine, Isolation{.process = true}));
+            return true;
         }},
+        {"starts threads", first([](const Asked&) {
+            for (int k = 0; k < 5000; ++k) {
+                std::thread(sleep_forever).detach();
+            }
+            sleep_forever();
+        })},
+        {"prints its environment", first([](const Asked&) {
+            for (char** entry = environ; *entry != nullptr; ++entry) {
+                std::cerr << *entry << " ";
+            }
+            std::cerr << std::endl;
+            _exit(0);
+        })},
         {"answers for another system", changed([](Answer& numbers) { numbers.forces[0].pop_back(); })},
         {"gives no forces", changed([](Answer& numbers) { numbers.forces.clear(); })},
         {"gives fewer numbers than rows", changed([](Answer& numbers) { numbers.values.clear(); })},
@@ -179,7 +195,10 @@ void serve(const Deed& deed, PlainModel& model) {
         }
         const Instance instance{1, model.capabilities(), model.requests()};
         switch (asked.question) {
-            case Question::isolation: raw(answer(asked.number, Outcome::fine, Isolation{.process = true})); break;
+            case Question::isolation:
+                raw(answer(asked.number, Outcome::fine,
+                           Isolation{.process = true, .protects = true, .notes = {"weak sandbox: of paper"}}));
+                break;
             case Question::file: raw(file_answer(asked.number)); break;
             case Question::damaged:
             case Question::warnings: raw(answer(asked.number, Outcome::fine, std::vector<std::string>{})); break;

@@ -2,10 +2,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
-
 #include "fake_worker.hpp"
+#include "mtt/isolation/environment.hpp"
 #include "mtt/isolation/orders.hpp"
 #include "mtt/isolation/process.hpp"
 #include "mtt/runner/check.hpp"
@@ -163,14 +161,41 @@ TEST("waived checks stay in the report and do not run") {
     CHECK(count(report_on("exits", chosen), Status::fail) == 0);
 }
 
-TEST("the folder of a worker goes away with all that is in it") {
-    const std::string parent = (std::filesystem::temp_directory_path() / "mtt-test-scratch").string();
-    std::filesystem::create_directories(parent);
-    setenv("TMPDIR", parent.c_str(), 1);
-    CHECK(report_on("leaves files").passed());
-    CHECK(std::filesystem::is_empty(parent));
-    unsetenv("TMPDIR");
-    std::filesystem::remove(parent);
+TEST("what is missing of the sandbox is told once, before anything runs") {
+    std::vector<std::string> warnings;
+    Supervision how;
+    how.worker = {"/proc/self/exe", testing::fake_worker_flag, "dies always"};
+    how.warn = [&](const std::string& text) { warnings.push_back(text); };
+    auto chosen = options();
+    chosen.only.clear();
+    const auto report = supervise(chosen, how);
+    CHECK(count(report, Status::fail) > 1);  // several workers, one word
+    CHECK(warnings == std::vector<std::string>{"weak sandbox: of paper"});
+}
+
+TEST("a worker without any sandbox ends the run") {
+    CHECK_THROWS(report_on("refuses"), std::runtime_error, "--no-require-sandbox");
+}
+
+TEST("the number of threads is bounded") {
+    const auto report = report_on("starts threads");
+    const auto* failure = find(report, "LOAD", Status::fail);
+    CHECK(failure != nullptr && failure->message.find("the model starts ") == 0);
+    CHECK(failure->message.find(" threads") != std::string::npos);
+}
+
+TEST("a worker gets the variables that a computation reads, and no other") {
+    setenv("OMP_NUM_THREADS", "3", 1);
+    setenv("LC_SECRET", "hidden", 1);
+    setenv("HF_TOKEN", "hidden", 1);
+    const auto report = report_on("prints its environment");
+    const auto message = find(report, "LOAD", Status::fail)->message;
+    CHECK(message.find("HOME=/nonexistent TMPDIR=/nonexistent ") != std::string::npos);
+    CHECK(message.find("hidden") == std::string::npos);
+    const auto variables = worker_environment({"A=1", "LANG=C", "LC_ALL=C=D", "LC_ALLX=1", "=", "", "HOME=/home/me",
+                                               "OMP_NUM_THREADS=3", "LANGX=1", "KMP_TOKEN=1"});
+    CHECK(variables == std::vector<std::string>({"HOME=/nonexistent", "TMPDIR=/nonexistent", "LANG=C", "LC_ALL=C=D",
+                                                 "OMP_NUM_THREADS=3"}));
 }
 
 TEST("a signal ends a supervised run") {

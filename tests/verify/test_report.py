@@ -259,3 +259,23 @@ def test_every_form_names_the_target_of_a_model_with_several() -> None:
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["PARITY/forces"]
     prints = {one["partialFingerprints"]["fileAndCheck/v1"] for one in run["results"]}
     assert len(prints) == 2
+
+
+def test_every_form_says_that_the_sandbox_was_weak() -> None:
+    weak = "weak sandbox: no Landlock here"
+    isolation = {**content()["isolation"], "notes": ["of no account", weak]}
+    report = Report.of(content(check(), isolation=isolation))
+    assert report.weak_sandbox == weak
+    assert weak in shown(report)
+    root = ET.fromstring(junit.junit([("model.pt", report)]))
+    values = {p.get("name"): p.get("value") for p in root.iter("property")}
+    assert values["isolation"] == weak
+    [run] = json.loads(sarif.sarif([("model.pt", report)]))["runs"]
+    assert run["properties"]["isolation"] == weak
+    assert github.annotations("a,b.pt", report) == f"::warning file=a%2Cb.pt::{weak}\n"
+    assert weak in html.page([("model.pt", report)]).decode()
+
+
+def test_a_full_sandbox_needs_no_word() -> None:
+    assert plain().weak_sandbox is None
+    assert github.annotations("model.pt", plain()) == ""

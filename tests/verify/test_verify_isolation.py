@@ -5,9 +5,12 @@
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any, List
 
 import pytest
 import torch
+from hostile_models import arguments, build, export_hostile
 from metatomic.torch import System
 from toy_models import ToyModel, export_toy
 
@@ -24,21 +28,18 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
     pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler (cc)"),
 ]
-SOURCE = Path(__file__).parent / "hostile.c"
 Hostile = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound model that declares an extension."""
-    declared = json.dumps([{"name": "hostile", "path": "libhostile.so"}])
-    path = tmp_path_factory.mktemp("hostile") / "model.pt"
-    return export_toy(path, records={"extensions": declared})
+    return export_hostile(tmp_path_factory.mktemp("hostile") / "model.pt")
 
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """Where the program makes its own folder."""
+    """Where a program would make a folder of its own: nothing may be there, now or later."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
@@ -62,28 +63,6 @@ def hostile(model: Path, tmp_path: Path, scratch: Path) -> Hostile:
     return run
 
 
-def build(deed: str, folder: Path) -> Path:
-    """The folder with the extension, compiled."""
-    extensions = folder / "extensions"
-    extensions.mkdir()
-    target = folder / "precious.txt"
-    target.write_text("years of work")
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-w", f"-DDEED={deed}", f"-DTARGET={target}", str(SOURCE)]
-        + ["-o", str(extensions / "libhostile.so"), "-lm"],
-        check=True,
-    )
-    return extensions
-
-
-def arguments(model: Path, extensions: Path, *options: str) -> list[str]:
-    chosen = options if "--only" in options else ("--only", "LOAD,GEO", *options)
-    return [
-        *(str(verify.program()), str(model), "--extensions", str(extensions)),
-        *("--json", "-", "--quiet", "--threads", "1", *chosen),
-    ]
-
-
 def failures(report: dict[str, Any]) -> dict[str, str]:
     return {
         f"{c['family']}/{c['name']}": c["message"]
@@ -102,37 +81,8 @@ def test_an_extension_that_does_nothing_passes(hostile: Hostile, tmp_path: Path)
     assert extension == {"name": "hostile", "sha256": hashlib.sha256(content).hexdigest()}
 
 
-@pytest.mark.parametrize("without", ["", "landlock"])
-def test_nothing_outside_the_scratch_folder_can_be_changed(
-    hostile: Hostile, tmp_path: Path, without: str
-) -> None:
-    report = hostile("write_home", MTT_VERIFY_WITHOUT=without)
-    assert failures(report) == {}
-    target = tmp_path / "precious.txt"
-    assert target.read_text() == "years of work"
-    assert target.stat().st_mode & 0o777 == 0o644
-    assert not (tmp_path / "precious.txt.new").exists()
-    if without == "landlock":
-        assert report["isolation"]["filesystem"] == "read-only (seccomp)"
-
-
-def test_home_is_a_folder_of_its_own(hostile: Hostile) -> None:
-    report = hostile("own_home")
-    if "Landlock" in report["isolation"]["filesystem"]:
-        assert failures(report) == {}
-
-
-def test_what_a_model_leaves_in_its_folder_is_removed(hostile: Hostile) -> None:
-    report = hostile("deep_folders")
-    if "Landlock" in report["isolation"]["filesystem"]:
-        assert failures(report) == {}
-
-
-@pytest.mark.parametrize("deed", ["network", "forks", "kills_parent", "floods"])
-def test_deeds_that_are_refused_or_harmless(hostile: Hostile, deed: str) -> None:
-    report = hostile(deed)
-    assert failures(report) == {}
-    assert report["isolation"]["network"] == "none (seccomp)"
+def test_output_without_end_is_harmless(hostile: Hostile) -> None:
+    assert failures(hostile("floods")) == {}
 
 
 @pytest.mark.parametrize(
@@ -167,6 +117,11 @@ def test_deeds_that_are_refused_or_harmless(hostile: Hostile, deed: str) -> None
             "the model writes into the channel that its numbers come through: it tampers "
             "with the program that checks it",
         ),
+        pytest.param(
+            "foreign_calls",
+            "the model ends its process by signal 31: an MD engine would die in the same way",
+            marks=pytest.mark.skipif(platform.machine() != "x86_64", reason="64-bit calls only"),
+        ),
         (
             "closes",
             "the model ends its process with exit code 1: an MD engine would stop here without a word",
@@ -184,7 +139,7 @@ def test_a_process_that_ends_while_the_model_loads(
     }
 
 
-@pytest.mark.parametrize("deed", ["sleeps", "stubborn"])
+@pytest.mark.parametrize("deed", ["sleeps", "stubborn", "stops_itself"])
 def test_a_model_that_hangs(hostile: Hostile, deed: str) -> None:
     start = time.monotonic()
     assert failures(hostile(deed, "--time-limit", "3")) == {
@@ -194,8 +149,12 @@ def test_a_model_that_hangs(hostile: Hostile, deed: str) -> None:
     assert time.monotonic() - start < 30
 
 
-def test_a_model_that_takes_all_memory(hostile: Hostile) -> None:
-    report = hostile("hogs", "--memory-limit", "700")
+@pytest.mark.parametrize(
+    ("deed", "without"),
+    [("hogs", ""), ("hogs_tables", ""), ("hogs_tables", "seccomp"), ("hogs_shared", "seccomp")],
+)
+def test_a_model_that_takes_all_memory(hostile: Hostile, deed: str, without: str) -> None:
+    report = hostile(deed, "--memory-limit", "700", MTT_VERIFY_WITHOUT=without)
     assert failures(report) == {
         "LOAD/model": "while it is loaded, the model takes more memory than the limit of 700 MB "
         "(--memory-limit)"
@@ -203,17 +162,79 @@ def test_a_model_that_takes_all_memory(hostile: Hostile) -> None:
     assert report["peak_memory_bytes"] < 2e9
 
 
+def test_memory_that_is_shared_can_not_be_had(hostile: Hostile) -> None:
+    report = hostile("hogs_shared", "--memory-limit", "700")
+    assert failures(report) == {}
+    assert report["peak_memory_bytes"] < 700e6
+
+
+def test_a_model_that_starts_threads_without_end(hostile: Hostile) -> None:
+    [(check, message)] = failures(hostile("hogs_threads")).items()
+    assert check == "LOAD/model"
+    assert re.fullmatch(r"while it is loaded, the model starts \d+ threads", message)
+
+
 def test_processes_that_outlive_the_model_are_killed(hostile: Hostile, tmp_path: Path) -> None:
     report = hostile("daemon_stays", MTT_VERIFY_WITHOUT="seccomp")
     assert failures(report) == {}
     assert not processes_with(tmp_path)
-    notes = report["isolation"]["notes"]
-    assert any(note.startswith("no filter of system calls") for note in notes)
 
 
-def test_the_report_says_when_nothing_protects(hostile: Hostile) -> None:
-    isolation = hostile("nothing", MTT_VERIFY_WITHOUT="seccomp,landlock")["isolation"]
-    assert isolation["filesystem"] == "not restricted"
+@pytest.mark.parametrize("without", ["landlock,seccomp", "landlock3,seccomp"])
+def test_without_any_sandbox_the_model_does_not_run(
+    model: Path, tmp_path: Path, without: str
+) -> None:
+    marker = tmp_path / "ran"
+    extensions = build("leaves_mark", tmp_path, TARGET=marker)
+    command = arguments(model, extensions)
+    variables = {**os.environ, "MTT_VERIFY_WITHOUT": without}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("mtt-verify: the model was not run: this system offers no sandbox")
+    assert "--no-require-sandbox" in line
+    assert not marker.exists()
+    allowed = subprocess.run([*command, "--no-require-sandbox"], env=variables, capture_output=True)
+    assert allowed.returncode == 0
+    assert marker.exists() == (without == "landlock,seccomp")  # Landlock 2 keeps it from being made
+
+
+def test_the_command_warns_of_a_weak_sandbox_and_refuses_without_any(tmp_path: Path) -> None:
+    path = export_toy(tmp_path / "model.pt", reference_model="pair")
+    command = [sys.executable, "-m", "mtt", "verify", str(path), "--only", "LOAD"]
+
+    def run(without: str, *options: str) -> subprocess.CompletedProcess[str]:
+        variables = {**os.environ, "MTT_VERIFY_WITHOUT": without}
+        return subprocess.run(
+            [*command, *options], env=variables, capture_output=True, text=True, timeout=60
+        )
+
+    weak = run("landlock")
+    assert weak.returncode == 0
+    assert weak.stderr.startswith("warning: weak sandbox: no Landlock here")
+    assert "weak sandbox: no Landlock here" in weak.stdout
+    none = run("landlock,seccomp")
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "the model was not run: this system offers no sandbox" in none.stderr
+    assert "--no-require-sandbox" in none.stderr and "Traceback" not in none.stderr
+    anyhow = run("landlock,seccomp", "--no-require-sandbox")
+    assert anyhow.returncode == 0
+    assert anyhow.stderr.startswith("warning: no sandbox: neither seccomp nor Landlock 3")
+    assert run("").stderr == ""
+
+
+@pytest.mark.parametrize("without", ["", "landlock", "seccomp"])
+def test_threads_of_libtorch_work_in_the_sandbox(tmp_path: Path, without: str) -> None:
+    path = export_toy(tmp_path / "model.pt", Busy, reference_model="pair")
+    command = [str(verify.program()), str(path), "--threads", "4", "--only", "PARITY,NTH", "--json", "-"]
+    variables = {
+        **{"MTT_VERIFY_WITHOUT": without, "OMP_NUM_THREADS": "4", "OMP_PROC_BIND": "true"},
+        **{"MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8", "DNNL_VERBOSE": "0"},
+    }
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, failures(json.loads(done.stdout))
 
 
 def test_a_run_without_isolation_says_so(hostile: Hostile) -> None:
@@ -241,6 +262,27 @@ def test_the_model_dies_with_the_program(model: Path, tmp_path: Path, scratch: P
     while processes_with(tmp_path) and time.monotonic() < end:
         time.sleep(0.05)
     assert not processes_with(tmp_path)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32])
+def test_the_worker_dies_with_the_program_at_any_moment(
+    model: Path, tmp_path: Path, moment: float
+) -> None:
+    mark = f"C.mtt-{os.getpid()}-{moment}"  # a variable that a worker gets
+    program = subprocess.Popen(
+        arguments(model, build("sleeps", tmp_path)),
+        env={**os.environ, "LC_NAME": mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(moment)
+    program.kill()
+    program.wait(30)
+    end = time.monotonic() + 10
+    while processes_with_variable(mark) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not processes_with_variable(mark)
 
 
 def started(model: Path, folder: Path, scratch: Path) -> subprocess.Popen[bytes]:
@@ -265,6 +307,31 @@ def processes_with(folder: Path) -> list[str]:
         except OSError:
             continue  # it has ended, or belongs to someone else
     return found
+
+
+def processes_with_variable(value: str) -> list[str]:
+    """Processes that have it in their environment."""
+    there = []
+    for variables in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if value.encode() in variables.read_bytes():
+                there.append(variables.parent.name)
+        except OSError:
+            continue  # it has ended, or belongs to someone else
+    return there
+
+
+class Busy(ToyModel):
+    """Whatever has code of its own for a processor or starts threads: convolutions, products, transforms."""
+
+    def rounded(self, values: torch.Tensor, system: System) -> torch.Tensor:
+        ones = torch.ones(300, 300)
+        image = torch.ones(8, 4, 40, 40)
+        kernel = torch.ones(6, 4, 3, 3)
+        total = torch.mm(ones, ones).sum() + torch.conv2d(image, kernel).sum()
+        total = total + torch.mm(ones.to(torch.bfloat16), ones.to(torch.bfloat16)).float().sum()
+        total = total + torch.fft.fft(ones).real.sum() + torch.linalg.solve(ones + torch.eye(300), ones).sum()
+        return values + 0.0 * total.to(values.dtype)
 
 
 class Trap(ToyModel):

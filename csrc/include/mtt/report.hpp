@@ -36,6 +36,8 @@ struct Waiver {
 /// What kept the model away from the rest of the machine. Texts name the means that were in force.
 struct Isolation {
     bool process = false;
+    /// Whether anything keeps the model from writing to files of the user's. Not in the report, whose texts say more.
+    bool protects = false;
     double time_limit = 0.0;
     uint64_t memory_limit = 0;
     std::string network = "not restricted";

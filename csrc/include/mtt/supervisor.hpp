@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct Supervision {
     const std::atomic<int>* interrupted = nullptr;
     /// This program has no children but workers, so all that is left when one has ended can be killed.
     bool owns_children = false;
+    /// Called, before the model is loaded, with what is missing of the sandbox here; not if nothing is.
+    std::function<void(const std::string&)> warn;
     /// Seconds below which no answer to a call can be the work of a model: through metatomic a pair of atoms takes five
     /// times as long.
     double fastest_call = 60e-6;

@@ -35,6 +35,8 @@ struct VerifyOptions {
     double time_limit = 0.0;
     /// Bytes; 0: chosen by the memory of the machine.
     uint64_t memory_limit = 0;
+    /// Supervised runs only: do not run the model where nothing keeps it from the user's files.
+    bool require_sandbox = true;
     /// Called before each check with its family and name.
     std::function<void(const std::string&, const std::string&)> progress;
 };

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mtt.verify.report import Report
 
 PROGRAM = "MTT_VERIFY"
 _PROGRESS = "progress: "
+_WARNING = "mtt-verify: warning: "
 _MOST_MESSAGES = 100
 # Patch releases of torch keep their interface; those of metatensor and metatomic add to it.
 _CLASHES = {"torch": 2, "metatensor-torch": 2, "metatomic-torch": 2}
@@ -108,6 +110,9 @@ def spawn(command: list[str], on_check: Callable[[str], None] | None) -> Ended:
                     last_check = line.removeprefix(_PROGRESS).strip()
                     if on_check is not None:
                         on_check(last_check)
+                elif line.startswith(_WARNING):
+                    # At once: what protects from the model is to be known before it runs.
+                    print(f"warning: {line.removeprefix(_WARNING).strip()}", file=sys.stderr)
                 elif line.strip() and len(messages) < _MOST_MESSAGES:
                     messages.append(line.strip())
         except BaseException:

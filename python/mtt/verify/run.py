@@ -19,6 +19,8 @@ from mtt.verify.report import Report
 from mtt.verify.report.report import NoReport
 from mtt.verify.settings import Outputs, Settings
 
+_NO_SANDBOX = "the model was not run"
+
 __all__ = ["Outputs", "Settings", "execute", "program", "run", "run_all", "verify"]
 
 
@@ -128,6 +130,13 @@ def _understood(path: Path, result: Ended) -> Report:
             return Report.from_json(result.output)
         except NoReport:
             return crashed(path, result)
+    if result.code == 2 and result.reason.startswith(_NO_SANDBOX):
+        reason = result.reason.removeprefix(f"{_NO_SANDBOX}: ").partition(";")[0]
+        raise UserError(
+            f"{_NO_SANDBOX}: {reason}",
+            where=str(path),
+            hint="'mtt verify --no-require-sandbox' runs it all the same: only with a model that you trust",
+        )
     if result.code == 2:
         raise UserError(
             f"mtt-verify could not start: {result.reason}",

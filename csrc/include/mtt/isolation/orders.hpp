@@ -22,7 +22,6 @@ struct Orders {
     int threads = 0;
     uint64_t memory_limit = 0;
     uint64_t cpu_seconds = 0;
-    std::string scratch;
     /// Means of protection not to use.
     std::vector<std::string> without;
 };
@@ -88,7 +87,7 @@ struct Instance {
 
 template <class P>
 void describe(P& pack, Orders& v) {
-    pack(v.path, v.extensions, v.threads, v.memory_limit, v.cpu_seconds, v.scratch, v.without);
+    pack(v.path, v.extensions, v.threads, v.memory_limit, v.cpu_seconds, v.without);
 }
 template <class P>
 void describe(P& pack, FileFacts& v) {
@@ -100,7 +99,7 @@ void describe(P& pack, Instance& v) {
 }
 template <class P>
 void describe(P& pack, Isolation& v) {
-    pack(v.process, v.time_limit, v.memory_limit, v.network, v.filesystem, v.notes);
+    pack(v.process, v.protects, v.time_limit, v.memory_limit, v.network, v.filesystem, v.notes);
 }
 template <class P>
 void describe(P& pack, OutputInfo& v) {

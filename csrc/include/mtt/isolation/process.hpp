@@ -10,19 +10,6 @@
 
 namespace mtt {
 
-/// A folder of our own for temporary files; removed with all that is in it.
-class ScratchFolder {
-public:
-    ScratchFolder();
-    ~ScratchFolder();
-    ScratchFolder(const ScratchFolder&) = delete;
-    ScratchFolder& operator=(const ScratchFolder&) = delete;
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-};
-
 /// Descriptor on which a child answers.
 inline constexpr int channel_number = 3;
 
@@ -38,12 +25,18 @@ struct Ended {
     uint64_t peak_memory = 0;
 };
 
+struct Usage {
+    /// Bytes that no other process holds, with page tables and what the kernel keeps for threads.
+    uint64_t memory = 0;
+    uint64_t threads = 0;
+};
+
 class ChildProcess {
 public:
     /// Starts `command` in a session of its own, with a pipe on standard input, a channel for frames on descriptor 3 and
-    /// nothing else open. HOME and TMPDIR are `folder`.
+    /// nothing else open, and the environment of a worker. It ends when this process does.
     /// @throws std::runtime_error if the system can not start it
-    ChildProcess(const std::vector<std::string>& command, const std::string& folder);
+    explicit ChildProcess(const std::vector<std::string>& command);
     /// Kills what still runs.
     ~ChildProcess();
     ChildProcess(const ChildProcess&) = delete;
@@ -59,8 +52,8 @@ public:
     [[nodiscard]] const Ended& ended() const { return *ended_; }
     /// The last kilobytes of what it wrote on standard output and standard error.
     [[nodiscard]] const std::string& output() const { return output_; }
-    /// Private memory in bytes, now.
-    [[nodiscard]] uint64_t memory() const;
+    /// Now.
+    [[nodiscard]] Usage usage() const;
     void kill();
 
 private:
@@ -87,5 +80,7 @@ private:
 void kill_leftovers();
 /// Children of children become ours when their parents die, so that `kill_leftovers` finds them.
 void adopt_orphans();
+/// Processes of the same user can not look into the memory of this one any more, nor trace it.
+void close_to_others();
 
 }  // namespace mtt

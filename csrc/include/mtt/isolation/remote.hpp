@@ -69,6 +69,8 @@ private:
     using Clock = std::chrono::steady_clock;
 
     void start();
+    /// @throws std::runtime_error where nothing protects the user from the model
+    void judge_sandbox();
     /// Asks, and reads the answer as one value.
     template <class R, class... T>
     R ask(Question question, const T&... arguments);
@@ -87,7 +89,6 @@ private:
 
     VerifyOptions options_;
     Supervision how_;
-    ScratchFolder scratch_;
     std::unique_ptr<ChildProcess> child_;
     /// Counts the processes: an instance of one that has ended can not be asked.
     uint64_t generation_ = 0;
@@ -100,6 +101,7 @@ private:
     Clock::time_point looked_ = Clock::now();
     uint64_t calls_ = 0;
     uint64_t peak_memory_ = 0;
+    bool warned_ = false;
     Isolation isolation_;
     std::shared_ptr<const ArchiveView> archive_;
 };

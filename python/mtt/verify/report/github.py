@@ -4,8 +4,10 @@ from mtt.verify.report.report import Check, Report
 
 
 def annotations(shown: str, report: Report) -> str:
-    """An error for each failed check, and a notice for each waiver; nothing if there is neither."""
-    lines = [_line("error", shown, check) for check in report.failures]
+    """An error for each failed check, a notice for each waiver, a warning if the sandbox was weak."""
+    weak = report.weak_sandbox
+    lines = [f"::warning file={_property(shown)}::{_escaped(weak)}"] if weak else []
+    lines += [_line("error", shown, check) for check in report.failures]
     lines += [_line("notice", shown, check) for check in report.checks if check.status == "waived"]
     return "".join(f"{line}\n" for line in lines)
 

@@ -52,6 +52,8 @@ def _properties(report: Report) -> list[tuple[str, str]]:
     properties = [("verdict", report.verdict), ("level", report.level), ("engine", report.engine)]
     if report.sha256:
         properties.append(("sha256", report.sha256))
+    if report.weak_sandbox:
+        properties.append(("isolation", report.weak_sandbox))
     properties += [(f"program.{key}", value) for key, value in report.program.items()]
     properties += [(f"waiver.{waiver.check}", waiver.reason) for waiver in report.waivers]
     return [(_clean(name), value) for name, value in properties]

@@ -156,6 +156,13 @@ class Report:
         """The checks that failed."""
         return tuple(check for check in self.checks if check.status == "fail")
 
+    @property
+    def weak_sandbox(self) -> str | None:
+        """What was missing between the model and the user's files, if anything was."""
+        notes = (self.isolation or {}).get("notes") or []
+        weak = (str(note) for note in notes if str(note).startswith(("weak sandbox: ", "no sandbox: ")))
+        return next(weak, None)
+
     def families(self) -> dict[str, list[Check]]:
         """The checks by family, in the order in which they ran."""
         families: dict[str, list[Check]] = {}

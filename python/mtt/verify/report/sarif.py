@@ -48,6 +48,7 @@ def _run(shown: str, report: Report) -> dict[str, Any]:
         "properties": {
             "verdict": report.verdict,
             "program": dict(report.program),
+            **({"isolation": report.weak_sandbox} if report.weak_sandbox else {}),
             "counts": {status: report.count(status) for status in ("pass", "fail", "skip")},
         },
     }

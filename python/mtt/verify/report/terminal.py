@@ -54,6 +54,8 @@ def print_report(report: Report, shown: str, console: Console | None = None) -> 
     if about := _about(report):
         console.print(Text(about, style="dim"))
     console.print(_table(report))
+    if report.weak_sandbox:
+        console.print(Text(printable(report.weak_sandbox), style=_STYLE["skip"]))
     for status, sentence in _sentences(report):
         console.print(Text.assemble((f"{status} ", _STYLE[status]), printable(sentence)))
     verdict = "an MD engine can use it" if report.passed else "do not use this file"
