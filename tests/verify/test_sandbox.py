@@ -158,7 +158,10 @@ def test_every_version_of_landlock_does_what_it_can(
         assert result.contents == ["years of work"] * 2
     else:
         assert described == "not restricted"
-        assert result.contents == ["yea", ""]  # by truncate, and by opening for reading with O_TRUNC
+        assert result.contents == [
+            "yea",
+            "",
+        ]  # by truncate, and by opening for reading with O_TRUNC
 
 
 def test_the_attempts_work_where_nothing_protects(outcome: Callable[..., Outcome]) -> None:

@@ -226,7 +226,16 @@ def test_the_command_warns_of_a_weak_sandbox_and_refuses_without_any(tmp_path: P
 @pytest.mark.parametrize("without", ["", "landlock", "seccomp"])
 def test_threads_of_libtorch_work_in_the_sandbox(tmp_path: Path, without: str) -> None:
     path = export_toy(tmp_path / "model.pt", Busy, reference_model="pair")
-    command = [str(verify.program()), str(path), "--threads", "4", "--only", "PARITY,NTH", "--json", "-"]
+    command = [
+        str(verify.program()),
+        str(path),
+        "--threads",
+        "4",
+        "--only",
+        "PARITY,NTH",
+        "--json",
+        "-",
+    ]
     variables = {
         **{"MTT_VERIFY_WITHOUT": without, "OMP_NUM_THREADS": "4", "OMP_PROC_BIND": "true"},
         **{"MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8", "DNNL_VERBOSE": "0"},
@@ -330,7 +339,11 @@ class Busy(ToyModel):
         kernel = torch.ones(6, 4, 3, 3)
         total = torch.mm(ones, ones).sum() + torch.conv2d(image, kernel).sum()
         total = total + torch.mm(ones.to(torch.bfloat16), ones.to(torch.bfloat16)).float().sum()
-        total = total + torch.fft.fft(ones).real.sum() + torch.linalg.solve(ones + torch.eye(300), ones).sum()
+        total = (
+            total
+            + torch.fft.fft(ones).real.sum()
+            + torch.linalg.solve(ones + torch.eye(300), ones).sum()
+        )
         return values + 0.0 * total.to(values.dtype)
 
 
