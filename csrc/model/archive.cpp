@@ -8,6 +8,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "mtt/model/zip.hpp"
+
 namespace mtt {
 
 namespace {
@@ -18,15 +20,6 @@ uint64_t little_endian(const std::string& bytes, size_t at, int width) {
         out |= uint64_t(uint8_t(bytes.at(at + k))) << (8 * k);
     }
     return out;
-}
-
-/// Offset of the end-of-central-directory record, or npos. The comment after it may be up to 64 kB long.
-size_t end_of_directory(const std::string& bytes) {
-    const size_t at = bytes.rfind("PK\x05\x06");
-    if (at == std::string::npos || at + 22 > bytes.size() || bytes.size() - at > 22 + 65535) {
-        return std::string::npos;
-    }
-    return at;
 }
 
 }  // namespace
@@ -66,35 +59,15 @@ Archive::Archive(std::string path): path_(std::move(path)) {
 
 void Archive::read_directory(const std::string& content) {
     kind_ = FileKind::truncated;
-    try {
-        const size_t end = end_of_directory(content);
-        if (end == std::string::npos) {
-            return;
+    auto directory = mtt::read_directory(content);
+    ambiguities_ = std::move(directory.ambiguities);
+    for (const auto& entry : directory.entries) {
+        const size_t slash = entry.name.find('/');
+        if (slash != std::string::npos && slash + 1 < entry.name.size()) {
+            entries_[entry.name.substr(slash + 1)] = {entry.crc, entry.size};
         }
-        uint64_t count = little_endian(content, end + 10, 2);
-        uint64_t at = little_endian(content, end + 16, 4);
-        // Zip64: the numbers do not fit, the real ones are in a record that a locator before `end` points to.
-        if ((count == 0xffff || at == 0xffffffff) && end >= 20 && content.compare(end - 20, 4, "PK\x06\x07") == 0) {
-            const uint64_t end64 = little_endian(content, end - 20 + 8, 8);
-            count = little_endian(content, end64 + 32, 8);
-            at = little_endian(content, end64 + 48, 8);
-        }
-        for (uint64_t k = 0; k < count; ++k) {
-            if (content.compare(at, 4, "PK\x01\x02") != 0) {
-                return;
-            }
-            const auto crc = uint32_t(little_endian(content, at + 16, 4));
-            const uint64_t size = little_endian(content, at + 24, 4);
-            const uint64_t name_length = little_endian(content, at + 28, 2);
-            const uint64_t skip = little_endian(content, at + 30, 2) + little_endian(content, at + 32, 2);
-            const std::string name = content.substr(at + 46, name_length);
-            const size_t slash = name.find('/');
-            if (slash != std::string::npos && slash + 1 < name.size()) {
-                entries_[name.substr(slash + 1)] = {crc, size};
-            }
-            at += 46 + name_length + skip;
-        }
-    } catch (const std::out_of_range&) {
+    }
+    if (!directory.complete) {
         return;
     }
     const bool code = has("constants.pkl");

@@ -52,6 +52,10 @@ public:
     [[nodiscard]] std::string read(const std::string& record) const override;
     [[nodiscard]] std::vector<std::string> damaged_records() const override;
 
+    /// What makes it another archive for one reader than for another: several folders, a name that comes twice, headers
+    /// that contradict each other, bytes that belong to no record. Empty for what libtorch writes.
+    [[nodiscard]] const std::vector<std::string>& ambiguities() const { return ambiguities_; }
+
 private:
     struct Entry {
         uint32_t crc;
@@ -63,7 +67,12 @@ private:
     FileKind kind_ = FileKind::unknown;
     uint64_t bytes_ = 0;
     std::map<std::string, Entry> entries_;
+    std::vector<std::string> ambiguities_;
 };
+
+/// What is wrong with the list of extensions of a model: a name or path that leads out of the folder that a person
+/// names. Empty if nothing is.
+std::string extensions_problem(const std::string& json);
 
 uint32_t crc32(const std::string& bytes);
 std::string sha256_hex(const std::string& bytes);
