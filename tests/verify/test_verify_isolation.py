@@ -154,7 +154,8 @@ def test_a_model_that_hangs(hostile: Hostile, deed: str) -> None:
     [("hogs", ""), ("hogs_tables", ""), ("hogs_tables", "seccomp"), ("hogs_shared", "seccomp")],
 )
 def test_a_model_that_takes_all_memory(hostile: Hostile, deed: str, without: str) -> None:
-    report = hostile(deed, "--memory-limit", "700", MTT_VERIFY_WITHOUT=without)
+    limits = ["--memory-limit", "700", "--time-limit", "20"]
+    report = hostile(deed, *limits, MTT_VERIFY_WITHOUT=without)
     assert failures(report) == {
         "LOAD/model": "while it is loaded, the model takes more memory than the limit of 700 MB "
         "(--memory-limit)"
@@ -169,7 +170,7 @@ def test_memory_that_is_shared_can_not_be_had(hostile: Hostile) -> None:
 
 
 def test_a_model_that_starts_threads_without_end(hostile: Hostile) -> None:
-    [(check, message)] = failures(hostile("hogs_threads")).items()
+    [(check, message)] = failures(hostile("hogs_threads", "--time-limit", "20")).items()
     assert check == "LOAD/model"
     assert re.fullmatch(r"while it is loaded, the model starts \d+ threads", message)
 
@@ -226,7 +227,16 @@ def test_the_command_warns_of_a_weak_sandbox_and_refuses_without_any(tmp_path: P
 @pytest.mark.parametrize("without", ["", "landlock", "seccomp"])
 def test_threads_of_libtorch_work_in_the_sandbox(tmp_path: Path, without: str) -> None:
     path = export_toy(tmp_path / "model.pt", Busy, reference_model="pair")
-    command = [str(verify.program()), str(path), "--threads", "4", "--only", "PARITY,NTH", "--json", "-"]
+    command = [
+        str(verify.program()),
+        str(path),
+        "--threads",
+        "4",
+        "--only",
+        "PARITY,NTH",
+        "--json",
+        "-",
+    ]
     variables = {
         **{"MTT_VERIFY_WITHOUT": without, "OMP_NUM_THREADS": "4", "OMP_PROC_BIND": "true"},
         **{"MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8", "DNNL_VERBOSE": "0"},
@@ -262,6 +272,33 @@ def test_the_model_dies_with_the_program(model: Path, tmp_path: Path, scratch: P
     while processes_with(tmp_path) and time.monotonic() < end:
         time.sleep(0.05)
     assert not processes_with(tmp_path)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_an_interrupted_command_leaves_nothing(
+    model: Path, tmp_path: Path, scratch: Path, number: signal.Signals, code: int
+) -> None:
+    mark = f"C.mtt-{os.getpid()}-{code}"
+    command = [sys.executable, "-m", "mtt", "verify", str(model), "--only", "LOAD"]
+    program = subprocess.Popen(
+        [*command, "--extensions", str(build("sleeps", tmp_path))],
+        env={**os.environ, "LC_NAME": mark, "TMPDIR": str(scratch)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while not processes_with(tmp_path) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes_with(tmp_path)
+    program.send_signal(number)
+    assert program.wait(30) == code
+    end = time.monotonic() + 10
+    while processes_with_variable(mark) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not processes_with_variable(mark)
     assert list(scratch.iterdir()) == []
 
 
@@ -330,7 +367,11 @@ class Busy(ToyModel):
         kernel = torch.ones(6, 4, 3, 3)
         total = torch.mm(ones, ones).sum() + torch.conv2d(image, kernel).sum()
         total = total + torch.mm(ones.to(torch.bfloat16), ones.to(torch.bfloat16)).float().sum()
-        total = total + torch.fft.fft(ones).real.sum() + torch.linalg.solve(ones + torch.eye(300), ones).sum()
+        total = (
+            total
+            + torch.fft.fft(ones).real.sum()
+            + torch.linalg.solve(ones + torch.eye(300), ones).sum()
+        )
         return values + 0.0 * total.to(values.dtype)
 
 
