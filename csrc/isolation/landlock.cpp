@@ -83,9 +83,11 @@ bool restrict_files(long version, const std::vector<std::string>& readable) {
         allow_reading(ruleset, path);
         close(path);
     }
-    // What the kernel tells of this process. The descriptor stays open: were the entry dropped from memory and made
+    // What the kernel tells of this process. These descriptors stay open: were an entry dropped from memory and made
     // anew, the rule would not hold for the new one.
-    allow_reading(ruleset, open("/proc/self", O_PATH | O_CLOEXEC));
+    for (const char* name : {"maps", "stat", "statm", "status"}) {
+        allow_reading(ruleset, open((std::string("/proc/self/") + name).c_str(), O_PATH | O_CLOEXEC));
+    }
     const bool restricted = syscall(restrict_self, ruleset, 0) == 0;
     close(ruleset);
     return restricted;

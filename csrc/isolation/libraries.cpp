@@ -59,6 +59,7 @@ std::vector<std::string> library_paths() {
         out.insert(real(folder));
     }
     out.insert("/etc/ld.so.cache");
+    out.insert(real("/proc/self/exe"));
     std::set<std::string> loaded;
 #ifdef __linux__
     dl_iterate_phdr(add_name, &loaded);

@@ -360,6 +360,18 @@ void close_to_others() {
 #endif
 }
 
+void end_with_caller() {
+#ifdef __linux__
+    const char* caller = std::getenv("MTT_VERIFY_CALLER");
+    if (caller != nullptr) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (std::to_string(getppid()) != caller) {
+            raise(SIGTERM);
+        }
+    }
+#endif
+}
+
 void adopt_orphans() {
 #ifdef __linux__
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -179,7 +179,8 @@ Isolation enter_sandbox(const SandboxLimits& limits) {
         readable.insert(readable.end(), paths.begin(), paths.end());
     }
     const long version = landlock::version(limits.without);
-    if (is_only_thread() && landlock::restrict_files(version, readable)) {
+    const bool only_thread = is_only_thread();
+    if (only_thread && landlock::restrict_files(version, readable)) {
         means.landlock = version;
     }
     drop_capabilities(limits.readable, means.landlock > 0, out);
@@ -190,6 +191,9 @@ Isolation enter_sandbox(const SandboxLimits& limits) {
         die_with(parent);
     }
     describe(means, left_network, out);
+    if (!only_thread) {
+        out.notes.emplace_back("threads ran before the sandbox was there, so Landlock was not used");
+    }
     for (const auto& mean : limits.without) {
         out.notes.push_back("not used, as MTT_VERIFY_WITHOUT asks: " + mean);
     }

@@ -38,17 +38,9 @@ constexpr uint32_t no_terminal = SECCOMP_RET_ERRNO | ENOTTY;
 
 /// The same on all architectures, and missing from older headers.
 enum Newer : int {
-    statx_number = 291, rseq_number = 334, clone3 = 435, close_range_number = 436, openat2 = 437, faccessat2 = 439,
-    epoll_pwait2 = 441, futex_waitv = 449, fchmodat2 = 452, map_shadow_stack = 453, futex_wake = 454,
-    futex_wait = 455, futex_requeue = 456, mseal = 462,
+    clone3 = 435, close_range_number = 436, openat2 = 437, faccessat2 = 439, epoll_pwait2 = 441, futex_waitv = 449,
+    fchmodat2 = 452, map_shadow_stack = 453, futex_wake = 454, futex_wait = 455, futex_requeue = 456, mseal = 462,
 };
-#ifndef __x86_64__
-constexpr int statx_here = statx_number;
-constexpr int rseq_here = 293;
-#else
-constexpr int statx_here = 332;
-constexpr int rseq_here = rseq_number;
-#endif
 constexpr int newest_known = 470;
 
 /// Whatever their arguments: they reach this process and files that are open, and no more. Often called ones first.
@@ -60,10 +52,10 @@ constexpr int allowed[] = {
     SYS_brk, SYS_munmap, SYS_mprotect, SYS_mremap,
     // files that are open already, and asking about others
     SYS_read, SYS_readv, SYS_pread64, SYS_preadv, SYS_write, SYS_writev, SYS_lseek, SYS_close, close_range_number,
-    SYS_dup, SYS_dup3, SYS_fstat, SYS_newfstatat, statx_here, SYS_statfs, SYS_fstatfs, SYS_getdents64,
+    SYS_dup, SYS_dup3, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_statfs, SYS_fstatfs, SYS_getdents64,
     SYS_readlinkat, SYS_faccessat, faccessat2, SYS_getcwd, SYS_chdir, SYS_fchdir, SYS_umask,
     // threads and signals within this process
-    SYS_set_robust_list, SYS_set_tid_address, rseq_here, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
+    SYS_set_robust_list, SYS_set_tid_address, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
     SYS_rt_sigpending, SYS_rt_sigsuspend, SYS_rt_sigtimedwait, SYS_sigaltstack, SYS_restart_syscall, SYS_exit,
     SYS_exit_group,
     // who and where we are

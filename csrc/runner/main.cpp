@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "mtt/isolation/process.hpp"
 #include "mtt/physics/compare.hpp"
 #include "mtt/physics/tolerances.hpp"
 #include "mtt/runner/check.hpp"
@@ -108,6 +109,7 @@ int main(int argc, char** argv) {
             return 1;
         }
     }
+    mtt::end_with_caller();
     signal(SIGPIPE, SIG_IGN);  // a reader that goes away must not cost the clean end
     for (const auto& word : words) {
         if (word == "--help" || word == "-h") {

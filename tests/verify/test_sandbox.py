@@ -1,4 +1,4 @@
-"""Native code in the process that runs a model tries 130 deeds; who refuses which, by what the kernel offers.
+"""Native code in the process that runs a model tries more than 130 deeds; who refuses which, by what the kernel offers.
 
 A last test runs the same attempts where nothing protects: those that should work there do, so that
 a refusal means the sandbox and not an attempt that never could.
@@ -31,6 +31,9 @@ from hostile_models import (
     shared_with_others,
     user_can_run,
 )
+from toy_models import export_toy
+
+from mtt.verify import run as verify
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
@@ -207,3 +210,21 @@ def test_what_is_missing_is_said_on_the_terminal_and_in_the_report(
         assert lines == [f"mtt-verify: warning: {notes[0]}"] and notes[0].startswith(warning)
     played = [note for note in notes if note.startswith("not used, as MTT_VERIFY_WITHOUT asks")]
     assert len(played) == len([mean for mean in without.split(",") if mean])
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can verify what belongs to somebody else alone")
+@pytest.mark.parametrize(("without", "readable"), [("", True), ("landlock", False)])
+def test_root_reads_the_model_of_another_user_where_reading_is_confined(
+    tmp_path: Path, without: str, readable: bool
+) -> None:
+    model = export_toy(tmp_path / "model.pt")
+    os.chown(model, USER, USER)
+    model.chmod(0o600)
+    done = subprocess.run(
+        [str(verify.program()), str(model), "--only", "LOAD", "--json", "-"],
+        env={**os.environ, "MTT_VERIFY_WITHOUT": without},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == (0 if readable else 3), done.stderr

@@ -154,7 +154,8 @@ def test_a_model_that_hangs(hostile: Hostile, deed: str) -> None:
     [("hogs", ""), ("hogs_tables", ""), ("hogs_tables", "seccomp"), ("hogs_shared", "seccomp")],
 )
 def test_a_model_that_takes_all_memory(hostile: Hostile, deed: str, without: str) -> None:
-    report = hostile(deed, "--memory-limit", "700", MTT_VERIFY_WITHOUT=without)
+    limits = ["--memory-limit", "700", "--time-limit", "20"]
+    report = hostile(deed, *limits, MTT_VERIFY_WITHOUT=without)
     assert failures(report) == {
         "LOAD/model": "while it is loaded, the model takes more memory than the limit of 700 MB "
         "(--memory-limit)"
@@ -169,7 +170,7 @@ def test_memory_that_is_shared_can_not_be_had(hostile: Hostile) -> None:
 
 
 def test_a_model_that_starts_threads_without_end(hostile: Hostile) -> None:
-    [(check, message)] = failures(hostile("hogs_threads")).items()
+    [(check, message)] = failures(hostile("hogs_threads", "--time-limit", "20")).items()
     assert check == "LOAD/model"
     assert re.fullmatch(r"while it is loaded, the model starts \d+ threads", message)
 
@@ -271,6 +272,33 @@ def test_the_model_dies_with_the_program(model: Path, tmp_path: Path, scratch: P
     while processes_with(tmp_path) and time.monotonic() < end:
         time.sleep(0.05)
     assert not processes_with(tmp_path)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_an_interrupted_command_leaves_nothing(
+    model: Path, tmp_path: Path, scratch: Path, number: signal.Signals, code: int
+) -> None:
+    mark = f"C.mtt-{os.getpid()}-{code}"
+    command = [sys.executable, "-m", "mtt", "verify", str(model), "--only", "LOAD"]
+    program = subprocess.Popen(
+        [*command, "--extensions", str(build("sleeps", tmp_path))],
+        env={**os.environ, "LC_NAME": mark, "TMPDIR": str(scratch)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while not processes_with(tmp_path) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes_with(tmp_path)
+    program.send_signal(number)
+    assert program.wait(30) == code
+    end = time.monotonic() + 10
+    while processes_with_variable(mark) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not processes_with_variable(mark)
     assert list(scratch.iterdir()) == []
 
 

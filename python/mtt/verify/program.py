@@ -18,6 +18,7 @@ from mtt.verify.program_catalogue import installed_file
 from mtt.verify.report import Report
 
 PROGRAM = "MTT_VERIFY"
+_CALLER = "MTT_VERIFY_CALLER"
 _PROGRESS = "progress: "
 _WARNING = "mtt-verify: warning: "
 _MOST_MESSAGES = 100
@@ -169,4 +170,5 @@ def environment() -> dict[str, str]:
     # A search path set for something else must not decide which libtorch is tested, and a model that
     # runs has no business with tokens.
     kept = os.environ.keys() - {"LD_LIBRARY_PATH", *TOKEN_VARIABLES}
-    return {key: os.environ[key] for key in kept}
+    # The program ends when this process does, however that ends.
+    return {key: os.environ[key] for key in kept} | {_CALLER: str(os.getpid())}

@@ -6,7 +6,7 @@
 
 namespace mtt {
 
-/// Files of the libraries in memory and the folders in which they look for more: those of the system, those that this
+/// Files of this program and of the libraries in memory, and the folders in which they look for more: those of the system, those that this
 /// program's libraries came from, those of LD_LIBRARY_PATH. A folder counts only if its name says that it holds
 /// libraries, so that one library in somebody's home does not open the home.
 std::vector<std::string> library_paths();

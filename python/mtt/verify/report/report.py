@@ -160,7 +160,9 @@ class Report:
     def weak_sandbox(self) -> str | None:
         """What was missing between the model and the user's files, if anything was."""
         notes = (self.isolation or {}).get("notes") or []
-        weak = (str(note) for note in notes if str(note).startswith(("weak sandbox: ", "no sandbox: ")))
+        weak = (
+            str(note) for note in notes if str(note).startswith(("weak sandbox: ", "no sandbox: "))
+        )
         return next(weak, None)
 
     def families(self) -> dict[str, list[Check]]:
