@@ -22,6 +22,7 @@ from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
 from mtt.options.schema.differences import canonical
 from mtt.report.plots import parity
 from mtt.report.progress import Reporter
+from mtt.tokens import redacted_json
 
 
 def run(
@@ -230,4 +231,5 @@ def _report(
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "ascii")
+        harmless = redacted_json(content)
+        temporary.write_text(json.dumps(harmless, indent=2, allow_nan=False) + "\n", "ascii")

@@ -21,6 +21,7 @@ from mtt.errors import UserError
 from mtt.files import reading, write_atomic
 from mtt.filetypes import bounded_zip
 from mtt.filetypes.model_file import damaged
+from mtt.tokens import redacted_json
 from mtt.verify.report import Report
 from mtt.version import __version__
 
@@ -51,7 +52,7 @@ def record(
     :param metadata: what the user wrote at export
     """
     position = header.best if weights == "best" else header.position
-    return {
+    stored = {
         "format": FORMAT,
         "mtt": __version__,
         "architecture": asdict(header.architecture),
@@ -71,6 +72,7 @@ def record(
         "metadata": metadata,
         "verification": "passed" if verified else "skipped by --no-verify",
     }
+    return dict(redacted_json(stored))
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
@@ -248,8 +250,9 @@ def restate(model: Path, before: str, after: str) -> None:
 
 
 def write_statement(path: Path, statement: dict[str, Any]) -> None:
-    """Write a statement so that a crash leaves the old file or the new one, whole.
+    """Write a statement, without secrets, so that a crash leaves the old file or the new one, whole.
 
     :raises UserError: it cannot be written
     """
-    write_atomic(path, (json.dumps(statement, indent=2, sort_keys=True) + "\n").encode())
+    harmless = redacted_json(statement)
+    write_atomic(path, (json.dumps(harmless, indent=2, sort_keys=True) + "\n").encode())

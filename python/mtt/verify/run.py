@@ -14,6 +14,7 @@ from typing import Any
 
 from mtt.errors import MttError, UserError, VerificationFailed
 from mtt.filetypes import recognize
+from mtt.tokens import redacted, without_secrets
 from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
 from mtt.verify.report import Report
 from mtt.verify.report.report import NoReport
@@ -59,7 +60,7 @@ def run_all(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> list
             report = _verified(path, settings)
         except UserError as error:
             problems.append(error)
-            print(error.report(), file=sys.stderr)
+            print(without_secrets(error.report()), file=sys.stderr)
             continue
         done.append((str(path), report))
         if outputs.json != Path("-"):
@@ -143,6 +144,8 @@ def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool
     """Tables, or JSON, on standard output; then the files, each replaced at once."""
     from mtt.files import replacing
     from mtt.verify.report import github, html, junit, sarif, terminal
+
+    reports = [(redacted(shown), report) for shown, report in reports]
 
     if outputs.json == Path("-"):
         with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not
