@@ -67,6 +67,7 @@ def record(
         "origin": None if header.origin is None else header.origin.to_dict(),
         "image_digest": header.image_digest,
         "trained_with": header.packages,
+        "conditions": [conditions.to_dict() for conditions in header.conditions],
         "exported_in": os.environ.get("MTT_IMAGE_DIGEST"),
         "packages": checkpoints.package_versions(),
         "metadata": metadata,
@@ -181,7 +182,8 @@ def of_export(
         ),
     ]
     parameters = {"weights": stored["weights"], "metadata": stored["metadata"]}
-    return _statement("export", parameters, materials, made)
+    inner = {"trained_under": stored["conditions"]}
+    return _statement("export", parameters, materials, made, inner)
 
 
 def of_metadata(made: Made, model: str, digest: str, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +204,11 @@ def _images(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _statement(
-    kind: str, parameters: dict[str, Any], materials: Sequence[dict[str, Any]], made: Made
+    kind: str,
+    parameters: dict[str, Any],
+    materials: Sequence[dict[str, Any]],
+    made: Made,
+    inner: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     builder = {"id": f"urn:mtt:{__version__}", "version": checkpoints.package_versions()}
     return {
@@ -213,6 +219,7 @@ def _statement(
             "buildDefinition": {
                 "buildType": f"urn:mtt:{kind}:1",
                 "externalParameters": parameters,
+                **({"internalParameters": dict(inner)} if inner else {}),
                 "resolvedDependencies": list(materials),
             },
             "runDetails": {
