@@ -138,7 +138,7 @@ def _chain(model: Path, arguments: Namespace) -> None:
     else:
         width = max(len(link.name) for link in links)
         for link in links:
-            _print(printable(f"{link.state:<9}  {link.name:<{width}}  {link.why}"))
+            _print(printable(f"{link.state:<11}  {link.name:<{width}}  {link.why}"))
     broken = [link.name for link in links if link.state == "broken"]
     if broken:
         raise VerificationFailed(f"the chain is broken: {', '.join(broken)}")

@@ -29,6 +29,7 @@ FORMAT: Final = 2
 RECORD: Final = "extra/mtt/provenance.json"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
+EXPORT: Final = "urn:mtt:export:1"
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
 # The options of ten thousand data sets are far smaller.
 _LARGEST: Final = 64 * 2**20
@@ -160,7 +161,16 @@ def of_export(
     :param source: where it was fetched from
     """
     stored = read_record(model) or {}
-    materials = [
+    parameters = {"weights": stored["weights"], "metadata": stored["metadata"]}
+    inner = {"trained_under": stored["conditions"]}
+    return _statement("export", parameters, materials(stored, checkpoint, source), made, inner)
+
+
+def materials(
+    stored: Mapping[str, Any], checkpoint: str, source: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return what an export was made from, by the record in it."""
+    return [
         {
             "name": checkpoint,
             "digest": {"sha256": stored["checkpoint"]["sha256"]},
@@ -181,9 +191,6 @@ def of_export(
             for name, version in sorted(stored["packages"].items())
         ),
     ]
-    parameters = {"weights": stored["weights"], "metadata": stored["metadata"]}
-    inner = {"trained_under": stored["conditions"]}
-    return _statement("export", parameters, materials, made, inner)
 
 
 def of_metadata(made: Made, model: str, digest: str, metadata: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ it to the installed version, the very same command is run in the image that has 
 """
 
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -57,18 +58,20 @@ def in_image(
     checkpoint: Path | None,
     outputs: Sequence[Path],
     elsewhere: str | None = None,
+    copied: Path | None = None,
 ) -> bool:
     """Run the command in an image if it has to be; whether it has been.
 
     :param checkpoint: what the command reads; None if it starts from nothing
     :param outputs: files that it writes; the first is the model file, if there is one
     :param elsewhere: where the checkpoint was downloaded from, as users call it
+    :param copied: what the command is to see in the place of the checkpoint, whose signature it has
     :raises UserError: it has to be, and cannot
     :raises SystemExit: with the exit code of the command, if it failed
     """
     if arguments.image == "never":
         return False
-    need = what_is_needed(checkpoint, arguments.image, _asked_for(arguments))
+    need = what_is_needed(checkpoint, arguments.image, _asked_for(arguments), copied)
     if need is None:
         return False
     if elsewhere is not None:
@@ -78,6 +81,8 @@ def in_image(
             hint="download it, and give its path",
         )
     mounts = mounts_for(arguments, outputs, checkpoint)
+    if copied is not None and checkpoint is not None:
+        mounts = replace(mounts, instead={Path(os.path.abspath(checkpoint)): copied})
     words = handed_on(arguments.command_line, arguments.only_here)
     runnable, notes = find(need, arguments.image, words, mounts.folder)
     named = name_of(runnable)
@@ -122,10 +127,14 @@ def _state(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) -> Need | None:
+def what_is_needed(
+    checkpoint: Path | None, when: str, options: Asked | None, copied: Path | None = None
+) -> Need | None:
     """The image for a command, or None if the installed mtt will do, or will say what is wrong.
 
     The version of the options counts, if they name one, and that of the checkpoint otherwise.
+
+    :param copied: what is read in the place of the checkpoint
     """
     asked = None if when == "auto" else f"asked for with --image {when}"
     if options is not None and options.differs():
@@ -133,7 +142,7 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
         who = f"{options.where} asks for"
     elif checkpoint is not None:
         try:
-            header = checkpoints.read_header(checkpoint)
+            header = checkpoints.read_header(copied or checkpoint)
         except UserError:
             if asked is not None:
                 raise

@@ -38,16 +38,22 @@ def run(
     :raises VerificationFailed: a check failed; the message names all that did
     """
     shown = display or str(path)
-    report = _verified(path, settings or Settings(only=only))
+    report = _called(_verified(path, settings or Settings(only=only)), shown)
     _write([(shown, report)], outputs or Outputs())
     if not report.passed:
         raise VerificationFailed(report.failure(shown))
     return report
 
 
-def run_all(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> list[Report]:
+def run_all(
+    paths: Sequence[Path],
+    settings: Settings,
+    outputs: Outputs,
+    names: Sequence[str] | None = None,
+) -> list[Report]:
     """Verify several files, with a line for each; what is unusable does not keep the others from it.
 
+    :param names: what to call the files, if not by their paths
     :raises VerificationFailed: at least one failed
     :raises UserError: none failed, but something could not be verified
     """
@@ -55,16 +61,16 @@ def run_all(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> list
 
     done: list[tuple[str, Report]] = []
     problems: list[UserError] = []
-    for path in paths:
+    for path, shown in zip(paths, names or map(str, paths), strict=True):
         try:
-            report = _verified(path, settings)
+            report = _called(_verified(path, settings), shown)
         except UserError as error:
             problems.append(error)
             print(without_secrets(error.report()), file=sys.stderr)
             continue
-        done.append((str(path), report))
+        done.append((shown, report))
         if outputs.json != Path("-"):
-            terminal.print_line(report, str(path))
+            terminal.print_line(report, shown)
     _write(done, outputs, tables=False)
     verdict = _worst(done, problems, len(paths))
     if verdict is not None:
@@ -112,6 +118,15 @@ def _verified(path: Path, settings: Settings) -> Report:
     _refuse_checkpoint(path)
     with terminal.Progress() as progress:
         return _spawned(path, settings, progress.show)
+
+
+def _called(report: Report, shown: str) -> Report:
+    """Let a report on a copy, or on a file that has no name yet, call it what the user does."""
+    if report.path == shown:
+        return report
+    content = json.loads(report.text)
+    content["file"]["path"] = shown
+    return Report.of(content)
 
 
 def _spawned(path: Path, settings: Settings, on_check: Callable[[str], None] | None) -> Report:
