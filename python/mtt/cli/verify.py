@@ -150,7 +150,8 @@ def run(arguments: Namespace) -> None:
             verify.run_all([file.path for file in usable], settings, outputs, shown)
             return
         (file,) = usable
-        verify.run(file.path, settings=settings, outputs=outputs, display=shown[0])
+        display = {} if str(file.path) == shown[0] else {"display": shown[0]}
+        verify.run(file.path, settings=settings, outputs=outputs, **display)
 
 
 def _value(option: Option, arguments: Namespace) -> Any:

@@ -19,7 +19,7 @@ from mtt import checkpoint as checkpoints
 from mtt.canonical import canonical_json
 from mtt.checkpoint import Header
 from mtt.errors import UserError
-from mtt.images import catalogue, storage, store
+from mtt.images import catalogue, own_place, storage, store, trusted
 from mtt.images.catalogue import Image
 from mtt.images.mounts import content_of, mounts_for, options_of
 from mtt.images.runtimes import Runnable, has_gpu, run, stored, try_out
@@ -27,6 +27,7 @@ from mtt.images.runtimes import Runnable, has_gpu, run, stored, try_out
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
 _INSTALLED = 0
+_OF_SIF = ("apptainer", "singularity")
 
 
 @dataclass(frozen=True)
@@ -242,13 +243,14 @@ def _lanes(image: Image) -> list[Image]:
 def _forms(path: Path, digest: str | None) -> list[Runnable]:
     """The ways to run what is at ``path``, if anything is, once its content has been checked."""
     if path.is_file():
-        checked = store.checked_sif(path, digest)
-        return [Runnable(program, str(path), checked) for program in ("apptainer", "singularity")]
+        usable, checked = store.checked_sif(path, digest)
+        return [Runnable(program, str(usable), checked) for program in _OF_SIF]
     if path.is_dir():
         layout = store.checked_layout(path, digest)
         programs = ("apptainer", "singularity", "podman")
         start = tuple(layout.entrypoint)
-        return [Runnable(program, f"oci:{path}", layout.digest, start) for program in programs]
+        image = f"oci:{layout.path}"
+        return [Runnable(program, image, layout.digest, start) for program in programs]
     return []
 
 
@@ -260,10 +262,9 @@ def _given(path: Path, digest: str | None) -> tuple[list[Runnable], list[str]]:
             hint="--image takes auto, never, always, a .sif file or the folder of an OCI layout",
         )
     path = path.absolute()
-    if path.is_file() and not path.with_name(path.name + ".json").exists():
-        programs = ("apptainer", "singularity")
-        note = f"nothing says what {path.name} was made of: its digest is not checked"
-        return [Runnable(program, str(path), None) for program in programs], [note]
+    if path.is_file() and trusted.image_of(own_place.sha256_once(path)) is None:
+        note = f"nothing that you trust says what {path.name} is: its digest is not checked"
+        return [Runnable(program, str(path), None) for program in _OF_SIF], [note]
     forms = _forms(path, None)
     other = digest is not None and forms[0].digest != digest
     return forms, [f"{path.name} is not the image of the catalogue, {digest}"] if other else []
