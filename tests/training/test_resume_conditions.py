@@ -171,3 +171,9 @@ def test_what_a_header_says_improperly_is_refused(folder: Path) -> None:
         plain = checkpoint.read_header(next(folder.glob("outputs/*/*/model_0.ckpt"))).to_dict()
         with pytest.raises(ValueError, match="^conditions$"):
             checkpoint.header.header_from_dict({**plain, "conditions": wrong})
+
+
+def test_what_a_strange_checkpoint_says_stays_one_harmless_line() -> None:
+    hostile = "1\n::error::x\x1b[2J" + "9" * 1000
+    (said,) = conditions.differences({"threads": hostile}, {"threads": "2"})
+    assert said.isprintable() and len(said) < 250

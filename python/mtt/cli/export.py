@@ -92,13 +92,10 @@ def run(arguments: Namespace) -> None:
     if arguments.verify is not None:
         verify = "full" if arguments.verify else "none"
     (fetched,) = fetch([origin], arguments)
-    from mtt.export.provenance import statement_path
-
-    for written in (output, statement_path(output)):
-        check_keeps([fetched.path], written)
     with signed([fetched], arguments) as (usable,):
         if _is_model(usable.path):
             _check_changing(usable.path, arguments)
+            _check_keeps(fetched.path, output)
             from mtt.export import add_metadata
 
             written = add_metadata.run(usable.path, arguments.metadata, output, verify=verify)
@@ -109,6 +106,7 @@ def run(arguments: Namespace) -> None:
             if in_image(arguments, usable, [output]):
                 return
 
+            _check_keeps(fetched.path, output)
             from mtt.export import run as export
 
             written = export.run(
@@ -141,6 +139,14 @@ def _check_architecture(path: Path, expected: str) -> None:
             where=str(path),
             hint="the name need not be given: mtt export CKPT",
         )
+
+
+def _check_keeps(read: Path, output: Path) -> None:
+    """The file that was named stays, also where a signed copy of it is used."""
+    from mtt.export.provenance import statement_path
+
+    for written in (output, statement_path(output)):
+        check_keeps([read], written)
 
 
 def _is_model(path: Path) -> bool:

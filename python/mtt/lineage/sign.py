@@ -21,6 +21,7 @@ from mtt.files import check_writable, write_atomic
 from mtt.filetypes import recognize
 from mtt.lineage import chain, keys, signature, statement
 from mtt.lineage.private_copy import Copy, private_copy
+from mtt.printable import printable
 
 # Links of the chain that a checkpoint, or data too, can prove; and what then is said of the model.
 _CHECKED: Final = (
@@ -133,7 +134,7 @@ def _checked_links(
     for link in links:
         if link.state == "broken":
             raise UserError(
-                f"{path} is not signed: {link.name} is broken: {link.why}",
+                printable(f"{path} is not signed: {link.name} is broken: {link.why}"),
                 where=str(path),
                 hint=f"mtt show --chain {path} --ckpt CKPT shows every link",
             )

@@ -91,7 +91,7 @@ def disagreements(statement: Statement, record: Mapping[str, Any] | None) -> lis
 def _differences(definition: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
     for key, value in definition.get("externalParameters", {}).items():
         if key not in ("weights", "metadata") or value != record.get(key):
-            yield f"its parameter '{key}' is another than in the file"
+            yield f"its parameter {key!r} is another than in the file"
     inner = definition.get("internalParameters", {})
     if inner not in ({}, {"trained_under": record.get("conditions")}):
         yield "the conditions of the training are others than in the file"
@@ -100,7 +100,7 @@ def _differences(definition: Mapping[str, Any], record: Mapping[str, Any]) -> It
         name, claim = str(part["name"]), _claim(part)
         # The checkpoint's name is that of a file, which anybody may change.
         if (name, claim) not in known and ("", claim) not in known:
-            yield f"what it says of '{name}' is not what the file says"
+            yield f"what it says of {name!r} is not what the file says"
 
 
 def _claim(part: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 import torch
 
 from mtt.checkpoint import Conditions, Header, package_versions
+from mtt.printable import printable
 
 # Of all packages, those whose code computes with floating-point numbers while a model is trained.
 _PACKAGES: Final = ("mtt", "torch", "numpy", "vesin")
@@ -21,6 +22,7 @@ _CALLED: Final = {
     "instructions": "the kind of instructions",
     "device": "the device",
 }
+_LONGEST: Final = 100
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
@@ -58,11 +60,16 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return what has changed from what to what; what was not recorded may have changed as well."""
     unknown = [_CALLED.get(name, name) for name in now if name not in before]
     changes = [
-        f"{_CALLED.get(name, name)} was {before[name]}, and is {value} now"
+        f"{_CALLED.get(name, name)} was {_shown(before[name])}, and is {_shown(value)} now"
         for name, value in now.items()
         if name in before and before[name] != value
     ]
     return changes + [f"the checkpoint does not say {', '.join(unknown)}"] * bool(unknown)
+
+
+def _shown(value: str) -> str:
+    """Return a value as it may be printed: checkpoints come from anywhere, and it is one line."""
+    return printable(value, _LONGEST)
 
 
 def _of(packages: Mapping[str, str]) -> dict[str, str]:
