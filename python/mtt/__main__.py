@@ -9,8 +9,8 @@ from types import FrameType
 
 from mtt.cli import parse
 from mtt.cli.failures import bug, interrupted, library, operating_system
-from mtt.cli.redact import without_secrets
 from mtt.errors import EXIT_OK, EXIT_USER, MttError, Terminated
+from mtt.tokens import without_secrets
 
 # The second one is sent by queueing systems some time before they kill, if asked to.
 _TERMINATING = (signal.SIGTERM, signal.SIGUSR1)
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(without_secrets(error.report(), words), error.exit_code)
     except KeyboardInterrupt as error:
         text, code = interrupted(error)
-        return _fail(text, code)
+        return _fail(without_secrets(text, words), code)
     except BrokenPipeError:
         _silence()
         return EXIT_OK

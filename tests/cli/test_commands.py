@@ -346,6 +346,7 @@ def test_a_folder_that_is_read_only(
         "reproduce",
         *["image", "image list", "image for", "image build", "image check", "image push"],
         "image pull",
+        "image trust",
     ],
 )
 def test_help(

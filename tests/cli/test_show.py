@@ -700,3 +700,17 @@ def test_nothing_heavy_is_imported(trained: tuple[Path, Path]) -> None:
         [sys.executable, "-c", code, *map(str, trained)], capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == "[0, 0, 2] []"
+
+
+def test_secrets_of_the_reader_are_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at a file may have written it, with an address that has a password in it."""
+    write(
+        "a.ckpt", packages={"mtt": "https://me:pass-word@host.example/x", "torch": "my-hub-token"}
+    )
+    monkeypatch.setenv("HF_TOKEN", "my-hub-token")
+    for words in (["a.ckpt"], ["a.ckpt", "--json"]):
+        text = shown(capsys, *words)
+        assert "host.example" in text and "[token]" in text
+        assert "pass-word" not in text and "my-hub-token" not in text

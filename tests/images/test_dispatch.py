@@ -16,7 +16,7 @@ from mtt.cli import parse
 from mtt.cli.arguments import flags_only_here, only_here
 from mtt.errors import UserError
 from mtt.files import sha256_of
-from mtt.images import catalogue, dispatch, runtimes, store
+from mtt.images import catalogue, dispatch, runtimes, trusted
 from mtt.images.runtimes import Mounts, Runnable
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +26,7 @@ OLD = GOLDEN / "format-2_pet-1_options-1" / "1.ckpt"
 UPGRADED = GOLDEN / "format-2_pet-1_options-1" / "0.ckpt"
 NEW = GOLDEN / "format-2_pet-2_options-1" / "0.ckpt"
 DIGEST = "sha256:" + "1" * 64
+UNKNOWN = "nothing that you trust says which image this .sif file is: it was not made here, or has changed"
 
 
 @pytest.fixture
@@ -35,6 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bin").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("MTT_IMAGES", str(tmp_path / "images"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr("shutil.which", lambda name: _which(tmp_path / "bin", name))
     Path("old.ckpt").write_bytes(OLD.read_bytes())
@@ -55,7 +58,7 @@ def sif(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "images").mkdir()
     path = folder / "images" / "pet-1.sif"
     path.write_bytes(b"an image")
-    store.record_sif(path, DIGEST)
+    trusted.add(sha256_of(path), DIGEST)
     return path
 
 
@@ -213,9 +216,10 @@ def test_an_image_that_was_changed_is_not_run(
     sif.write_bytes(content)
     assert main(["export", "old.ckpt"]) == 2
     assert capsys.readouterr().err == (
-        "error: the .sif file is damaged or has been tampered with: its content is another\n"
-        f"  where: {sif}\n"
-        "  hint: move it away, and build or pull it again\n"
+        f"error: {UNKNOWN}\n"
+        f"  where: {sif} (sha256 {sha256_of(sif)})\n"
+        "  hint: make it again with 'mtt image build pet@1 --sif' or 'mtt image pull pet@1 --sif'; or, if "
+        "you have its sha256 from whoever made it: mtt image trust pet@1 --sha256 HEX\n"
     )
 
 
@@ -264,8 +268,7 @@ def test_a_good_form_of_an_image_is_enough(
     program(folder, "podman", f"printf '{DIGEST} sha256:7\\n'; make old.pt")
     assert main(["export", "old.ckpt"]) == 0
     assert capsys.readouterr().err.endswith(
-        f"with podman\nwarning: {sif} is left out: the .sif file is damaged or has been tampered with: "
-        "its content is another\n"
+        f"with podman\nwarning: {sif} (sha256 {sha256_of(sif)}) is left out: {UNKNOWN}\n"
     )
 
 
@@ -301,7 +304,7 @@ def test_an_image_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == (
         f"asked for with --image mine.sif: running in the image {folder / 'here' / 'mine.sif'} (digest "
         "not checked) with apptainer\n"
-        "warning: nothing says what mine.sif was made of: its digest is not checked\n"
+        "warning: nothing that you trust says what mine.sif is: its digest is not checked\n"
     )
     assert main(["export", "old.ckpt", "--image", "alway"]) == 2
     assert capsys.readouterr().err == (

@@ -84,27 +84,20 @@ def test_a_folder_that_is_no_layout(tmp_path: Path) -> None:
     )
 
 
-def test_a_sif_file(tmp_path: Path) -> None:
-    sif = tmp_path / "pet-1.sif"
-    sif.write_bytes(b"content")
-    with pytest.raises(UserError) as caught:
-        store.checked_sif(sif, None)
-    assert str(caught.value) == (
-        "nothing says which image this .sif file was made of\n"
-        f"  where: {sif}.json\n"
-        "  hint: make it again with 'mtt image build --sif' or 'mtt image pull --sif', or name it with "
-        "--image if you trust it"
-    )
-    digest = "sha256:" + "1" * 64
-    store.record_sif(sif, digest)
-    assert store.checked_sif(sif, digest) == digest
-    with pytest.raises(UserError, match="the image is not the one of the catalogue"):
-        store.checked_sif(sif, "sha256:" + "2" * 64)
-    sif.write_bytes(b"other")
-    with pytest.raises(UserError) as caught:
-        store.checked_sif(sif, digest)
-    assert str(caught.value) == (
-        "the .sif file is damaged or has been tampered with: its content is another\n"
-        f"  where: {sif}\n"
-        "  hint: move it away, and build or pull it again"
-    )
+def test_an_index_that_two_programs_read_differently(image: Path) -> None:
+    """Programs written in Go take names of other case too, and the last one counts."""
+    index = json.loads((image / "index.json").read_text())
+    good = layout.digest_of(image)
+    evil = [{**index["manifests"][0], "digest": "sha256:" + "e" * 64}]
+    text = json.dumps(index)
+    for changed in (
+        json.dumps({**index, "Manifests": evil}),
+        json.dumps({**index, "manifestS": evil}),
+        json.dumps({**index, "manifests": [{**index["manifests"][0], "Digest": "sha256:0"}]}),
+        text[:-1] + f', "manifests": {json.dumps(evil)}}}',
+        json.dumps({**index, "manifests": index["manifests"] * 2}),
+    ):
+        (image / "index.json").write_text(changed)
+        assert message(image, good).startswith("not an OCI layout of one image\n"), changed
+    (image / "index.json").write_text(text)
+    assert store.checked_layout(image, good).digest == good

@@ -13,13 +13,14 @@ from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
 from mtt.export import provenance
 from mtt.files import sha256_of
-from mtt.lineage import chain, sign
+from mtt.lineage import chain, keys, sign
 
 NAMES = [
     "data -> checkpoint",
     "options -> checkpoint",
     "checkpoint -> model",
     "weights -> model",
+    "export -> model",
     "image -> checkpoint",
     "model -> statement",
     "model -> report",
@@ -34,7 +35,7 @@ def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("model.ckpt", "model.pt", "model.pt.intoto.json", "data.xyz"):
         shutil.copy(trained / name, folder)
     mtt(folder, "verify", "model.pt", "--only", "LOAD", "--json", "report.json")
-    sign.new_key(folder / "lab")
+    keys.new_key(folder / "lab")
     sign.run(folder / "model.pt", folder / "lab.key")
     return folder
 
@@ -63,7 +64,7 @@ def broken() -> dict[str, str]:
     """The links that do not hold, and why; none may be left out."""
     links = chain.check(given())
     assert [one.name for one in links] == NAMES
-    assert {one.state for one in links} <= {"holds", "broken"}
+    assert {one.state for one in links} <= {"verified", "broken"}
     return {one.name: one.why for one in links if one.state == "broken"}
 
 
@@ -79,16 +80,16 @@ def test_what_belongs_together_holds(folder: Path, capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     content = checkpoints.read_header(Path("model.ckpt")).content_hash[:12]
     assert lines[2] == (
-        f"holds      checkpoint -> model    content hash of the checkpoint {content}"
+        f"verified     checkpoint -> model    content hash of the checkpoint {content}"
     )
-    assert all(line.startswith("holds      ") for line in lines)
+    assert all(line.startswith("verified     ") for line in lines)
 
 
 def test_what_is_not_given_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("model.pt.intoto.json").unlink()
     assert main(["show", "--chain", "model.pt", "--json"]) == 0
     links = json.loads(capsys.readouterr().out)
-    assert [(one["name"], one["state"]) for one in links] == [(one, "not given") for one in NAMES]
+    assert [(one["name"], one["state"]) for one in links] == [(one, "not checked") for one in NAMES]
 
 
 def test_other_data(folder: Path) -> None:
@@ -102,7 +103,7 @@ def test_other_data(folder: Path) -> None:
 def test_other_options(folder: Path) -> None:
     header = checkpoints.read_header(Path("model.ckpt"))
     other_checkpoint({"options": {**header.options, "seed": 99}})
-    assert list(broken()) == ["options -> checkpoint", "checkpoint -> model"]
+    assert list(broken()) == ["options -> checkpoint", "checkpoint -> model", "export -> model"]
 
 
 def test_another_checkpoint(folder: Path) -> None:
@@ -110,13 +111,13 @@ def test_another_checkpoint(folder: Path) -> None:
     name = next(one for one in tensors if one.startswith("best/core."))
     tensors[name] = tensors[name] + 1
     checkpoints.write(Path("model.ckpt"), header, tensors)
-    assert list(broken()) == ["checkpoint -> model", "weights -> model"]
+    assert list(broken()) == ["checkpoint -> model", "weights -> model", "export -> model"]
     assert broken()["weights -> model"].endswith(f"tensors are not in the model: ['{name}']")
 
 
 def test_a_checkpoint_of_another_image(folder: Path) -> None:
     other_checkpoint({"image_digest": "sha256:abc"})
-    assert list(broken()) == ["checkpoint -> model", "image -> checkpoint"]
+    assert list(broken()) == ["checkpoint -> model", "export -> model", "image -> checkpoint"]
 
 
 def test_a_damaged_checkpoint(folder: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_damaged_checkpoint(folder: Path) -> None:
     content[-1] ^= 1
     Path("model.ckpt").write_bytes(content)
     why = "the checkpoint does not fit its own hash"
-    assert broken() == {"checkpoint -> model": why, "weights -> model": why}
+    assert broken() == dict.fromkeys(NAMES[2:5], why)
 
 
 def test_a_changed_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +143,7 @@ def test_a_changed_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert captured.err == (
         "error: the chain is broken: model -> statement, model -> report, model -> signature\n"
     )
-    assert captured.out.count("broken     ") == 3
+    assert captured.out.count("broken       ") == 3
 
 
 def test_a_report_of_a_failure(folder: Path) -> None:
@@ -221,7 +222,7 @@ def test_checkpoints_of_an_old_version(
         header = checkpoints.read_header(Path("old.ckpt"))
         one = given(checkpoint=Path("old.ckpt"), data=[Path("data.xyz")])
         assert chain._data(one, header) == chain.Link(
-            "data -> checkpoint", "not given", "the options are of pet@1: check it in its image"
+            "data -> checkpoint", "not checked", "the options are of pet@1: check it in its image"
         )
         return
     mtt(tmp_path, "export", "old.ckpt", "-o", "model.pt", "--no-verify")
@@ -229,5 +230,6 @@ def test_checkpoints_of_an_old_version(
     for name in ("old.ckpt", "new.ckpt"):
         links = chain.check(chain.Given(Path("model.pt"), Path(name), None, [], None))
         states = {one.name: one.state for one in links}
-        assert states["options -> checkpoint"] == states["checkpoint -> model"] == "holds", name
+        assert states["options -> checkpoint"] == states["checkpoint -> model"] == "verified", name
+        assert states["export -> model"] == "verified", name
         assert "broken" not in states.values()

@@ -11,8 +11,9 @@ import pytest
 
 from mtt.__main__ import main
 from mtt.errors import UserError
+from mtt.export import provenance
 from mtt.files import sha256_of
-from mtt.lineage import sign
+from mtt.lineage import keys, sign, signature
 
 
 @pytest.fixture
@@ -20,15 +21,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: a file, two pairs of keys, and the file's signature by the first."""
     monkeypatch.chdir(tmp_path)
     Path("my modél.pt").write_bytes(b"weights")
-    sign.new_key(Path("lab"))
-    sign.new_key(Path("other"))
+    keys.new_key(Path("lab"))
+    keys.new_key(Path("other"))
     sign.run(Path("my modél.pt"), Path("lab.key"))
     return tmp_path
 
 
+def statement(**changes: object) -> dict[str, object]:
+    """A proper statement about the file."""
+    digest = {"sha256": sha256_of(Path("my modél.pt"))}
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "my modél.pt", "digest": digest}],
+        "predicateType": "urn:mtt:signature:1",
+        "predicate": {},
+        **changes,
+    }
+
+
 def error(key: str = "lab.pub", file: str = "my modél.pt") -> str:
     with pytest.raises(UserError) as caught:
-        sign.require(Path(file), Path(key))
+        signature.require(Path(file), Path(key))
     return str(caught.value)
 
 
@@ -38,17 +51,17 @@ def change(**entries: object) -> None:
 
 
 def test_a_signature_holds_wherever_the_file_goes(folder: Path) -> None:
-    sign.require(Path("my modél.pt"), Path("lab.pub"))
+    signature.require(Path("my modél.pt"), Path("lab.pub"))
     shutil.copy("my modél.pt", "renamed.pt")
     shutil.copy("my modél.pt.sig", "renamed.pt.sig")
-    sign.require(Path("renamed.pt"), Path("lab.pub"))
+    signature.require(Path("renamed.pt"), Path("lab.pub"))
 
 
 def test_private_keys_are_private_and_never_overwritten(folder: Path) -> None:
     assert stat.S_IMODE(Path("lab.key").stat().st_mode) == 0o600
     before = Path("lab.key").read_bytes()
     with pytest.raises(UserError) as caught:
-        sign.new_key(Path("lab"))
+        keys.new_key(Path("lab"))
     assert str(caught.value) == (
         "there is a key of this name already, and keys are never overwritten\n"
         "  where: lab.key\n"
@@ -198,26 +211,27 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "wrote my modél.pt.sig\n"
         "wrote lab.pub.sig\n"
     )
-    sign.require(Path("lab.pub"), Path("new.pub"))
+    signature.require(Path("lab.pub"), Path("new.pub"))
     assert main(["sign", "--key", "new.key"]) == 2
     assert capsys.readouterr().err == (
         "error: there is no file to sign\n  hint: mtt sign FILE --key KEY\n"
     )
 
 
-def test_the_statement_of_the_export_is_signed(folder: Path) -> None:
-    """If the one beside the file is about it, and not otherwise."""
-    from mtt.export import provenance
-
+def test_only_what_was_checked_is_signed(folder: Path) -> None:
+    """Nothing of the statement beside the file is taken over, whatever it says."""
     model = Path("my modél.pt")
-    beside = provenance.statement_path(model)
-    digest = sha256_of(model)
-    text = json.dumps({"subject": [{"name": "x", "digest": {"sha256": digest}}], "more": "facts"})
-    beside.write_text(text)
-    sign.run(model, Path("lab.key"))
-    envelope = json.loads(sign.signature_path(model).read_text())
-    assert base64.b64decode(envelope["payload"]).decode() == text
-    sign.require(model, Path("lab.pub"))
-    beside.write_text(text.replace(digest, "0" * 64))
-    sign.run(model, Path("lab.key"))
-    sign.require(model, Path("lab.pub"))
+    provenance.statement_path(model).write_text(json.dumps(statement(predicate={"more": "facts"})))
+    signed = sign.run(model, Path("lab.key"))
+    assert signed.lines == [
+        "  not checked, and not signed: what my modél.pt.intoto.json says beyond that; --ckpt CKPT and "
+        "--data FILE let mtt check where it comes from"
+    ]
+    envelope = json.loads(signature.signature_path(model).read_text())
+    assert json.loads(base64.b64decode(envelope["payload"])) == {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "my modél.pt", "digest": {"sha256": sha256_of(model)}}],
+        "predicateType": "urn:mtt:signature:1",
+        "predicate": {},
+    }
+    signature.require(model, Path("lab.pub"))

@@ -3,14 +3,17 @@
 import io
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 from verification_reports import HOSTILE, check, content, hostile, mixed, plain
 
+from mtt.verify import run
 from mtt.verify.report import Check, Point, Report, Waiver, github, html, junit, sarif, terminal
 from mtt.verify.report.report import NoReport
+from mtt.verify.settings import Outputs
 
 FAMILIES = [
     "LOAD",
@@ -279,3 +282,35 @@ def test_every_form_says_that_the_sandbox_was_weak() -> None:
 def test_a_full_sandbox_needs_no_word() -> None:
     assert plain().weak_sandbox is None
     assert github.annotations("model.pt", plain()) == ""
+
+
+def test_no_form_of_a_report_has_a_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that reads the token of whoever verifies it, and puts it wherever it can say something."""
+    secret = 'quiet"\\-secret-of-mine'
+    monkeypatch.setenv("HF_TOKEN", secret)
+    text = f"read {secret} and hf_{'x' * 30}"
+    one = check(status="fail", message=text, systems=[text], target=text, description=text)
+    one |= {"series": [{"x": 1.0, "y": 2.0, "label": text}], "unit": text}
+    data = content(one, check(name="b", status="skip", message=text), program={"torch": text})
+    data["model"] = {**data["model"], "name": text}
+    report = Report.of(data)
+    names = {kind: tmp_path / f"r.{kind}" for kind in ("json", "junit", "sarif", "html")}
+    run._write([(text, report)], Outputs(**names, annotations="github"))
+    run._write([(text, report)], Outputs(json=Path("-")))
+    terminal.print_line(report, "model.pt")
+    forms = [path.read_text() for path in names.values()] + [capsys.readouterr().out]
+    assert len(forms) == 5
+    for form in forms:
+        assert "[token]" in form
+        assert "secret-of-mine" not in form and "xxxx" not in form
+    assert (
+        json.loads(names["json"].read_text())["checks"][0]["message"] == "read [token] and [token]"
+    )
+    assert "secret-of-mine" not in report.failure()
+
+
+def test_a_report_without_secrets_stays_as_the_program_wrote_it() -> None:
+    text = json.dumps(content(check()))
+    assert Report.from_json(text).text == text

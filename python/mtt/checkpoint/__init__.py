@@ -9,6 +9,7 @@ from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import (
     ArchitectureRecord,
     Best,
+    Conditions,
     Header,
     Origin,
     Position,
@@ -21,6 +22,7 @@ from mtt.checkpoint.writing import package_versions, to_bytes, write
 __all__ = [
     "ArchitectureRecord",
     "Best",
+    "Conditions",
     "Header",
     "Origin",
     "Position",

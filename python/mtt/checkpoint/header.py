@@ -16,6 +16,7 @@ SPLIT: Final = ("train", "validation", "test")
 # epoch. Whoever adds one, such as an average, gets upgrades and checks with it.
 WEIGHTS: Final = ("model", "best")
 _MOST_TARGETS: Final = 1000
+_MOST_CONDITIONS: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,22 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What decides the last bits of a run: versions, threads, processor; and from where on it did.
+
+    ``values`` are texts by what they are of, as in :mod:`mtt.training.runs.conditions`.
+    """
+
+    epoch: int
+    step: int
+    values: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form that files have it in."""
+        return {"epoch": self.epoch, "step": self.step, "values": dict(self.values)}
+
+
+@dataclass(frozen=True)
 class UpgradedFrom:
     """Content hash and versions, by what they are of, of the file that was upgraded."""
 
@@ -88,6 +105,8 @@ class Header:
     - ``split``: indices into the structures of ``training_set`` by part;
     - ``data_hash``, ``data_size``: SHA-256 and number of structures by the option they come from;
     - ``history``: one row for each finished epoch, as in the metrics file;
+    - ``conditions``: those of each part of the run, the first one first; empty where an older mtt
+      recorded none;
     - ``format_version``, ``content_hash``: of the file it was read from.
     """
 
@@ -109,6 +128,7 @@ class Header:
     position: Position = field(default_factory=Position)
     best: Best = field(default_factory=Best)
     history: list[dict[str, float]] = field(default_factory=list)
+    conditions: list[Conditions] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
     content_hash: str = ""
 
@@ -121,6 +141,10 @@ class Header:
         plain["position"], plain["best"] = asdict(self.position), asdict(self.best)
         for key in ("origin", "upgraded_from"):
             plain[key] = None if plain[key] is None else plain[key].to_dict()
+        plain["conditions"] = [conditions.to_dict() for conditions in self.conditions]
+        for key in OPTIONAL:
+            if not plain[key]:
+                del plain[key]
         return plain
 
 
@@ -133,6 +157,11 @@ def header_from_dict(plain: Mapping[str, Any]) -> Header:
     for key, make in ENTRIES.items():
         try:
             parts[key] = make(plain[key])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(key) from error
+    for key, make in OPTIONAL.items():
+        try:
+            parts[key] = make(plain.get(key, []))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(key) from error
     header = Header(**parts)
@@ -243,6 +272,15 @@ def _origin(value: Any) -> Origin:
     )
 
 
+def conditions_of(value: Any) -> list[Conditions]:
+    """Make the conditions of a run from their JSON; KeyError, TypeError, ValueError if it is not proper."""
+    _require(isinstance(value, list) and len(value) <= _MOST_CONDITIONS)
+    return [
+        Conditions(_natural(part["epoch"]), _natural(part["step"]), _texts(part["values"]))
+        for part in value
+    ]
+
+
 def _upgraded_from(value: Any) -> UpgradedFrom:
     versions = _object(value)
     content_hash = _text(versions.pop("content_hash"))
@@ -274,3 +312,6 @@ ENTRIES: Final[dict[str, Callable[[Any], Any]]] = {
     "upgraded_from": _nullable(_upgraded_from),
     "content_hash": _text,
 }
+
+# Lists that came to the format when files without them were there already: absent where empty.
+OPTIONAL: Final[dict[str, Callable[[Any], Any]]] = {"conditions": conditions_of}

@@ -7,8 +7,8 @@ from typing import NoReturn
 from mtt.cli import eval as eval_command
 from mtt.cli import export, golden, image, push, reproduce, show, sign, train, upgrade, verify
 from mtt.cli.arguments import flags_only_here
-from mtt.cli.redact import without_secrets
 from mtt.errors import UserError
+from mtt.tokens import without_secrets
 from mtt.version import __version__
 
 _COMMANDS = {

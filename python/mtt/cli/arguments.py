@@ -214,7 +214,9 @@ def fetch(origins: "Sequence[Source]", arguments: Namespace) -> "list[Fetched]":
 @contextlib.contextmanager
 def speaking_of(fetched: "Sequence[Fetched]") -> Iterator[None]:
     """Errors name a file as it was typed, not by its place among the downloads."""
-    names = {str(file.path): file.source.shown for file in fetched if file.record is not None}
+    names = {
+        str(file.path): file.source.shown for file in fetched if str(file.path) != file.source.shown
+    }
 
     def typed(text: str | None) -> str | None:
         for path, shown in names.items():
@@ -292,35 +294,55 @@ def add_required_signature(parser: ArgumentParser) -> None:
     only_here(action)
 
 
-def check_signatures(fetched: "Sequence[Fetched]", arguments: Namespace) -> None:
-    """Raise UserError unless each file has the signature that is required, before it is opened.
+@contextlib.contextmanager
+def signed(fetched: "Sequence[Fetched]", arguments: Namespace) -> "Iterator[list[Fetched]]":
+    """The files to use: where a signature is required, copies of what it was found to be over.
 
-    The signature of a file from elsewhere is fetched from beside it.
+    Nothing that others can write is read again after it was checked. The signature of a file from
+    elsewhere is fetched from beside it. Errors name files as they were typed.
+
+    :raises UserError: a file has no such signature; it has not been opened but to read its bytes
     """
     key: Path | None = arguments.require_signature
-    if key is None:
-        return
+    with contextlib.ExitStack() as stack:
+        usable = list(fetched)
+        if key is not None:
+            check_input(key, "public key")
+            usable = [stack.enter_context(_signed_copy(file, key, arguments)) for file in fetched]
+        stack.enter_context(speaking_of(usable))
+        yield usable
+
+
+@contextlib.contextmanager
+def _signed_copy(file: "Fetched", key: Path, arguments: Namespace) -> "Iterator[Fetched]":
+    from dataclasses import replace
+
+    from mtt.lineage import signature
+    from mtt.lineage.private_copy import private_copy
+
+    beside = None if file.record is None else _signature_of(file, arguments)
+    with private_copy(file.path) as copied:
+        with speaking_of([file] if beside is None else [file, beside]):
+            place = None if beside is None else beside.path
+            signature.require(file.path, key, place, copied.sha256)
+        yield replace(file, path=copied.path)
+
+
+def _signature_of(file: "Fetched", arguments: Namespace) -> "Fetched":
+    """Fetch the signature of a file from elsewhere."""
     from dataclasses import replace
 
     from mtt import sources
-    from mtt.lineage import sign
 
-    check_input(key, "public key")
-    for file in fetched:
-        if file.record is None:
-            sign.require(file.path, key)
-            continue
-        how = replace(settings(arguments, isinstance(file.source, sources.HubFile)), sha256=None)
-        try:
-            beside = sources.fetch(file.source.beside(".sig"), how)
-        except UserError as error:
-            raise UserError(
-                f"the signature of {file.source.shown} is required, and cannot be had: {error.what}",
-                error.where,
-                "get it from whoever made the file, beside which it belongs",
-            ) from error
-        with speaking_of([file, beside]):
-            sign.require(file.path, key, beside.path)
+    how = replace(settings(arguments, isinstance(file.source, sources.HubFile)), sha256=None)
+    try:
+        return sources.fetch(file.source.beside(".sig"), how)
+    except UserError as error:
+        raise UserError(
+            f"the signature of {file.source.shown} is required, and cannot be had: {error.what}",
+            error.where,
+            "get it from whoever made the file, beside which it belongs",
+        ) from error
 
 
 def in_image(arguments: Namespace, fetched: "Fetched | None", outputs: "Sequence[Path]") -> bool:
@@ -331,7 +353,12 @@ def in_image(arguments: Namespace, fetched: "Fetched | None", outputs: "Sequence
     :raises SystemExit: with the exit code of the command, if it failed
     """
     from mtt.images import dispatch
+    from mtt.sources import LocalFile
 
-    elsewhere = fetched.source.shown if fetched and fetched.record is not None else None
-    path = None if fetched is None else fetched.path
-    return dispatch.in_image(arguments, path, outputs, elsewhere)
+    if fetched is None:
+        return dispatch.in_image(arguments, None, outputs)
+    if not isinstance(fetched.source, LocalFile):
+        return dispatch.in_image(arguments, fetched.path, outputs, fetched.source.shown)
+    named = fetched.source.path
+    copied = None if fetched.path == named else fetched.path
+    return dispatch.in_image(arguments, named, outputs, copied=copied)

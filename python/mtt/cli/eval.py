@@ -9,12 +9,12 @@ from mtt.cli.arguments import (
     add_required_signature,
     add_sources,
     check_output,
-    check_signatures,
     fetch,
     in_image,
+    signed,
     source,
-    speaking_of,
 )
+from mtt.files import check_keeps
 
 HELP = "predict other data and report the errors"
 DESCRIPTION = """\
@@ -59,12 +59,19 @@ def run(arguments: Namespace) -> None:
     model = source(arguments.model, arguments, "model file")
     check_output(arguments.output)
     (fetched,) = fetch([model], arguments)
-    check_signatures([fetched], arguments)
-
-    with speaking_of([fetched]):
-        if in_image(arguments, fetched, [arguments.output]):
+    output: Path = arguments.output
+    for written in (output, output.with_suffix(".json"), output.with_suffix(".png")):
+        check_keeps([fetched.path], written)
+    with signed([fetched], arguments) as (usable,):
+        if in_image(arguments, usable, [output]):
             return
 
         from mtt.evaluation import run as evaluate
 
-        evaluate.run(fetched.path, arguments.options, arguments.overrides, arguments.output)
+        evaluate.run(
+            usable.path,
+            arguments.options,
+            arguments.overrides,
+            output,
+            display=str(fetched.path),
+        )

@@ -10,13 +10,13 @@ from mtt.cli.arguments import (
     add_required_signature,
     add_sources,
     check_output,
-    check_signatures,
     fetch,
     in_image,
+    signed,
     source,
-    speaking_of,
 )
 from mtt.errors import UserError
+from mtt.files import check_keeps
 
 if TYPE_CHECKING:
     from mtt.export.run import Verify
@@ -92,24 +92,25 @@ def run(arguments: Namespace) -> None:
     if arguments.verify is not None:
         verify = "full" if arguments.verify else "none"
     (fetched,) = fetch([origin], arguments)
-    check_signatures([fetched], arguments)
-    with speaking_of([fetched]):
-        if _is_model(fetched.path):
-            _check_changing(fetched.path, arguments)
+    with signed([fetched], arguments) as (usable,):
+        if _is_model(usable.path):
+            _check_changing(usable.path, arguments)
+            _check_keeps(fetched.path, output)
             from mtt.export import add_metadata
 
-            written = add_metadata.run(fetched.path, arguments.metadata, output, verify=verify)
+            written = add_metadata.run(usable.path, arguments.metadata, output, verify=verify)
         else:
             if architecture is not None:
-                _check_architecture(fetched.path, architecture)
+                _check_architecture(usable.path, architecture)
                 arguments.command_line.remove(architecture)
-            if in_image(arguments, fetched, [output]):
+            if in_image(arguments, usable, [output]):
                 return
 
+            _check_keeps(fetched.path, output)
             from mtt.export import run as export
 
             written = export.run(
-                fetched.path,
+                usable.path,
                 output,
                 weights=arguments.weights or "best",
                 metadata=arguments.metadata,
@@ -138,6 +139,14 @@ def _check_architecture(path: Path, expected: str) -> None:
             where=str(path),
             hint="the name need not be given: mtt export CKPT",
         )
+
+
+def _check_keeps(read: Path, output: Path) -> None:
+    """The file that was named stays, also where a signed copy of it is used."""
+    from mtt.export.provenance import statement_path
+
+    for written in (output, statement_path(output)):
+        check_keeps([read], written)
 
 
 def _is_model(path: Path) -> bool:

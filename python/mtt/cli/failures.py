@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mtt.cli.redact import without_secrets
 from mtt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated, UserError
+from mtt.tokens import without_secrets
 from mtt.version import __version__
 
 _PACKAGES = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "ase", "pydantic")

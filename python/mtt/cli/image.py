@@ -7,7 +7,7 @@ from typing import Any
 
 from mtt.cli.arguments import check_input
 
-HELP = "list, build, check, push or pull the images of old versions"
+HELP = "list, build, check, push, pull or trust the images of old versions"
 DESCRIPTION = """\
 Each version of an architecture lives on in an image with everything it needs, so that its
 checkpoints never stop working. Images are in the folder MTT_IMAGES, by default
@@ -20,6 +20,7 @@ examples:
   mtt image check pet@1
   mtt image push pet@1 registry.example.org/group/pet:1
   mtt image pull pet@1 registry.example.org/group/pet:1
+  mtt image trust pet@1 shared/pet-1.sif --sha256 HEX
 """
 
 _ABOUT = {
@@ -29,6 +30,7 @@ _ABOUT = {
     "check": "build it again and compare with the catalogue: exits with 3 if it differs",
     "push": "copy an image to a registry",
     "pull": "copy an image from a registry, and check its digest",
+    "trust": "take a .sif file that somebody else made for an image, by its sha256",
 }
 
 
@@ -46,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         )
         parsers[name].set_defaults(action=name)
     parsers["for"].add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint")
-    for name in ("build", "check", "push", "pull"):
+    for name in ("build", "check", "push", "pull", "trust"):
         parsers[name].add_argument("image", metavar="NAME@VERSION", help="for instance pet@1")
     parsers["build"].add_argument(
         "--sif", action="store_true", help="also make the .sif file that Apptainer runs"
@@ -67,11 +69,30 @@ def add_arguments(parser: ArgumentParser) -> None:
             "--plain-http", action="store_true", help="a registry without TLS, as on this machine"
         )
 
+    parsers["trust"].add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        nargs="?",
+        help="the .sif file (default: that of the image in the folder of images)",
+    )
+    parsers["trust"].add_argument(
+        "--sha256", metavar="HEX", required=True, help="its SHA-256, from whoever made it"
+    )
+
 
 def run(arguments: Namespace) -> None:
     """Run the action."""
     if arguments.action == "for":
         check_input(arguments.checkpoint, "checkpoint")
+
+    sha256 = ""
+    if arguments.action == "trust":
+        from mtt.sources.source import check_sha256
+
+        sha256 = check_sha256(arguments.sha256, "--sha256")
+        if arguments.file is not None:
+            check_input(arguments.file, "image")
 
     from mtt.images import commands as stage
 
@@ -87,5 +108,6 @@ def run(arguments: Namespace) -> None:
         "pull": lambda: stage.pull(
             arguments.image, arguments.reference, arguments.plain_http, arguments.sif, tell
         ),
+        "trust": lambda: stage.trust(arguments.image, arguments.file, sha256, tell),
     }
     actions[arguments.action]()

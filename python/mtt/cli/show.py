@@ -8,6 +8,7 @@ from typing import Any
 
 from mtt.cli.arguments import add_data, add_sources, check_input, fetch, sources, speaking_of
 from mtt.errors import UserError, VerificationFailed
+from mtt.tokens import redacted, redacted_json
 
 HELP = "say what a checkpoint or a model file is"
 DESCRIPTION = """\
@@ -81,7 +82,7 @@ def run(arguments: Namespace) -> None:
             if arguments.diff:
                 compared = diff.compare(*files)
                 compared |= {"a": origins[0].shown, "b": origins[1].shown}
-                _print(_json(compared) if arguments.json else show.difference(compared))
+                _print(_json(compared) if arguments.json else redacted(show.difference(compared)))
                 return
             descriptions = [describe.describe(path) for path in files]
     except UserError as error:
@@ -93,7 +94,7 @@ def run(arguments: Namespace) -> None:
     if arguments.json:
         _print(_json(descriptions[0] if len(descriptions) == 1 else descriptions))
     else:
-        _print("\n\n".join(show.text(description) for description in descriptions))
+        _print(redacted("\n\n".join(show.text(description) for description in descriptions)))
     with speaking_of(fetched):
         _refuse_damaged(files, descriptions)
 
@@ -138,7 +139,7 @@ def _chain(model: Path, arguments: Namespace) -> None:
     else:
         width = max(len(link.name) for link in links)
         for link in links:
-            _print(printable(f"{link.state:<9}  {link.name:<{width}}  {link.why}"))
+            _print(redacted(printable(f"{link.state:<11}  {link.name:<{width}}  {link.why}")))
     broken = [link.name for link in links if link.state == "broken"]
     if broken:
         raise VerificationFailed(f"the chain is broken: {', '.join(broken)}")
@@ -154,7 +155,8 @@ def _refuse_damaged(files: list[Path], descriptions: list[dict[str, Any]]) -> No
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False)  # in visible ASCII
+    # in visible ASCII
+    return json.dumps(redacted_json(value), sort_keys=True, indent=2, allow_nan=False)
 
 
 def _print(text: str) -> None:

@@ -12,10 +12,9 @@ from mtt.cli.arguments import (
     add_sources,
     check_input,
     check_output,
-    check_signatures,
     fetch,
+    signed,
     sources,
-    speaking_of,
 )
 from mtt.errors import UserError
 from mtt.files import check_keeps
@@ -145,14 +144,14 @@ def run(arguments: Namespace) -> None:
             raise UserError("two reports would go to one file", where=str(path))
         check_output(path)
     fetched = fetch(origins, arguments)
-    check_signatures(fetched, arguments)
-    with speaking_of(fetched):
-        if len(fetched) > 1:
-            verify.run_all([origin.path for origin in fetched], settings, outputs)
+    with signed(fetched, arguments) as usable:
+        shown = [file.source.shown for file in usable]
+        if len(usable) > 1:
+            verify.run_all([file.path for file in usable], settings, outputs, shown)
             return
-        (fetched_file,) = fetched
-        display = {} if fetched_file.record is None else {"display": fetched_file.source.shown}
-        verify.run(fetched_file.path, settings=settings, outputs=outputs, **display)
+        (file,) = usable
+        display = {} if str(file.path) == shown[0] else {"display": shown[0]}
+        verify.run(file.path, settings=settings, outputs=outputs, **display)
 
 
 def _value(option: Option, arguments: Namespace) -> Any:

@@ -22,6 +22,7 @@ from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
 from mtt.options.schema.differences import canonical
 from mtt.report.plots import parity
 from mtt.report.progress import Reporter
+from mtt.tokens import redacted_json
 
 
 def run(
@@ -30,6 +31,7 @@ def run(
     overrides: Sequence[str] = (),
     output: Path | None = None,
     device: str = "auto",
+    display: str | None = None,
 ) -> None:
     """Predict the structures named in ``eval_options`` and compare with what is known of them.
 
@@ -40,6 +42,7 @@ def run(
 
     :param model: exported model (.pt) or checkpoint (.ckpt), recognised by its content
     :param overrides: ``key=value`` changes to ``eval_options``
+    :param display: name to record in the place of ``model``, which may be a copy
     :param output: default ``predictions.xyz`` in the current folder
     :raises UserError: for unusable options, data, model or output
     """
@@ -56,6 +59,7 @@ def run(
         check_keeps([model, eval_options, *_files(datasets)], written_file)
     check_writable(output)
     predictor = open_model(model, device)
+    shown = display or str(model)
     datasets, targets = _matched(predictor, datasets, model, eval_options)
     with Reporter() as reporter:
         sets = [read_structures(entry, require_targets=False) for entry in datasets]
@@ -67,7 +71,7 @@ def run(
         written = [output, output.with_suffix(".json")]
         replaced = [path for path in (*written, output.with_suffix(".png")) if path.exists()]
         write_xyz(output, structures, predictions, targets)
-        _write_json(written[1], _report(model, predictor, targets, datasets, sets, rows))
+        _write_json(written[1], _report(model, shown, predictor, targets, datasets, sets, rows))
         if panels:
             written.append(output.with_suffix(".png"))
             parity([panel for panel in panels.values() if not panel.is_total], written[-1], name)
@@ -206,6 +210,7 @@ def _names(datasets: list[DatasetOptions]) -> str:
 
 def _report(
     model: Path,
+    shown: str,
     predictor: Predictor,
     targets: Sequence[Target],
     datasets: list[DatasetOptions],
@@ -215,7 +220,7 @@ def _report(
     return {
         "schema": 2,
         "model": {
-            "path": str(model),
+            "path": shown,
             "kind": predictor.kind,
             "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         },
@@ -230,4 +235,5 @@ def _report(
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "ascii")
+        harmless = redacted_json(content)
+        temporary.write_text(json.dumps(harmless, indent=2, allow_nan=False) + "\n", "ascii")

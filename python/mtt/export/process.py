@@ -25,12 +25,16 @@ _FIXED: Final = {"PYTHONHASHSEED": "0"}
 
 @dataclass(frozen=True)
 class Task:
-    """What is exported: see :func:`mtt.export.run.run`; ``metadata`` is what the user wrote."""
+    """What is exported: see :func:`mtt.export.run.run`; ``metadata`` is what the user wrote.
+
+    ``record`` is the provenance to write, where an export is made once more to be compared.
+    """
 
     checkpoint: Path
     weights: Literal["best", "last"]
     metadata: dict[str, Any] | None
     verified: bool
+    record: dict[str, Any] | None = None
 
 
 def run(task: Task) -> bytes:
@@ -113,7 +117,7 @@ def _scripted(task: Task) -> bytes:
     _name_sources_without_their_folders()
     header, tensors = checkpoints.read(task.checkpoint)
     potential = checkpoints.load_potential(header, tensors, task.weights)
-    record = provenance.record(
+    record = task.record or provenance.record(
         header,
         sha256_of(task.checkpoint),
         task.weights,

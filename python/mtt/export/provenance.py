@@ -21,6 +21,7 @@ from mtt.errors import UserError
 from mtt.files import reading, write_atomic
 from mtt.filetypes import bounded_zip
 from mtt.filetypes.model_file import damaged
+from mtt.tokens import redacted_json
 from mtt.verify.report import Report
 from mtt.version import __version__
 
@@ -28,6 +29,7 @@ FORMAT: Final = 2
 RECORD: Final = "extra/mtt/provenance.json"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
+EXPORT: Final = "urn:mtt:export:1"
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
 # The options of ten thousand data sets are far smaller.
 _LARGEST: Final = 64 * 2**20
@@ -51,7 +53,7 @@ def record(
     :param metadata: what the user wrote at export
     """
     position = header.best if weights == "best" else header.position
-    return {
+    stored = {
         "format": FORMAT,
         "mtt": __version__,
         "architecture": asdict(header.architecture),
@@ -66,11 +68,13 @@ def record(
         "origin": None if header.origin is None else header.origin.to_dict(),
         "image_digest": header.image_digest,
         "trained_with": header.packages,
+        "conditions": [conditions.to_dict() for conditions in header.conditions],
         "exported_in": os.environ.get("MTT_IMAGE_DIGEST"),
         "packages": checkpoints.package_versions(),
         "metadata": metadata,
         "verification": "passed" if verified else "skipped by --no-verify",
     }
+    return dict(redacted_json(stored))
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
@@ -157,7 +161,16 @@ def of_export(
     :param source: where it was fetched from
     """
     stored = read_record(model) or {}
-    materials = [
+    parameters = {"weights": stored["weights"], "metadata": stored["metadata"]}
+    inner = {"trained_under": stored["conditions"]}
+    return _statement("export", parameters, materials(stored, checkpoint, source), made, inner)
+
+
+def materials(
+    stored: Mapping[str, Any], checkpoint: str, source: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return what an export was made from, by the record in it."""
+    return [
         {
             "name": checkpoint,
             "digest": {"sha256": stored["checkpoint"]["sha256"]},
@@ -178,8 +191,6 @@ def of_export(
             for name, version in sorted(stored["packages"].items())
         ),
     ]
-    parameters = {"weights": stored["weights"], "metadata": stored["metadata"]}
-    return _statement("export", parameters, materials, made)
 
 
 def of_metadata(made: Made, model: str, digest: str, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +211,11 @@ def _images(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _statement(
-    kind: str, parameters: dict[str, Any], materials: Sequence[dict[str, Any]], made: Made
+    kind: str,
+    parameters: dict[str, Any],
+    materials: Sequence[dict[str, Any]],
+    made: Made,
+    inner: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     builder = {"id": f"urn:mtt:{__version__}", "version": checkpoints.package_versions()}
     return {
@@ -211,6 +226,7 @@ def _statement(
             "buildDefinition": {
                 "buildType": f"urn:mtt:{kind}:1",
                 "externalParameters": parameters,
+                **({"internalParameters": dict(inner)} if inner else {}),
                 "resolvedDependencies": list(materials),
             },
             "runDetails": {
@@ -248,8 +264,9 @@ def restate(model: Path, before: str, after: str) -> None:
 
 
 def write_statement(path: Path, statement: dict[str, Any]) -> None:
-    """Write a statement so that a crash leaves the old file or the new one, whole.
+    """Write a statement, without secrets, so that a crash leaves the old file or the new one, whole.
 
     :raises UserError: it cannot be written
     """
-    write_atomic(path, (json.dumps(statement, indent=2, sort_keys=True) + "\n").encode())
+    harmless = redacted_json(statement)
+    write_atomic(path, (json.dumps(harmless, indent=2, sort_keys=True) + "\n").encode())

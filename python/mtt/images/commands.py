@@ -8,7 +8,7 @@ from pathlib import Path
 from mtt import checkpoint as checkpoints
 from mtt.errors import UserError, VerificationFailed
 from mtt.images import build as builder
-from mtt.images import catalogue, layout, registry, sif, storage, store
+from mtt.images import catalogue, layout, own_place, registry, sif, storage, store, trusted
 from mtt.images.catalogue import Image
 
 Tell = Callable[[str], None]
@@ -56,7 +56,7 @@ def image_for(checkpoint: Path, tell: Tell) -> None:
     tell(f"  digest {image.digest or 'not yet built'}")
     path = store.sif_of(image, folder)
     if path.exists():
-        store.checked_sif(path, image.digest)
+        path, _ = store.checked_sif(path, image.digest)
         tell(f"  {shlex.join(['apptainer', 'run', str(path), 'export', str(checkpoint)])}")
     else:
         tell(f"  not here; {how_to_get(image)}")
@@ -130,6 +130,29 @@ def pull(tag: str, reference: str | None, plain: bool, with_sif: bool, tell: Tel
         _make_sif(image, pulled, folder, tell)
 
 
+def trust(tag: str, path: Path | None, sha256: str, tell: Tell) -> None:
+    """Take a ``.sif`` file for an image of the catalogue, as the user knows its hash from its maker.
+
+    :param path: by default the one in the folder of images
+    :raises UserError: there is no such file, it has another hash, or the catalogue has no digest
+    """
+    image = catalogue.find(tag, catalogue.load())
+    if image.digest is None:
+        raise UserError(
+            f"the catalogue has no digest of {tag} yet: there is nothing to take it for"
+        )
+    path = path or store.sif_of(image, storage.images_folder())
+    content = own_place.sha256_once(path)
+    if content != sha256:
+        raise UserError(
+            "the .sif file has another sha256 than the one that you gave",
+            where=f"{path}: {content}",
+            hint="do not use it before you know why; ask whoever made it",
+        )
+    trusted.add(content, image.digest)
+    tell(f"{path} is taken for {tag} from now on ({image.digest}); see {trusted.record_path()}")
+
+
 def _already_here(image: Image, folder: Path) -> layout.Layout | None:
     """The image of the catalogue, if it is here and whole."""
     if image.digest is None:
@@ -142,17 +165,25 @@ def _already_here(image: Image, folder: Path) -> layout.Layout | None:
 
 def _make_sif(image: Image, built: layout.Layout, folder: Path, tell: Tell) -> None:
     target = store.sif_of(image, folder)
-    try:
-        store.checked_sif(target, built.digest)
-    except UserError:
-        pass
-    else:
-        tell(f"{target} is there already")
-        return
+    if target.exists():
+        try:
+            store.checked_sif(target, built.digest)
+        except UserError:
+            aside = target.with_name(f"{target.name}.{own_place.sha256_once(target)[:12]}")
+            target.rename(aside)
+            tell(f"{target} was not one that you trust: it is {aside} now")
+        else:
+            tell(f"{target} is there already")
+            return
     began = time.monotonic()
-    sif.make(built, target)
+    # Apptainer reads the layout once more: nobody may change it before that.
+    sif.make(store.checked_layout(built.path, built.digest), target)
     size = target.stat().st_size / _MB
     tell(f"wrote {target}: {size:.0f} MB ({time.monotonic() - began:.0f} s)")
+    tell(
+        f"  others can use it after: mtt image trust {image.tag} --sha256 "
+        f"{own_place.sha256_once(target)}"
+    )
 
 
 def _differs(image: Image, built: layout.Layout) -> VerificationFailed:

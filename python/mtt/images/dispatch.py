@@ -5,6 +5,7 @@ it to the installed version, the very same command is run in the image that has 
 """
 
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from mtt import checkpoint as checkpoints
 from mtt.canonical import canonical_json
 from mtt.checkpoint import Header
 from mtt.errors import UserError
-from mtt.images import catalogue, storage, store
+from mtt.images import catalogue, own_place, storage, store, trusted
 from mtt.images.catalogue import Image
 from mtt.images.mounts import content_of, mounts_for, options_of
 from mtt.images.runtimes import Runnable, has_gpu, run, stored, try_out
@@ -26,6 +27,7 @@ from mtt.images.runtimes import Runnable, has_gpu, run, stored, try_out
 RECORD = "extra/mtt/image.json"
 _WHEN = ("auto", "never", "always")
 _INSTALLED = 0
+_OF_SIF = ("apptainer", "singularity")
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,20 @@ def in_image(
     checkpoint: Path | None,
     outputs: Sequence[Path],
     elsewhere: str | None = None,
+    copied: Path | None = None,
 ) -> bool:
     """Run the command in an image if it has to be; whether it has been.
 
     :param checkpoint: what the command reads; None if it starts from nothing
     :param outputs: files that it writes; the first is the model file, if there is one
     :param elsewhere: where the checkpoint was downloaded from, as users call it
+    :param copied: what the command is to see in the place of the checkpoint, whose signature it has
     :raises UserError: it has to be, and cannot
     :raises SystemExit: with the exit code of the command, if it failed
     """
     if arguments.image == "never":
         return False
-    need = what_is_needed(checkpoint, arguments.image, _asked_for(arguments))
+    need = what_is_needed(checkpoint, arguments.image, _asked_for(arguments), copied)
     if need is None:
         return False
     if elsewhere is not None:
@@ -78,6 +82,8 @@ def in_image(
             hint="download it, and give its path",
         )
     mounts = mounts_for(arguments, outputs, checkpoint)
+    if copied is not None and checkpoint is not None:
+        mounts = replace(mounts, instead={Path(os.path.abspath(checkpoint)): copied})
     words = handed_on(arguments.command_line, arguments.only_here)
     runnable, notes = find(need, arguments.image, words, mounts.folder)
     named = name_of(runnable)
@@ -122,10 +128,14 @@ def _state(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) -> Need | None:
+def what_is_needed(
+    checkpoint: Path | None, when: str, options: Asked | None, copied: Path | None = None
+) -> Need | None:
     """The image for a command, or None if the installed mtt will do, or will say what is wrong.
 
     The version of the options counts, if they name one, and that of the checkpoint otherwise.
+
+    :param copied: what is read in the place of the checkpoint
     """
     asked = None if when == "auto" else f"asked for with --image {when}"
     if options is not None and options.differs():
@@ -133,7 +143,7 @@ def what_is_needed(checkpoint: Path | None, when: str, options: Asked | None) ->
         who = f"{options.where} asks for"
     elif checkpoint is not None:
         try:
-            header = checkpoints.read_header(checkpoint)
+            header = checkpoints.read_header(copied or checkpoint)
         except UserError:
             if asked is not None:
                 raise
@@ -233,13 +243,14 @@ def _lanes(image: Image) -> list[Image]:
 def _forms(path: Path, digest: str | None) -> list[Runnable]:
     """The ways to run what is at ``path``, if anything is, once its content has been checked."""
     if path.is_file():
-        checked = store.checked_sif(path, digest)
-        return [Runnable(program, str(path), checked) for program in ("apptainer", "singularity")]
+        usable, checked = store.checked_sif(path, digest)
+        return [Runnable(program, str(usable), checked) for program in _OF_SIF]
     if path.is_dir():
         layout = store.checked_layout(path, digest)
         programs = ("apptainer", "singularity", "podman")
         start = tuple(layout.entrypoint)
-        return [Runnable(program, f"oci:{path}", layout.digest, start) for program in programs]
+        image = f"oci:{layout.path}"
+        return [Runnable(program, image, layout.digest, start) for program in programs]
     return []
 
 
@@ -251,10 +262,9 @@ def _given(path: Path, digest: str | None) -> tuple[list[Runnable], list[str]]:
             hint="--image takes auto, never, always, a .sif file or the folder of an OCI layout",
         )
     path = path.absolute()
-    if path.is_file() and not path.with_name(path.name + ".json").exists():
-        programs = ("apptainer", "singularity")
-        note = f"nothing says what {path.name} was made of: its digest is not checked"
-        return [Runnable(program, str(path), None) for program in programs], [note]
+    if path.is_file() and trusted.image_of(own_place.sha256_once(path)) is None:
+        note = f"nothing that you trust says what {path.name} is: its digest is not checked"
+        return [Runnable(program, str(path), None) for program in _OF_SIF], [note]
     forms = _forms(path, None)
     other = digest is not None and forms[0].digest != digest
     return forms, [f"{path.name} is not the image of the catalogue, {digest}"] if other else []

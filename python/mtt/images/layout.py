@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtt.canonical import strict_json
 from mtt.errors import UserError
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+# Manifest, configuration and index are texts of some kilobytes.
+_LARGEST = 2**24
+_OF_INDEX = frozenset({"schemaVersion", "mediaType", "manifests", "annotations"})
+_OF_ENTRY = frozenset({"mediaType", "digest", "size", "annotations", "platform"})
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -72,9 +77,12 @@ def digest_of(path: Path) -> str:
     :raises UserError: it is no layout of one image
     """
     try:
-        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        with (path / "index.json").open("rb") as file:
+            index = strict_json(file.read(_LARGEST))
         (entry,) = index["manifests"]
         digest = entry["digest"]
+        _refuse_more(index, _OF_INDEX)
+        _refuse_more(entry, _OF_ENTRY)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "not an OCI layout of one image",
@@ -84,6 +92,12 @@ def digest_of(path: Path) -> str:
     if entry.get("mediaType", _MANIFEST) != _MANIFEST or not _is_digest(digest):
         raise UserError("the layout's index names no image manifest", where=str(path))
     return str(digest)
+
+
+def _refuse_more(part: dict[str, Any], known: frozenset[str]) -> None:
+    """Refuse other keys: to programs that run images 'Manifests' is 'manifests', and the last counts."""
+    for key in part.keys() - known:
+        raise ValueError(f"it has an entry '{key}', which is none of an index")
 
 
 def check_platform(content: Layout) -> None:
@@ -108,19 +122,34 @@ def blob(path: Path, digest: str) -> Path:
 
 
 def _check(path: Path, digest: str) -> None:
+    file = _file_of(path, digest)
+    with file.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    _compare(path, digest, content)
+
+
+def _checked(path: Path, digest: str) -> bytes:
+    """The content of a small blob, read once: what was checked is what is used."""
+    with _file_of(path, digest).open("rb") as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise _damaged(path, f"the part {digest} is far too large for a description")
+    _compare(path, digest, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _file_of(path: Path, digest: str) -> Path:
     if not _is_digest(digest):
         raise _damaged(path, f"'{digest}' is no digest")
     file = blob(path, digest)
     if not file.is_file():
         raise _damaged(path, f"the part {digest} is missing")
-    with file.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != digest.removeprefix("sha256:"):
-            raise _damaged(path, f"the content of the part {digest} is another")
+    return file
 
 
-def _checked(path: Path, digest: str) -> bytes:
-    _check(path, digest)
-    return blob(path, digest).read_bytes()
+def _compare(path: Path, digest: str, content: str) -> None:
+    if content != digest.removeprefix("sha256:"):
+        raise _damaged(path, f"the content of the part {digest} is another")
 
 
 def _damaged(path: Path, why: str) -> UserError:

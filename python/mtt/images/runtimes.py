@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -39,11 +39,14 @@ class Mounts:
     environment: dict[str, str] = field(default_factory=dict)
     empty: Path | None = None
     """What stands for the current folder if nothing in it is used: relative names need one."""
+    instead: Mapping[Path, Path] = field(default_factory=dict)
+    """What the command sees at a path in the place of what is there, to read."""
 
     def mounts(self) -> list[str]:
         """As ``--mount`` of all the programs takes them; a folder comes before what is in it."""
         mounts = {path: _mount(path, path, False) for path in self.readable}
         mounts |= {path: _mount(path, path, True) for path in self.writable}
+        mounts |= {path: _mount(copy, path, False) for path, copy in self.instead.items()}
         here = {self.folder, *self.folder.parents}
         there = any(path in here or self.folder in path.parents for path in mounts)
         if self.empty is not None and not there:

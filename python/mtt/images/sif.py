@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mtt.images import layout, store, tools
+from mtt.images import layout, own_place, tools, trusted
 
 # The image's digest is what tells a checkpoint which image wrote it.
 _DEFINITION = """\
@@ -38,9 +38,9 @@ def program() -> str:
 
 
 def make(content: layout.Layout, target: Path) -> None:
-    """Write ``target`` and the record beside it; the file appears when it is whole.
+    """Write ``target``, and its hash into this user's record; the file appears when it is whole.
 
-    :raises UserError: Apptainer is missing or fails
+    :raises UserError: Apptainer is missing or fails, or the record cannot be written
     """
     builder = program()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as place:
@@ -52,5 +52,6 @@ def make(content: layout.Layout, target: Path) -> None:
         command: list[str | Path] = [builder, "build", "--force", _COMPRESSION, made, definition]
         tools.run(command, f"making {target.name}", target.parent)
         made.chmod(0o755)
+        # Before it has a name under which others could find it.
+        trusted.add(own_place.sha256_once(made), content.digest)
         os.replace(made, target)
-    store.record_sif(target, content.digest)

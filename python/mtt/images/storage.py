@@ -26,6 +26,12 @@ def cache_folder() -> Path:
     return Path(cache).absolute() / "mtt" / "images"
 
 
+def state_folder() -> Path:
+    """What mtt writes down for itself, and nobody else may write."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state).absolute() / "mtt"
+
+
 @contextlib.contextmanager
 def building(cache: Path) -> Iterator[None]:
     """Only one build at a time uses the cache.

@@ -1,15 +1,19 @@
-"""The images of this machine: layouts and ``.sif`` files in one folder, checked before they are used."""
+"""The images of this machine: layouts and ``.sif`` files in one folder, checked before they are used.
 
-import json
+The folder itself is not trusted: a layout must have the digest of the catalogue down to each byte, and
+the content of a ``.sif`` must be one that this user's own record knows.
+"""
+
+import re
 from pathlib import Path
+from typing import Final
 
 from mtt.errors import UserError
-from mtt.files import sha256_of, write_atomic
-from mtt.images import layout
+from mtt.images import layout, own_place, trusted
 from mtt.images.catalogue import Image
 
-# What is written beside a .sif file: its own hash, and the digest of the image that it was made of.
-_RECORD = ".json"
+# As :attr:`Image.stem` makes it of a tag.
+_NAMED: Final = re.compile(r"([\w.-]+)-(\d+(?:-\w+)?)")
 
 
 def layout_of(image: Image, folder: Path) -> Path:
@@ -22,48 +26,62 @@ def sif_of(image: Image, folder: Path) -> Path:
     return folder / f"{image.stem}.sif"
 
 
-def record_sif(sif: Path, digest: str) -> None:
-    """Write down what a new ``.sif`` was made of; its own bytes differ from build to build."""
-    content = {"manifest": digest, "sha256": sha256_of(sif)}
-    write_atomic(_record(sif), (json.dumps(content, indent=1) + "\n").encode())
-
-
 def checked_layout(path: Path, digest: str | None) -> layout.Layout:
     """The layout at ``path``, whole, for this machine, and with the digest expected.
 
+    Where somebody else could change it after the check, it is a copy in a place of this user's.
+
     :raises UserError: it is not
     """
+    path = path.resolve()  # a link could lead elsewhere after the check
     content = layout.read(path)
     if digest is not None and content.digest != digest:
         raise wrong_digest(path, content.digest, digest)
     layout.check_platform(content)
-    return content
+    if own_place.only_ours(path):
+        return content
+    expected = content.digest
+    copied = layout.read(own_place.own_copy(path, expected.removeprefix("sha256:")))
+    if copied.digest != expected:
+        raise wrong_digest(path, copied.digest, expected)
+    return copied
 
 
-def checked_sif(path: Path, digest: str | None) -> str:
-    """The manifest digest of a ``.sif``, once its bytes are found to be those written down.
+def checked_sif(path: Path, digest: str | None) -> tuple[Path, str]:
+    """The file to run, and the manifest digest of its image, once its content is found to be trusted.
 
-    :raises UserError: nothing was written down, or something else
+    The file is ``path``, or a copy in a place of this user's where somebody else could change it.
+
+    :raises UserError: this user's record does not know the content, or knows it as another image
     """
-    try:
-        record = json.loads(_record(path).read_text(encoding="utf-8"))
-        manifest, content = str(record["manifest"]), str(record["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            "nothing says which image this .sif file was made of",
-            where=str(_record(path)),
-            hint="make it again with 'mtt image build --sif' or 'mtt image pull --sif', "
-            "or name it with --image if you trust it",
-        ) from error
-    if sha256_of(path) != content:
-        raise UserError(
-            "the .sif file is damaged or has been tampered with: its content is another",
-            where=str(path),
-            hint="move it away, and build or pull it again",
-        )
+    path = path.resolve()
+    content = own_place.sha256_once(path)
+    manifest = trusted.image_of(content)
+    if manifest is None:
+        raise _unknown(path, content)
     if digest is not None and manifest != digest:
         raise wrong_digest(path, manifest, digest)
-    return manifest
+    if own_place.only_ours(path):
+        return path, manifest
+    copied = own_place.own_copy(path, content)
+    if own_place.sha256_once(copied) != content:
+        raise UserError(
+            "the .sif file has changed while it was checked",
+            where=str(path),
+            hint=f"others can write there; if that was nobody, remove {copied} and try again",
+        )
+    return copied, manifest
+
+
+def _unknown(path: Path, content: str) -> UserError:
+    match = _NAMED.fullmatch(path.stem)
+    tag = "NAME@VERSION" if match is None else f"{match[1]}@{match[2]}"
+    return UserError(
+        "nothing that you trust says which image this .sif file is: it was not made here, or has changed",
+        where=f"{path} (sha256 {content})",
+        hint=f"make it again with 'mtt image build {tag} --sif' or 'mtt image pull {tag} --sif'; or, if you "
+        f"have its sha256 from whoever made it: mtt image trust {tag} --sha256 HEX",
+    )
 
 
 def wrong_digest(path: Path, digest: str, expected: str) -> UserError:
@@ -74,7 +92,3 @@ def wrong_digest(path: Path, digest: str, expected: str) -> UserError:
         hint=f"its digest is {digest}, and the catalogue has {expected}; move it away, and build or "
         "pull it again",
     )
-
-
-def _record(sif: Path) -> Path:
-    return sif.with_name(sif.name + _RECORD)

@@ -55,6 +55,7 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
             "num_steps": header.num_steps,
         },
         "history": _history(header),
+        "conditions": [conditions.to_dict() for conditions in header.conditions],
         "data": {name: {"structures": sizes[name], "hash": hashes[name]} for name in sizes},
         "split": {part: len(indices) for part, indices in header.split.items()},
         "tensors": _tensors(file),

@@ -107,6 +107,7 @@ def _checkpoint(description: Description) -> Iterable[Fact]:
     if description["upgraded_from"] is not None:
         yield "upgraded from", _hypers(description["upgraded_from"])
     yield "written by", _packages(description["packages"])
+    yield from _conditions(description["conditions"])
     yield "image", _short(description["image_digest"]) if description["image_digest"] else "none"
     yield "format", f"version {description['format_version']}"
     yield "tensors", _tensors(tensors)
@@ -205,6 +206,8 @@ def _model(description: Description) -> Iterable[Fact]:
     else:
         systems = pack.get("systems") if isinstance(pack.get("systems"), list) else []
         yield "golden pack", f"{len(systems)} systems, {size(pack['bytes'])}: {_listed(systems)}"
+        # Whoever changes a model can make a pack that fits it.
+        yield "", "it shows damage, and proves nothing about tampering: see mtt show --chain"
     yield "torch", _listed(f"{name} {number}" for name, number in description["versions"].items())
     for label, key in (("extensions", "extensions"), ("libraries", "extensions_deps")):
         values = description[key]
@@ -274,8 +277,22 @@ def _provenance(record: Any) -> Iterable[Fact]:
     yield "checkpoint", f"content hash {_short(content)}"
     yield "weights", f"{_value(record.get('weights'))}, of epoch {_value(record.get('epoch'))}"
     yield "verification", _value(record.get("verification"))
+    yield from _conditions(record.get("conditions"))
     yield "exported by", _packages(record.get("packages"))
     yield "image", _short(record["image_digest"]) if record.get("image_digest") else "none"
+
+
+def _conditions(parts: Any) -> Iterable[Fact]:
+    """What each part of the run was computed with; of the later ones, what had changed."""
+    before: dict[str, Any] = {}
+    for part in parts if isinstance(parts, list) else ():
+        values = part.get("values") if isinstance(part, dict) else None
+        if not isinstance(values, dict):
+            return
+        changed = {key: value for key, value in values.items() if before.get(key) != value}
+        where = f"from step {_value(part.get('step'))} on: " if before else ""
+        yield "trained with", where + _hypers(changed)
+        before = values
 
 
 # ---- pieces ----

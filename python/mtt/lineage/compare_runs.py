@@ -1,24 +1,36 @@
 """A run and its repetition in; whether they gave the same bits, and where they first differ, out."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mtt.checkpoint import Header
+from mtt.checkpoint import Conditions, Header
 from mtt.checkpoint.formats import HASH, header_of
 from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
 from mtt.export import provenance
 from mtt.inspect.describe_model import record_digests
 from mtt.lineage.recorded import Recorded
 from mtt.options.schema.options import hash_of_options
+from mtt.training.runs.conditions import differences
 
 Row = Mapping[str, Any]
 # Set from the data before the first step.
 _BASELINE: Final = "model/baselines."
 # What a header says of a run besides what it gave.
-_CIRCUMSTANCES: Final = ("packages", "image_digest", "options", "architecture", "origin")
-_NO_REASON: Final = "a number of threads, a processor or a device, which files do not record"
+_CIRCUMSTANCES: Final = (
+    "packages",
+    "conditions",
+    "image_digest",
+    "options",
+    "architecture",
+    "origin",
+)
+# Entries of a model's provenance that follow from them.
+_CLAIMS: Final = {"checkpoint", "conditions", "trained_with", "packages", "image_digest"}
+_NO_REASON: Final = "threads, a processor or a device, which older files do not record"
+_NO_REASON_KNOWN: Final = "none that the files record"
 _MOST: Final = 3
 
 
@@ -50,7 +62,8 @@ def checkpoints(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     lines = [f"  first difference: {places[0]}", *(f"  then: {place}" for place in places[1:])]
     if tensors:
         lines.append(f"  {len(tensors)} of {len(first.table)} tensors differ: {_some(tensors)}")
-    return _different(old.path, path, lines + _reasons(before.packages, after.packages, changed))
+    reasons = _reasons((before.packages, before.conditions), (after.packages, after.conditions))
+    return _different(old.path, path, lines + _listed(reasons, changed, before.conditions))
 
 
 def _different_tensors(first: CheckpointFile, second: CheckpointFile) -> list[str]:
@@ -124,13 +137,21 @@ def models(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
                 "  only hashes of options with absolute paths differ, which model files do not hold",
             ],
         )
+    if records == [provenance.RECORD] and set(told) <= _CLAIMS:
+        return Result(
+            True,
+            [
+                f"bit-identical: all of the models in {old.path} and {path}",
+                f"  what they record differs: {', '.join(told)}",
+            ],
+        )
     lines = [f"  first difference: {_place(old, after, path)}"]
     lines.append(f"  {len(records)} records differ: {_some(records)}")
     if told:
         lines.append(f"  in the provenance: {', '.join(told)}")
-    return _different(
-        old.path, path, lines + _reasons(old.packages, after.get("trained_with"), changed)
-    )
+    now = header_of(open_file(path.with_suffix(".ckpt")))
+    reasons = _reasons((old.packages, old.conditions), (now.packages, now.conditions))
+    return _different(old.path, path, lines + _listed(reasons, changed, old.conditions))
 
 
 def _only_folders(old: Recorded, told: Sequence[str]) -> bool:
@@ -160,16 +181,39 @@ def _different(old: Path, new: Path, lines: list[str]) -> Result:
     return Result(False, [f"different: {new} is not {old}", *lines])
 
 
-def _reasons(packages: Any, packages_now: Any, changed: Sequence[str]) -> list[str]:
-    """What may have made the difference: what was changed on purpose, versions, or the machine."""
-    before = packages if isinstance(packages, dict) else {}
-    now = packages_now if isinstance(packages_now, dict) else {}
-    reasons = list(changed) + [
-        f"{name} was {before.get(name)}, and is {now.get(name)} now"
-        for name in sorted({**before, **now})
-        if before.get(name) != now.get(name)
+_Made = tuple[Mapping[str, str], Sequence[Conditions]]
+
+
+def _reasons(before: _Made, now: _Made) -> list[str]:
+    """What may have made the difference: versions, threads, processor, or a change on the way."""
+    (packages, parts), (packages_now, parts_now) = before, now
+    reasons = [
+        f"{name} was {packages.get(name)}, and is {packages_now.get(name)} now"
+        for name in sorted({**packages, **packages_now})
+        if packages.get(name) != packages_now.get(name)
     ]
-    return [f"  possible reason: {reason}" for reason in reasons or [_NO_REASON]]
+    if parts and parts_now:
+        first, today = parts[0].values, parts_now[0].values
+        changes = differences({**today, **first}, {**first, **today})
+        reasons += [change for change in changes if change not in reasons]
+    return reasons + changed_on_the_way(parts)
+
+
+def changed_on_the_way(parts: Sequence[Conditions]) -> list[str]:
+    """What was another in a later part of a run; a run that is made again has one part."""
+    return [
+        f"from step {later.step} on: {change}"
+        for earlier, later in itertools.pairwise(parts)
+        for change in differences(earlier.values, later.values)
+    ]
+
+
+def _listed(
+    reasons: Sequence[str], changed: Sequence[str], recorded: Sequence[Conditions]
+) -> list[str]:
+    """Lines of the reasons, with what was changed on purpose first."""
+    nothing = _NO_REASON_KNOWN if recorded else _NO_REASON
+    return [f"  possible reason: {reason}" for reason in [*changed, *reasons] or [nothing]]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mtt.checkpoint import ArchitectureRecord
+from mtt.checkpoint import ArchitectureRecord, Conditions
+from mtt.checkpoint.header import conditions_of
 from mtt.data.changes import Rows
 from mtt.errors import UserError
 from mtt.export import provenance
@@ -42,6 +43,7 @@ class Recorded:
     - ``options``: in today's version; ``stored_options`` and ``options_hash``: as they were written;
     - ``epochs``: how many are done;
     - ``base_hash``: content hash of the checkpoint that a fine-tuning began with;
+    - ``conditions``: what each part of the run was computed with, if that was recorded;
     - ``fingerprints``: of the data, in checkpoints only;
     - ``record``: the provenance of a model file; empty for a checkpoint.
     """
@@ -58,6 +60,7 @@ class Recorded:
     architecture: ArchitectureRecord | None = None
     image_digest: str | None = None
     base_hash: str | None = None
+    conditions: Sequence[Conditions] = ()
     fingerprints: Mapping[str, Rows] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -106,8 +109,18 @@ def _of_model(path: Path, record: dict[str, Any]) -> Recorded:
         architecture=_architecture(record.get("architecture")),
         image_digest=image if isinstance(image, str) else None,
         base_hash=base if isinstance(base, str) else None,
+        conditions=_conditions(path, record.get("conditions", [])),
         record=record,
     )
+
+
+def _conditions(path: Path, value: Any) -> list[Conditions]:
+    try:
+        return conditions_of(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            "the model file says improperly what it was trained with", where=str(path)
+        ) from error
 
 
 def _architecture(value: Any) -> ArchitectureRecord | None:
@@ -138,6 +151,7 @@ def _of_checkpoint(path: Path) -> Recorded:
         architecture=header.architecture,
         image_digest=header.image_digest,
         base_hash=None if header.origin is None else header.origin.content_hash,
+        conditions=header.conditions,
         fingerprints={
             name.removeprefix("data/"): np.frombuffer(file.tensor(name), "<i8").reshape(entry.shape)
             for name, entry in file.table.items()

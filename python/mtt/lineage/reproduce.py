@@ -49,6 +49,8 @@ def run(
     changed = _changed(options, old)
     _check_data(options, old)
     _say_where(old.image_digest)
+    for change in compare_runs.changed_on_the_way(old.conditions):
+        print(f"the run changed on the way, and one run cannot: {change}")
     source = source.absolute()
     _make(folder)
     with _inside(folder, source):

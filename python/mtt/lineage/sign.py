@@ -1,309 +1,169 @@
 """File and key in, detached signature out: ``model.pt`` -> ``model.pt.sig``.
 
-A signature is a DSSE envelope, as in-toto and sigstore use it: a statement that names the file by its
-SHA-256, and an ed25519 signature over the statement. docs/how-to/provenance.md has the format. The
-package ``cryptography`` does the arithmetic; it is imported only when a signature is made or asked for.
+Who signs vouches for what is signed. So mtt signs the name and the SHA-256 of the file, and of its origin
+only what it has checked itself a moment ago. The statement beside the file is compared with the file,
+and refused if it says something else; it is not signed, as nobody can check all that it says.
 """
 
 import base64
-import binascii
-import hashlib
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from mtt.canonical import json_or_none
+from mtt.checkpoint import formats
+from mtt.checkpoint.safetensors_file import open_file
 from mtt.errors import UserError
 from mtt.export import provenance
-from mtt.files import (
-    check_regular,
-    check_writable,
-    reading,
-    sha256_of,
-    unwritable,
-    write_atomic,
+from mtt.files import check_writable, write_atomic
+from mtt.filetypes import recognize
+from mtt.lineage import chain, keys, signature, statement
+from mtt.lineage.private_copy import Copy, private_copy
+from mtt.printable import printable
+
+# Links of the chain that a checkpoint, or data too, can prove; and what then is said of the model.
+_CHECKED: Final = (
+    chain.DATA,
+    chain.OPTIONS,
+    chain.CHECKPOINT,
+    chain.WEIGHTS,
+    chain.EXPORT,
 )
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-        Ed25519PrivateKey,
-        Ed25519PublicKey,
-    )
 
-PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
-PREDICATE: Final = "urn:mtt:signature:1"
-# A statement of an export is a few kilobytes.
-_LARGEST: Final = 2**20
+@dataclass(frozen=True)
+class Signed:
+    """The signature that was written, and what it vouches for and what not, a line each."""
+
+    path: Path
+    lines: list[str]
 
 
-def signature_path(path: Path) -> Path:
-    """Where the signature of a file is: ``model.pt.sig``."""
-    return path.with_name(f"{path.name}.sig")
+def run(path: Path, key: Path, checkpoint: Path | None = None, data: Sequence[Path] = ()) -> Signed:
+    """Write the signature of a file beside it.
 
-
-# ---- keys ----
-
-
-def new_key(name: Path) -> tuple[Path, Path]:
-    """Make ``NAME.key``, which only its owner can read, and ``NAME.pub``, which is for everybody.
-
-    :raises UserError: one of them is there already, or cannot be written
+    :param checkpoint: what the model file was exported from, to be checked and then vouched for
+    :param data: what that was trained with, to be checked as well
+    :raises UserError: a file that cannot be read or written, or a key that is none; a statement
+        beside the file that is not about this file alone; a link of the chain that is broken
     """
-    _needs_cryptography()
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    private, public = (name.with_name(f"{name.name}.{kind}") for kind in ("key", "pub"))
-    for path in (private, public):
-        if path.exists() or path.is_symlink():
-            raise UserError(
-                "there is a key of this name already, and keys are never overwritten",
-                where=str(path),
-                hint="choose another name",
-            )
-    key = Ed25519PrivateKey.generate()
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    shown = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    _write_new(private, secret, 0o600)
-    try:
-        _write_new(public, shown, 0o644)
-    except UserError:
-        private.unlink()  # made by this call a moment ago
-        raise
-    return private, public
-
-
-def _write_new(path: Path, content: bytes, mode: int) -> None:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
-def _private_key(path: Path) -> "Ed25519PrivateKey":
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    content = _read(path, "key")
-    if b"PUBLIC KEY" in content:
-        raise UserError(
-            "this is a public key, which cannot sign",
-            where=str(path),
-            hint="give the private one, whose name ends in .key",
-        )
-    if b"ENCRYPTED" in content:
-        raise UserError("the key is encrypted, which is not supported", where=str(path))
-    key = _loaded(path, "private", lambda: load_pem_private_key(content, None))
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _no_key(path, "private")
-    return key
-
-
-def _public_key(path: Path) -> "Ed25519PublicKey":
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    content = _read(path, "key")
-    if b"PRIVATE KEY" in content:
-        raise UserError(
-            "this is a private key, and signatures are checked with the public one",
-            where=str(path),
-            hint="give the file whose name ends in .pub, and keep this one to yourself",
-        )
-    key = _loaded(path, "public", lambda: load_pem_public_key(content))
-    if not isinstance(key, Ed25519PublicKey):
-        raise _no_key(path, "public")
-    return key
-
-
-def _loaded(path: Path, which: str, load: Callable[[], object]) -> object:
-    try:
-        return load()
-    except Exception as error:  # the package has many kinds
-        raise _no_key(path, which) from error
-
-
-def _no_key(path: Path, kind: str) -> UserError:
-    return UserError(
-        f"this is no {kind} ed25519 key in PEM format",
-        where=str(path),
-        hint="make a pair with: mtt sign --new-key NAME",
-    )
-
-
-def key_id(key: "Ed25519PublicKey") -> str:
-    """What an envelope names a key by: SHA-256 of its DER form, in hex."""
-    from cryptography.hazmat.primitives import serialization
-
-    raw = key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return hashlib.sha256(raw).hexdigest()
-
-
-# ---- signing ----
-
-
-def run(path: Path, key: Path) -> Path:
-    """Write the signature of a file beside it, and return its name.
-
-    The statement signed is that of the export, if the one beside the file is about it.
-
-    :raises UserError: a file that cannot be read or written, or a key that is none
-    """
-    _needs_cryptography()
-    private = _private_key(key)
-    output = signature_path(path)
+    keys.needs_cryptography()
+    private = keys.private_key(key)
+    output = signature.signature_path(path)
     check_writable(output)
-    payload = _statement(path)
+    with ExitStack() as copies:
+        copied = copies.enter_context(private_copy(path))
+        beside = _check_statement(path, copied)
+        predicate: dict[str, Any] = {}
+        links: list[chain.Link] = []
+        if checkpoint is not None:
+            source = copies.enter_context(private_copy(checkpoint))
+            links = _checked_links(path, copied, source, data)
+            predicate = {"checked": _checked(links, source)}
+    payload = _payload(path.name, copied.sha256, predicate)
+    write_atomic(output, _envelope(private, payload))
+    return Signed(output, _lines(path, beside, links))
+
+
+def _envelope(private: Any, payload: bytes) -> bytes:
+    sig = private.sign(signature.signed(payload))
     envelope = {
         "payload": base64.b64encode(payload).decode(),
-        "payloadType": PAYLOAD_TYPE,
+        "payloadType": signature.PAYLOAD_TYPE,
         "signatures": [
-            {
-                "keyid": key_id(private.public_key()),
-                "sig": base64.b64encode(private.sign(_signed(payload))).decode(),
-            }
+            {"keyid": keys.key_id(private.public_key()), "sig": base64.b64encode(sig).decode()}
         ],
     }
-    write_atomic(output, (json.dumps(envelope, indent=2) + "\n").encode())
-    return output
+    return (json.dumps(envelope, indent=2) + "\n").encode()
 
 
-def _statement(path: Path) -> bytes:
-    digest = _digest(path)
-    beside = provenance.statement_path(path)
-    if beside.is_file():
-        content = _read(beside, "statement")
-        if digest in _subjects(json_or_none(content)):
-            return content
-    statement = {
+def _payload(name: str, digest: str, predicate: Mapping[str, Any]) -> bytes:
+    content = {
         "_type": provenance.STATEMENT,
-        "subject": [{"name": path.name, "digest": {"sha256": digest}}],
-        "predicateType": PREDICATE,
-        "predicate": {},
+        "subject": [{"name": name, "digest": {"sha256": digest}}],
+        "predicateType": statement.SIGNATURE,
+        "predicate": predicate,
     }
-    return json.dumps(statement, sort_keys=True).encode()
+    return json.dumps(content, sort_keys=True).encode()
 
 
-def _signed(payload: bytes) -> bytes:
-    """What DSSE signs: the payload and its type, each with its length."""
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+# ---- what is checked before ----
 
 
-# ---- checking ----
-
-
-def require(path: Path, key: Path, beside: Path | None = None) -> None:
-    """Return if the signature beside ``path`` is one of this key over this content.
-
-    Nothing of the file is used but its hash.
-
-    :param key: file with the public key
-    :param beside: the signature, if it is not where :func:`signature_path` says
-    :raises UserError: there is no such signature; the key or a file cannot be read
-    """
-    _needs_cryptography()
-    from cryptography.exceptions import InvalidSignature
-
-    public = _public_key(key)
-    beside = beside or signature_path(path)
-    if not beside.exists():
-        raise UserError(
-            f"there is no signature of {path}, and one is required",
-            where=str(beside),
-            hint="get it from whoever made the file, beside which it belongs",
-        )
-    payload, signatures = _envelope(beside)
-    own = [sig for keyid, sig in signatures if keyid in ("", key_id(public))]
-    if not own:
-        raise UserError(
-            f"the signature of {path} was made with another key",
-            where=str(beside),
-            hint=f"the key that is required is {key}: do not use the file unless you trust the other",
-        )
-    for sig in own:
-        try:
-            public.verify(sig, _signed(payload))
-            break
-        except InvalidSignature:
-            continue
-    else:
-        raise UserError(
-            f"the signature of {path} is forged or damaged: it does not fit its own statement",
-            where=str(beside),
-            hint="do not use the file; get both again",
-        )
-    if _digest(path) not in _subjects(json_or_none(payload)):
-        raise UserError(
-            f"the signature is of another file than {path}, or the file has changed since",
-            where=str(beside),
-            hint="do not use the file; get both again",
-        )
-
-
-def _envelope(path: Path) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """The payload of an envelope, and its signatures with the names of their keys."""
-    parsed = json_or_none(_read(path, "signature"))
+def _check_statement(path: Path, copied: Copy) -> Path | None:
+    """Return the statement beside the file, if there is one; it must be about this file alone."""
+    beside = provenance.statement_path(path)
+    if not beside.exists() and not beside.is_symlink():
+        return None
     try:
-        if parsed["payloadType"] != PAYLOAD_TYPE:
-            raise ValueError
-        payload = base64.b64decode(parsed["payload"], validate=True)
-        signatures = [
-            (str(signature.get("keyid", "")), base64.b64decode(signature["sig"], validate=True))
-            for signature in parsed["signatures"]
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
-        raise UserError(
-            "this is no signature that can be checked: not a DSSE envelope around a statement",
-            where=str(path),
-            hint="make one with: mtt sign FILE --key KEY",
-        ) from error
-    return payload, signatures
+        found = statement.parse(keys.read_small(beside, "statement"))
+    except statement.NoStatement as error:
+        raise _refused(path, beside, str(error)) from error
+    if found.sha256 != copied.sha256:
+        raise _refused(path, beside, "it is about another file, or the file has changed since")
+    if found.name != path.name:
+        raise _refused(path, beside, f"it calls the file {found.name!r}")
+    differences = statement.disagreements(found, _record(copied.path))
+    if differences:
+        raise _refused(path, beside, differences[0])
+    return beside
 
 
-def _subjects(statement: Any) -> list[str]:
-    """SHA-256 of the files that a statement is about."""
-    try:
-        return [str(subject["digest"]["sha256"]) for subject in statement["subject"]]
-    except (KeyError, TypeError):
-        return []
+def _record(model: Path) -> dict[str, Any] | None:
+    """Return what a model file says of itself; other files may be signed too, and say nothing."""
+    if recognize.container(model) != "zip":
+        return None
+    return provenance.read_record(model)
 
 
-def _read(path: Path, what: str) -> bytes:
-    with reading(path, what):
-        check_regular(path, f"the {what}")
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise UserError(f"this is too large to be a {what}", where=str(path))
-    return content
+def _refused(path: Path, beside: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} is not signed: the statement beside it is not one about this file alone: {why}",
+        where=str(beside),
+        hint="find out who wrote it; without it, moved elsewhere, the file alone can be signed",
+    )
 
 
-def _digest(path: Path) -> str:
-    with reading(path):
-        check_regular(path)
-        return sha256_of(path)
+def _checked_links(
+    path: Path, copied: Copy, source: Copy, data: Sequence[Path]
+) -> list[chain.Link]:
+    files = chain.Given(copied.path, source.path, data=data)
+    links = [link for link in chain.check(files) if link.name in _CHECKED]
+    for link in links:
+        if link.state == "broken":
+            raise UserError(
+                printable(f"{path} is not signed: {link.name} is broken: {link.why}"),
+                where=str(path),
+                hint=f"mtt show --chain {path} --ckpt CKPT shows every link",
+            )
+    return links
 
 
-def _needs_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "signatures need the package 'cryptography', which is not installed",
-            hint="install it: pip install 'mtt[sign]', or pip install cryptography",
-        ) from error
+def _checked(links: Sequence[chain.Link], source: Copy) -> dict[str, Any]:
+    """Return what has been found true of the file, with the hashes that say of what."""
+    verified = {link.name for link in links if link.state == "verified"}
+    header = formats.header_of(open_file(source.path))
+    checked: dict[str, Any] = {}
+    if chain.CHECKPOINT in verified and chain.WEIGHTS in verified:
+        checked["weights_of"] = {"sha256": source.sha256, "content_hash": header.content_hash}
+    if chain.EXPORT in verified:
+        checked["export_of"] = {"sha256": source.sha256, "content_hash": header.content_hash}
+    if chain.OPTIONS in verified:
+        checked["options"] = header.options_hash
+    if chain.DATA in verified:
+        checked["data"] = header.data_hash
+    return checked
+
+
+def _lines(path: Path, beside: Path | None, links: Sequence[chain.Link]) -> list[str]:
+    verified = [link.name for link in links if link.state == "verified"]
+    others = [f"{link.name} ({link.why})" for link in links if link.state != "verified"]
+    lines = []
+    if links:
+        lines.append(f"  signed: {', '.join([f'name and SHA-256 of {path.name}', *verified])}")
+    if beside is not None:
+        more = "" if links else "; --ckpt CKPT and --data FILE let mtt check where it comes from"
+        others.append(f"what {beside.name} says beyond that{more}")
+    return lines + [f"  not checked, and not signed: {other}" for other in others]

@@ -21,6 +21,7 @@ from rich.progress import (
 from mtt.files import unwritable
 from mtt.report.console import SteadyConsole
 from mtt.report.metrics import Quantity, readable
+from mtt.tokens import redacted
 
 if TYPE_CHECKING:
     import torch
@@ -150,7 +151,8 @@ class Reporter:
         self._epoch_started, self._structures = time.monotonic(), 0
 
     def message(self, text: str) -> None:
-        """Say something in its own line."""
+        """Say something in its own line, without secrets of the user's."""
+        text = redacted(text)
         self._write_log(text)
         self._print(text)
 

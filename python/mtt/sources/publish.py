@@ -16,6 +16,7 @@ from mtt.files import sha256_of
 from mtt.inspect import describe
 from mtt.inspect.show import size
 from mtt.sources import model_card
+from mtt.tokens import redacted
 from mtt.verify import run as verification
 from mtt.verify.report import Report, html, terminal
 
@@ -78,7 +79,9 @@ def packed(
         texts = {
             f"{_REPORT}.json": report.text.encode(),
             f"{_REPORT}.html": html.page([(model_file.name, report)]),
-            "README.md": model_card.card(repository, described, about, report, named).encode(),
+            "README.md": redacted(
+                model_card.card(repository, described, about, report, named)
+            ).encode(),
         }
         yield Package(repository, files, texts)
 

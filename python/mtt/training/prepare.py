@@ -29,6 +29,7 @@ from mtt.training.fine_tune_base import find_base, protect
 from mtt.training.loop import Problem
 from mtt.training.optimizer import make_optimizer
 from mtt.training.run_data import RecordedData, RunData, check_structures, read_run_data
+from mtt.training.runs import conditions
 from mtt.training.runs.option_changes import check_options
 from mtt.training.state import State
 
@@ -105,9 +106,14 @@ def prepare(
         f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
     )
     fixed = _fixed_header(options, data, potential, problem, origin)
+    recorded_conditions, changes = conditions.carried_on(header, conditions.here(device))
+    fixed = replace(fixed, conditions=recorded_conditions)
+    run = Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
+    if changes and not run.finished:
+        say(f"bits may differ from those of a run without a break: {'; '.join(changes)}")
     if recorded is not None:
-        fixed = replace(fixed, options=recorded, options_hash=hash_of_options(recorded))
-    return Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
+        run.header = replace(fixed, options=recorded, options_hash=hash_of_options(recorded))
+    return run
 
 
 def _resume(

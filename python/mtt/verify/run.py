@@ -14,6 +14,7 @@ from typing import Any
 
 from mtt.errors import MttError, UserError, VerificationFailed
 from mtt.filetypes import recognize
+from mtt.tokens import redacted, without_secrets
 from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
 from mtt.verify.report import Report
 from mtt.verify.report.report import NoReport
@@ -39,16 +40,22 @@ def run(
     :raises VerificationFailed: a check failed; the message names all that did
     """
     shown = display or str(path)
-    report = _verified(path, settings or Settings(only=only))
+    report = _called(_verified(path, settings or Settings(only=only)), shown)
     _write([(shown, report)], outputs or Outputs())
     if not report.passed:
         raise VerificationFailed(report.failure(shown))
     return report
 
 
-def run_all(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> list[Report]:
+def run_all(
+    paths: Sequence[Path],
+    settings: Settings,
+    outputs: Outputs,
+    names: Sequence[str] | None = None,
+) -> list[Report]:
     """Verify several files, with a line for each; what is unusable does not keep the others from it.
 
+    :param names: what to call the files, if not by their paths
     :raises VerificationFailed: at least one failed
     :raises UserError: none failed, but something could not be verified
     """
@@ -56,16 +63,16 @@ def run_all(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> list
 
     done: list[tuple[str, Report]] = []
     problems: list[UserError] = []
-    for path in paths:
+    for path, shown in zip(paths, names or map(str, paths), strict=True):
         try:
-            report = _verified(path, settings)
+            report = _called(_verified(path, settings), shown)
         except UserError as error:
             problems.append(error)
-            print(error.report(), file=sys.stderr)
+            print(without_secrets(error.report()), file=sys.stderr)
             continue
-        done.append((str(path), report))
+        done.append((shown, report))
         if outputs.json != Path("-"):
-            terminal.print_line(report, str(path))
+            terminal.print_line(report, shown)
     _write(done, outputs, tables=False)
     verdict = _worst(done, problems, len(paths))
     if verdict is not None:
@@ -115,6 +122,15 @@ def _verified(path: Path, settings: Settings) -> Report:
         return _spawned(path, settings, progress.show)
 
 
+def _called(report: Report, shown: str) -> Report:
+    """Let a report on a copy, or on a file that has no name yet, call it what the user does."""
+    if report.path == shown:
+        return report
+    content = json.loads(report.text)
+    content["file"]["path"] = shown
+    return Report.of(content)
+
+
 def _spawned(path: Path, settings: Settings, on_check: Callable[[str], None] | None) -> Report:
     if settings.against is not None:
         _refuse_other_json(settings.against)
@@ -152,6 +168,8 @@ def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool
     """Tables, or JSON, on standard output; then the files, each replaced at once."""
     from mtt.files import replacing
     from mtt.verify.report import github, html, junit, sarif, terminal
+
+    reports = [(redacted(shown), report) for shown, report in reports]
 
     if outputs.json == Path("-"):
         with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not

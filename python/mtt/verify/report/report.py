@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mtt.tokens import redacted_json
+
 SCHEMAS = (1, 2)
 STATUSES = ("pass", "fail", "skip", "waived")
 
@@ -117,13 +119,15 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """The report that ``text`` holds.
+        """The report that ``text`` holds, without secrets of the user's.
 
         :raises NoReport: it is not JSON, of a schema that is not known, or a part is missing
         """
         try:
             # Python would take NaN and Infinity, which are not JSON and which no writer here could show.
             data = json.loads(text, parse_constant=_no_constant)
+            # Here, as every form of the report is made of this: a model can read and say a secret.
+            harmless = redacted_json(data)
         except RecursionError as error:
             raise NoReport("it is nested too deeply") from error
         except ValueError as error:
@@ -132,7 +136,9 @@ class Report:
             schema = data.get("schema") if isinstance(data, dict) else None
             raise NoReport(f"its schema is {schema!r}, and this program knows 1 and 2")
         try:
-            return _report(data, text)
+            if harmless != data:
+                text = json.dumps(harmless, indent=2) + "\n"
+            return _report(harmless, text)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise NoReport(f"a part is missing or of another type: {error}") from error
 
