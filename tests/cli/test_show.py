@@ -561,9 +561,11 @@ def test_nothing_in_a_model_file_reaches_the_terminal_as_it_is(
     with zipfile.ZipFile("a.pt", "w") as archive:
         for name, content in records.items():
             archive.writestr(name, content)
-        archive.writestr(f"archive/{EVIL[:-1]}/x", b"")
     assert is_harmless(shown(capsys, "a.pt"))
     assert is_harmless(shown(capsys, "--diff", "a.pt", str(trained[1])))
+    with zipfile.ZipFile("a.pt", "a") as archive:
+        archive.writestr(f"archive/{EVIL[:-1]}/x", b"")
+    assert is_harmless(failure(capsys, "a.pt"))
 
 
 def test_names_of_files_are_escaped_too(capsys: pytest.CaptureFixture[str]) -> None:

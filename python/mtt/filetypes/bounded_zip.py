@@ -14,6 +14,9 @@ END: Final = b"PK\x05\x06"
 # The directory of a model with ten thousand tensors is a quarter of this.
 MAX_DIRECTORY: Final = 4 * 2**20
 _CHUNK: Final = 2**16
+_DIRECTORY_END: Final = 22
+# The offset is in another record, of archives beyond 4 GB.
+_IN_ZIP64: Final = 2**32 - 1
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What the library lets through when bytes are wrong, by and large.
 _WRONG: Final = (
@@ -37,7 +40,8 @@ class ZipProblem(Exception):
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """The archive, once its directory has been read within limits.
 
-    :raises ZipProblem: there is no directory, it is damaged, or it is too large
+    :raises ZipProblem: there is no directory, it is damaged or too large, or it is a model's and
+        libtorch could find other records in it than this reader does
     """
     with path.open("rb") as file:
         try:
@@ -47,7 +51,39 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         except _WRONG as error:
             raise ZipProblem("its directory is damaged") from error
         with archive:
+            if why := _ambiguity(archive, file):
+                raise ZipProblem(why)
             yield archive
+
+
+def _ambiguity(archive: zipfile.ZipFile, file: BinaryIO) -> str:
+    """Return what makes an archive of TorchScript another one for libtorch; empty if nothing does.
+
+    Libtorch takes the folder of the first record, finds names without regard to case, and counts from
+    the first byte of the file. ``csrc/model/zip.cpp`` says the same of the same files.
+    """
+    names = [info.filename for info in archive.infolist()]
+    if not any(name.endswith("/constants.pkl") for name in names):
+        return ""
+    folder = names[0].partition("/")[0]
+    seen: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        if len(parts) < 2 or {"", ".", ".."} & set(parts) or "\\" in name or not name.isprintable():
+            return f"it has a record with an unusual name: {name!r}"
+        if parts[0] != folder:
+            return f"it has two folders, {folder!r} and {parts[0]!r}"
+        if name.lower() in seen:
+            return f"it has two records {name!r}"
+        seen.add(name.lower())
+    file.seek(-_DIRECTORY_END, 2)
+    end = file.read()
+    if not end.startswith(END):
+        return "something comes after its directory"
+    begin = int.from_bytes(end[16:20], "little")
+    if begin not in (archive.start_dir, _IN_ZIP64):
+        return "something comes before its first record"
+    return ""
 
 
 def read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
