@@ -10,6 +10,7 @@ from mtt.errors import UserError, VerificationFailed
 
 if TYPE_CHECKING:
     from mtt.sources import Fetched, Settings, Source
+    from mtt.verify.predictions import Exceptions
 
 _ONLY_HERE = "mtt_only_here"
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -71,6 +72,32 @@ def add_image(parser: ArgumentParser) -> None:
         "know it), never, always, or the .sif file or OCI layout to run in (default: auto)",
     )
     only_here(action)
+
+
+def add_exceptions(parser: ArgumentParser) -> None:
+    """The options of commands that run a model file in the sandbox."""
+    group = parser.add_argument_group("what a model file may do")
+    group.add_argument(
+        "--allow-operator",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="run it although it calls this operator, as LOAD/operators names it",
+    )
+    group.add_argument(
+        "--no-require-sandbox",
+        action="store_true",
+        help="run it even where the system offers no sandbox",
+    )
+    for action in group._group_actions:
+        only_here(action)
+
+
+def exceptions(arguments: Namespace) -> "Exceptions":
+    """Return what these options say."""
+    from mtt.verify.predictions import Exceptions
+
+    return Exceptions(tuple(arguments.allow_operator), arguments.no_require_sandbox)
 
 
 def add_sources(parser: ArgumentParser) -> None:

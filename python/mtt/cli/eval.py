@@ -4,11 +4,13 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mtt.cli.arguments import (
+    add_exceptions,
     add_image,
     add_overrides,
     add_required_signature,
     add_sources,
     check_output,
+    exceptions,
     fetch,
     in_image,
     signed,
@@ -46,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="predictions to write (default: predictions.xyz)",
     )
     add_overrides(parser)
+    add_exceptions(parser)
     add_sources(parser)
     add_required_signature(parser)
     add_image(parser)
@@ -74,4 +77,5 @@ def run(arguments: Namespace) -> None:
             arguments.overrides,
             output,
             display=str(fetched.path),
+            exceptions=exceptions(arguments),
         )

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from mtt.cli.arguments import check_input, check_output
+from mtt.cli.arguments import add_exceptions, check_input, check_output, exceptions
 from mtt.errors import UserError
 
 HELP = "add check systems to a model file"
@@ -55,6 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the compiled extensions that the model needs",
     )
+    add_exceptions(add)
     where = add.add_mutually_exclusive_group()
     where.add_argument("-o", "--output", type=Path, metavar="MODEL.pt", help="file to write")
     where.add_argument("--in-place", action="store_true", help="replace the model file")
@@ -89,5 +90,6 @@ def run(arguments: Namespace) -> None:
         checkpoint=arguments.checkpoint,
         length_unit=arguments.length_unit,
         extensions=arguments.extensions,
+        exceptions=exceptions(arguments),
     )
     print(f"wrote {output}: {count} check systems")

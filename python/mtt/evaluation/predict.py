@@ -17,7 +17,7 @@ from mtt.data.target import Target
 from mtt.device import choose_device
 from mtt.errors import UserError
 from mtt.filetypes import recognize
-from mtt.verify.predictions import ModelFailed
+from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions, ModelFailed
 
 _MAX_ATOMS, _MAX_STRUCTURES = 1000, 32
 # A structure that is only evaluated may be far larger than one that is trained on.
@@ -128,10 +128,13 @@ class CheckpointModel:
         return self._potential.evaluate(graph, targets)
 
 
-def open_model(path: Path, device: str = "auto") -> Predictor:
+def open_model(
+    path: Path, device: str = "auto", exceptions: Exceptions = NO_EXCEPTIONS
+) -> Predictor:
     """Load a checkpoint or an exported model; which of them it is, its first bytes say.
 
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``
+    :param exceptions: what a model file may do beyond what any may
     :raises UserError: if the file is missing or neither of the two, or the device is not there
     """
     packed = recognize.container(path)
@@ -144,7 +147,7 @@ def open_model(path: Path, device: str = "auto") -> Predictor:
                 where=str(path),
                 hint="evaluate the checkpoint that it was exported from",
             )
-        return Predictor(ExportedModel(path))
+        return Predictor(ExportedModel(path, exceptions=exceptions))
     if packed == "safetensors":
         return Predictor(CheckpointModel(path, choose_device(device)))
     raise UserError(

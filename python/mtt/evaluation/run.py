@@ -23,6 +23,7 @@ from mtt.options.schema.differences import canonical
 from mtt.report.plots import parity
 from mtt.report.progress import Reporter
 from mtt.tokens import redacted_json
+from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions
 
 
 def run(
@@ -31,6 +32,7 @@ def run(
     overrides: Sequence[str] = (),
     output: Path | None = None,
     device: str = "auto",
+    exceptions: Exceptions = NO_EXCEPTIONS,
     display: str | None = None,
 ) -> None:
     """Predict the structures named in ``eval_options`` and compare with what is known of them.
@@ -44,6 +46,7 @@ def run(
     :param overrides: ``key=value`` changes to ``eval_options``
     :param display: name to record in the place of ``model``, which may be a copy
     :param output: default ``predictions.xyz`` in the current folder
+    :param exceptions: what a model file may do beyond what any may
     :raises UserError: for unusable options, data, model or output
     """
     output = Path("predictions.xyz") if output is None else output
@@ -58,7 +61,7 @@ def run(
     for written_file in (output, output.with_suffix(".json"), output.with_suffix(".png")):
         check_keeps([model, eval_options, *_files(datasets)], written_file)
     check_writable(output)
-    predictor = open_model(model, device)
+    predictor = open_model(model, device, exceptions)
     shown = display or str(model)
     datasets, targets = _matched(predictor, datasets, model, eval_options)
     with Reporter() as reporter:

@@ -14,7 +14,14 @@ from mtt.data.target import ENERGY, Target
 from mtt.errors import UserError
 from mtt.export import golden_pack
 from mtt.filetypes import bounded_zip
-from mtt.verify.predictions import ModelFailed, ModelProcess, System, Wanted
+from mtt.verify.predictions import (
+    NO_EXCEPTIONS,
+    Exceptions,
+    ModelFailed,
+    ModelProcess,
+    System,
+    Wanted,
+)
 
 _LONGEST_HEADER = 2**24
 
@@ -33,15 +40,22 @@ class ExportedModel:
     It runs on the CPU, in a process of its own that can neither write files nor reach the network.
 
     :param extensions: folder of the compiled extensions that it needs
+    :param exceptions: what it may do beyond what any model may
     :param widen: turn all its floating-point numbers into float64, which not every code allows
     :raises UserError: it cannot be loaded
     """
 
     kind = "exported model"
 
-    def __init__(self, path: Path, extensions: Path | None = None, widen: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        extensions: Path | None = None,
+        widen: bool = False,
+        exceptions: Exceptions = NO_EXCEPTIONS,
+    ) -> None:
         try:
-            self._process = ModelProcess(path, extensions, widen)
+            self._process = ModelProcess(path, extensions, widen, exceptions)
         except ModelFailed as error:
             raise UserError(
                 f"the file is not an exported model that can be loaded: {error}",

@@ -25,8 +25,10 @@ from mtt.export.provenance import RECORD as PROVENANCE
 from mtt.files import check_keeps, replacing
 from mtt.filetypes import bounded_zip
 from mtt.verify import run as verification
-from mtt.verify.predictions import ModelFailed
+from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions, ModelFailed
 
+# Folder of the extensions of a model, and what it may do beyond what any model may.
+Terms = tuple[Path | None, Exceptions]
 PACK = f"extra/{golden_pack.RECORD}"
 # What the verifier needs to see that the new references are those of this file.
 FAMILIES = ["LOAD", "PARITY"]
@@ -43,12 +45,14 @@ def run(
     checkpoint: Path | None = None,
     length_unit: str = "angstrom",
     extensions: Path | None = None,
+    exceptions: Exceptions = NO_EXCEPTIONS,
 ) -> int:
     """Write ``output``: ``model`` with these systems in its golden pack; all else stays as it was.
 
     :param output: may be ``model`` itself
     :param checkpoint: where references come from, in float64; else they come from the model
     :param length_unit: of the structures
+    :param exceptions: what the model may do beyond what any model may
     :return: the number of systems in the pack
     :raises UserError: a file that cannot be read, or types that the model does not know
     :raises VerificationFailed: the file does not give its own references; nothing was written
@@ -66,7 +70,7 @@ def run(
     if checkpoint is not None:
         new = _from_checkpoint(checkpoint, provenance, model, structures, names, length_unit)
     else:
-        new = _from_model(model, extensions, structures, names, length_unit, old)
+        new = _from_model(model, (extensions, exceptions), structures, names, length_unit, old)
     if old is not None:
         _check_same_targets(old, new, model)
     pack = new if old is None else old.extended(new)
@@ -143,7 +147,7 @@ def _from_checkpoint(
 
 def _from_model(
     path: Path,
-    extensions: Path | None,
+    terms: Terms,
     structures: Sequence[Structure],
     names: Sequence[str],
     length_unit: str,
@@ -154,7 +158,7 @@ def _from_model(
     They are enough to notice when another library, machine or copy computes something else, and no
     proof that it was right.
     """
-    model = ExportedModel(path, extensions=extensions)
+    model = ExportedModel(path, terms[0], exceptions=terms[1])
     # Without a pack, only energies are known for what they are.
     targets = [target for target in model.targets if old is not None or target.is_energy]
     if old is not None:
@@ -164,7 +168,7 @@ def _from_model(
     if not (model.length_unit and all(target.unit for target in targets if target.is_energy)):
         raise UserError("the model declares no units, so its numbers mean nothing", where=str(path))
     scaled = _scaled(structures, length_unit, model.length_unit)
-    results, origin = _evaluated(model, path, extensions, scaled, targets)
+    results, origin = _evaluated(model, path, terms, scaled, targets)
     tensors: dict[str, torch.Tensor] = {}
     for number, values in enumerate(results):
         tensors |= structure_tensors(str(number), scaled[number])
@@ -183,7 +187,7 @@ def _from_model(
 def _evaluated(
     model: ExportedModel,
     path: Path,
-    extensions: Path | None,
+    terms: Terms,
     structures: Sequence[Structure],
     targets: Sequence[Target],
 ) -> tuple[list[Mapping[str, Values]], str]:
@@ -193,11 +197,11 @@ def _evaluated(
     """
     if model.dtype == torch.float32:
         try:
-            wide = ExportedModel(path, extensions=extensions, widen=True)
+            wide = ExportedModel(path, terms[0], widen=True, exceptions=terms[1])
             return [wide.evaluate([s], targets, atoms=True) for s in structures], MODEL_64
         except ModelFailed:
             # Its code does not run in float64, or has ended its process.
-            model = ExportedModel(path, extensions=extensions)
+            model = ExportedModel(path, terms[0], exceptions=terms[1])
     results: list[Mapping[str, Values]] = []
     for structure in structures:
         try:

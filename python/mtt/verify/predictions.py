@@ -17,6 +17,25 @@ class ModelFailed(Exception):
     """The model, or its process, gave no answer; the message says why."""
 
 
+class Exceptions(NamedTuple):
+    """What somebody allows a model beyond what any model may do.
+
+    - ``operators``: names of operators outside the list of pure ones, as ``LOAD/operators`` spells them;
+    - ``no_sandbox``: whether it may run where the system offers no sandbox.
+    """
+
+    operators: tuple[str, ...] = ()
+    no_sandbox: bool = False
+
+    def options(self) -> list[str]:
+        """Return them as options of ``mtt-verify``."""
+        named = [word for name in self.operators for word in ("--allow-operator", name)]
+        return [*named, "--no-require-sandbox"] if self.no_sandbox else named
+
+
+NO_EXCEPTIONS = Exceptions()
+
+
 class Wanted(NamedTuple):
     """An output to ask for: rows per ``system`` or ``atom``, with or without derivatives."""
 
@@ -53,12 +72,19 @@ class ModelProcess:
       ``atomic_types``, ``length_unit``, ``dtype``, and the ``isolation`` in force.
 
     :param extensions: folder of the compiled extensions that it needs
+    :param exceptions: what it may do beyond what any model may
     :param widened: turn all its floating-point numbers into float64, which not every code allows
     :raises ModelFailed: it cannot be loaded
     """
 
-    def __init__(self, path: Path, extensions: Path | None = None, widened: bool = False) -> None:
-        command = [str(program()), "--predict", str(path)]
+    def __init__(
+        self,
+        path: Path,
+        extensions: Path | None = None,
+        widened: bool = False,
+        exceptions: Exceptions = NO_EXCEPTIONS,
+    ) -> None:
+        command = [str(program()), "--predict", str(path), *exceptions.options()]
         if widened:
             command.append("--widened")
         if extensions is not None:
