@@ -85,7 +85,7 @@ bool restrict_files(long version, const std::vector<std::string>& readable) {
     }
     // What the kernel tells of this process. These descriptors stay open: were an entry dropped from memory and made
     // anew, the rule would not hold for the new one.
-    for (const char* name : {"maps", "stat", "statm", "status"}) {
+    for (const char* name : {"environ", "maps", "stat", "statm", "status"}) {
         allow_reading(ruleset, open((std::string("/proc/self/") + name).c_str(), O_PATH | O_CLOEXEC));
     }
     const bool restricted = syscall(restrict_self, ruleset, 0) == 0;

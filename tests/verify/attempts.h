@@ -134,7 +134,6 @@ ATTEMPT(empty_what_may_be_read, w, open(EXTENSIONS "/notes.txt", O_RDONLY | O_TR
 ATTEMPT(read_secret, r, open(TARGET, O_RDONLY))
 ATTEMPT(read_secret_by_link, r, open("/proc/self/root" TARGET, O_RDONLY))
 ATTEMPT(list_folder, r, open(FOLDER, O_RDONLY | O_DIRECTORY))
-ATTEMPT(read_own_variables, r, open("/proc/self/environ", O_RDONLY))
 ATTEMPT(read_network, r, open("/proc/self/net/tcp", O_RDONLY))
 ATTEMPT(read_users, r, open("/etc/passwd", O_RDONLY))
 ATTEMPT(list_processes, r, open("/proc", O_RDONLY | O_DIRECTORY))

@@ -75,7 +75,7 @@ private:
     std::optional<Ended> ended_;
 };
 
-/// Ends this program (SIGTERM) when the process whose number is in MTT_VERIFY_CALLER, which started it, is gone.
+/// Ends this program (SIGTERM) when the process that started it is gone, if its number is in MTT_VERIFY_CALLER.
 void end_with_caller();
 /// Kills every child of this process that is left, also those inherited from children that have died. For programs
 /// that have no other children.
