@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from verification_reports import HOSTILE, check, content, hostile, mixed, plain
 
+from mtt.printable import printable
 from mtt.verify.report import Check, Point, Report, Waiver, github, html, junit, sarif, terminal
 from mtt.verify.report.report import NoReport
 
@@ -215,7 +216,7 @@ def test_sarif() -> None:
 def test_sarif_of_a_hostile_model_is_ascii_json() -> None:
     text = sarif.sarif([(HOSTILE, hostile())]).decode("ascii")
     (run,) = json.loads(text)["runs"]
-    assert run["results"][0]["message"]["text"].startswith("PARITY/" + HOSTILE)
+    assert run["results"][0]["message"]["text"].startswith("PARITY/" + printable(HOSTILE))
     assert "<" not in run["artifacts"][0]["location"]["uri"]
 
 

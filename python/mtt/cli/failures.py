@@ -13,10 +13,12 @@ from pathlib import Path
 
 from mtt.cli.redact import without_secrets
 from mtt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated, UserError
+from mtt.printable import printable_lines
 from mtt.version import __version__
 
 _PACKAGES = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "ase", "pydantic")
 _TITLE = "mtt error log"
+_MOST_LINES = 5000
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -105,7 +107,7 @@ def _write(folder: Path, text: str) -> Path:
     handle, name = tempfile.mkstemp(dir=folder, prefix=".error.log.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+            stream.write(printable_lines(text, most=_MOST_LINES))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

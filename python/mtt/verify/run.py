@@ -14,6 +14,7 @@ from typing import Any
 
 from mtt.errors import MttError, UserError, VerificationFailed
 from mtt.filetypes import recognize
+from mtt.printable import harmless_output, print_machine, printable_json
 from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
 from mtt.verify.report import Report
 from mtt.verify.report.report import NoReport
@@ -100,7 +101,8 @@ def execute() -> None:
     try:
         path = str(program())
     except UserError as error:
-        print(error.report(), file=sys.stderr)
+        with harmless_output():
+            print(error.report(), file=sys.stderr)
         sys.exit(error.exit_code)
     os.execv(path, [path, *sys.argv[1:]])
 
@@ -146,13 +148,13 @@ def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool
 
     if outputs.json == Path("-"):
         with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not
-            sys.stdout.write(_json(reports))
+            print_machine(_json(reports))
     elif tables:
         for shown, report in reports:
             terminal.print_report(report, shown)
     if outputs.annotations == "github":
         for shown, report in reports:
-            sys.stdout.write(github.annotations(shown, report))
+            print_machine(github.annotations(shown, report))
     contents = (
         (outputs.json, lambda: _json(reports).encode()),
         (outputs.junit, lambda: junit.junit(reports)),
@@ -168,7 +170,7 @@ def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool
 def _json(reports: Sequence[tuple[str, Report]]) -> str:
     """As the program wrote it; of several files, a list."""
     texts = [report.text for _, report in reports]
-    return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n"
+    return printable_json(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n")
 
 
 def _worst(

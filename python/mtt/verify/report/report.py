@@ -132,7 +132,7 @@ class Report:
             raise NoReport(f"its schema is {schema!r}, and this program knows 1 and 2")
         try:
             return _report(data, text)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise NoReport(f"a part is missing or of another type: {error}") from error
 
     @classmethod
