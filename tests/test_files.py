@@ -61,7 +61,7 @@ def test_errors_of_reading(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     assert message(missing) == f"there is no such file\n  where: {missing}"
     assert message(missing, "key", "hf://a/b/c") == "there is no such key\n  where: hf://a/b/c"
-    assert message(tmp_path) == f"this is not a regular file\n  where: {tmp_path}"
+    assert message(tmp_path) == f"this is not a regular file: it is a folder\n  where: {tmp_path}"
     match = r"\Athe key cannot be read: Is a directory\n"
     with pytest.raises(UserError, match=match), reading(tmp_path, "key"):
         tmp_path.read_bytes()

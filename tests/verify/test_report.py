@@ -75,8 +75,8 @@ def test_reports_of_schema_1_can_be_read() -> None:
         ("[]", "its schema is None, and this program knows 1 and 2"),
         ('{"schema": 3}', "its schema is 3, and this program knows 1 and 2"),
         ('{"schema": 2}', "a part is missing or of another type: 'file'"),
-        ("[" * 100_000, "it is nested too deeply"),
-        ('{"schema": 2, "seconds": NaN}', "it is not JSON: NaN is no number"),
+        ("[" * 100_000, "it is not JSON: it is nested too deeply"),
+        ('{"schema": 2, "seconds": NaN}', "it is not JSON: NaN is not JSON"),
     ],
 )
 def test_what_is_no_report_is_refused(text: str, message: str) -> None:

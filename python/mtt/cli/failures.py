@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mtt.cli.redact import without_secrets
 from mtt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated, UserError
+from mtt.files import open_regular
 from mtt.printable import printable_lines
 from mtt.version import __version__
 
@@ -118,7 +119,7 @@ def _write(folder: Path, text: str) -> Path:
 def _is_ours(path: Path) -> bool:
     """Whether a log may be replaced: a file of that name may be somebody else's."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            return stream.readline().rstrip("\n") == _TITLE
+        with open_regular(path) as stream:
+            return stream.readline(100).rstrip(b"\n") == _TITLE.encode()
     except OSError:
         return False

@@ -1,15 +1,15 @@
 """OCI layouts: the digest of the image in one, checked down to each byte of its layers."""
 
 import gzip
-import hashlib
-import json
 import platform
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtt.canonical import parse_json
 from mtt.errors import UserError
+from mtt.files import LARGEST_TEXT, read_regular, sha256_of
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -48,10 +48,13 @@ def read(path: Path) -> Layout:
     :raises UserError: it is no layout, or not whole, or has been tampered with
     """
     manifest_digest = digest_of(path)
-    manifest = json.loads(_checked(path, manifest_digest))
-    config_digest = manifest["config"]["digest"]
-    config = json.loads(_checked(path, config_digest))
-    layers = [layer["digest"] for layer in manifest["layers"]]
+    manifest = _parsed(path, manifest_digest)
+    try:
+        config_digest = manifest["config"]["digest"]
+        layers = [layer["digest"] for layer in manifest["layers"]]
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, "its manifest names no layers") from error
+    config = _parsed(path, config_digest)
     for layer in layers:
         _check(path, layer)
     everything = [manifest_digest, config_digest, *layers]
@@ -72,7 +75,7 @@ def digest_of(path: Path) -> str:
     :raises UserError: it is no layout of one image
     """
     try:
-        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        index = parse_json(read_regular(path / "index.json", LARGEST_TEXT))
         (entry,) = index["manifests"]
         digest = entry["digest"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -113,14 +116,19 @@ def _check(path: Path, digest: str) -> None:
     file = blob(path, digest)
     if not file.is_file():
         raise _damaged(path, f"the part {digest} is missing")
-    with file.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != digest.removeprefix("sha256:"):
-            raise _damaged(path, f"the content of the part {digest} is another")
+    if sha256_of(file) != digest.removeprefix("sha256:"):
+        raise _damaged(path, f"the content of the part {digest} is another")
 
 
-def _checked(path: Path, digest: str) -> bytes:
+def _parsed(path: Path, digest: str) -> dict[str, Any]:
     _check(path, digest)
-    return blob(path, digest).read_bytes()
+    try:
+        parsed = parse_json(read_regular(blob(path, digest), LARGEST_TEXT))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"the part {digest} cannot be read: {error}") from error
+    if not isinstance(parsed, dict):
+        raise _damaged(path, f"the part {digest} is not a JSON object")
+    return parsed
 
 
 def _damaged(path: Path, why: str) -> UserError:

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+from mtt.canonical import parse_json
 from mtt.errors import UserError
-from mtt.files import sha256_of, write_atomic
+from mtt.files import LARGEST_TEXT, read_regular, sha256_of, write_atomic
 from mtt.images import layout
 from mtt.images.catalogue import Image
 
@@ -46,7 +47,7 @@ def checked_sif(path: Path, digest: str | None) -> str:
     :raises UserError: nothing was written down, or something else
     """
     try:
-        record = json.loads(_record(path).read_text(encoding="utf-8"))
+        record = parse_json(read_regular(_record(path), LARGEST_TEXT))
         manifest, content = str(record["manifest"]), str(record["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

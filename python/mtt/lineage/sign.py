@@ -20,6 +20,7 @@ from mtt.export import provenance
 from mtt.files import (
     check_regular,
     check_writable,
+    open_regular,
     reading,
     sha256_of,
     unwritable,
@@ -286,7 +287,7 @@ def _subjects(statement: Any) -> list[str]:
 def _read(path: Path, what: str) -> bytes:
     with reading(path, what):
         check_regular(path, f"the {what}")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise UserError(f"this is too large to be a {what}", where=str(path))

@@ -5,14 +5,15 @@ loaded would hide that a model file needs one it does not bring.
 """
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtt.canonical import parse_json
 from mtt.errors import MttError, UserError, VerificationFailed
+from mtt.files import LARGEST_TEXT, read_regular
 from mtt.filetypes import recognize
 from mtt.printable import harmless_output, print_machine, printable_json
 from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
@@ -187,8 +188,8 @@ def _worst(
 def _refuse_other_json(path: Path) -> None:
     """A reference that is none says nothing about the model."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(read_regular(path, LARGEST_TEXT))
+    except (OSError, ValueError):
         content = None
     if not isinstance(content, dict) or content.get("format") != "mtt-verify record":
         raise UserError(

@@ -13,6 +13,7 @@ from mtt.printable import printable, printable_lines
 # Mistakes in one file that are shown; with so many, it is another kind of file.
 MOST_SHOWN: Final = 40
 _LONGEST: Final = 1000
+_LONGEST_WORD: Final = 200
 _WIDTH = 100
 # Stands for a character that nobody sees, so that the caret stays where it belongs.
 _HIDDEN = "\ufffd"
@@ -100,6 +101,8 @@ class OptionsError(UserError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, if there is one."""
+    if len(word) > _LONGEST_WORD:
+        return None
     candidates = list(known)
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     if word.lower() in by_lower:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mtt.canonical import parse_json
+
 SCHEMAS = (1, 2)
 STATUSES = ("pass", "fail", "skip", "waived")
 
@@ -121,10 +123,7 @@ class Report:
         :raises NoReport: it is not JSON, of a schema that is not known, or a part is missing
         """
         try:
-            # Python would take NaN and Infinity, which are not JSON and which no writer here could show.
-            data = json.loads(text, parse_constant=_no_constant)
-        except RecursionError as error:
-            raise NoReport("it is nested too deeply") from error
+            data = parse_json(text, infinite=True)
         except ValueError as error:
             raise NoReport(f"it is not JSON: {error}") from error
         if not isinstance(data, dict) or data.get("schema") not in SCHEMAS:
@@ -179,10 +178,6 @@ def tightest(checks: Sequence[Check]) -> Check | None:
     """The check that came closest to its tolerance."""
     measured = [check for check in checks if check.used is not None]
     return max(measured, key=lambda check: check.used or 0.0, default=None)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
 
 
 def _report(data: dict[str, Any], text: str) -> Report:
