@@ -12,6 +12,9 @@ from mtt.errors import UserError
 MAX_PAIRS = 1_000_000
 # Below this distance two atoms are the same atom written twice, whatever the length unit.
 _COINCIDING = 1e-5
+# Boxes of the search along an axis: beyond, it divides by zero.
+MAX_BOXES = 50_000
+MAX_CUTOFF = 1000.0
 
 
 class Neighbors(NamedTuple):
@@ -77,12 +80,47 @@ def _reverse(
 
 
 def _check_density(structure: Structure, cutoff: float, max_pairs: int) -> None:
-    # Before the search, since a nonsensical cell would fill the memory first.
-    if structure.volume > 0.0:
-        density = len(structure) / structure.volume
-        estimate = len(structure) * density * 4.0 / 3.0 * np.pi * cutoff**3
-        if estimate > 2 * max_pairs:
-            raise _too_many(structure, cutoff, f"about {estimate:.1e}", max_pairs)
+    """Estimate before the search, since a nonsensical structure would fill the memory first."""
+    if not 0.0 < cutoff < MAX_CUTOFF:
+        raise UserError(
+            f"neighbors cannot be found within a cutoff of {cutoff:g}",
+            hint=f"a cutoff is above 0 and below {MAX_CUTOFF:g}, in the unit of lengths",
+        )
+    # The search divides space into boxes as wide as the cutoff, and counts them in 32 bits.
+    spread = np.ptp(structure.positions, axis=0).max()
+    longest = max(float(spread), float(np.abs(structure.cell).max()))
+    if not longest / cutoff < MAX_BOXES:
+        raise UserError(
+            f"the structure is {longest:.1e} long, and a cutoff of {cutoff:g} too small for it",
+            where=structure.source or None,
+            hint="check that no atom is far away, and the unit of lengths",
+        )
+    estimate = _even(structure, cutoff)
+    if len(structure) ** 2 > 2 * max_pairs:
+        estimate = max(estimate, _crowded(structure, cutoff))
+    if estimate > 2 * max_pairs:
+        raise _too_many(structure, cutoff, f"about {estimate:.1e}", max_pairs)
+
+
+def _even(structure: Structure, cutoff: float) -> float:
+    """Return about how many pairs there are if the atoms fill the cell evenly, with its images."""
+    if not structure.pbc.any():
+        return 0.0
+    rows = structure.cell[structure.pbc]
+    # Directions without images: those that the rows leave out, as far as atoms and cutoff reach.
+    others = np.linalg.svd(rows)[2][len(rows) :]
+    reach = np.ptp(structure.positions @ others.T, axis=0) + 2 * cutoff
+    area = np.sqrt(max(float(np.linalg.det(rows @ rows.T)), 0.0))
+    volume = float(area * np.prod(reach))
+    sphere = 4.0 / 3.0 * np.pi * cutoff**3
+    return len(structure) ** 2 * sphere / max(volume, 1e-300)
+
+
+def _crowded(structure: Structure, cutoff: float) -> float:
+    """Return a number of pairs that there are at least: within boxes no wider than the cutoff."""
+    boxes = np.floor(structure.positions * (np.sqrt(3.0) / cutoff)).astype(np.int64)
+    counts = np.unique(boxes, axis=0, return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1.0)).sum())
 
 
 def _too_many(structure: Structure, cutoff: float, count: str, max_pairs: int) -> UserError:

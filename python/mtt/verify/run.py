@@ -7,13 +7,14 @@ loaded would hide that a model file needs one it does not bring.
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mtt.canonical import parse_json
 from mtt.errors import MttError, UserError, VerificationFailed
-from mtt.files import LARGEST_TEXT, read_regular
+from mtt.files import LARGEST_MODEL, LARGEST_TEXT, read_regular, write_atomic
 from mtt.filetypes import recognize
 from mtt.printable import harmless_output, print_machine, printable_json
 from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
@@ -121,7 +122,14 @@ def _spawned(path: Path, settings: Settings, on_check: Callable[[str], None] | N
         _refuse_other_json(settings.against)
     # One thread, as an MPI rank has: check systems are small, and the sums repeat to the bit.
     command = [str(program()), str(path), "--json", "-", "--quiet", "--progress", "--threads", "1"]
-    return _understood(path, spawn([*command, *settings.arguments()], on_check))
+    if settings.record is None:
+        return _understood(path, spawn([*command, *settings.arguments()], on_check))
+    with tempfile.TemporaryDirectory(prefix="mtt-") as folder:
+        record = Path(folder) / "record.json"
+        result = spawn([*command, *settings.arguments(record)], on_check)
+        if record.exists():  # the program may have had nothing to record
+            write_atomic(settings.record, read_regular(record, LARGEST_MODEL))
+    return _understood(path, result)
 
 
 def _understood(path: Path, result: Ended) -> Report:
