@@ -95,6 +95,8 @@ def _target(path: Path) -> Path | None:
     except FileNotFoundError:
         # A link to a file that is not there yet is followed as well.
         return Path(os.path.realpath(path)) if path.is_symlink() else path
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no file has such a name: {error}", str(path)) from error
     if stat.S_ISREG(status.st_mode) and not _made_up(status):
         return Path(os.path.realpath(path)) if path.is_symlink() else path
     if stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode):
@@ -116,7 +118,7 @@ def _descriptor(path: Path) -> int | None:
             return _STANDARD.get(match[1]) if match[1] else int(match[2])
         try:
             path = path.parent / os.readlink(path)
-        except OSError:
+        except (OSError, ValueError):
             return None
     return None
 

@@ -145,6 +145,9 @@ def _entry(described: Any, start: int) -> Entry | None:
         return None
     if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
         return None
+    # A tensor without numbers has strides all the same, which must fit 64 bits.
+    if math.prod(max(length, 1) for length in shape) >= 2**60:
+        return None
     return Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
 
 

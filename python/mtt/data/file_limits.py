@@ -67,29 +67,31 @@ def _check(path: Path) -> int:
             file: IO[bytes] = raw
         else:
             most = max(_SMALL, MAX_EXPANSION * packed)
-            file = io.BufferedReader(_Counted(unpack(raw), most, path))
+            counted = _Counted(unpack(raw), most, path)
+            file = io.BufferedReader(counted)
         if Path(path.stem if unpack else path).suffix.lower() in (".xyz", ".extxyz"):
             _check_xyz(file, path)
         if unpack is None:
             return packed
         while file.read(2**20):
             pass
-        return file.tell()
+        return counted.size
 
 
 class _Counted(io.RawIOBase):
     """What a file unpacks to, up to a limit."""
 
     def __init__(self, file: IO[bytes], most: int, path: Path) -> None:
-        self._file, self._left, self._path = file, most, path
+        self._file, self._most, self._path = file, most, path
+        self.size = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         content = self._file.read(len(buffer))
-        self._left -= len(content)
-        if self._left < 0:
+        self.size += len(content)
+        if self.size > self._most:
             raise UserError(
                 f"the file unpacks to more than {MAX_EXPANSION} times its size",
                 where=str(self._path),

@@ -9,7 +9,7 @@ from typing import Any
 
 from mtt.canonical import parse_json
 from mtt.errors import UserError
-from mtt.files import LARGEST_TEXT, read_regular, sha256_of
+from mtt.files import LARGEST_TEXT, open_regular, read_regular, sha256_of
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -36,7 +36,7 @@ class Layout:
     def has_shell(self) -> bool:
         """Whether ``sh`` is inside, which scripts need."""
         for layer in self.layers:
-            with tarfile.open(blob(self.path, layer)) as archive:
+            with open_regular(blob(self.path, layer)) as raw, tarfile.open(fileobj=raw) as archive:
                 if any(entry.name.endswith("bin/sh") for entry in archive):
                     return True
         return False
@@ -146,7 +146,7 @@ def _is_digest(text: Any) -> bool:
 
 def _unpacked(layer: Path) -> int:
     total = 0
-    with gzip.open(layer) as stream:
+    with open_regular(layer) as raw, gzip.open(raw) as stream:
         while chunk := stream.read(2**22):
             total += len(chunk)
     return total

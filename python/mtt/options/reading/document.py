@@ -100,6 +100,9 @@ def find(root: Node, location: Location) -> tuple[Node, str, bool]:
 
 def _step(node: Node, part: str | int) -> Node | None:
     if isinstance(node.value, dict):
+        direct = node.value.get(part)
+        if isinstance(direct, Node) and not direct.dead:
+            return direct
         for key, child in node.value.items():
             if part in (key, str(key)) and isinstance(child, Node) and not child.dead:
                 return child
@@ -203,6 +206,11 @@ class _Builder:
         if id(node) in self.open or self.count > MAX_VALUES:
             reason = "an alias refers to itself" if id(node) in self.open else "too many values"
             return self.refuse(place, name, reason, key_place)
+        usual = {yaml.MappingNode: "map", yaml.SequenceNode: "seq"}.get(type(node))
+        if usual is not None and node.tag != _PREFIX + usual:
+            return self.refuse(
+                place, name, f"the YAML tag '{node.tag}' is not supported", key_place
+            )
         self.open.add(id(node))
         value: Any
         if isinstance(node, yaml.MappingNode):
