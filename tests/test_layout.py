@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "python" / "mtt"
 # Each may import those before it, and itself; also inside functions and for types only.
 ORDER = (
     "version",
-    "errors",
     "printable",
+    "errors",
     "canonical",
     "device",
     "files",

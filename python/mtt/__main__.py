@@ -10,6 +10,7 @@ from types import FrameType
 from mtt.cli import parse
 from mtt.cli.failures import bug, interrupted, library, operating_system
 from mtt.errors import EXIT_OK, EXIT_USER, MttError, Terminated
+from mtt.printable import harmless_output, printable
 from mtt.tokens import without_secrets
 
 # The second one is sent by queueing systems some time before they kill, if asked to.
@@ -18,6 +19,11 @@ _TERMINATING = (signal.SIGTERM, signal.SIGUSR1)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; ``arguments`` default to those of the program."""
+    with harmless_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
     before = {number: signal.signal(number, _terminate) for number in _TERMINATING}
@@ -79,7 +85,7 @@ def _show_warning(
     message: Warning | str, category: type[Warning], *_: object, **__: object
 ) -> None:
     """One line without the path of the code that warns, which means nothing to a user."""
-    print(without_secrets(f"warning: {message}"), file=sys.stderr)
+    print(without_secrets(f"warning: {printable(str(message), 2000)}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

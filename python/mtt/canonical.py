@@ -1,7 +1,12 @@
 """JSON: the one form that hashes are made of, and what others wrote."""
 
 import json
-from typing import Any
+import math
+from typing import Any, Final
+
+# Deeper, or with more commas, nothing of ours is; reading goes down step by step, and takes memory.
+MAX_DEPTH: Final = 100
+MAX_VALUES: Final = 4_000_000
 
 
 def canonical_json(value: Any) -> str:
@@ -17,30 +22,82 @@ def canonical_json(value: Any) -> str:
 def strict_json(text: str | bytes) -> Any:
     """Return what a text of others holds, if there is only one way to read it.
 
-    :raises ValueError: it is not JSON in UTF-8, names a key twice, has a number that is none, or is
-        nested too deeply
+    :raises ValueError: it is not in UTF-8, or as :func:`parse_json`
     """
-    try:
-        plain = text if isinstance(text, str) else text.decode("utf-8")
-        return json.loads(plain, object_pairs_hook=_unique, parse_constant=_no_number)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return parse_json(text if isinstance(text, str) else text.decode("utf-8"))
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise ValueError("a key is there twice")
-    return content
+def parse_json(text: str | bytes, infinite: bool = False) -> Any:
+    """Return what a text of others holds, within limits.
 
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    :param infinite: whether a number may be too large for a float, such as ``1e999``
+    :raises ValueError: it is not JSON, has a key twice, a number that is not finite or half a
+        character (a lone surrogate), or is nested
+        deeper than ``MAX_DEPTH`` or has more than ``MAX_VALUES`` values; the message says which
+    """
+    hooks = {
+        "object_pairs_hook": _unique,
+        "parse_constant": _no_constant,
+        "parse_float": float if infinite else _finite,
+    }
+    parsed = _limited(text, hooks)
+    if (r"\ud" if isinstance(text, str) else rb"\ud") in text.lower():  # type: ignore[operator]
+        try:
+            json.dumps(parsed, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("half a character is in one of its texts") from None
+    return parsed
 
 
 def json_or_none(text: str | bytes) -> Any:
-    """Return what a text of others holds; None if it is not JSON, or nested too deeply."""
+    """Return what a text of others holds; None if it is not JSON, or is beyond the limits."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return _limited(text, {})
+    except ValueError:
         return None
+
+
+def _limited(text: str | bytes, hooks: dict[str, Any]) -> Any:
+    comma = "," if isinstance(text, str) else b","
+    if text.count(comma) > MAX_VALUES:  # type: ignore[arg-type]  # of the same kind
+        raise ValueError("it has too many values")
+    try:
+        parsed = json.loads(text, **hooks)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _deeper_than(parsed, MAX_DEPTH):
+        raise ValueError("it is nested too deeply")
+    return parsed
+
+
+def _deeper_than(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            part
+            for parent in level
+            if isinstance(parent, dict | list)
+            for part in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key is there twice")
+    return members
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return value

@@ -1,17 +1,26 @@
-"""Files that appear under their name only when they are complete, and their hashes."""
+"""The one place where files of the user are opened, and where files are written.
+
+Only regular files are read. Files that are written appear under their name when they are complete.
+docs/reference/inputs-and-outputs.md says it to users.
+"""
 
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
+import io
 import os
 import re
+import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from mtt.errors import UserError
 
@@ -19,6 +28,14 @@ from mtt.errors import UserError
 _TEMPORARY = re.compile(r"\.(.+)\.mtt-[a-z0-9_]{8}(\.[^.]*)?", re.DOTALL)
 # Nobody takes so long from making a temporary file to locking it.
 _MINUTE = 60.0
+# Links that lead to links: more than the kernel follows.
+_MOST_LINKS: Final = 41
+_DESCRIPTOR: Final = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/([0-9]{1,9})")
+_STANDARD: Final = {"stdout": 1, "stderr": 2}
+# Of a model file that is read into memory; those of metatrain's largest models are below 1 GB.
+LARGEST_MODEL: Final = 16 * 2**30
+# Of a text that is read whole: a record, a statement, an index.
+LARGEST_TEXT: Final = 32 * 2**20
 
 
 @contextmanager
@@ -29,11 +46,24 @@ def replacing(path: Path) -> Iterator[Path]:
     block raises, the temporary file is removed and whatever was at ``path`` stays as it was.
     Temporary files for ``path`` of processes that were killed are removed first.
 
-    :raises UserError: if the folder is missing or cannot be written to, or the disk is full
+    Of a link, the file that it leads to is replaced, and the link stays. A device, a pipe that
+    somebody reads and a descriptor of this process (``/dev/stdout``) are written to, at the end of the
+    block; nothing replaces them.
+
+    :raises UserError: if the folder is missing or cannot be written to, the disk is full, or ``path``
+        is something that no file can take the place of
     """
-    clear_leftovers(path.parent, path.name, _MINUTE)
     try:
-        handle, temporary = _make_temporary(path)
+        target = _target(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if target is None:
+        with _passed_on(path) as temporary:
+            yield temporary
+        return
+    clear_leftovers(target.parent, target.name, _MINUTE)
+    try:
+        handle, temporary = _make_temporary(target)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
@@ -41,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
@@ -50,6 +80,75 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         os.close(handle)
+
+
+def _target(path: Path) -> Path | None:
+    """Return the file to replace, behind all links; None for what is written to as it is.
+
+    :raises UserError: it is a folder, a socket, a disk, or a file that the kernel makes up
+    :raises OSError: links that lead in a circle, or a folder that nobody may look into
+    """
+    if _descriptor(path) is not None:
+        return None
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        # A link to a file that is not there yet is followed as well.
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no file has such a name: {error}", str(path)) from error
+    if stat.S_ISREG(status.st_mode) and not _made_up(status):
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
+    if stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode):
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise UserError("the output is a folder; a file name is needed", where=str(path))
+    raise UserError(
+        f"no file can be written here: this is {_kind(status)}",
+        where=str(path),
+        hint="give the name of a file, of a pipe that is read, or /dev/stdout",
+    )
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that a path is another name of."""
+    for _ in range(_MOST_LINKS):
+        match = _DESCRIPTOR.fullmatch(os.path.abspath(path))
+        if match is not None:
+            return _STANDARD.get(match[1]) if match[1] else int(match[2])
+        try:
+            path = path.parent / os.readlink(path)
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+@contextmanager
+def _passed_on(path: Path) -> Iterator[Path]:
+    """Yield an empty file, whose content goes to a device, a pipe or a descriptor at the end."""
+    with tempfile.TemporaryDirectory(prefix="mtt-") as folder:
+        temporary = Path(folder) / f"output{path.suffix}"
+        temporary.touch()
+        yield temporary
+        try:
+            with temporary.open("rb") as content, _stream_to(path) as stream:
+                shutil.copyfileobj(content, stream)
+        except BrokenPipeError:
+            pass  # whoever read it has seen enough
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+
+def _stream_to(path: Path) -> BinaryIO:
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # what was printed before comes before it
+        return os.fdopen(os.dup(descriptor), "wb")
+    # A pipe that nobody reads must not make us wait for ever.
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "wb")
 
 
 def clear_leftovers(folder: Path, name: str | None = None, age: float = 0.0) -> None:
@@ -106,14 +205,25 @@ def _make_temporary(path: Path) -> tuple[int, Path]:
 
 def check_writable(path: Path) -> None:
     """Raise the UserError of :func:`replacing` now, before anything long is computed."""
-    if path.is_dir():
-        raise UserError("the output is a folder; a file name is needed", where=str(path))
     try:
-        handle, temporary = _make_temporary(path)
+        target = _target(path)
+        if target is None:
+            _check_stream(path)
+            return
+        handle, temporary = _make_temporary(target)
     except OSError as error:
         raise unwritable(path, error) from error
     os.close(handle)
     temporary.unlink()
+
+
+def _check_stream(path: Path) -> None:
+    # Not opened: whoever reads a pipe would take the first one who writes for the only one.
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        os.fstat(descriptor)
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def check_keeps(inputs: Iterable[Path], output: Path) -> None:
@@ -140,6 +250,10 @@ def unwritable(path: Path, error: OSError) -> UserError:
             where=str(path),
             hint="free some space; nothing that was there has been overwritten",
         )
+    if error.errno == errno.ENXIO:
+        return UserError(
+            "nobody reads this pipe", where=str(path), hint="start the program that reads it first"
+        )
     reason = error.strerror or str(error)
     return UserError(f"the file cannot be written: {reason}", where=str(path))
 
@@ -163,10 +277,84 @@ def reading(path: Path, what: str = "file", where: str | None = None) -> Iterato
 def check_regular(path: Path, what: str = "this") -> None:
     """Refuse folders, pipes and devices, which may be endless; a file that is missing passes.
 
+    For programs and libraries that open a path by themselves; others use :func:`open_regular`.
+
     :raises UserError: this is not a regular file
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f"{what} is not a regular file", where=str(path))
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return  # whoever opens it is told why that is not possible
+    if not stat.S_ISREG(status.st_mode) or _made_up(status):
+        raise UserError(f"{what} is not a regular file: it is {_kind(status)}", where=str(path))
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file to read it; nothing of the user's is opened in any other way.
+
+    A pipe would make us wait for whoever writes it, a device or a file of ``/proc`` may have no end.
+
+    :raises OSError: it cannot be opened, or is not a regular file
+    """
+    try:
+        _require_regular(os.stat(path), path)  # opening some devices does something already
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no file has such a name: {error}", str(path)) from error
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        _require_regular(os.fstat(handle), path)  # it may be another one by now
+    except OSError:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode) or _made_up(status):
+        raise OSError(errno.EINVAL, f"it is {_kind(status)}, not a regular file", str(path))
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file.
+
+    :raises OSError: it cannot be read, is not a regular file, or is larger than ``limit`` bytes
+    """
+    with open_regular(path) as file:
+        content = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
+    return content
+
+
+def _made_up(status: os.stat_result) -> bool:
+    """Return whether the kernel makes up what is in a file: sizes mean nothing there."""
+    return status.st_dev in _kernel_devices()
+
+
+@functools.cache
+def _kernel_devices() -> frozenset[int]:
+    devices = set()
+    for folder in ("/proc", "/sys"):
+        with contextlib.suppress(OSError):
+            device = os.stat(folder).st_dev
+            if device != os.stat("/").st_dev:
+                devices.add(device)
+    return frozenset(devices)
+
+
+def _kind(status: os.stat_result) -> str:
+    """Return what a file is that is no regular one."""
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a disk"),
+    )
+    made_up = "a file that the kernel makes up"
+    return next((name for test, name in kinds if test(status.st_mode)), made_up)
 
 
 def _umask() -> int:
@@ -185,7 +373,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     """
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
-    sync_folder(path.parent)
+    sync_folder(Path(os.path.realpath(path)).parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -205,7 +393,7 @@ def sync_folder(folder: Path) -> None:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal digits.
 
-    :raises OSError: it cannot be read
+    :raises OSError: it cannot be read, or is not a regular file
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtt.errors import UserError
+from mtt.files import open_regular
 
 VARIABLES: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
@@ -187,8 +188,8 @@ def find(flag: str | None, file: Path | None) -> Token | None:
 
 def _content(file: Path) -> str:
     try:
-        with file.open(encoding="utf-8") as stream:
-            return stream.read(4096)
+        with open_regular(file) as stream:
+            return stream.read(4096).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UserError(f"the token cannot be read: {reason}", where=str(file)) from None

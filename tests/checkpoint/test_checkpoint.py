@@ -256,7 +256,9 @@ def test_something_else(tmp_path, content, why):
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     path = tmp_path / "model.ckpt"
     os.mkfifo(path)
-    assert message(checkpoint.read, path) == f"this is not a regular file\n  where: {path}"
+    assert message(checkpoint.read, path) == (
+        f"this is not a regular file: it is a pipe\n  where: {path}"
+    )
 
 
 def test_a_header_of_a_length_that_cannot_be(path):

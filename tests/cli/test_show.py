@@ -472,7 +472,9 @@ def test_files_that_are_not_there(capsys: pytest.CaptureFixture[str], folder: Pa
     )
     assert failure(capsys, ".") == "error: the file is a folder, not a file: .\n"
     os.mkfifo("pipe")
-    assert failure(capsys, "pipe") == "error: this is not a regular file\n  where: pipe\n"
+    assert failure(capsys, "pipe") == (
+        "error: the file is not a regular file: it is a pipe\n  where: pipe\n"
+    )
 
 
 def test_damaged_files(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

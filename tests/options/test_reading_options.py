@@ -176,7 +176,7 @@ options.yaml:27:1: error: colour: unknown option; known here: architecture, base
             "seed: \x07\n",
             (
                 "options.yaml:1:7: error: not YAML: the character U+0007 is not allowed\n"
-                "  1 | seed: \x07\n    |       ^"
+                "  1 | seed: \ufffd\n    |       ^"
             ),
         ),
         (

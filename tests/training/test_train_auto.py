@@ -50,12 +50,12 @@ def test_files_that_are_none(run, capsys):
     assert auto(capsys) == (
         f"{run}/model_3.ckpt",
         [
-            f"{run}/model_9.ckpt: this is not a regular file",
+            f"{run}/model_9.ckpt: this is not a regular file: it is a pipe",
             f"{run}/model_8.ckpt: there is no such checkpoint",
             f"{run}/model_7.ckpt: the checkpoint cannot be read: Too many levels of symbolic links",
             f"{run}/model_6.ckpt: the checkpoint cannot be read: Is a directory",
             f"{run}/model_5.ckpt: this is an empty file, not a checkpoint of mtt",
-            f"{run}/model_4.ckpt: this is not a regular file",
+            f"{run}/model_4.ckpt: this is not a regular file: it is a socket",
         ],
     )
 

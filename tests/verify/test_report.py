@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from verification_reports import HOSTILE, check, content, hostile, mixed, plain
 
+from mtt.printable import printable
 from mtt.verify import run
 from mtt.verify.report import Check, Point, Report, Waiver, github, html, junit, sarif, terminal
 from mtt.verify.report.report import NoReport
@@ -77,8 +78,8 @@ def test_reports_of_schema_1_can_be_read() -> None:
         ("[]", "its schema is None, and this program knows 1 and 2"),
         ('{"schema": 3}', "its schema is 3, and this program knows 1 and 2"),
         ('{"schema": 2}', "a part is missing or of another type: 'file'"),
-        ("[" * 100_000, "it is nested too deeply"),
-        ('{"schema": 2, "seconds": NaN}', "it is not JSON: NaN is no number"),
+        ("[" * 100_000, "it is not JSON: it is nested too deeply"),
+        ('{"schema": 2, "seconds": NaN}', "it is not JSON: NaN is not JSON"),
     ],
 )
 def test_what_is_no_report_is_refused(text: str, message: str) -> None:
@@ -218,7 +219,7 @@ def test_sarif() -> None:
 def test_sarif_of_a_hostile_model_is_ascii_json() -> None:
     text = sarif.sarif([(HOSTILE, hostile())]).decode("ascii")
     (run,) = json.loads(text)["runs"]
-    assert run["results"][0]["message"]["text"].startswith("PARITY/" + HOSTILE)
+    assert run["results"][0]["message"]["text"].startswith("PARITY/" + printable(HOSTILE))
     assert "<" not in run["artifacts"][0]["location"]["uri"]
 
 

@@ -22,6 +22,7 @@ def build_potential(header: Header) -> "Potential":
     from pydantic import ValidationError
 
     from mtt.architectures.potential import Potential
+    from mtt.options.schema.units import check_length_unit
 
     architecture = check_architecture(header)
     # Not from the options: those may be of a version that this mtt no longer reads.
@@ -35,6 +36,10 @@ def build_potential(header: Header) -> "Potential":
             f"the checkpoint's model hypers are not those of {architecture.name}: "
             + printable("; ".join(wrong), 400)
         ) from None
+    try:
+        check_length_unit(header.length_unit)
+    except ValueError as error:
+        raise UserError(f"the checkpoint's lengths cannot be used: {error}") from None
     with torch.random.fork_rng(devices=[]):
         core = architecture.build_core(hypers, header.atomic_types, header.targets)
     potential = Potential(core, header.atomic_types, header.targets, header.length_unit)

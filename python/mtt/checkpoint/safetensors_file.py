@@ -6,15 +6,16 @@ Everything is checked before it is used, within limits; torch is not needed. Wha
 is the business of :mod:`mtt.checkpoint.formats`.
 """
 
-import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from mtt.canonical import parse_json
 from mtt.checkpoint.header import naturals
 from mtt.errors import UserError
-from mtt.files import check_regular, reading
+from mtt.files import check_regular, open_regular, reading
 from mtt.filetypes import recognize
 
 MAX_HEADER_BYTES: Final = 32 * 2**20
@@ -55,14 +56,14 @@ class CheckpointFile:
     def tensor(self, name: str) -> bytes:
         """The bytes of one tensor; raises UserError if the file has become unreadable."""
         entry = self.table[name]
-        with reading(self.path, "checkpoint"), self.path.open("rb") as file:
+        with reading(self.path, "checkpoint"), open_regular(self.path) as file:
             file.seek(entry.begin)
             return file.read(entry.end - entry.begin)
 
     def content(self) -> bytes:
         """The whole file; raises UserError if it has become unreadable or has changed its size."""
-        with reading(self.path, "checkpoint"):
-            raw = self.path.read_bytes()
+        with reading(self.path, "checkpoint"), open_regular(self.path) as file:
+            raw = file.read(self.size + 1)
         if len(raw) != self.size:
             raise damaged(self.path, "it changed while it was read")
         return raw
@@ -76,12 +77,12 @@ def open_file(path: Path) -> CheckpointFile:
     with reading(path, "checkpoint"):
         if not path.is_dir():  # which the system refuses with better words
             check_regular(path)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _open(path, file)
 
 
 def _open(path: Path, file: BinaryIO) -> CheckpointFile:
-    size = path.stat().st_size
+    size = os.fstat(file.fileno()).st_size
     start = file.read(9)
     length = int.from_bytes(start[:8], "little")
     if not recognize.is_safetensors(start) or not 2 <= length <= MAX_HEADER_BYTES:
@@ -105,36 +106,12 @@ def _something_else(path: Path) -> UserError:
 
 def _json_object(path: Path, text: bytes | str) -> dict[str, Any]:
     try:
-        parsed = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-    # Deep nesting ends in a RecursionError, very long integers in a ValueError.
-    except (ValueError, RecursionError) as error:
+        parsed = parse_json(text)
+    except ValueError as error:
         raise damaged(path, f"its header is not the JSON that it should be: {error}") from error
     if not isinstance(parsed, dict):
         raise damaged(path, "its header is not a JSON object")
     return parsed
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a key is there twice")
-    return members
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
 
 
 def _entries(path: Path, table: dict[str, Any], start: int, size: int) -> dict[str, Entry]:
@@ -167,6 +144,9 @@ def _entry(described: Any, start: int) -> Entry | None:
     if not naturals(shape) or not naturals(offsets) or len(offsets) != 2 or len(shape) > 16:
         return None
     if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
+        return None
+    # A tensor without numbers has strides all the same, which must fit 64 bits.
+    if math.prod(max(length, 1) for length in shape) >= 2**60:
         return None
     return Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
 

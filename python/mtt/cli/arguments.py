@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtt.errors import UserError, VerificationFailed
+from mtt.files import check_regular
 
 if TYPE_CHECKING:
     from mtt.sources import Fetched, Settings, Source
@@ -182,6 +183,7 @@ def source(words: Sequence[str], arguments: Namespace, what: str) -> "Source":
 
 def _check_local(path: Path, what: str) -> None:
     if path.is_file():
+        check_regular(path, f"the {what}")
         return  # what follows imports much, for the sake of a good message
     from mtt.sources.source import is_repository
 
@@ -289,6 +291,7 @@ def check_input(path: Path, what: str) -> None:
 
     if path.is_dir():
         raise UserError(f"the {what} is a folder, not a file: {path}")
+    check_regular(path, f"the {what}")
     if not path.exists():
         raise UserError(missing_file(path, what))
 

@@ -12,11 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mtt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated, UserError
+from mtt.files import open_regular
+from mtt.printable import printable_lines
 from mtt.tokens import without_secrets
 from mtt.version import __version__
 
 _PACKAGES = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "ase", "pydantic")
 _TITLE = "mtt error log"
+_MOST_LINES = 5000
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -105,7 +108,7 @@ def _write(folder: Path, text: str) -> Path:
     handle, name = tempfile.mkstemp(dir=folder, prefix=".error.log.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+            stream.write(printable_lines(text, most=_MOST_LINES))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -116,7 +119,7 @@ def _write(folder: Path, text: str) -> Path:
 def _is_ours(path: Path) -> bool:
     """Whether a log may be replaced: a file of that name may be somebody else's."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            return stream.readline().rstrip("\n") == _TITLE
+        with open_regular(path) as stream:
+            return stream.readline(100).rstrip(b"\n") == _TITLE.encode()
     except OSError:
         return False

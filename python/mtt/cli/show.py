@@ -1,13 +1,13 @@
 """`mtt show`: checkpoints and model files in, what they are out; torch is not needed."""
 
 import json
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
 from mtt.cli.arguments import add_data, add_sources, check_input, fetch, sources, speaking_of
 from mtt.errors import UserError, VerificationFailed
+from mtt.printable import print_machine, printable, printable_json
 from mtt.tokens import redacted, redacted_json
 
 HELP = "say what a checkpoint or a model file is"
@@ -77,24 +77,24 @@ def run(arguments: Namespace) -> None:
         with speaking_of(fetched):
             _chain(files[0], arguments)
         return
-    try:
-        with speaking_of(fetched):
-            if arguments.diff:
-                compared = diff.compare(*files)
-                compared |= {"a": origins[0].shown, "b": origins[1].shown}
-                _print(_json(compared) if arguments.json else redacted(show.difference(compared)))
-                return
-            descriptions = [describe.describe(path) for path in files]
-    except UserError as error:
-        raise _harmless(error) from error
+    with speaking_of(fetched):
+        if arguments.diff:
+            compared = diff.compare(*files)
+            compared |= {"a": origins[0].shown, "b": origins[1].shown}
+            if arguments.json:
+                print_machine(_json(compared))
+            else:
+                print(redacted(show.difference(compared)))
+            return
+        descriptions = [describe.describe(path) for path in files]
     descriptions = [
         {**description, "path": source.shown}
         for description, source in zip(descriptions, origins, strict=True)
     ]
     if arguments.json:
-        _print(_json(descriptions[0] if len(descriptions) == 1 else descriptions))
+        print_machine(_json(descriptions[0] if len(descriptions) == 1 else descriptions))
     else:
-        _print(redacted("\n\n".join(show.text(description) for description in descriptions)))
+        print(redacted("\n\n".join(show.text(description) for description in descriptions)))
     with speaking_of(fetched):
         _refuse_damaged(files, descriptions)
 
@@ -125,21 +125,17 @@ def _chain(model: Path, arguments: Namespace) -> None:
     from dataclasses import asdict
 
     from mtt.lineage import chain
-    from mtt.printable import printable
 
     files = chain.Given(
         model, arguments.ckpt, arguments.report, arguments.data, arguments.require_signature
     )
-    try:
-        links = chain.check(files)
-    except UserError as error:
-        raise _harmless(error) from error
+    links = chain.check(files)
     if arguments.json:
-        _print(_json([asdict(link) for link in links]))
+        print_machine(_json([asdict(link) for link in links]))
     else:
         width = max(len(link.name) for link in links)
         for link in links:
-            _print(redacted(printable(f"{link.state:<11}  {link.name:<{width}}  {link.why}")))
+            print(redacted(printable(f"{link.state:<11}  {link.name:<{width}}  {link.why}")))
     broken = [link.name for link in links if link.state == "broken"]
     if broken:
         raise VerificationFailed(f"the chain is broken: {', '.join(broken)}")
@@ -155,19 +151,5 @@ def _refuse_damaged(files: list[Path], descriptions: list[dict[str, Any]]) -> No
 
 
 def _json(value: Any) -> str:
-    # in visible ASCII
-    return json.dumps(redacted_json(value), sort_keys=True, indent=2, allow_nan=False)
-
-
-def _print(text: str) -> None:
-    """Print, with escapes for what the terminal has no characters for."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def _harmless(error: UserError) -> UserError:
-    """The error without what a hostile file has put into it to steer the terminal."""
-    from mtt.printable import printable
-
-    parts = [part if part is None else printable(part) for part in (error.where, error.hint)]
-    return UserError(printable(error.what), *parts, code=error.code)
+    plain = json.dumps(redacted_json(value), sort_keys=True, indent=2, allow_nan=False)
+    return printable_json(plain) + "\n"

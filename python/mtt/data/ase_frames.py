@@ -10,7 +10,11 @@ import ase.io
 import numpy as np
 from numpy.typing import NDArray
 
+from mtt.data.file_limits import within_limits
 from mtt.errors import UserError
+from mtt.files import check_regular
+
+_LONGEST: Final = 500
 
 
 def read_frames(path: Path) -> list[ase.Atoms]:
@@ -26,13 +30,17 @@ def read_frames(path: Path) -> list[ase.Atoms]:
         )
     if path.is_dir():
         raise UserError("this is a folder, not a file of structures", where=str(path))
+    check_regular(path)
     if path.stat().st_size == 0:
         raise UserError("the file is empty: it holds no structures", where=str(path))
     try:
-        frames = list(ase.io.iread(str(path), index=":", do_not_split_by_at_sign=True))
+        with within_limits(path):
+            frames = list(ase.io.iread(str(path), index=":", do_not_split_by_at_sign=True))
+    except UserError:
+        raise
     except Exception as error:
         # ASE's readers raise whatever their parser happened to stumble over.
-        detail = " ".join(str(error).split()) or type(error).__name__
+        detail = " ".join(str(error)[:_LONGEST].split()) or type(error).__name__
         raise UserError(
             f"the file cannot be read as a file of structures: {detail}",
             where=str(path),

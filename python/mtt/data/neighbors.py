@@ -12,6 +12,10 @@ from mtt.errors import UserError
 MAX_PAIRS = 1_000_000
 # Below this distance two atoms are the same atom written twice, whatever the length unit.
 _COINCIDING = 1e-5
+# Cutoffs along a structure: beyond, numbers of boxes do not fit the search.
+MAX_BOXES = 1_000_000
+_BOXES = 100_000
+MAX_CUTOFF = 1000.0
 
 
 class Neighbors(NamedTuple):
@@ -36,9 +40,9 @@ def neighbor_list(structure: Structure, cutoff: float, max_pairs: int = MAX_PAIR
     :raises UserError: if two atoms coincide, or if there are more than ``max_pairs`` pairs, which
         nearly always means a cell or a cutoff in another unit
     """
-    _check_density(structure, cutoff, max_pairs)
+    radius = _checked_radius(structure, cutoff, max_pairs)
     # vesin gets a hair more than the cutoff, so that whether it means < or <= never matters.
-    finder = vesin.NeighborList(cutoff=cutoff * (1 + 1e-9), full_list=True, n_threads=1)
+    finder = vesin.NeighborList(cutoff=radius * (1 + 1e-9), full_list=True, n_threads=1)
     i, j, shifts = finder.compute(structure.positions, structure.cell, structure.pbc, "ijS")
     i, j = i.astype(np.int64), j.astype(np.int64)
     vectors = structure.positions[j] - structure.positions[i]
@@ -76,13 +80,84 @@ def _reverse(
     return reverse
 
 
-def _check_density(structure: Structure, cutoff: float, max_pairs: int) -> None:
-    # Before the search, since a nonsensical cell would fill the memory first.
-    if structure.volume > 0.0:
-        density = len(structure) / structure.volume
-        estimate = len(structure) * density * 4.0 / 3.0 * np.pi * cutoff**3
-        if estimate > 2 * max_pairs:
-            raise _too_many(structure, cutoff, f"about {estimate:.1e}", max_pairs)
+def _checked_radius(structure: Structure, cutoff: float, max_pairs: int) -> float:
+    """Return a radius to search within: the cutoff, or more where vesin would divide by zero.
+
+    Estimates the number of pairs before the search, since a nonsensical structure would fill the memory
+    first.
+    """
+    if not 0.0 < cutoff < MAX_CUTOFF:
+        raise UserError(
+            f"neighbors cannot be found within a cutoff of {cutoff:g}",
+            hint=f"a cutoff is above 0 and below {MAX_CUTOFF:g}, in the unit of lengths",
+        )
+    spread = np.ptp(structure.positions, axis=0).max()
+    longest = max(float(spread), float(np.abs(structure.cell).max()))
+    if not longest / cutoff < MAX_BOXES:
+        raise UserError(
+            f"the structure is {longest:.1e} long, and a cutoff of {cutoff:g} too small for it",
+            where=structure.source or None,
+            hint="check that no atom is far away, and the unit of lengths",
+        )
+    if (estimate := _pairs(structure, cutoff, max_pairs)) > 2 * max_pairs:
+        raise _too_many(structure, cutoff, f"about {estimate:.1e}", max_pairs)
+    radius = _safe_radius(structure, cutoff)
+    if radius > cutoff and _pairs(structure, radius, max_pairs) > 10 * max_pairs:
+        raise UserError(
+            f"atoms are up to {spread:.3g} apart, with many others close together in between",
+            where=structure.source or None,
+            hint="remove the atoms that are far away, or split the structure",
+        )
+    return radius
+
+
+def _pairs(structure: Structure, cutoff: float, max_pairs: int) -> float:
+    """Return about how many pairs there are; without images, only numbers above the limit matter."""
+    estimate = _even(structure, cutoff)
+    if len(structure) ** 2 > 2 * max_pairs:
+        estimate = max(estimate, _crowded(structure, cutoff))
+    return estimate
+
+
+def _safe_radius(structure: Structure, cutoff: float) -> float:
+    """Return the cutoff, or what is a bit larger and does not end the process.
+
+    vesin divides space into boxes as wide as the radius. Of more than 100,000 it makes fewer, by one
+    factor for all three axes, and none at all along an axis that has only a few: so it divides by zero.
+    """
+    extent = np.ptp(structure.positions, axis=0) + cutoff
+    if structure.pbc.any():
+        heights = 1.0 / np.linalg.norm(np.linalg.pinv(structure.cell[structure.pbc]), axis=0)
+        extent = np.maximum(extent, np.abs(structure.cell).max(axis=0))
+        extent[structure.pbc] = heights
+    radius = cutoff
+    while True:
+        boxes = np.maximum(extent / radius, 1.0)
+        total = float(boxes.prod())
+        if total <= _BOXES / 2 or boxes.min() * (_BOXES / total) ** (1 / 3) >= 2:
+            return radius
+        radius *= 1.2
+
+
+def _even(structure: Structure, cutoff: float) -> float:
+    """Return about how many pairs there are if the atoms fill the cell evenly, with its images."""
+    if not structure.pbc.any():
+        return 0.0
+    rows = structure.cell[structure.pbc]
+    # Directions without images: those that the rows leave out, as far as atoms and cutoff reach.
+    others = np.linalg.svd(rows)[2][len(rows) :]
+    reach = np.ptp(structure.positions @ others.T, axis=0) + 2 * cutoff
+    area = np.sqrt(max(float(np.linalg.det(rows @ rows.T)), 0.0))
+    volume = float(area * np.prod(reach))
+    sphere = 4.0 / 3.0 * np.pi * cutoff**3
+    return len(structure) ** 2 * sphere / max(volume, 1e-300)
+
+
+def _crowded(structure: Structure, cutoff: float) -> float:
+    """Return a number of pairs that there are at least: within boxes no wider than the cutoff."""
+    boxes = np.floor(structure.positions * (np.sqrt(3.0) / cutoff)).astype(np.int64)
+    counts = np.unique(boxes, axis=0, return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1.0)).sum())
 
 
 def _too_many(structure: Structure, cutoff: float, count: str, max_pairs: int) -> UserError:

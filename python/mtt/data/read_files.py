@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import ase
 import numpy as np
@@ -16,6 +16,10 @@ from mtt.data.same_units import check_same_units
 from mtt.data.splits import resolve_indices
 from mtt.data.structure import Structure
 from mtt.errors import UserError
+
+# In the length unit of the data, whichever it is: angstrom, bohr, nanometer.
+MAX_COORDINATE: Final = 1e5
+MIN_HEIGHT: Final = 1e-3
 
 if TYPE_CHECKING:
     from mtt.options.schema.datasets import DatasetOptions
@@ -82,6 +86,7 @@ def _structure(atoms: ase.Atoms, source: str) -> Structure:
     if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
         raise UserError("the positions or the cell are not finite numbers", where=source)
     rows = cell[pbc]
+    _check_lengths(positions, rows, source)
     if pbc.any() and np.linalg.matrix_rank(rows) < len(rows):
         raise UserError(
             f"the cell does not span the periodic axes {_axes(pbc)}: it has the rows "
@@ -89,7 +94,34 @@ def _structure(atoms: ase.Atoms, source: str) -> Structure:
             where=source,
             hint='write the cell (Lattice="...") into the file, or pbc="F F F" for a molecule',
         )
+    heights = 1.0 / np.linalg.norm(np.linalg.pinv(rows), axis=0) if pbc.any() else np.ones(1)
+    if heights.min() < MIN_HEIGHT:
+        raise UserError(
+            f"the cell is only {heights.min():.1e} thick: every atom is its own neighbor many times",
+            where=source,
+            hint="check the unit of the cell",
+        )
     return Structure(np.array(atoms.numbers, dtype=np.int32), positions, cell, pbc, {}, source)
+
+
+def _check_lengths(positions: NDArray[np.float64], rows: NDArray[np.float64], source: str) -> None:
+    """Refuse what no neighbor list can be made of, before anyone tries."""
+    far = np.abs(positions).max(axis=1)
+    if far.max() > MAX_COORDINATE:
+        atom = int(far.argmax())
+        raise UserError(
+            f"atom {atom} is at {positions[atom].tolist()}: no coordinate may be beyond"
+            f" {MAX_COORDINATE:g}",
+            where=source,
+            hint="move the atoms back into the cell, or remove the structure",
+        )
+    if len(rows) and np.abs(rows).max() > MAX_COORDINATE:
+        raise UserError(
+            f"the cell has a vector of {np.abs(rows).max():.1e}: none may be beyond"
+            f" {MAX_COORDINATE:g}",
+            where=source,
+            hint="check the unit of the cell",
+        )
 
 
 def _axes(pbc: NDArray[np.bool_]) -> str:

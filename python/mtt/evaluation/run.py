@@ -1,6 +1,5 @@
 """Model and data in, predictions and their errors out: ``model.pt`` -> ``predictions.xyz``."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
 from mtt.evaluation.results import Errors, error_table, errors, parity_panels, write_xyz
-from mtt.files import check_keeps, check_writable, replacing
+from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.options import DatasetOptions, load_eval_options
 from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
 from mtt.options.schema.differences import canonical
@@ -225,7 +224,7 @@ def _report(
         "model": {
             "path": shown,
             "kind": predictor.kind,
-            "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+            "sha256": sha256_of(model),
         },
         "data": [
             {"file": str(entry.systems.read_from), "structures": len(structures)}

@@ -17,7 +17,15 @@ from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.export.archive_edit import NotAnArchive, with_record
 from mtt.export.run import QUICK_FAMILIES, Verify
-from mtt.files import check_keeps, check_writable, replacing, sha256_of
+from mtt.files import (
+    LARGEST_MODEL,
+    check_keeps,
+    check_writable,
+    read_regular,
+    reading,
+    replacing,
+    sha256_of,
+)
 from mtt.filetypes import bounded_zip, inert_pickle
 from mtt.options import load_metadata
 from mtt.options.schema.metadata import Metadata, merged_references
@@ -98,7 +106,9 @@ def with_text(model: Path, text: str) -> bytes:
     raw = text.encode()
     opcode = b"X" + struct.pack("<I", len(raw)) + raw
     try:
-        content = with_record(model.read_bytes(), _PICKLE, pickled[:start] + opcode + pickled[end:])
+        with reading(model, "model file"):
+            whole = read_regular(model, LARGEST_MODEL)
+        content = with_record(whole, _PICKLE, pickled[:start] + opcode + pickled[end:])
         return with_record(content, _RECORD, raw)
     except NotAnArchive as error:
         raise _refused(model, str(error)) from error

@@ -22,7 +22,7 @@ from mtt.export.archive_edit import NotAnArchive, with_record
 from mtt.export.exported_model import ExportedModel
 from mtt.export.golden_pack import MODEL_32, MODEL_64, GoldenPack
 from mtt.export.provenance import RECORD as PROVENANCE
-from mtt.files import check_keeps, replacing
+from mtt.files import LARGEST_MODEL, check_keeps, read_regular, reading, replacing
 from mtt.filetypes import bounded_zip
 from mtt.verify import run as verification
 from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions, ModelFailed
@@ -58,7 +58,8 @@ def run(
     :raises VerificationFailed: the file does not give its own references; nothing was written
     """
     check_keeps([systems, *([checkpoint] if checkpoint else [])], output)
-    content = model.read_bytes()
+    with reading(model, "model file"):
+        content = read_regular(model, LARGEST_MODEL)
     old, provenance = _old_pack(model)
     structures = read_plain(systems)
     if len(structures) > _MANY:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, Literal
 
 from mtt.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 from mtt.files import sha256_of
+from mtt.printable import harmless_output
 
 _FIXED: Final = {"PYTHONHASHSEED": "0"}
 
@@ -84,7 +85,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the process that waits
     answer = _only_for_the_answer()
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    with answer:
+    with answer, harmless_output():
         try:
             plain = json.load(sys.stdin)
             task = Task(**{**plain, "checkpoint": Path(plain["checkpoint"])})

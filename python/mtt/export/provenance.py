@@ -18,7 +18,7 @@ from mtt import checkpoint as checkpoints
 from mtt.canonical import json_or_none
 from mtt.checkpoint import Header
 from mtt.errors import UserError
-from mtt.files import reading, write_atomic
+from mtt.files import LARGEST_TEXT, read_regular, reading, write_atomic
 from mtt.filetypes import bounded_zip
 from mtt.filetypes.model_file import damaged
 from mtt.tokens import redacted_json
@@ -259,8 +259,9 @@ def restate(model: Path, before: str, after: str) -> None:
     """Let the statement about a file, if there is one, name its new SHA-256 in the place of the old."""
     path = statement_path(model)
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
-        write_atomic(path, text.replace(before, after).encode())
+        with reading(path, "statement"):
+            text = read_regular(path, LARGEST_TEXT).decode(errors="surrogateescape")
+        write_atomic(path, text.replace(before, after).encode(errors="surrogateescape"))
 
 
 def write_statement(path: Path, statement: dict[str, Any]) -> None:

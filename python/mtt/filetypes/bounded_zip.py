@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from mtt.files import open_regular
+
 # How the first record of an archive begins, and how an archive ends.
 MAGIC: Final = b"PK\x03\x04"
 END: Final = b"PK\x05\x06"
@@ -43,7 +45,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     :raises ZipProblem: there is no directory, it is damaged or too large, or it is a model's and
         libtorch could find other records in it than this reader does
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             archive = zipfile.ZipFile(_Careful(file))
         except zipfile.BadZipFile as error:

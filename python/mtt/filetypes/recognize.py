@@ -9,6 +9,7 @@ Nothing is executed, and only the beginning of a file is read: pickles are looke
 :mod:`mtt.filetypes.pickles`, archives by :mod:`mtt.filetypes.bounded_zip`.
 """
 
+import os
 import re
 import struct
 import zipfile
@@ -18,7 +19,7 @@ from typing import BinaryIO, Final, Literal
 
 from mtt.canonical import json_or_none
 from mtt.errors import UserError
-from mtt.files import check_regular, reading
+from mtt.files import check_regular, open_regular, reading
 from mtt.filetypes import bounded_zip, inert_pickle
 from mtt.filetypes import pickles as foreign_pickles
 from mtt.printable import printable
@@ -77,8 +78,8 @@ def describe(path: Path) -> Foreign:
 
     :raises OSError: it cannot be read
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         start = file.read(_START)
         if not start:
             return Foreign("empty", "an empty file")
@@ -115,7 +116,7 @@ def container(path: Path) -> Literal["zip", "safetensors"] | None:
 
     :raises UserError: it cannot be read
     """
-    with reading(path), path.open("rb") as file:
+    with reading(path), open_regular(path) as file:
         start = file.read(_PREFIX + 1)
     if start.startswith(bounded_zip.MAGIC):
         return "zip"

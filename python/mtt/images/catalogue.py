@@ -1,11 +1,12 @@
 """The catalogue ``containers/versions.json``: which image has which version of an architecture."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtt.canonical import parse_json
 from mtt.errors import UserError
+from mtt.files import LARGEST_TEXT, read_regular
 
 FORMAT = 1
 _INSTALLED = Path(__file__).with_name("versions.json")
@@ -58,7 +59,7 @@ def load(path: Path | None = None) -> list[Image]:
     """
     path = path or _path()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(path, LARGEST_TEXT))
         if content["format"] != FORMAT:
             raise UserError(
                 f"the catalogue of images is of format {content['format']}, and this mtt knows "

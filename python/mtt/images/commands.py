@@ -188,7 +188,6 @@ def _make_sif(image: Image, built: layout.Layout, folder: Path, tell: Tell) -> N
 
 def _differs(image: Image, built: layout.Layout) -> VerificationFailed:
     return VerificationFailed(
-        f"{image.tag} came out as another image\n"
-        f"  where: {built.path}\n"
-        f"  hint: its digest is {built.digest}, and the catalogue has {image.digest}"
+        f"{image.tag} came out as another image: the digest of {built.path} is {built.digest}, and the "
+        f"catalogue has {image.digest}"
     )

@@ -266,6 +266,12 @@ def _given(path: Path, digest: str | None) -> tuple[list[Runnable], list[str]]:
         note = f"nothing that you trust says what {path.name} is: its digest is not checked"
         return [Runnable(program, str(path), None) for program in _OF_SIF], [note]
     forms = _forms(path, None)
+    if not forms:
+        raise UserError(
+            "this is no image: neither a file nor a folder",
+            where=str(path),
+            hint="--image takes auto, never, always, a .sif file or the folder of an OCI layout",
+        )
     other = digest is not None and forms[0].digest != digest
     return forms, [f"{path.name} is not the image of the catalogue, {digest}"] if other else []
 
@@ -316,7 +322,13 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
     """
     from mtt.export.archive_edit import with_record
     from mtt.export.provenance import restate
-    from mtt.files import sha256_of, write_atomic
+    from mtt.files import (
+        LARGEST_MODEL,
+        LARGEST_TEXT,
+        read_regular,
+        sha256_of,
+        write_atomic,
+    )
 
     content = {
         "image": name_of(runnable),
@@ -329,11 +341,14 @@ def record(output: Path, need: Need, runnable: Runnable, words: Sequence[str]) -
     if output.suffix == ".pt" and output.is_file():
         before = sha256_of(output)
         write_atomic(
-            output, with_record(output.read_bytes(), RECORD, canonical_json(content).encode())
+            output,
+            with_record(
+                read_regular(output, LARGEST_MODEL), RECORD, canonical_json(content).encode()
+            ),
         )
         restate(output, before, sha256_of(output))
     elif output.suffix != ".pt" and errors.is_file():
-        report = {**json.loads(errors.read_text(encoding="utf-8")), "made_in": content}
+        report = {**json.loads(read_regular(errors, LARGEST_TEXT)), "made_in": content}
         write_atomic(errors, (json.dumps(report, indent=2) + "\n").encode())
 
 

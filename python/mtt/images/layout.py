@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 import platform
 import tarfile
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from mtt.canonical import strict_json
 from mtt.errors import UserError
+from mtt.files import open_regular, read_regular, sha256_of
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 # Manifest, configuration and index are texts of some kilobytes.
@@ -41,7 +41,7 @@ class Layout:
     def has_shell(self) -> bool:
         """Whether ``sh`` is inside, which scripts need."""
         for layer in self.layers:
-            with tarfile.open(blob(self.path, layer)) as archive:
+            with open_regular(blob(self.path, layer)) as raw, tarfile.open(fileobj=raw) as archive:
                 if any(entry.name.endswith("bin/sh") for entry in archive):
                     return True
         return False
@@ -53,10 +53,13 @@ def read(path: Path) -> Layout:
     :raises UserError: it is no layout, or not whole, or has been tampered with
     """
     manifest_digest = digest_of(path)
-    manifest = json.loads(_checked(path, manifest_digest))
-    config_digest = manifest["config"]["digest"]
-    config = json.loads(_checked(path, config_digest))
-    layers = [layer["digest"] for layer in manifest["layers"]]
+    manifest = _parsed(path, manifest_digest)
+    try:
+        config_digest = manifest["config"]["digest"]
+        layers = [layer["digest"] for layer in manifest["layers"]]
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, "its manifest names no layers") from error
+    config = _parsed(path, config_digest)
     for layer in layers:
         _check(path, layer)
     everything = [manifest_digest, config_digest, *layers]
@@ -77,8 +80,7 @@ def digest_of(path: Path) -> str:
     :raises UserError: it is no layout of one image
     """
     try:
-        with (path / "index.json").open("rb") as file:
-            index = strict_json(file.read(_LARGEST))
+        index = strict_json(read_regular(path / "index.json", _LARGEST))
         (entry,) = index["manifests"]
         digest = entry["digest"]
         _refuse_more(index, _OF_INDEX)
@@ -123,19 +125,27 @@ def blob(path: Path, digest: str) -> Path:
 
 def _check(path: Path, digest: str) -> None:
     file = _file_of(path, digest)
-    with file.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
-    _compare(path, digest, content)
+    _compare(path, digest, sha256_of(file))
 
 
 def _checked(path: Path, digest: str) -> bytes:
     """The content of a small blob, read once: what was checked is what is used."""
-    with _file_of(path, digest).open("rb") as stream:
+    with open_regular(_file_of(path, digest)) as stream:
         content = stream.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise _damaged(path, f"the part {digest} is far too large for a description")
     _compare(path, digest, hashlib.sha256(content).hexdigest())
     return content
+
+
+def _parsed(path: Path, digest: str) -> dict[str, Any]:
+    try:
+        parsed = strict_json(_checked(path, digest))
+    except ValueError as error:
+        raise _damaged(path, f"the part {digest} cannot be read: {error}") from error
+    if not isinstance(parsed, dict):
+        raise _damaged(path, f"the part {digest} is not a JSON object")
+    return parsed
 
 
 def _file_of(path: Path, digest: str) -> Path:
@@ -167,7 +177,7 @@ def _is_digest(text: Any) -> bool:
 
 def _unpacked(layer: Path) -> int:
     total = 0
-    with gzip.open(layer) as stream:
+    with open_regular(layer) as raw, gzip.open(raw) as stream:
         while chunk := stream.read(2**22):
             total += len(chunk)
     return total

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtt.errors import UserError
 from mtt.images.runtimes import Mounts
 
 
@@ -45,19 +46,19 @@ def content_of(path: Path | None) -> Any:
     """What a YAML file holds; None if it cannot be read, which the command itself tells."""
     if path is None or not path.is_file():
         return None
+    from mtt.options.reading.load import read_text
+
     try:
-        return _parsed(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _parsed(read_text(path, "options file"))
+    except UserError:
         return None
 
 
 def _parsed(text: str) -> Any:
-    import yaml
+    from mtt.options.reading.document import parse
 
-    try:
-        return yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):
-        return None
+    root, _ = parse(text)
+    return None if root is None else root.plain()
 
 
 def _walk(value: Any) -> Iterator[str]:

@@ -97,5 +97,5 @@ def _failed(doing: str, program: str, code: int, text: str) -> UserError:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return UserError(
         f"{doing} failed: {program} ended with exit code {code}",
-        hint="its last words: " + "\n    ".join(lines[-_LAST_LINES:]),
+        details=lines[-_LAST_LINES:],
     )

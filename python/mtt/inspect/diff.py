@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mtt.checkpoint.safetensors_file import Entry, open_file
 from mtt.errors import UserError
+from mtt.files import open_regular
 from mtt.filetypes import bounded_zip
 from mtt.filetypes.bounded_zip import ZipProblem
 from mtt.filetypes.model_file import damaged
@@ -85,7 +86,7 @@ def _compare_bits(a: Path, b: Path, kind: str) -> dict[str, dict[str, int]]:
 def _compare_tensors(a: Path, b: Path) -> dict[str, dict[str, int]]:
     """By group, how many tensors have the same dtype, shape and bytes, and how many do not."""
     first, second = open_file(a).table, open_file(b).table
-    with a.open("rb") as left, b.open("rb") as right:
+    with open_regular(a) as left, open_regular(b) as right:
 
         def same(name: str) -> bool:
             x, y = first[name], second[name]

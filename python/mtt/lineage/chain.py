@@ -16,7 +16,7 @@ from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.errors import UserError
 from mtt.export import provenance
-from mtt.files import reading, sha256_of
+from mtt.files import open_regular, reading, sha256_of
 from mtt.filetypes import recognize
 from mtt.inspect.describe_model import record_digests
 from mtt.lineage import export_again, recorded, signature
@@ -250,5 +250,5 @@ def _short(value: Any) -> str:
 
 
 def _text(path: Path) -> str:
-    with reading(path), path.open("rb") as file:
+    with reading(path), open_regular(path) as file:
         return file.read(_LARGEST).decode("utf-8", "replace")

@@ -10,6 +10,7 @@ from mtt.checkpoint import Conditions, Header
 from mtt.checkpoint.formats import HASH, header_of
 from mtt.checkpoint.safetensors_file import CheckpointFile, open_file
 from mtt.export import provenance
+from mtt.files import sha256_of
 from mtt.inspect.describe_model import record_digests
 from mtt.lineage.recorded import Recorded
 from mtt.options.schema.options import hash_of_options
@@ -48,7 +49,7 @@ class Result:
 def checkpoints(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     """Compare a checkpoint with ``MADE.ckpt``: every byte, or else split, history and tensors."""
     path = made.with_name(f"{made.name}.ckpt")
-    if old.path.read_bytes() == path.read_bytes():
+    if sha256_of(old.path) == sha256_of(path):
         return _same_bytes(old.path, path)
     first, second = open_file(old.path), open_file(path)
     before, after = header_of(first), header_of(second)
@@ -118,7 +119,7 @@ def _steps(rows: Sequence[Row], epoch: int) -> str:
 def models(old: Recorded, made: Path, changed: Sequence[str]) -> Result:
     """Compare a model file with ``MADE.pt``: every byte, or else record by record."""
     path = made.with_name(f"{made.name}.pt")
-    if old.path.read_bytes() == path.read_bytes():
+    if sha256_of(old.path) == sha256_of(path):
         return _same_bytes(old.path, path)
     after = provenance.read_record(path) or {}
     told = sorted(key for key in {**old.record, **after} if old.record.get(key) != after.get(key))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from mtt.data.target import POSITIONS, STRAIN, Target
-from mtt.files import replacing, unwritable
+from mtt.files import LARGEST_TEXT, read_regular, replacing, unwritable
 
 Row = Mapping[str, float | int]
 Error = Literal["rmse", "mae"]
@@ -157,7 +157,7 @@ def _csv(cells: Sequence[str]) -> str:
 
 def read_rows(path: Path) -> list[dict[str, float]]:
     """Return the rows of a metrics file; a last line that was cut off by a crash is left out."""
-    lines = path.read_text(encoding="ascii").splitlines(keepends=True)
+    lines = read_regular(path, LARGEST_TEXT).decode("ascii").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines = lines[:-1]
     return [

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from mtt.files import unwritable
+from mtt.printable import printable_lines
 from mtt.report.console import SteadyConsole
 from mtt.report.metrics import Quantity, readable
 from mtt.tokens import redacted
@@ -164,10 +165,10 @@ class Reporter:
 
     def _start_display(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             TimeElapsedColumn(),
             console=self.console,
             transient=True,
@@ -218,7 +219,7 @@ class Reporter:
     def _write_log(self, text: str) -> None:
         if self._silent:
             return
-        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable_lines(text)}\n"
         if self._log is None:
             self._early.append(stamped)
             return

@@ -17,8 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mtt.canonical import parse_json
 from mtt.errors import UserError
-from mtt.files import sha256_of, sync_folder, write_atomic
+from mtt.files import (
+    LARGEST_TEXT,
+    open_regular,
+    read_regular,
+    sha256_of,
+    sync_folder,
+    write_atomic,
+)
 
 _MONTH: Final = 30 * 24 * 3600.0
 
@@ -66,13 +74,16 @@ class Partial:
 
     def begin(self, etag: str | None, modified: str | None, total: int | None) -> None:
         """Forget what is there: the server sends something from its beginning."""
-        self.path.write_bytes(b"")
+        self.path.unlink(missing_ok=True)
+        self.path.touch()
         self.etag, self.modified, self.total = etag, modified, total
         notes = {"etag": etag, "modified": modified, "total": total}
         write_atomic(self._notes, json.dumps(notes).encode())
 
     def remember(self) -> None:
         """Take up what an earlier process left, if it can be told to be of the same content."""
+        if self.path.exists() and not self.path.is_file():
+            self.path.unlink()
         notes = _json(self._notes)
         self.etag, self.modified, self.total = (
             notes.get(key) for key in ("etag", "modified", "total")
@@ -125,7 +136,7 @@ class Cache:
     def keep(self, url: str, partial: Partial, name: str) -> Path:
         """Give a complete file its name, and remember which address it is from."""
         with self.writing():
-            with partial.path.open("rb") as file:
+            with open_regular(partial.path) as file:
                 os.fsync(file.fileno())
             sha256 = sha256_of(partial.path)
             target = self.folder / "content" / sha256 / name
@@ -145,7 +156,9 @@ class Cache:
         with self.writing():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _clear(folder)
-            lock = os.open(folder / f"{_key(url)}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(
+                folder / f"{_key(url)}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
+            )
         try:
             locked = _lock(lock)
             # Without locks nobody may share, and so nothing can be resumed later.
@@ -189,7 +202,7 @@ def _is(path: Path, sha256: str) -> bool:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        parsed = json.loads(path.read_bytes())
+        parsed = parse_json(read_regular(path, LARGEST_TEXT))
     except (OSError, ValueError):
         return {}
     return parsed if isinstance(parsed, dict) else {}

@@ -63,7 +63,6 @@ class Bar:
 
 
 def _bar() -> "Progress":
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -73,12 +72,14 @@ def _bar() -> "Progress":
         TransferSpeedColumn,
     )
 
+    from mtt.report.console import SteadyConsole
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=SteadyConsole(stderr=True),
         transient=True,
     )

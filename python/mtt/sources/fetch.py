@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mtt.errors import UserError
+from mtt.files import open_regular
 from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import HubFile, LocalFile, Source, WebFile
 
@@ -70,7 +71,7 @@ def _check(source: Source, path: Path, pin: str | None) -> str:
 
 def _refuse_pages(source: WebFile | HubFile, path: Path) -> None:
     """What servers send in the place of a file: nothing, or a page that asks to log in."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not start and path.stat().st_size == 0:
         raise UserError("the server sent an empty file", where=source.shown)

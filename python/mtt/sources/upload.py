@@ -10,6 +10,7 @@ from huggingface_hub import CommitOperationAdd, constants, errors
 from huggingface_hub.utils import _http as hub_http
 
 from mtt.errors import UserError
+from mtt.files import LARGEST_TEXT, read_regular
 from mtt.sources import hub
 from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import hub_endpoint
@@ -60,7 +61,7 @@ def _has_own_card(api: huggingface_hub.HfApi, repository: str, revision: str, ma
         path = api.hf_hub_download(repository, CARD, revision=revision)
     except errors.EntryNotFoundError:
         return False
-    return mark not in Path(path).read_text(encoding="utf-8", errors="replace")
+    return mark not in read_regular(Path(path), LARGEST_TEXT).decode(errors="replace")
 
 
 @contextlib.contextmanager

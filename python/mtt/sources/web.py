@@ -18,6 +18,7 @@ from mtt.sources.cache import Cache, Partial
 from mtt.sources.download_progress import Bar, size_text
 from mtt.sources.fetch_settings import Settings
 from mtt.sources.source import WebFile, without_secrets
+from mtt.sources.watch import LONGEST, TooSlow, Watch
 from mtt.version import __version__
 
 _REDIRECTS: Final = 10
@@ -88,6 +89,7 @@ class _Download:
         self.cache = cache
         self.source = source
         self.settings = settings
+        self.watch = Watch(settings.timeout)
 
     def run(self) -> Path:
         """The file, the same as before if the server says so."""
@@ -131,13 +133,22 @@ class _Download:
         while True:
             before = have()
             try:
-                return attempt()
+                with self.watch.watching():
+                    return attempt()
+            except TooSlow as error:
+                raise self._too_slow(str(error), have()) from None
             except _Broken as broken:
                 failures = 0 if have() - before > _PROGRESS else failures + 1
                 if failures > self.settings.retries:
                     raise self._given_up(broken.reason, failures, have()) from None
                 wait = self.settings.backoff * 2 ** max(failures - 1, 0)
                 time.sleep(min(max(wait, broken.wait or 0.0), _LONGEST_WAIT))
+
+    def _too_slow(self, why: str, have: int) -> UserError:
+        hint = "try again later, or allow it more time with --timeout"
+        if have:
+            hint = f"{size_text(have)} are kept: the same command resumes there"
+        return UserError(f"the download was ended: {why}", where=self.source.shown, hint=hint)
 
     def _given_up(self, reason: str, attempts: int, have: int) -> UserError:
         hint = "try again later, or wait longer for answers with --timeout"
@@ -196,6 +207,7 @@ class _Download:
             size = file.tell()
             try:
                 for piece in response.iter_raw():  # of any size, so that nothing waits to be lost
+                    self.watch.count(len(piece))
                     size += len(piece)
                     if size > self.settings.max_size:
                         partial.discard()
@@ -215,6 +227,7 @@ class _Download:
         try:
             request = self.client.build_request("GET", self.source.url, headers=headers)
             for _ in range(_REDIRECTS + 1):
+                request.extensions["trace"] = self.watch.trace
                 response = self.client.send(request, stream=True)
                 if response.next_request is None:
                     break
@@ -246,7 +259,13 @@ class _Download:
         status_line = f"{status} {response.reason_phrase}".strip()
         if status in _LATER:
             after = response.headers.get("retry-after", "")
-            wait = float(after) if after.isascii() and after.isdigit() else None
+            wait = float(after[:20]) if after.isascii() and after.isdigit() else None
+            if wait is not None and wait > LONGEST:
+                raise UserError(
+                    f"the server answered {status_line}, and asks to come back in {wait:.0f} s",
+                    where=self.source.shown,
+                    hint="try again then",
+                )
             raise _Broken(f"the server answered {status_line}", wait)
         raise UserError(
             f"the server answered {status_line}", where=self.source.shown, hint=_hint(status)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtt import checkpoint as checkpoints
 from mtt.errors import Terminated, UserError
-from mtt.files import check_writable, clear_leftovers, write_atomic
+from mtt.files import LARGEST_MODEL, check_writable, clear_leftovers, read_regular, write_atomic
 from mtt.options import Options
 from mtt.options.schema import durations
 from mtt.report.metrics import MetricsCsv, quantities
@@ -221,7 +221,7 @@ def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Rep
     with _can_be_finished_later("the same command makes them"):
         same = ckpt.exists() and _content(ckpt) == _content(source)
         if not same:
-            write_atomic(ckpt, source.read_bytes())
+            write_atomic(ckpt, read_regular(source, LARGEST_MODEL))
             reporter.message(f"wrote {ckpt}")
         if folder is not None and not (folder / ERRORS).exists():
             _pictures(job, ckpt, folder, reporter)

@@ -8,12 +8,16 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtt.canonical import parse_json
 from mtt.errors import MttError, UserError, VerificationFailed
+from mtt.files import LARGEST_MODEL, LARGEST_TEXT, read_regular, write_atomic
 from mtt.filetypes import recognize
+from mtt.printable import harmless_output, print_machine, printable_json
 from mtt.tokens import redacted, without_secrets
 from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
 from mtt.verify.report import Report
@@ -109,7 +113,8 @@ def execute() -> None:
     try:
         path = str(program())
     except UserError as error:
-        print(error.report(), file=sys.stderr)
+        with harmless_output():
+            print(error.report(), file=sys.stderr)
         sys.exit(error.exit_code)
     os.execv(path, [path, *sys.argv[1:]])
 
@@ -136,7 +141,14 @@ def _spawned(path: Path, settings: Settings, on_check: Callable[[str], None] | N
         _refuse_other_json(settings.against)
     # One thread, as an MPI rank has: check systems are small, and the sums repeat to the bit.
     command = [str(program()), str(path), "--json", "-", "--quiet", "--progress", "--threads", "1"]
-    return _understood(path, spawn([*command, *settings.arguments()], on_check))
+    if settings.record is None:
+        return _understood(path, spawn([*command, *settings.arguments()], on_check))
+    with tempfile.TemporaryDirectory(prefix="mtt-") as folder:
+        record = Path(folder) / "record.json"
+        result = spawn([*command, *settings.arguments(record)], on_check)
+        if record.exists():  # the program may have had nothing to record
+            write_atomic(settings.record, read_regular(record, LARGEST_MODEL))
+    return _understood(path, result)
 
 
 def _understood(path: Path, result: Ended) -> Report:
@@ -173,13 +185,13 @@ def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool
 
     if outputs.json == Path("-"):
         with contextlib.suppress(BrokenPipeError):  # the verdict counts, read or not
-            sys.stdout.write(_json(reports))
+            print_machine(_json(reports))
     elif tables:
         for shown, report in reports:
             terminal.print_report(report, shown)
     if outputs.annotations == "github":
         for shown, report in reports:
-            sys.stdout.write(github.annotations(shown, report))
+            print_machine(github.annotations(shown, report))
     contents = (
         (outputs.json, lambda: _json(reports).encode()),
         (outputs.junit, lambda: junit.junit(reports)),
@@ -195,7 +207,7 @@ def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool
 def _json(reports: Sequence[tuple[str, Report]]) -> str:
     """As the program wrote it; of several files, a list."""
     texts = [report.text for _, report in reports]
-    return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n"
+    return printable_json(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n")
 
 
 def _worst(
@@ -212,8 +224,8 @@ def _worst(
 def _refuse_other_json(path: Path) -> None:
     """A reference that is none says nothing about the model."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(read_regular(path, LARGEST_TEXT))
+    except (OSError, ValueError):
         content = None
     if not isinstance(content, dict) or content.get("format") != "mtt-verify record":
         raise UserError(

@@ -10,6 +10,8 @@ from typing import Any
 from mtt.errors import UserError
 from mtt.verify.program_catalogue import Option, catalogue
 
+_RECORD = "--record"
+
 
 class Settings:
     """Options of the program, by keyword; those that are None are left to the program.
@@ -40,10 +42,19 @@ class Settings:
                 self._arguments += _words(option, value)
         against = options.get("against")
         self.against = None if against is None else Path(against)
+        record = options.get("record")
+        self.record = None if record is None else Path(record)
 
-    def arguments(self) -> list[str]:
-        """Return the arguments for the program."""
-        return list(self._arguments)
+    def arguments(self, record: Path | None = None) -> list[str]:
+        """Return the arguments for the program.
+
+        :param record: file to write the record to in the place of ``record``, which may be a link or
+            a device that the program would replace
+        """
+        arguments = list(self._arguments)
+        if record is not None and _RECORD in arguments:
+            arguments[arguments.index(_RECORD) + 1] = os.fspath(record)
+        return arguments
 
     def __eq__(self, other: object) -> bool:
         """Return whether the program would get the same arguments."""

@@ -7,7 +7,7 @@ typed models is still shown at the line that the user wrote.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -16,8 +16,11 @@ from mtt.options.schema.base import Location
 
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = _PREFIX + "merge"
-# far above any sensible file, below what aliases of aliases can blow up to
-_MAX_NODES = 2_000_000
+# Far above any sensible file, below what aliases of aliases can blow up to.
+MAX_VALUES: Final = 100_000
+MAX_DEPTH: Final = 50
+# Of numbers and names; texts may be longer.
+MAX_DIGITS: Final = 100
 
 
 @dataclass(eq=False)
@@ -97,6 +100,9 @@ def find(root: Node, location: Location) -> tuple[Node, str, bool]:
 
 def _step(node: Node, part: str | int) -> Node | None:
     if isinstance(node.value, dict):
+        direct = node.value.get(part)
+        if isinstance(direct, Node) and not direct.dead:
+            return direct
         for key, child in node.value.items():
             if part in (key, str(key)) and isinstance(child, Node) and not child.dead:
                 return child
@@ -108,6 +114,20 @@ def _step(node: Node, part: str | int) -> Node | None:
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as people expect it: ``1e-4`` is a number, ``10:50`` and dates are text."""
+
+    depth = count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose like PyYAML, within limits."""
+        self.depth += 1
+        self.count += 1
+        if self.depth > MAX_DEPTH or self.count > MAX_VALUES:
+            what = "nested too deeply" if self.depth > MAX_DEPTH else "too many values"
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -163,7 +183,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError, override: str | None) -> Proble
         what = "a tab cannot be used to indent; use spaces"
     elif error.context and error.problem:
         what = f"{error.context}, {error.problem}"
-    return Problem(place, "", f"not YAML: {what}")
+    limit = what in ("nested too deeply", "too many values")
+    return Problem(place, "", f"not {'options' if limit else 'YAML'}: {what}")
 
 
 # stands for a scalar that could not be read and was reported
@@ -182,9 +203,14 @@ class _Builder:
     def build(self, node: yaml.Node, name: str, key_place: Place | None) -> Node:
         place = self.place(node)
         self.count += 1
-        if id(node) in self.open or self.count > _MAX_NODES:
+        if id(node) in self.open or self.count > MAX_VALUES:
             reason = "an alias refers to itself" if id(node) in self.open else "too many values"
             return self.refuse(place, name, reason, key_place)
+        usual = {yaml.MappingNode: "map", yaml.SequenceNode: "seq"}.get(type(node))
+        if usual is not None and node.tag != _PREFIX + usual:
+            return self.refuse(
+                place, name, f"the YAML tag '{node.tag}' is not supported", key_place
+            )
         self.open.add(id(node))
         value: Any
         if isinstance(node, yaml.MappingNode):
@@ -247,11 +273,23 @@ class _Builder:
         text, tag = str(node.value), node.tag.removeprefix(_PREFIX)
         try:
             return _SCALARS[tag](text)
+        except _TooLong:
+            self.refuse(self.place(node), name, f"a number of {len(text)} characters is too long")
         except KeyError:
             self.refuse(self.place(node), name, f"the YAML tag '{node.tag}' is not supported")
         except ValueError:
             self.refuse(self.place(node), name, f"'{text}' is not of the YAML type '!!{tag}'")
         return _WRONG
+
+
+class _TooLong(ValueError):
+    pass
+
+
+def _digits(text: str) -> str:
+    if len(text) > MAX_DIGITS:
+        raise _TooLong
+    return text.replace("_", "")
 
 
 def _bool(text: str) -> bool:
@@ -267,6 +305,6 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
     "merge": str,
     "null": lambda text: None,
     "bool": _bool,
-    "int": lambda text: int(text.replace("_", ""), 0),
-    "float": lambda text: float(re.sub(r"\.(?=inf|nan)", "", text.lower().replace("_", ""))),
+    "int": lambda text: int(_digits(text), 0),
+    "float": lambda text: float(re.sub(r"\.(?=inf|nan)", "", _digits(text).lower())),
 }

@@ -1,14 +1,16 @@
 """Reads and checks options files, reporting everything that is wrong with one at once."""
 
 import errno
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 
 from mtt.errors import UserError
+from mtt.files import check_regular, open_regular
 from mtt.options.reading.document import Node, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
 from mtt.options.reading.overrides import apply_overrides
@@ -22,7 +24,9 @@ from mtt.options.schema.options import Options, options_class
 M = TypeVar("M", bound=OptionsModel)
 
 # no options file comes near; a data file given by mistake must not be parsed for minutes
-_MAX_BYTES = 32 * 2**20
+MAX_BYTES: Final = 8 * 2**20
+# What YAML takes for the end of a line, so that places are those of the file.
+_LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
 def load_options(path: str | Path, overrides: Sequence[str] = ()) -> Options:
@@ -125,9 +129,15 @@ def _fine_tune(root: Node) -> Node | None:
 
 
 def _unusable(path: Path) -> str | None:
-    if path.is_dir():
-        return f"is a folder, not a file: {path}"
-    return None if path.exists() else missing_file(path)
+    try:
+        if path.is_dir():
+            return f"is a folder, not a file: {path}"
+        if not path.exists():
+            return missing_file(path)
+        check_regular(path)
+    except (UserError, ValueError, OSError) as error:
+        return getattr(error, "what", str(error))
+    return None
 
 
 def _open(
@@ -138,7 +148,7 @@ def _open(
 
 
 def _parsed(name: str, text: str, overrides: Sequence[str], several: bool = False) -> _File:
-    lines = text.splitlines()
+    lines = _LINE_END.split(text)
     root, problems = parse(text)
     if root is None:
         problems = problems or [Problem(None, "", "the file is empty: it has no options")]
@@ -178,11 +188,11 @@ def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
 def read_text(path: Path, what: str) -> str:
     """The text of a small UTF-8 file. Raises UserError saying why it cannot be read."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+        with open_regular(path) as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, what, error) from None
-    if len(data) > _MAX_BYTES:
+    if len(data) > MAX_BYTES:
         raise UserError(f"too large to be the {what}: {path}", hint="is it a data set or a model?")
     try:
         return data.decode("utf-8-sig")
@@ -200,4 +210,4 @@ def _unreadable(path: Path, what: str, error: OSError) -> UserError:
         return UserError(missing_file(path, what))
     if error.errno == errno.EISDIR:
         return UserError(f"the {what} is a folder: {path}")
-    return UserError(f"cannot read {path}: {error.strerror}")
+    return UserError(f"cannot read {path}: {error.strerror or error}")

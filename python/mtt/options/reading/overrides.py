@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from mtt.options.reading.document import Node, child_name, parse
+from mtt.options.reading.document import MAX_DEPTH, Node, child_name, parse
 from mtt.options.reading.problems import Place, Problem
 
 _INDEX = re.compile(r"\[(\d+)\]")
@@ -30,6 +30,8 @@ def _apply(root: Node, text: str) -> Problem | None:
     if not equals or not all(parts):
         message = "an override is written KEY=VALUE, as in architecture.training.batch_size=4"
         return Problem(place, "", message)
+    if len(parts) > MAX_DEPTH:
+        return Problem(place, "", f"an override names an option by more than {MAX_DEPTH} names")
     value, problems = parse(written, text, key.strip())
     if problems:
         return problems[0]

@@ -5,10 +5,18 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from mtt.errors import UserError
+from mtt.printable import printable, printable_lines
 
+# Mistakes in one file that are shown; with so many, it is another kind of file.
+MOST_SHOWN: Final = 40
+_LONGEST: Final = 1000
+_LONGEST_WORD: Final = 200
 _WIDTH = 100
+# Stands for a character that nobody sees, so that the caret stays where it belongs.
+_HIDDEN = "\ufffd"
 # of a folder with more files, only the first are looked through for a near name
 _MAX_NAMES = 2000
 
@@ -43,18 +51,22 @@ class Problem:
 
     def render(self, file: str, lines: list[str]) -> str:
         """The message as a compiler would print it; ``lines`` are those of the file."""
-        text = f"{self.name}: {self.message}" if self.name else self.message
+        file = printable(file)
+        text = printable(f"{self.name}: {self.message}" if self.name else self.message, _LONGEST)
         if self.place is None:
             return f"{file}: error: {text}"
         if self.place.override is not None:
-            return f"-r {self.place.override}: error: {text}"
+            return f"-r {printable(self.place.override, _LONGEST)}: error: {text}"
         line, column = self.place.line, self.place.column
         head = f"{file}:{line + 1}:{column + 1}: error: {text}"
         if line >= len(lines) or not lines[line].strip():
             return head
         # a long line, such as a list of indices, is shown around the column
         start = max(0, column - _WIDTH // 2) if len(lines[line]) > _WIDTH else 0
-        source = lines[line][start : start + _WIDTH]
+        source = "".join(
+            char if char == "\t" or char.isprintable() else _HIDDEN
+            for char in lines[line][start : start + _WIDTH]
+        )
         # tabs before the caret are kept, so that it stays below its character
         blank = "".join("\t" if char == "\t" else " " for char in source[: column - start])
         number = str(line + 1)
@@ -71,10 +83,16 @@ class OptionsError(UserError):
         self.file = file
         unique = dict.fromkeys(problems)
         self.problems = sorted(unique, key=Problem.sort_key)
-        shown = [problem.render(file, lines) for problem in self.problems]
-        if len(shown) > 1:
-            shown.append(f"{len(shown)} errors in {file}")
+        shown = [problem.render(file, lines) for problem in self.problems[:MOST_SHOWN]]
+        more = len(self.problems) - MOST_SHOWN
+        if more > 0:
+            shown.append(f"... and {more} more")
+        if len(self.problems) > 1:
+            shown.append(f"{len(self.problems)} errors in {printable(file)}")
         super().__init__("\n".join(shown))
+
+    def __str__(self) -> str:
+        return printable_lines(self.what)
 
     def report(self) -> str:
         """The message itself: every line of it already says that it is an error."""
@@ -83,6 +101,8 @@ class OptionsError(UserError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, if there is one."""
+    if len(word) > _LONGEST_WORD:
+        return None
     candidates = list(known)
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     if word.lower() in by_lower:

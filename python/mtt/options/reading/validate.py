@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -31,6 +31,8 @@ _LIMITS = {
     "less_than": ("lt", "smaller than"),
     "less_than_equal": ("le", "at most"),
 }
+# Each is explained with the names that could have been meant, which takes a moment.
+MOST_EXPLAINED: Final = 200
 
 
 def validate(model: type[M], root: Node) -> tuple[M | None, list[Problem]]:
@@ -44,9 +46,15 @@ def validate(model: type[M], root: Node) -> tuple[M | None, list[Problem]]:
         try:
             result = model.model_validate(root.plain())
         except ValidationError as error:
+            details = error.errors()
             located_problems = [
-                problem for detail in error.errors() for problem in _problems(model, root, detail)
+                problem
+                for detail in details[:MOST_EXPLAINED]
+                for problem in _problems(model, root, detail)
             ]
+            if len(details) > MOST_EXPLAINED:
+                more = Problem(None, "", f"there are {len(details)} mistakes: this is another file")
+                return None, [*problems, more, *(problem for problem, _ in located_problems)]
         else:
             return (None if problems else result), problems
         known = set(problems)

@@ -24,8 +24,9 @@ def check_energy_unit(unit: str) -> str:
     return _known(unit, "energy", ENERGY_UNITS)
 
 
-def _length_unit(unit: str) -> str:
+def check_length_unit(unit: str) -> str:
+    """Return a unit of length as it is; raises ValueError if it is unknown."""
     return _known(unit, "length", LENGTH_UNITS)
 
 
-LengthUnit = Annotated[str, AfterValidator(_length_unit)]
+LengthUnit = Annotated[str, AfterValidator(check_length_unit)]

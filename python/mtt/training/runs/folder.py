@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import yaml
 
 from mtt.errors import UserError
-from mtt.files import unwritable, write_atomic
+from mtt.files import LARGEST_MODEL, read_regular, unwritable, write_atomic
 from mtt.options import Options
 
 OUTPUTS = Path("outputs")
@@ -86,7 +86,7 @@ def new_run_folder(outputs: Path = OUTPUTS) -> Path:
 def write_options(options: Options, path: Path) -> None:
     """The options with every default written out; ``mtt train`` takes the file as it is."""
     text = yaml.safe_dump(options.to_dict(), sort_keys=False, allow_unicode=True).encode()
-    if not (path.exists() and path.read_bytes() == text):
+    if not (path.exists() and read_regular(path, LARGEST_MODEL) == text):
         write_atomic(path, text)
 
 

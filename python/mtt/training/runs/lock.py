@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from mtt.errors import UserError
-from mtt.files import unwritable
+from mtt.files import check_regular, unwritable
 from mtt.training.runs.folder import LOG
 
 
@@ -41,7 +41,8 @@ class FolderLock:
         # a disk with such files could not become read-only.
         for flags in (os.O_RDONLY, os.O_RDWR):
             try:
-                handle = os.open(log, flags | os.O_CREAT, 0o666)
+                check_regular(log, "the log of the run")
+                handle = os.open(log, flags | os.O_CREAT | os.O_NONBLOCK, 0o666)
             except OSError as error:
                 raise unwritable(log, error) from error
             try:

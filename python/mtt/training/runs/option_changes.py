@@ -41,9 +41,7 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
     """
     changes = refused(header, options)
     if changes:
-        lines = "".join(
-            f"\n    {key}: {old} in the checkpoint, now {new}" for key, old, new in changes
-        )
+        details = [f"{key}: {old} in the checkpoint, now {new}" for key, old, new in changes]
         began = checkpoints.read_header(path).architecture
         version = architecture_registry.get(began.name).version
         older = (
@@ -53,10 +51,11 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
             else ""
         )
         raise UserError(
-            f"the options differ from those that the checkpoint was trained with:{lines}",
+            "the options differ from those that the checkpoint was trained with:",
             where=str(path),
             hint=f"{older}undo these changes to resume (num_epochs may be made larger), train anew "
             f"without --continue, {ON_PURPOSE}",
+            details=details,
         )
     before, after = _num_epochs(header.options), options.architecture.training.num_epochs
     if after == before:

@@ -1,6 +1,9 @@
 """Annotations of GitHub: lines on standard output that its runner turns into marks on a file."""
 
+from mtt.printable import printable
 from mtt.verify.report.report import Check, Report
+
+_LONGEST = 4000
 
 
 def annotations(shown: str, report: Report) -> str:
@@ -18,9 +21,8 @@ def _line(command: str, shown: str, check: Check) -> str:
 
 
 def _escaped(text: str) -> str:
-    # A line end would let a model's message be a command of its own.
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text.encode(errors="backslashreplace").decode()
+    # A line end would let a model's message be a command of its own; it is an escape here.
+    return printable(text, _LONGEST).replace("##[", "##\\x5b").replace("%", "%25")
 
 
 def _property(text: str) -> str:

@@ -1,13 +1,10 @@
 """JUnit XML, which most CI services read: one suite per file, one test case per check."""
 
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from mtt.printable import printable_lines
 from mtt.verify.report.report import Check, Report
-
-# Everything that XML 1.0 has no way to hold, not even as a reference.
-_UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(reports: Sequence[tuple[str, Report]]) -> bytes:
@@ -89,7 +86,5 @@ def _body(check: Check) -> str:
 
 
 def _clean(text: str) -> str:
-    """The text, with what XML cannot hold as a visible escape."""
-    return _UNSPEAKABLE.sub(
-        lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text
-    )
+    """The text, with what XML cannot hold or nobody sees as an escape; it may have several lines."""
+    return printable_lines(text)

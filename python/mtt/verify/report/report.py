@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mtt.canonical import parse_json
 from mtt.tokens import redacted_json
 
 SCHEMAS = (1, 2)
@@ -124,12 +125,9 @@ class Report:
         :raises NoReport: it is not JSON, of a schema that is not known, or a part is missing
         """
         try:
-            # Python would take NaN and Infinity, which are not JSON and which no writer here could show.
-            data = json.loads(text, parse_constant=_no_constant)
+            data = parse_json(text, infinite=True)
             # Here, as every form of the report is made of this: a model can read and say a secret.
             harmless = redacted_json(data)
-        except RecursionError as error:
-            raise NoReport("it is nested too deeply") from error
         except ValueError as error:
             raise NoReport(f"it is not JSON: {error}") from error
         if not isinstance(data, dict) or data.get("schema") not in SCHEMAS:
@@ -139,7 +137,7 @@ class Report:
             if harmless != data:
                 text = json.dumps(harmless, indent=2) + "\n"
             return _report(harmless, text)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise NoReport(f"a part is missing or of another type: {error}") from error
 
     @classmethod
@@ -195,10 +193,6 @@ def tightest(checks: Sequence[Check]) -> Check | None:
     """The check that came closest to its tolerance."""
     measured = [check for check in checks if check.used is not None]
     return max(measured, key=lambda check: check.used or 0.0, default=None)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
 
 
 def _report(data: dict[str, Any], text: str) -> Report:

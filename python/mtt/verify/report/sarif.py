@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from mtt.printable import printable, printable_json
 from mtt.verify.report.report import Check, Report
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -16,7 +17,7 @@ def sarif(reports: Sequence[tuple[str, Report]]) -> bytes:
     runs = [_run(shown, report) for shown, report in reports]
     document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}
     # With escapes only, lone surrogates cannot make the file invalid.
-    return (json.dumps(document, indent=2, ensure_ascii=True) + "\n").encode("ascii")
+    return (printable_json(json.dumps(document, indent=2)) + "\n").encode("ascii")
 
 
 def _run(shown: str, report: Report) -> dict[str, Any]:
@@ -71,12 +72,16 @@ def _result(check: Check, uri: str, rule: int) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": check.full_name,
         "ruleIndex": rule,
-        "message": {"text": check.sentence},
+        "message": {"text": printable(check.sentence)},
         "locations": [{"physicalLocation": location}],
         # A scanning service tells by it whether a finding is the one of last week.
         "partialFingerprints": {"fileAndCheck/v1": fingerprint},
     }
     if check.status == "fail":
         return result | {"level": "error"}
-    suppression = {"kind": "external", "status": "accepted", "justification": check.message}
+    suppression = {
+        "kind": "external",
+        "status": "accepted",
+        "justification": printable(check.message),
+    }
     return result | {"level": "none", "kind": "open", "suppressions": [suppression]}

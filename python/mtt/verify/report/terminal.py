@@ -24,7 +24,7 @@ class Progress:
     """A line on standard error that names the running check, on terminals only."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = SteadyConsole(stderr=True)
         self._status: Status | None = console.status("verifying") if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -44,7 +44,7 @@ class Progress:
     def show(self, check: str) -> None:
         """Name the check that has started."""
         if self._status is not None:
-            self._status.update(f"verifying: {check}")
+            self._status.update(Text(f"verifying: {printable(check, _WIDTH)}"))
 
 
 def print_report(report: Report, shown: str, console: Console | None = None) -> None:
