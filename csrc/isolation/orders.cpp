@@ -33,7 +33,7 @@ std::string to_text(const Orders& orders) {
         {"against", optional_text(options.against)}, {"record", options.record}, {"threads", options.threads},
         {"memory", options.memory_limit}, {"first", orders.first}, {"scratch", orders.scratch},
         {"cpu", orders.cpu_seconds}, {"without", orders.without}, {"token", orders.token},
-        {"rotation", optional_number(options.max_rotation_error)},
+        {"allowed", options.allowed_operators}, {"rotation", optional_number(options.max_rotation_error)},
     });
     return {bytes.begin(), bytes.end()};
 }
@@ -45,6 +45,7 @@ Orders orders_from_text(const std::string& text) {
     options.path = value.at("path").get<std::string>();
     options.extensions = text_or_none(value.at("extensions"));
     options.level = parse_level(value.at("level").get<std::string>());
+    options.allowed_operators = value.at("allowed").get<std::vector<std::string>>();
     options.engine = value.at("engine").get<std::string>();
     options.only = value.at("only").get<std::vector<std::string>>();
     for (const auto& waiver : value.at("waivers")) {

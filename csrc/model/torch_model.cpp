@@ -1,6 +1,7 @@
 // The only file that knows how libtorch, metatensor and metatomic are called. The order of steps is that of
 // LAMMPS' pair_style metatomic (see docs/concepts/verify.md), so that what passes here runs there.
 #include <torch/csrc/jit/runtime/graph_iterator.h>
+#include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/script.h>
 
 #include <metatensor/torch.hpp>
@@ -10,6 +11,7 @@
 #include <mutex>
 
 #include "mtt/model/inputs.hpp"
+#include "mtt/model/operators.hpp"
 #include "mtt/model/torch_model.hpp"
 
 namespace mtt {
@@ -77,9 +79,45 @@ bool moves_tensors(const torch::jit::Method& method) {
     return false;
 }
 
+/// The bytes that were looked at, for libtorch to load.
+class ArchiveAdapter final : public caffe2::serialize::ReadAdapterInterface {
+public:
+    explicit ArchiveAdapter(std::shared_ptr<const std::string> content): content_(std::move(content)) {}
+    [[nodiscard]] size_t size() const override { return content_->size(); }
+    size_t read(uint64_t pos, void* buf, size_t n, const char* /*what*/) const override {
+        const size_t count = pos < content_->size() ? std::min(n, content_->size() - size_t(pos)) : 0;
+        std::memcpy(buf, content_->data() + std::min(size_t(pos), content_->size()), count);
+        return count;
+    }
+
+private:
+    std::shared_ptr<const std::string> content_;
+};
+
+/// What load_atomistic_model does, from memory: the file may be another one by now.
+metatensor_torch::Module loaded(const Archive& archive, const std::optional<std::string>& extensions) {
+    metatomic_torch::check_atomistic_model(archive.path());
+    for (const char* record : {"extra/extensions", "extra/extensions-deps"}) {
+        if (archive.has(record) && archive.read(record) != "[]") {
+            metatomic_torch::load_model_extensions(archive.path(), extensions);
+            // It reads the file again; what it loads are libraries of the folder named, whose names were checked.
+            if (Archive(archive.path()).content() != archive.content()) {
+                throw EngineError("the file has changed while it was being loaded");
+            }
+            break;
+        }
+    }
+    // Debug records only serve to show the source of an error, and are not checked by libtorch.
+    return torch::jit::load(
+        std::make_shared<ArchiveAdapter>(archive.shared_content()), std::nullopt, /*load_debug_files=*/false
+    );
+}
+
 class TorchModel final : public Model {
 public:
-    TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device = "cpu");
+    TorchModel(
+        std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, const std::string& device = "cpu"
+    );
 
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
     [[nodiscard]] const std::vector<NeighborRequest>& requests() const override { return requests_; }
@@ -92,7 +130,7 @@ public:
     void move_again() override { module_.to(device_); }
     std::vector<std::string> left_on_cpu() override;
     std::unique_ptr<Model> on_device(const std::string& device) override {
-        auto out = std::make_unique<TorchModel>(path_, extensions_, device);
+        auto out = std::make_unique<TorchModel>(archive_, extensions_, device);
         out->ask_for(capabilities_.energy_output);
         return out;
     }
@@ -109,7 +147,7 @@ private:
         const torch::Tensor& values, const std::vector<Prepared>& prepared, bool strain, Answer& answer
     );
 
-    std::string path_;
+    std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
     metatensor_torch::Module module_;
     metatomic_torch::ModelCapabilities declared_;
@@ -122,10 +160,10 @@ private:
     std::vector<std::pair<torch::Tensor, torch::Tensor>> exact_;
 };
 
-TorchModel::TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device):
-    path_(std::move(path)),
-    extensions_(std::move(extensions)),
-    module_(metatomic_torch::load_atomistic_model(path_, extensions_)) {
+TorchModel::TorchModel(
+    std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, const std::string& device
+):
+    archive_(std::move(archive)), extensions_(std::move(extensions)), module_(loaded(*archive_, extensions_)) {
     read_capabilities();
     device_ = metatomic_torch::pick_device(declared_->supported_devices, device);
     module_.to(device_);
@@ -208,7 +246,7 @@ std::unique_ptr<Model> TorchModel::widened() {
     if (dtype_ != torch::kFloat32) {
         return nullptr;
     }
-    auto wide = std::make_unique<TorchModel>(path_, extensions_);
+    auto wide = std::make_unique<TorchModel>(archive_, extensions_);
     for (auto& tensor : wide->numbers(torch::kFloat32)) {
         auto exact = tensor.to(torch::kFloat64);
         tensor.set_data(exact);
@@ -369,8 +407,36 @@ Answer TorchModel::evaluate(const Call& call) {
 
 }  // namespace
 
-std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions) {
-    return std::make_unique<TorchModel>(path, extensions);
+std::unique_ptr<Model> load_model(
+    std::shared_ptr<const Archive> archive, const std::optional<std::string>& extensions,
+    const std::vector<std::string>& allowed
+) {
+    // Checks load many instances of one file.
+    static std::mutex mutex;
+    static std::weak_ptr<const Archive> passed;
+    static std::vector<std::string> passed_with;
+    {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (passed.lock() != archive || passed_with != allowed) {
+            passed.reset();
+            const auto foreign = foreign_operators(*archive, allowed, extensions.has_value());
+            if (!foreign.empty()) {
+                throw EngineError(
+                    "it is not loaded, because of " + describe(foreign.front()) +
+                    (foreign.size() > 1 ? ", and " + std::to_string(foreign.size() - 1) + " more" : "")
+                );
+            }
+            passed = archive;
+            passed_with = allowed;
+        }
+    }
+    return std::make_unique<TorchModel>(std::move(archive), extensions);
+}
+
+std::unique_ptr<Model> load_model(
+    const std::string& path, const std::optional<std::string>& extensions, const std::vector<std::string>& allowed
+) {
+    return load_model(std::make_shared<const Archive>(path), extensions, allowed);
 }
 
 uint64_t call_count() { return calls; }

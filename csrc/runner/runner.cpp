@@ -60,12 +60,12 @@ Runner::Runner(const VerifyOptions& options, std::function<void(bool)> loading):
     extensions_(options.extensions),
     memory_limit_(options.memory_limit),
     context_(
-        [this, path = options.path, loading = std::move(loading)] {
+        [this, allowed = options.allowed_operators, loading = std::move(loading)] {
             const bool first = !loaded_ && loading;
             if (first) {
                 loading(true);
             }
-            auto model = load_model(path, extensions_);
+            auto model = load_model(archive_, extensions_, allowed);
             loaded_ = true;
             if (first) {
                 loading(false);
@@ -74,6 +74,7 @@ Runner::Runner(const VerifyOptions& options, std::function<void(bool)> loading):
         },
         archive_, options.extensions
     ) {
+    context_.allow_operators(options.allowed_operators);
     context_.set_mode({options.level, options.engine, options.against, options.record, options.max_rotation_error});
 }
 
@@ -209,6 +210,7 @@ void describe_options(const VerifyOptions& options, Report& report) {
     report.engine = options.engine;
     report.only = options.only;
     report.waivers = options.waivers;
+    report.allowed_operators = options.allowed_operators;
     for (const auto& check : catalogue()) {
         report.checks_total += check.results.size();
     }

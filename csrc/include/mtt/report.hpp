@@ -71,6 +71,8 @@ struct Report {
     std::string engine = "all";
     std::vector<std::string> only;
     std::vector<Waiver> waivers;
+    /// Operators that the caller vouched for.
+    std::vector<std::string> allowed_operators;
     Isolation isolation;
     std::vector<ReportEntry> entries;
     /// Results that the catalogue could give, at every level and for every engine.

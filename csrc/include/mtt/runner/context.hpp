@@ -68,6 +68,9 @@ public:
     [[nodiscard]] const std::optional<double>& receptive_field() const { return receptive_field_; }
     [[nodiscard]] const Archive* archive() const { return archive_.get(); }
     [[nodiscard]] const std::optional<std::string>& extensions() const { return extensions_; }
+    /// Operators that the caller vouches for.
+    void allow_operators(std::vector<std::string> names) { allowed_operators_ = std::move(names); }
+    [[nodiscard]] const std::vector<std::string>& allowed_operators() const { return allowed_operators_; }
 
     /// Null if the file has none (then golden_error() may say why).
     const GoldenPack* golden();
@@ -100,6 +103,7 @@ private:
     std::optional<double> receptive_field_;
     std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
+    std::vector<std::string> allowed_operators_;
     std::map<std::string, std::string> state_before_;
     std::vector<Target> targets_;
     std::optional<Target> target_;
