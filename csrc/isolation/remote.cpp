@@ -218,6 +218,7 @@ void RemoteHost::start() {
     Orders orders;
     orders.path = options_.path;
     orders.extensions = options_.extensions;
+    orders.allowed = options_.allowed_operators;
     orders.threads = options_.threads;
     orders.memory_limit = options_.memory_limit;
     orders.cpu_seconds = uint64_t(std::max(1, options_.threads) * total_over_check * options_.time_limit) + 60;
@@ -230,7 +231,9 @@ void RemoteHost::start() {
     isolation_ = ask<Isolation>(Question::isolation);
     judge_sandbox();
     if (archive_ == nullptr) {
-        archive_ = std::make_shared<const RemoteArchive>(options_.path, ask<FileFacts>(Question::file), *this);
+        auto facts = ask<FileFacts>(Question::file);
+        foreign_ = facts.foreign;
+        archive_ = std::make_shared<const RemoteArchive>(options_.path, std::move(facts), *this);
     }
 }
 

@@ -23,6 +23,7 @@ constexpr int answers_fd = channel_number;
 
 /// Of error messages, which a model may make as long as it likes.
 constexpr size_t longest_text = 4000;
+constexpr size_t most_foreign = 1000;
 
 /// If the supervisor is gone there is nothing left to do.
 void read_all(char* data, size_t size) {
@@ -55,11 +56,20 @@ void write_frame(const std::string& content) {
 }
 
 /// What the checks want to know of the file.
-FileFacts facts_of(const Archive& archive) {
+FileFacts facts_of(const Archive& archive, const Orders& orders) {
     FileFacts out;
     out.kind = uint32_t(archive.kind());
     out.bytes = archive.bytes();
     out.records = archive.records();
+    if (archive.kind() == FileKind::metatomic) {
+        out.foreign = foreign_operators(archive, orders.allowed, orders.extensions.has_value());
+        out.foreign.resize(std::min(out.foreign.size(), most_foreign));
+        for (auto& item : out.foreign) {
+            for (auto* text : {&item.name, &item.record, &item.why}) {
+                *text = text->substr(0, 200);
+            }
+        }
+    }
     for (const auto& name : out.records) {
         const bool code = name.compare(0, 5, "code/") == 0 && name.size() > 3 && name.substr(name.size() - 3) == ".py";
         const bool described = name.compare(0, 6, "extra/") == 0;
@@ -78,7 +88,8 @@ class Worker {
 public:
     explicit Worker(const Orders& orders, Isolation isolation):
         orders_(orders), isolation_(std::move(isolation)), session_(prepare_torch(orders.threads)),
-        host_([&orders] { return load_model(orders.path, orders.extensions); }, nullptr) {}
+        archive_(std::make_shared<const Archive>(orders.path)),
+        host_([this] { return load_model(archive_, orders_.extensions, orders_.allowed); }, nullptr) {}
 
     /// Until the end is asked for.
     void serve();
@@ -92,6 +103,7 @@ private:
     Orders orders_;
     Isolation isolation_;
     std::shared_ptr<void> session_;
+    std::shared_ptr<const Archive> archive_;
     LocalHost host_;
     std::map<uint64_t, std::unique_ptr<Model>> instances_;
     uint64_t next_ = 1;
@@ -142,8 +154,8 @@ void Worker::keep(std::unique_ptr<Model> model, Packer& out) {
 void Worker::answer(Question question, Unpacker& arguments, Packer& out) {
     switch (question) {
         case Question::isolation: out(isolation_); return;
-        case Question::file: out(facts_of(Archive(orders_.path))); return;
-        case Question::damaged: out(Archive(orders_.path).damaged_records()); return;
+        case Question::file: out(facts_of(*archive_, orders_)); return;
+        case Question::damaged: out(archive_->damaged_records()); return;
         case Question::load: keep(host_.load(), out); return;
         case Question::unload: instances_.erase(arguments.take<uint64_t>()); return;
         case Question::state: out(host_.state()); return;
@@ -164,7 +176,7 @@ void Worker::answer(Question question, Unpacker& arguments, Packer& out) {
         case Question::open_predictor:
             // Profiling and recompiling pay off over thousands of calls of one shape, not here.
             executors_.push_back(host_.with_executor({.optimize = false}));
-            predictor_ = load_predictor(orders_.path, orders_.extensions, arguments.take<bool>());
+            predictor_ = load_predictor(archive_, orders_.extensions, orders_.allowed, arguments.take<bool>());
             out(predictor_->capabilities());
             return;
         case Question::predict: {

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "mtt/model/inputs.hpp"
+#include "mtt/model/loading.hpp"
 #include "mtt/model/torch_model.hpp"
 
 namespace mtt {
@@ -23,7 +24,7 @@ std::vector<double> flat(const Tensor& tensor) {
 
 class TorchPredictor final : public Predictor {
 public:
-    TorchPredictor(const std::string& path, const std::optional<std::string>& extensions, bool widened);
+    TorchPredictor(const Archive& archive, const std::optional<std::string>& extensions, bool widened);
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
     std::vector<Prediction> predict(const std::vector<System>& systems, const std::vector<Wanted>& wanted) override;
 
@@ -41,8 +42,8 @@ private:
     bool check_ = true;
 };
 
-TorchPredictor::TorchPredictor(const std::string& path, const std::optional<std::string>& extensions, bool widened):
-    module_(metatomic_torch::load_atomistic_model(path, extensions)) {
+TorchPredictor::TorchPredictor(const Archive& archive, const std::optional<std::string>& extensions, bool widened):
+    module_(load_module(archive, extensions)) {
     read_capabilities();
     for (const auto& item : module_.run_method("requested_neighbor_lists").toList()) {
         const auto list = item.get().toCustomClass<metatomic_torch::NeighborListOptionsHolder>();
@@ -180,9 +181,11 @@ std::vector<Prediction> TorchPredictor::predict(const std::vector<System>& syste
 }  // namespace
 
 std::unique_ptr<Predictor> load_predictor(
-    const std::string& path, const std::optional<std::string>& extensions, bool widened
+    const std::shared_ptr<const Archive>& archive, const std::optional<std::string>& extensions,
+    const std::vector<std::string>& allowed, bool widened
 ) {
-    return std::make_unique<TorchPredictor>(path, extensions, widened);
+    check_operators(archive, extensions, allowed);
+    return std::make_unique<TorchPredictor>(*archive, extensions, widened);
 }
 
 }  // namespace mtt

@@ -11,6 +11,7 @@
 
 #include "mtt/isolation/machine.hpp"
 #include "mtt/model/inputs.hpp"
+#include "mtt/model/loading.hpp"
 #include "mtt/model/torch_model.hpp"
 
 namespace mtt {
@@ -80,7 +81,9 @@ bool moves_tensors(const torch::jit::Method& method) {
 
 class TorchModel final : public Model {
 public:
-    TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device = "cpu");
+    TorchModel(
+        std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, const std::string& device = "cpu"
+    );
 
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
     [[nodiscard]] const std::vector<NeighborRequest>& requests() const override { return requests_; }
@@ -93,7 +96,7 @@ public:
     void move_again() override { module_.to(device_); }
     std::vector<std::string> left_on_cpu() override;
     std::unique_ptr<Model> on_device(const std::string& device) override {
-        auto out = std::make_unique<TorchModel>(path_, extensions_, device);
+        auto out = std::make_unique<TorchModel>(archive_, extensions_, device);
         out->ask_for(capabilities_.energy_output);
         return out;
     }
@@ -110,7 +113,7 @@ private:
         const torch::Tensor& values, const std::vector<Prepared>& prepared, bool strain, Answer& answer
     );
 
-    std::string path_;
+    std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
     metatensor_torch::Module module_;
     metatomic_torch::ModelCapabilities declared_;
@@ -123,10 +126,10 @@ private:
     std::vector<std::pair<torch::Tensor, torch::Tensor>> exact_;
 };
 
-TorchModel::TorchModel(std::string path, std::optional<std::string> extensions, const std::string& device):
-    path_(std::move(path)),
-    extensions_(std::move(extensions)),
-    module_(metatomic_torch::load_atomistic_model(path_, extensions_)) {
+TorchModel::TorchModel(
+    std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, const std::string& device
+):
+    archive_(std::move(archive)), extensions_(std::move(extensions)), module_(load_module(*archive_, extensions_)) {
     read_capabilities();
     device_ = metatomic_torch::pick_device(declared_->supported_devices, device);
     module_.to(device_);
@@ -209,7 +212,7 @@ std::unique_ptr<Model> TorchModel::widened() {
     if (dtype_ != torch::kFloat32) {
         return nullptr;
     }
-    auto wide = std::make_unique<TorchModel>(path_, extensions_);
+    auto wide = std::make_unique<TorchModel>(archive_, extensions_);
     for (auto& tensor : wide->numbers(torch::kFloat32)) {
         auto exact = tensor.to(torch::kFloat64);
         tensor.set_data(exact);
@@ -376,8 +379,18 @@ Answer TorchModel::evaluate(const Call& call) {
 
 }  // namespace
 
-std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions) {
-    return std::make_unique<TorchModel>(path, extensions);
+std::unique_ptr<Model> load_model(
+    std::shared_ptr<const Archive> archive, const std::optional<std::string>& extensions,
+    const std::vector<std::string>& allowed
+) {
+    check_operators(archive, extensions, allowed);
+    return std::make_unique<TorchModel>(std::move(archive), extensions);
+}
+
+std::unique_ptr<Model> load_model(
+    const std::string& path, const std::optional<std::string>& extensions, const std::vector<std::string>& allowed
+) {
+    return load_model(std::make_shared<const Archive>(path), extensions, allowed);
 }
 
 uint64_t call_count() { return calls; }

@@ -8,6 +8,8 @@
 #include <iostream>
 
 #include "mtt/isolation/process.hpp"
+#include "mtt/isolation/wire.hpp"
+#include "mtt/model/operators.hpp"
 #include "mtt/physics/compare.hpp"
 #include "mtt/physics/tolerances.hpp"
 #include "mtt/runner/check.hpp"
@@ -31,6 +33,18 @@ void list_checks() {
         std::cout << "  " << row.name << ": float64 " << mtt::short_number(row.float64) << ", float32 "
                   << mtt::short_number(row.float32) << "\n    " << row.reason << "\n";
     }
+}
+
+/// For tests of what is refused, in one process for many files: a line of JSON for each, of which nothing is loaded.
+int scan(const std::vector<std::string>& paths) {
+    for (const auto& path : paths) {
+        nlohmann::json foreign = nlohmann::json::array();
+        for (const auto& item : mtt::foreign_operators(mtt::Archive(path), {})) {
+            foreign.push_back({item.name, item.record, item.line, item.why});
+        }
+        std::cout << mtt::dump({{"path", path}, {"foreign", foreign}}) << std::flush;
+    }
+    return 0;
 }
 
 std::atomic<int> interrupted{0};
@@ -130,6 +144,9 @@ int main(int argc, char** argv) {
         }
     }
     try {
+        if (!words.empty() && words[0] == "--scan") {
+            return scan({words.begin() + 1, words.end()});
+        }
         const bool asked = !words.empty() && words[0] == mtt::predict_flag;
         return asked ? predict(words) : run(mtt::parse_arguments(words));
     } catch (const mtt::Interrupted& error) {

@@ -75,6 +75,7 @@ const char* name_of(ValueType type) {
         case ValueType::choice: return "choice";
         case ValueType::checks: return "checks";
         case ValueType::waivers: return "waivers";
+        case ValueType::names: return "names";
         case ValueType::folder: return "folder";
         case ValueType::input: return "input";
         case ValueType::output: return "output";
@@ -121,6 +122,13 @@ const std::vector<OptionRow>& option_table() {
          .help = "folder of the compiled extensions that the model needs",
          .apply = [](Arguments& out, Text value) { out.options.extensions = value; },
          .group = scope, .keyword = "extensions"},
+        {.flag = "--allow-operator", .metavar = "NAME", .type = ValueType::names,
+         .help = "let the model use an operator or class that is not on the list of harmless ones; repeatable",
+         .apply = [](Arguments& out, Text value) {
+             const auto names = split(value);
+             out.options.allowed_operators.insert(out.options.allowed_operators.end(), names.begin(), names.end());
+         },
+         .group = isolation, .keyword = "allow_operators"},
         {.flag = "--record", .metavar = "FILE", .type = ValueType::output,
          .help = "write energies, forces and virials of this run to FILE",
          .apply = [](Arguments& out, Text value) {

@@ -75,6 +75,7 @@ std::string to_json(const Report& report) {
         {"engine", report.engine},
         {"only", report.only},
         {"waivers", waivers},
+        {"allowed_operators", report.allowed_operators},
         {"seed", report.seed},
         {"isolation", to_json(report.isolation)},
         {"checks", checks},

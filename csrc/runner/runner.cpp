@@ -57,6 +57,7 @@ Extension extension_of(const nlohmann::json& declared, const std::optional<std::
 Runner::Runner(const VerifyOptions& options, std::shared_ptr<Host> host):
     host_(std::move(host)), extensions_(options.extensions), memory_limit_(options.memory_limit),
     context_(host_, options.extensions) {
+    context_.allow_operators(options.allowed_operators);
     context_.set_mode({options.level, options.engine, options.against, options.record, options.max_rotation_error,
                        options.seed.value_or(0)});
 }
@@ -196,6 +197,7 @@ void describe_options(const VerifyOptions& options, Report& report) {
     report.only = options.only;
     report.waivers = options.waivers;
     report.seed = options.seed.value_or(0);
+    report.allowed_operators = options.allowed_operators;
     for (const auto& check : catalogue()) {
         report.checks_total += check.results.size();
     }

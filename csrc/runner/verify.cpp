@@ -10,9 +10,9 @@ namespace mtt {
 
 namespace {
 
-std::unique_ptr<Model> load_guarded(const VerifyOptions& options) {
+std::unique_ptr<Model> load_guarded(const std::shared_ptr<const Archive>& archive, const VerifyOptions& options) {
     try {
-        return load_model(options.path, options.extensions);
+        return load_model(archive, options.extensions, options.allowed_operators);
     } catch (const std::exception&) {
         throw;
     } catch (...) {
@@ -28,8 +28,10 @@ Report verify(const VerifyOptions& options) {
     check_input(options.path);
     const auto session = prepare_torch(options.threads);
     const auto archive = std::make_shared<const Archive>(options.path);
-    const auto load = [&options] { return load_guarded(options); };
-    Runner runner(options, std::make_shared<LocalHost>(load, archive));
+    const auto load = [&] { return load_guarded(archive, options); };
+    Runner runner(options, std::make_shared<LocalHost>(
+        load, archive, foreign_operators(*archive, options.allowed_operators, options.extensions.has_value())
+    ));
     Report report;
     describe_options(options, report);
     runner.describe_file(report);

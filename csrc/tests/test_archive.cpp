@@ -106,26 +106,3 @@ TEST("a changed byte in a record is found") {
 TEST("a missing file is an error") {
     CHECK_THROWS(Archive("no/such/file.pt"), std::runtime_error, "can not open 'no/such/file.pt'");
 }
-
-TEST("an archive that two readers could read in two ways says so") {
-    const auto first_of = [](const std::string& content) {
-        const auto found = Archive(TemporaryFile(content).path()).ambiguities();
-        return found.empty() ? std::string() : found.front();
-    };
-    const std::pair<std::string, std::string> code = {"m/code/a.py", "x"};
-    CHECK(first_of(zip({code, {"m/data.pkl", "y"}})).empty());
-    CHECK(first_of(zip({code, {"z/data.pkl", "y"}})).find("two folders") != std::string::npos);
-    CHECK(first_of(zip({code, {"m/code/a.py", "y"}})).find("two records") != std::string::npos);
-    CHECK(first_of(zip({code, {"m/CODE/a.py", "y"}})).find("two records") != std::string::npos);  // libtorch ignores case
-    for (const char* name : {"m/../a", "/m/a", "m//a", "m/a\\b", "m/a\n", "a", "m/./a", ""}) {
-        CHECK(first_of(zip({code, {name, "y"}})).find("unusual name") != std::string::npos);
-    }
-    CHECK(first_of(zip({code}) + "more").find("after its directory") != std::string::npos);
-    auto other_name = zip({code, {"m/data.pkl", "y"}});
-    other_name.replace(other_name.find("m/data.pkl"), 10, "m/fata.pkl");  // the local header only
-    CHECK(first_of(other_name).find("contradict") != std::string::npos);
-    auto packed = zip({code});
-    packed[packed.find("PK\x01\x02") + 10] = 14;
-    packed[8] = 14;
-    CHECK(first_of(packed).find("unusual way") != std::string::npos);
-}

@@ -75,6 +75,8 @@ struct Report {
     std::vector<Waiver> waivers;
     /// Of the noise on the check systems and the order in which they come; 0: none.
     uint64_t seed = 0;
+    /// Operators that the caller vouched for.
+    std::vector<std::string> allowed_operators;
     Isolation isolation;
     std::vector<ReportEntry> entries;
     /// Results that the catalogue could give, at every level and for every engine.

@@ -14,6 +14,8 @@ namespace mtt {
 struct VerifyOptions {
     std::string path;
     std::optional<std::string> extensions;
+    /// Operators beside those on the list, which the caller vouches for; the report says so.
+    std::vector<std::string> allowed_operators;
     Level level = Level::full;
     /// "all", or the one engine that counts.
     std::string engine = "all";

@@ -19,6 +19,8 @@ namespace mtt {
 struct Orders {
     std::string path;
     std::optional<std::string> extensions;
+    /// Operators beside those on the list.
+    std::vector<std::string> allowed;
     int threads = 0;
     uint64_t memory_limit = 0;
     uint64_t cpu_seconds = 0;
@@ -74,6 +76,8 @@ struct FileFacts {
     uint64_t bytes = 0;
     std::vector<std::string> records;
     std::map<std::string, std::string> contents;
+    /// What is not on the list of what models may use.
+    std::vector<Foreign> foreign;
     /// Records that could not be read, and why.
     std::map<std::string, std::string> problems;
 };
@@ -87,11 +91,15 @@ struct Instance {
 
 template <class P>
 void describe(P& pack, Orders& v) {
-    pack(v.path, v.extensions, v.threads, v.memory_limit, v.cpu_seconds, v.without);
+    pack(v.path, v.extensions, v.allowed, v.threads, v.memory_limit, v.cpu_seconds, v.without);
 }
 template <class P>
 void describe(P& pack, FileFacts& v) {
-    pack(v.kind, v.bytes, v.records, v.contents, v.problems);
+    pack(v.kind, v.bytes, v.records, v.contents, v.foreign, v.problems);
+}
+template <class P>
+void describe(P& pack, Foreign& v) {
+    pack(v.name, v.record, v.line, v.why);
 }
 template <class P>
 void describe(P& pack, Instance& v) {

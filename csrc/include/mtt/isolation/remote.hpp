@@ -51,6 +51,7 @@ public:
     std::vector<Prediction> predict(const std::vector<System>& systems, const std::vector<Wanted>& wanted);
 
     std::shared_ptr<const ArchiveView> archive() override;
+    std::vector<Foreign> foreign() override { return foreign_; }
     std::unique_ptr<Model> load() override;
     std::map<std::string, std::string> state() override;
     MemoryUse memory() override;
@@ -104,6 +105,7 @@ private:
     bool warned_ = false;
     Isolation isolation_;
     std::shared_ptr<const ArchiveView> archive_;
+    std::vector<Foreign> foreign_;
 };
 
 }  // namespace mtt

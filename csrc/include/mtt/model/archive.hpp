@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,19 @@ enum class FileKind {
 
 /// Short noun phrase for messages, for example "a TorchScript file without the metatomic interface".
 std::string describe(FileKind kind);
+
+/// A record as the directory of the archive describes it.
+struct DirectoryEntry {
+    /// With the folder.
+    std::string name;
+    uint32_t crc = 0;
+    uint16_t method = 0;
+    uint16_t flags = 0;
+    uint64_t packed = 0;
+    uint64_t size = 0;
+    /// Where its local header is.
+    uint64_t offset = 0;
+};
 
 /// The bytes of a model file, wherever they are read.
 class ArchiveView {
@@ -52,27 +66,37 @@ public:
     [[nodiscard]] std::string read(const std::string& record) const override;
     [[nodiscard]] std::vector<std::string> damaged_records() const override;
 
-    /// What makes it another archive for one reader than for another: several folders, a name that comes twice, headers
-    /// that contradict each other, bytes that belong to no record. Empty for what libtorch writes.
-    [[nodiscard]] const std::vector<std::string>& ambiguities() const { return ambiguities_; }
+    /// All bytes of the file, read once: what is looked at is what is loaded, whatever happens to the file meanwhile.
+    [[nodiscard]] const std::string& content() const { return *content_; }
+    [[nodiscard]] std::shared_ptr<const std::string> shared_content() const { return content_; }
+    /// In the order of the directory, each as often as it is there.
+    [[nodiscard]] const std::vector<DirectoryEntry>& directory() const { return directory_; }
+    /// Where the directory begins.
+    [[nodiscard]] uint64_t directory_offset() const { return directory_offset_; }
+    /// Nothing follows the directory but its end, and nothing is between them.
+    [[nodiscard]] bool ends_cleanly() const { return ends_cleanly_; }
+    /// Size of a record when unpacked, as the directory says.
+    [[nodiscard]] uint64_t size_of(const std::string& record) const;
 
 private:
     struct Entry {
         uint32_t crc;
         uint64_t size;
     };
+    struct Reader;
     void read_directory(const std::string& content);
+    Reader& reader() const;
 
     std::string path_;
     FileKind kind_ = FileKind::unknown;
     uint64_t bytes_ = 0;
     std::map<std::string, Entry> entries_;
-    std::vector<std::string> ambiguities_;
+    std::shared_ptr<const std::string> content_;
+    std::vector<DirectoryEntry> directory_;
+    uint64_t directory_offset_ = 0;
+    bool ends_cleanly_ = false;
+    mutable std::shared_ptr<Reader> reader_;
 };
-
-/// What is wrong with the list of extensions of a model: a name or path that leads out of the folder that a person
-/// names. Empty if nothing is.
-std::string extensions_problem(const std::string& json);
 
 uint32_t crc32(const std::string& bytes);
 std::string sha256_hex(const std::string& bytes);

@@ -12,6 +12,7 @@
 
 #include "mtt/model/archive.hpp"
 #include "mtt/model/model.hpp"
+#include "mtt/model/operators.hpp"
 #include "mtt/model/torch_model.hpp"
 
 namespace mtt {
@@ -41,6 +42,8 @@ public:
     virtual ~Host() = default;
     /// The model file; null in tests whose model is a function.
     virtual std::shared_ptr<const ArchiveView> archive() = 0;
+    /// What the file would call that is not on the list of what models may; read before anything of it is loaded.
+    virtual std::vector<Foreign> foreign() = 0;
     /// A new instance, as an engine that starts up makes it.
     /// @throws std::exception whatever the model throws
     virtual std::unique_ptr<Model> load() = 0;
@@ -65,10 +68,11 @@ class LocalHost final : public Host {
 public:
     using Loader = std::function<std::unique_ptr<Model>()>;
 
-    LocalHost(Loader loader, std::shared_ptr<const ArchiveView> archive):
-        loader_(std::move(loader)), archive_(std::move(archive)) {}
+    LocalHost(Loader loader, std::shared_ptr<const ArchiveView> archive, std::vector<Foreign> foreign = {}):
+        loader_(std::move(loader)), archive_(std::move(archive)), foreign_(std::move(foreign)) {}
 
     std::shared_ptr<const ArchiveView> archive() override { return archive_; }
+    std::vector<Foreign> foreign() override { return foreign_; }
     std::unique_ptr<Model> load() override { return loader_(); }
     std::map<std::string, std::string> state() override;
     MemoryUse memory() override;
@@ -84,6 +88,7 @@ public:
 private:
     Loader loader_;
     std::shared_ptr<const ArchiveView> archive_;
+    std::vector<Foreign> foreign_;
 };
 
 }  // namespace mtt

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mtt/capabilities.hpp"
+#include "mtt/model/archive.hpp"
 #include "mtt/physics/system.hpp"
 
 namespace mtt {
@@ -44,7 +45,9 @@ public:
 
 /// @param widened all floating-point numbers of the model turned into float64, which not every code allows
 /// @throws EngineError or whatever libtorch throws
-std::unique_ptr<Predictor> load_predictor(const std::string& path, const std::optional<std::string>& extensions,
-                                          bool widened);
+std::unique_ptr<Predictor> load_predictor(
+    const std::shared_ptr<const Archive>& archive, const std::optional<std::string>& extensions,
+    const std::vector<std::string>& allowed, bool widened
+);
 
 }  // namespace mtt

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "mtt/model/archive.hpp"
 #include "mtt/model/model.hpp"
 
 namespace mtt {
@@ -46,8 +47,17 @@ std::map<std::string, std::string> shared_state();
 /// load_atomistic_model, then capabilities, pick_output, pick_device, Module::to, requested_neighbor_lists.
 /// The returned model is an instance of its own: nothing is shared with other loads of the same file.
 /// @param extensions directory with the TorchScript extensions that the file declares
-/// @throws EngineError or whatever libtorch throws
-std::unique_ptr<Model> load_model(const std::string& path, const std::optional<std::string>& extensions);
+/// Nothing of the file is loaded before foreign_operators() has looked at the same bytes.
+/// @param allowed operators that the caller vouches for, beside those on the list
+/// @throws EngineError, naming what the file must not have, or whatever libtorch throws
+std::unique_ptr<Model> load_model(
+    const std::string& path, const std::optional<std::string>& extensions, const std::vector<std::string>& allowed
+);
+/// The same for a file that has been read.
+std::unique_ptr<Model> load_model(
+    std::shared_ptr<const Archive> archive, const std::optional<std::string>& extensions,
+    const std::vector<std::string>& allowed
+);
 
 /// Calls of models that this process has made.
 uint64_t call_count();

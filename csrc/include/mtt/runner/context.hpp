@@ -74,6 +74,9 @@ public:
     /// Null in tests that have no file.
     [[nodiscard]] const ArchiveView* archive() const { return host_->archive().get(); }
     [[nodiscard]] const std::optional<std::string>& extensions() const { return extensions_; }
+    /// Operators that the caller vouches for.
+    void allow_operators(std::vector<std::string> names) { allowed_operators_ = std::move(names); }
+    [[nodiscard]] const std::vector<std::string>& allowed_operators() const { return allowed_operators_; }
 
     /// Null if the file has none (then golden_error() may say why).
     const GoldenPack* golden();
@@ -108,6 +111,7 @@ private:
     std::optional<std::string> recorded_;
     std::optional<double> receptive_field_;
     std::optional<std::string> extensions_;
+    std::vector<std::string> allowed_operators_;
     std::map<std::string, std::string> state_before_;
     std::vector<Target> targets_;
     std::optional<Target> target_;

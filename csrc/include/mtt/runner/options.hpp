@@ -31,6 +31,7 @@ enum class ValueType {
     choice,    ///< one of `choices`
     checks,    ///< families or FAMILY/name, separated by commas
     waivers,   ///< the same, each with "=REASON" if there is one
+    names,     ///< of something in the model, separated by commas
     folder,    ///< that exists
     input,     ///< a file to read
     output,    ///< a file to write

@@ -1,0 +1,77 @@
+#include "mtt/model/loading.hpp"
+
+#include <caffe2/serialize/read_adapter_interface.h>
+#include <torch/script.h>
+
+#include <metatensor/torch.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "mtt/model/model.hpp"
+#include "mtt/model/operators.hpp"
+
+namespace mtt {
+
+namespace {
+
+/// The bytes that were looked at, for libtorch to load.
+class ArchiveAdapter final : public caffe2::serialize::ReadAdapterInterface {
+public:
+    explicit ArchiveAdapter(std::shared_ptr<const std::string> content): content_(std::move(content)) {}
+    [[nodiscard]] size_t size() const override { return content_->size(); }
+    size_t read(uint64_t pos, void* buf, size_t n, const char* /*what*/) const override {
+        const size_t count = pos < content_->size() ? std::min(n, content_->size() - size_t(pos)) : 0;
+        std::memcpy(buf, content_->data() + std::min(size_t(pos), content_->size()), count);
+        return count;
+    }
+
+private:
+    std::shared_ptr<const std::string> content_;
+};
+
+}  // namespace
+
+/// What load_atomistic_model does, from memory: the file may be another one by now.
+metatensor_torch::Module load_module(const Archive& archive, const std::optional<std::string>& extensions) {
+    metatomic_torch::check_atomistic_model(archive.path());
+    for (const char* record : {"extra/extensions", "extra/extensions-deps"}) {
+        if (archive.has(record) && archive.read(record) != "[]") {
+            metatomic_torch::load_model_extensions(archive.path(), extensions);
+            // It reads the file again; what it loads are libraries of the folder named, whose names were checked.
+            if (Archive(archive.path()).content() != archive.content()) {
+                throw EngineError("the file has changed while it was being loaded");
+            }
+            break;
+        }
+    }
+    // Debug records only serve to show the source of an error, and are not checked by libtorch.
+    return torch::jit::load(
+        std::make_shared<ArchiveAdapter>(archive.shared_content()), std::nullopt, /*load_debug_files=*/false
+    );
+}
+
+void check_operators(const std::shared_ptr<const Archive>& archive, const std::optional<std::string>& extensions,
+                     const std::vector<std::string>& allowed) {
+    // Checks load many instances of one file.
+    static std::mutex mutex;
+    static std::weak_ptr<const Archive> passed;
+    static std::vector<std::string> passed_with;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (passed.lock() == archive && passed_with == allowed) {
+        return;
+    }
+    passed.reset();
+    const auto foreign = foreign_operators(*archive, allowed, extensions.has_value());
+    if (!foreign.empty()) {
+        throw EngineError(
+            "it is not loaded, because of " + describe(foreign.front()) +
+            (foreign.size() > 1 ? ", and " + std::to_string(foreign.size() - 1) + " more" : "")
+        );
+    }
+    passed = archive;
+    passed_with = allowed;
+}
+
+}  // namespace mtt
