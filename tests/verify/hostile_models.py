@@ -149,3 +149,12 @@ def letters_of(report: dict[str, Any]) -> str:
     letters = re.search(r"last words: attempts ([rA]+)$", message)
     assert letters is not None, message
     return letters[1]
+
+
+def failures(report: dict[str, Any]) -> dict[str, str]:
+    """Return the messages of the checks that failed, by their names."""
+    return {
+        f"{c['family']}/{c['name']}": c["message"]
+        for c in report["checks"]
+        if c["status"] == "fail"
+    }
