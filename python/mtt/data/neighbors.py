@@ -12,8 +12,8 @@ from mtt.errors import UserError
 MAX_PAIRS = 1_000_000
 # Below this distance two atoms are the same atom written twice, whatever the length unit.
 _COINCIDING = 1e-5
-# Cutoffs along a structure: beyond, numbers of boxes do not fit the search.
-MAX_BOXES = 1_000_000
+# Cutoffs along a structure: beyond, the search takes long, or its numbers of boxes do not fit.
+MAX_BOXES = 5_000
 _BOXES = 100_000
 MAX_CUTOFF = 1000.0
 
