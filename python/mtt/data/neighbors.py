@@ -91,6 +91,8 @@ def _checked_radius(structure: Structure, cutoff: float, max_pairs: int) -> floa
             f"neighbors cannot be found within a cutoff of {cutoff:g}",
             hint=f"a cutoff is above 0 and below {MAX_CUTOFF:g}, in the unit of lengths",
         )
+    if len(structure) == 0:
+        return cutoff
     spread = np.ptp(structure.positions, axis=0).max()
     longest = max(float(spread), float(np.abs(structure.cell).max()))
     if not longest / cutoff < MAX_BOXES:
