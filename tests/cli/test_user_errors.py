@@ -191,10 +191,9 @@ def test_data_that_are_cut_off(fails: Fails) -> None:
     lines = Path("data.xyz").read_text().splitlines(keepends=True)
     Path("data.xyz").write_text("".join(lines[:3]))
     assert fails("train", "options.yaml") == (
-        "error: the file cannot be read as a file of structures: "
-        "ase.io.extxyz: Frame has 1 atoms, expected 3\n"
-        "  where: data.xyz\n"
-        "  hint: use a format that ASE reads, for example extended XYZ (.xyz)\n"
+        "error: the structure is to have 3 atoms, and the file ends after 1\n"
+        "  where: data.xyz#0\n"
+        "  hint: the file is cut off, or the number of atoms in its first line is wrong\n"
     )
 
 

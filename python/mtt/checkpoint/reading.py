@@ -1,5 +1,6 @@
 """Checkpoint file in, header and tensors out, in the versions of this mtt; nothing is ever unpickled."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ def read(path: Path) -> "tuple[Header, Tensors]":
 
     file = open_file(path)
     header = formats.header_of(file)
+    _check_texts(path, header)
     check_architecture(header, path)
     raw = file.content()
     if not formats.content_fits(file, header, raw):
@@ -53,6 +55,15 @@ def read(path: Path) -> "tuple[Header, Tensors]":
     _check_weights(path, header, tensors)
     _check_samples(path, header, tensors)
     return header, tensors
+
+
+def _check_texts(path: Path, header: Header) -> None:
+    """Half a character can be shown as an escape, and be in no text of a model."""
+    plain = {**header.to_dict(), "history": [], "split": {}}
+    try:
+        json.dumps(plain, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise damaged(path, "half a character is in one of its texts") from None
 
 
 def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:

@@ -12,8 +12,8 @@ from mtt.errors import UserError
 MAX_PAIRS = 1_000_000
 # Below this distance two atoms are the same atom written twice, whatever the length unit.
 _COINCIDING = 1e-5
-# Cutoffs along a structure: beyond, numbers of boxes do not fit the search.
-MAX_BOXES = 1_000_000
+# Cutoffs along a structure: beyond, the search takes long, or its numbers of boxes do not fit.
+MAX_BOXES = 5_000
 _BOXES = 100_000
 MAX_CUTOFF = 1000.0
 
@@ -91,6 +91,8 @@ def _checked_radius(structure: Structure, cutoff: float, max_pairs: int) -> floa
             f"neighbors cannot be found within a cutoff of {cutoff:g}",
             hint=f"a cutoff is above 0 and below {MAX_CUTOFF:g}, in the unit of lengths",
         )
+    if len(structure) == 0:
+        return cutoff
     spread = np.ptp(structure.positions, axis=0).max()
     longest = max(float(spread), float(np.abs(structure.cell).max()))
     if not longest / cutoff < MAX_BOXES:
