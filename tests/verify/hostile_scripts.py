@@ -214,11 +214,11 @@ class Helper:
   def run(self, x: Tensor) -> int:
     return torch.hash(x)
 """,
-    "interface": """  def forward(self, x: Tensor) -> Tensor:
+    "base": """  def forward(self, x: Tensor) -> Tensor:
     return x
-class Anything(ModuleInterface):
+class Anything(Plain):
   def forward(self, x: Tensor) -> Tensor:
-    pass
+    return x
 """,
     "function": """  def forward(self, x: Tensor) -> Tensor:
     return x
@@ -400,6 +400,21 @@ def pickles() -> Iterator[tuple[str, bytes]]:
     yield "itself", b"\x80\x02]q\x00(h\x00e."
 
 
+def _with_interface(records: Records) -> Records:
+    """An object in the place of one with a method that takes other arguments."""
+    body = (
+        "  inner : __torch__.hostile_scripts.Takes\n"
+        "  def forward(self, x: Tensor) -> Tensor:\n    return (self.inner).run(x, x)\n"
+        "class Takes(ModuleInterface):\n"
+        "  def run(self, x: Tensor, y: Tensor) -> Tensor:\n    pass\n"
+        "class Other(Module):\n"
+        "  def run(self, x: Tensor) -> Tensor:\n    return x\n"
+    )
+    inner = b"X\x05\x00\x00\x00innerc__torch__.hostile_scripts\nOther\n)\x81}b"
+    content = _tensor(b"K\x00", b"K\x04", b"K\x01").replace(b"ub.", inner + b"ub.")
+    return {**with_body(records, body), "data.pkl": content}
+
+
 def objects() -> Iterator[tuple[str, Callable[[Records], Records]]]:
     """Names and makers of the archives whose objects are forged."""
     for name, content in pickles():
@@ -407,6 +422,7 @@ def objects() -> Iterator[tuple[str, Callable[[Records], Records]]]:
         if name in ("system", "rref", "memo_far", "python_class"):
             yield f"constants-{name}", lambda r, c=content: {**r, "constants.pkl": c}
             yield f"debug-{name}", lambda r, c=content: {**r, f"{_code(r)}.debug_pkl": c}
+    yield "interface", _with_interface
     yield "legacy", lambda r: {**r, "model.json": b"{}"}
     yield "bytecode", lambda r: {**r, "bytecode.pkl": b"\x80\x02N."}
     yield "package", lambda r: {**r, ".data/ts_code/code/a.py": b""}

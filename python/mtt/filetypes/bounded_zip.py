@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from mtt.canonical import json_or_none
+
 # How the first record of an archive begins, and how an archive ends.
 MAGIC: Final = b"PK\x03\x04"
 END: Final = b"PK\x05\x06"
 # The directory of a model with ten thousand tensors is a quarter of this.
 MAX_DIRECTORY: Final = 4 * 2**20
 _CHUNK: Final = 2**16
+_MAX_EXTENSIONS: Final = 2**20
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What the library lets through when bytes are wrong, by and large.
 _WRONG: Final = (
@@ -47,6 +50,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         except _WRONG as error:
             raise ZipProblem("its directory is damaged") from error
         with archive:
+            _check_model(archive)
             yield archive
 
 
@@ -73,6 +77,45 @@ def chunks(archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
         raise ZipProblem(f"it has no record {name}") from error
     except _WRONG as error:
         raise ZipProblem(f"its record {name} is damaged") from error
+
+
+def _check_model(archive: zipfile.ZipFile) -> None:
+    """Refuse archives of models that other readers, above all libtorch, find other records in.
+
+    :raises ZipProblem: which it is
+    """
+    names = archive.namelist()
+    if not any(name.casefold().endswith(("/constants.pkl", "/model.json")) for name in names):
+        return
+    folder, *others = {name.partition("/")[0] for name in names}
+    if others:
+        raise ZipProblem("it has more than one folder, and libtorch loads only one of them")
+    # libtorch finds records without regard to case, and C ends a name at a zero byte.
+    if len({name.lower() for name in names}) < len(names):
+        raise ZipProblem("it has two records of one name")
+    if any(".." in name.split("/") or "\\" in name or not name.isprintable() for name in names):
+        raise ZipProblem("a record in it has a name that leads elsewhere")
+    if any("\0" in info.orig_filename for info in archive.infolist()):
+        raise ZipProblem("a record in it has a name that leads elsewhere")
+    if archive.comment or min(info.header_offset for info in archive.infolist()) > 0:
+        raise ZipProblem("there are bytes before or after it")
+    for record in ("extra/extensions", "extra/extensions-deps"):
+        if f"{folder}/{record}" in names:
+            _check_extensions(json_or_none(read(archive, f"{folder}/{record}", _MAX_EXTENSIONS)))
+
+
+def _check_extensions(declared: object) -> None:
+    """Libraries are looked for in the folder of extensions that the user names, nowhere else."""
+    # Lists that are none are for the verifier to judge: nothing is loaded by them.
+    for item in declared if isinstance(declared, list) else []:
+        name = item.get("name") if isinstance(item, dict) else None
+        path = item.get("path") if isinstance(item, dict) else None
+        if not isinstance(name, str) or not isinstance(path, str):
+            continue
+        if "/" in name or "\\" in name or name.startswith("."):
+            raise ZipProblem("the name of an extension in it leads elsewhere")
+        if path.startswith("/") or ".." in path.split("/") or "\\" in path:
+            raise ZipProblem("the path of an extension in it leads out of the folder of extensions")
 
 
 class _Careful:

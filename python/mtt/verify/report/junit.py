@@ -54,6 +54,7 @@ def _properties(report: Report) -> list[tuple[str, str]]:
         properties.append(("sha256", report.sha256))
     properties += [(f"program.{key}", value) for key, value in report.program.items()]
     properties += [(f"waiver.{waiver.check}", waiver.reason) for waiver in report.waivers]
+    properties += [("allowed_operator", name) for name in report.allowed_operators]
     return [(_clean(name), value) for name, value in properties]
 
 

@@ -109,6 +109,7 @@ class Report:
     engine: str = "all"
     only: tuple[str, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    allowed_operators: tuple[str, ...] = ()
     isolation: Mapping[str, Any] | None = None
     coverage: Mapping[str, Any] | None = None
     peak_memory_bytes: int | None = None
@@ -209,6 +210,7 @@ def _report(data: dict[str, Any], text: str) -> Report:
         waivers=tuple(
             Waiver(str(entry["check"]), str(entry["reason"])) for entry in data.get("waivers", [])
         ),
+        allowed_operators=tuple(str(name) for name in data.get("allowed_operators", [])),
         isolation=data.get("isolation"),
         coverage=data.get("coverage"),
         peak_memory_bytes=data.get("peak_memory_bytes"),
