@@ -137,6 +137,9 @@ private:
         if (!object.built || known->second.is_enum != (object.integer != 0) ) {
             return add("pickle", "an object of class " + name + " is not made as libtorch does");
         }
+        if (known->second.is_interface) {
+            return add("pickle", "an object is of the interface " + name);
+        }
         if (!known->second.is_enum && !known->second.is_tuple) {
             check_state(name, known->second, *object.parts[0]);
         }
@@ -222,7 +225,18 @@ private:
             }
             return true;
         }
+        if (known != script_.classes.end() && known->second.is_interface) {
+            const auto own = value->kind == Kind::object ? script_.classes.find(value->text) : script_.classes.end();
+            return own != script_.classes.end() && implements(own->second, known->second);
+        }
         return value->kind == Kind::object && value->text == name;
+    }
+
+    static bool implements(const ScriptClass& own, const ScriptClass& interface) {
+        return std::all_of(interface.signatures.begin(), interface.signatures.end(), [&](const auto& method) {
+            const auto has = own.signatures.find(method.first);
+            return has != own.signatures.end() && has->second == method.second;
+        });
     }
 
     bool fits_generic(const PicklePart& value, const Subscript& type, int depth) {

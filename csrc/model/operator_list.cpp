@@ -40,7 +40,7 @@ const char* const tensor_operators = R"(
     cumulative_trapezoid deg2rad det detach diag diag_embed diagflat diagonal diagonal_scatter diff digamma dim dist
     div divide dot dropout dsplit dstack einsum element_size elu embedding empty empty_like eq equal erf erfc erfinv
     exp exp2 expand expand_as expm1 eye feature_dropout fill flatten flip fliplr flipud float_power floor floor_divide
-    fmax fmin fmod frac frexp frobenius_norm full full_like gather gcd ge gelu ger glu greater greater_equal
+    fmax fmin fmod frac frexp frobenius_norm full full_like gather gcd ge gelu gradient ger glu greater greater_equal
     group_norm gru gt hamming_window hann_window hardshrink hardsigmoid hardswish hardtanh heaviside hinge_embedding_loss
     histc hsplit hstack huber_loss hypot i0 igamma igammac imag index index_add index_copy index_fill index_put
     index_reduce index_select inner instance_norm inverse is_complex is_conj is_contiguous is_floating_point is_neg
@@ -89,7 +89,7 @@ const char* const tensor_operators = R"(
 
 /// Of aten: on numbers, texts, lists and dictionaries, and what Python's syntax becomes.
 const char* const language_operators = R"(
-    Bool Complex ComplexImplicit Delete Float FloatImplicit Int IntImplicit ScalarImplicit __and__ __contains__
+    Bool Size Complex ComplexImplicit Delete Float FloatImplicit Int IntImplicit ScalarImplicit __and__ __contains__
     __derive_index __getitem__ __iand__ __ilshift__ __ior__ __irshift__ __is__ __isnot__ __ixor__ __lshift__ __not__
     __or__ __range_length __round_to_zero_floordiv __rshift__ __xor__ _set_item append bin capitalize ceil center chr
     clear copy copysign count degrees dict device divmod endswith expandtabs extend fabs factorial find floor floordiv

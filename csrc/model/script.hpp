@@ -21,6 +21,10 @@ struct ScriptClass {
     /// A NamedTuple; fields in order.
     bool is_tuple = false;
     std::vector<torch::jit::TreeRef> fields;
+    /// What other classes must have to be taken for one; libtorch calls these methods by name, unseen.
+    bool is_interface = false;
+    /// Types of arguments and result of each method.
+    std::map<std::string, std::string> signatures;
 };
 
 struct ScriptFile {

@@ -115,18 +115,20 @@ public:
 
     void read_function(const Def& definition) {
         const std::string name = definition.name().name();
-        if (name == "__setstate__" || name == "__getstate__") {
-            add(name, definition.tree(), "it runs while the file is loaded, on objects that nothing has checked");
+        if (name == "__getstate__") {  // without it, libtorch does not call __setstate__ either
+            add(name, definition.tree(), "with __setstate__ it runs code while the file is loaded");
         }
         bound_.clear();
         parameters_.clear();
-        optional_.clear();
+        declared_.clear();
         assigned_.clear();
+        casts_.clear();
+        times_assigned_.clear();
         deletes_ = false;
         for (const auto& parameter : definition.decl().params()) {
             parameters_.insert(parameter.ident().name());
             if (parameter.type().present()) {
-                optional_.emplace(parameter.ident().name(), parameter.type().get().tree());
+                declared_.emplace(parameter.ident().name(), parameter.type().get().tree());
             }
         }
         collect(definition.tree(), 0);
@@ -157,6 +159,7 @@ private:
             case TK_PARAM: bound_.insert(Param(tree).ident().name()); break;
             case TK_DEF: bound_.insert(Def(tree).name().name()); break;
             case TK_ASSIGN:
+                note_cast(Assign(tree));
                 for (const auto& target : Assign(tree).lhs_list()) {
                     bind(target.tree());
                 }
@@ -186,12 +189,27 @@ private:
         if (target->kind() == TK_VAR) {
             bound_.insert(Var(target).name().name());
             assigned_.insert(Var(target).name().name());
+            ++times_assigned_[Var(target).name().name()];
             check_bound(Var(target).name().name(), target);
         } else if (target->kind() == TK_STARRED || target->kind() == TK_TUPLE_LITERAL ||
                    target->kind() == TK_LIST_LITERAL || target->kind() == TK_LIST) {
             for (const auto& part : target->trees()) {
                 bind(part);
             }
+        }
+    }
+
+    /// Remembers variables that are the result of a cast.
+    void note_cast(const Assign& assign) {
+        const auto targets = assign.lhs_list();
+        if (targets.size() != 1 || targets[0].kind() != TK_VAR || !assign.rhs().present() ||
+            assign.rhs().get().kind() != TK_APPLY) {
+            return;
+        }
+        const Apply call(assign.rhs().get().tree());
+        if (call.callee().kind() == TK_VAR && Var(call.callee()).name().name() == "unchecked_cast" &&
+            call.inputs().size() == 2) {
+            casts_.emplace(Var(targets[0]).name().name(), call.inputs()[0].range().text().str());
         }
     }
 
@@ -308,7 +326,8 @@ private:
     /// torch.NAME is aten::NAME, and so is torch.autograd.NAME; ops.SPACE.NAME is SPACE::NAME.
     void check_operator(const std::vector<std::string>& names, const TreeRef& tree) {
         const std::string qualified = operator_name(names);
-        const size_t expected = names[0] == "torch" ? 2 : 3;
+        const bool by_autograd = names.size() == 3 && names[0] == "torch" && names[1] == "autograd";
+        const size_t expected = names[0] == "torch" && !by_autograd ? 2 : 3;
         if (names.size() == expected && permits_.operator_permitted(qualified)) {
             return;
         }
@@ -386,18 +405,32 @@ private:
         }
         if (inputs[1].kind() == TK_VAR) {
             const std::string name = Var(inputs[1]).name().name();
-            const auto declared = optional_.find(name);
-            if (declared != optional_.end() && assigned_.count(name) == 0 && !deletes_ &&
-                declared->second->kind() == TK_SUBSCRIPT) {
-                const Subscript type(declared->second);
-                if (dotted(type.value().tree()) == std::vector<std::string>{"Optional"} &&
-                    type.subscript_exprs().size() == 1 &&
-                    type.subscript_exprs()[0].range().text() == inputs[0].range().text()) {
-                    return;
-                }
+            const std::string wanted = inputs[0].range().text().str();
+            const auto declared = declared_.find(name);
+            const auto cast = casts_.find(name);
+            if (declared != declared_.end() && assigned_.count(name) == 0 && !deletes_ &&
+                without_none(declared->second) == wanted) {
+                return;
+            }
+            // Of the same type by a cast that is judged where it stands.
+            if (cast != casts_.end() && times_assigned_[name] == 1 && parameters_.count(name) == 0 && !deletes_ &&
+                cast->second == wanted) {
+                return;
             }
         }
         add("unchecked_cast", call.tree(), "it takes a value for a class or tuple that it may not be");
+    }
+
+    /// The text of a type, of Optional[T] that of T.
+    static std::string without_none(const TreeRef& type) {
+        if (type->kind() == TK_SUBSCRIPT) {
+            const Subscript generic(type);
+            if (dotted(generic.value().tree()) == std::vector<std::string>{"Optional"} &&
+                generic.subscript_exprs().size() == 1) {
+                return generic.subscript_exprs()[0].range().text().str();
+            }
+        }
+        return type->range().text().str();
     }
 
     bool holds_slots(const TreeRef& type) const {
@@ -405,7 +438,7 @@ private:
         if (!names.empty()) {
             static const std::set<std::string> plain = {
                 "Tensor", "int", "float", "bool", "str", "complex", "NoneType", "Device", "number", "List", "Dict",
-                "Optional",
+                "Optional", "Union",
             };
             if (names.size() == 1) {
                 return plain.count(names[0]) == 0;
@@ -437,7 +470,13 @@ private:
                 target = by_space ? operator_name(names) : "aten::" + Select(callee).selector().name();
             }
             const bool any = target.empty() && keyword == "out";
-            if (any || output_arguments().count(target + " " + keyword) != 0) {
+            // Parts of torch.functional that many exports contain; the tensor is resized, and checked for overlap.
+            static const std::set<std::string> harmless = {
+                "aten::tensordot", "aten::linalg_vector_norm", "aten::linalg_matrix_norm", "aten::frobenius_norm",
+                "aten::nuclear_norm",
+            };
+            const bool writes = output_arguments().count(target + " " + keyword) != 0 && harmless.count(target) == 0;
+            if (any || writes) {
                 add(target.empty() ? "out=" : target + ".out", call.tree(), "it writes its result into a tensor given");
             }
         }
@@ -452,7 +491,9 @@ private:
     std::set<std::string> bound_;
     std::set<std::string> parameters_;
     std::set<std::string> assigned_;
-    std::map<std::string, TreeRef> optional_;
+    std::map<std::string, TreeRef> declared_;
+    std::map<std::string, std::string> casts_;
+    std::map<std::string, int> times_assigned_;
     bool deletes_ = false;
 };
 

@@ -60,20 +60,38 @@ std::string base_class(const ClassDef& definition) {
     return base.present() && base.get().kind() == TK_VAR ? Var(base.get()).name().name() : "";
 }
 
+std::string text_of(const Maybe<Expr>& type) {
+    std::string out = type.present() ? type.get().range().text().str() : "";
+    out.erase(std::remove_if(out.begin(), out.end(), [](unsigned char c) { return std::isspace(c); }), out.end());
+    return out;
+}
+
+/// Types of all arguments but the first, and of the result.
+std::string signature(const Decl& declaration) {
+    std::string out;
+    bool first = true;
+    for (const auto& parameter : declaration.params()) {
+        out += first ? "" : text_of(parameter.type()) + ";";
+        first = false;
+    }
+    return out + text_of(declaration.return_type());
+}
+
 void add_class(const ScriptFile& file, const ClassDef& definition, Script& script, std::vector<Foreign>& out) {
     const std::string qualified = file.module + "." + definition.name().name();
     ScriptClass described;
     const std::string base = base_class(definition);
     described.is_enum = base == "Enum";
     described.is_tuple = base == "NamedTuple";
-    if (definition.superclass().present() && !described.is_enum && !described.is_tuple && base != "Module") {
-        out.push_back({"class " + qualified, file.record, line_of(definition.tree()),
-                       "it derives from something else than Module, NamedTuple and Enum, and what an interface "
-                       "promises is not checked when a file is loaded"});
+    described.is_interface = base == "Interface" || base == "ModuleInterface";
+    const bool known = described.is_enum || described.is_tuple || described.is_interface || base == "Module";
+    if (definition.superclass().present() && !known) {
+        out.push_back({"class " + qualified, file.record, line_of(definition.tree()), "its base is none of libtorch's"});
     }
     for (const auto& statement : definition.body()) {
         if (statement.kind() == TK_DEF) {
             described.methods.insert(Def(statement).name().name());
+            described.signatures.emplace(Def(statement).name().name(), signature(Def(statement).decl()));
             continue;
         }
         if (statement.kind() != TK_ASSIGN) {

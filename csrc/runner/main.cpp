@@ -36,10 +36,15 @@ void list_checks() {
 }
 
 /// For tests of what is refused, in one process for many files: a line of JSON for each, of which nothing is loaded.
-int scan(const std::vector<std::string>& paths) {
-    for (const auto& path : paths) {
+int scan(const std::vector<std::string>& words) {
+    bool extensions = false;
+    for (const auto& path : words) {
+        if (path == "--extensions") {  // for the files after it, as if a folder of them had been named
+            extensions = true;
+            continue;
+        }
         nlohmann::json foreign = nlohmann::json::array();
-        for (const auto& item : mtt::foreign_operators(mtt::Archive(path), {})) {
+        for (const auto& item : mtt::foreign_operators(mtt::Archive(path), {}, extensions)) {
             foreign.push_back({item.name, item.record, item.line, item.why});
         }
         std::cout << mtt::dump({{"path", path}, {"foreign", foreign}}) << std::flush;

@@ -36,15 +36,15 @@ def problem(path: Path, content: bytes) -> str:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("z/data.pkl", "two folders"),
+        ("z/data.pkl", "more than one folder"),
         ("m/data.pkl", "two records"),
         ("m/DATA.pkl", "two records"),
-        ("m/../data.pkl", "unusual name"),
-        ("/m/data.pkl", "unusual name"),
-        ("m//data.pkl", "unusual name"),
-        ("m/a\\b", "unusual name"),
-        ("m/a\x1b[2J", "unusual name"),
-        ("data.pkl", "unusual name"),
+        ("m/../data.pkl", "leads elsewhere"),
+        ("/m/data.pkl", "more than one folder"),
+        ("m//data.pkl", "leads elsewhere"),
+        ("m/a\\b", "leads elsewhere"),
+        ("m/a\x1b[2J", "leads elsewhere"),
+        ("data.pkl", "more than one folder"),
     ],
 )
 def test_a_record_that_another_reader_would_not_find(tmp_path: Path, name: str, why: str) -> None:
@@ -56,8 +56,8 @@ def test_a_record_that_another_reader_would_not_find(tmp_path: Path, name: str, 
 def test_bytes_before_and_after(tmp_path: Path) -> None:
     content = archive([*RECORDS.items()])
     other = archive([("m/constants.pkl", b"other")])
-    assert "before its first" in problem(tmp_path / "m.pt", other + content)
-    assert "after its directory" in problem(tmp_path / "m.pt", archive([*RECORDS.items()], b"hi"))
+    assert "before or after it" in problem(tmp_path / "m.pt", other + content)
+    assert "before or after it" in problem(tmp_path / "m.pt", archive([*RECORDS.items()], b"hi"))
 
 
 def test_archives_of_others_are_none_of_our_business(tmp_path: Path) -> None:
@@ -69,5 +69,5 @@ def test_a_real_model_with_a_second_folder_is_not_described(tmp_path: Path) -> N
     assert describe.describe(model)
     with zipfile.ZipFile(model, "a") as file:
         file.writestr("zzz/data.pkl", b"trusted twin")
-    with pytest.raises(UserError, match="two folders"):
+    with pytest.raises(UserError, match="more than one folder"):
         describe.describe(model)

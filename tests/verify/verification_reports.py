@@ -56,6 +56,7 @@ def content(*checks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "engine": "all",
         "only": [],
         "waivers": [],
+        "allowed_operators": [],
         "isolation": {
             "process": True,
             "time_limit_s": 60.0,

@@ -80,7 +80,7 @@ def _add_option(group: Any, option: Option) -> None:
         text = f"{option.help} (default: {option.default})"
         group.add_argument(option.flag, choices=option.choices, default=option.default, help=text)
     else:
-        action = "extend" if option.type == "waivers" else "store"
+        action = "extend" if option.type in ("waivers", "names") else "store"
         group.add_argument(
             option.flag,
             type=_READERS.get(option.type, Path),
@@ -198,6 +198,10 @@ def _waivers(text: str) -> list[str]:
     return waivers
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _normal(name: str) -> str:
     family, slash, check = name.strip().partition("/")
     return family.upper() + slash + check
@@ -223,6 +227,7 @@ def _quantity(text: str) -> float:
 _READERS: dict[str, Callable[[str], Any]] = {
     "checks": _checks,
     "waivers": _waivers,
+    "names": _names,
     "count": _positive,
     "quantity": _quantity,
 }

@@ -29,6 +29,7 @@ from mtt.files import (
 from mtt.filetypes import bounded_zip, inert_pickle
 from mtt.options import load_metadata
 from mtt.options.schema.metadata import Metadata, merged_references
+from mtt.verify import operators
 from mtt.verify import run as verification
 
 _RECORD: Final = "extra/model-metadata"
@@ -65,6 +66,8 @@ def run(
         temporary.write_bytes(changed)
         report = None
         if verify == "none":
+            # Without a run of the model; what is written may be handed on.
+            operators.require_known(temporary, extensions, display=str(model))
             warnings.warn(f"{output} is written without verification", stacklevel=1)
         else:
             only = QUICK_FAMILIES if verify == "quick" else None

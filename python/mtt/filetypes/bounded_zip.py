@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from mtt.canonical import json_or_none
 from mtt.files import open_regular
 
 # How the first record of an archive begins, and how an archive ends.
@@ -16,9 +17,7 @@ END: Final = b"PK\x05\x06"
 # The directory of a model with ten thousand tensors is a quarter of this.
 MAX_DIRECTORY: Final = 4 * 2**20
 _CHUNK: Final = 2**16
-_DIRECTORY_END: Final = 22
-# The offset is in another record, of archives beyond 4 GB.
-_IN_ZIP64: Final = 2**32 - 1
+_MAX_EXTENSIONS: Final = 2**20
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What the library lets through when bytes are wrong, by and large.
 _WRONG: Final = (
@@ -53,39 +52,8 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         except _WRONG as error:
             raise ZipProblem("its directory is damaged") from error
         with archive:
-            if why := _ambiguity(archive, file):
-                raise ZipProblem(why)
+            _check_model(archive)
             yield archive
-
-
-def _ambiguity(archive: zipfile.ZipFile, file: BinaryIO) -> str:
-    """Return what makes an archive of TorchScript another one for libtorch; empty if nothing does.
-
-    Libtorch takes the folder of the first record, finds names without regard to case, and counts from
-    the first byte of the file. ``csrc/model/zip.cpp`` says the same of the same files.
-    """
-    names = [info.filename for info in archive.infolist()]
-    if not any(name.endswith("/constants.pkl") for name in names):
-        return ""
-    folder = names[0].partition("/")[0]
-    seen: set[str] = set()
-    for name in names:
-        parts = name.split("/")
-        if len(parts) < 2 or {"", ".", ".."} & set(parts) or "\\" in name or not name.isprintable():
-            return f"it has a record with an unusual name: {name!r}"
-        if parts[0] != folder:
-            return f"it has two folders, {folder!r} and {parts[0]!r}"
-        if name.lower() in seen:
-            return f"it has two records {name!r}"
-        seen.add(name.lower())
-    file.seek(-_DIRECTORY_END, 2)
-    end = file.read()
-    if not end.startswith(END):
-        return "something comes after its directory"
-    begin = int.from_bytes(end[16:20], "little")
-    if begin not in (archive.start_dir, _IN_ZIP64):
-        return "something comes before its first record"
-    return ""
 
 
 def read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -111,6 +79,46 @@ def chunks(archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
         raise ZipProblem(f"it has no record {name}") from error
     except _WRONG as error:
         raise ZipProblem(f"its record {name} is damaged") from error
+
+
+def _check_model(archive: zipfile.ZipFile) -> None:
+    """Refuse archives of models that other readers, above all libtorch, find other records in.
+
+    :raises ZipProblem: which it is
+    """
+    names = archive.namelist()
+    if not any(name.casefold().endswith(("/constants.pkl", "/model.json")) for name in names):
+        return
+    folder, *others = {name.partition("/")[0] for name in names}
+    if others:
+        raise ZipProblem("it has more than one folder, and libtorch loads only one of them")
+    # libtorch finds records without regard to case, and C ends a name at a zero byte.
+    if len({name.lower() for name in names}) < len(names):
+        raise ZipProblem("it has two records of one name")
+    odd = {"", ".", ".."}
+    if any(odd & set(name.split("/")) or "\\" in name or not name.isprintable() for name in names):
+        raise ZipProblem("a record in it has a name that leads elsewhere")
+    if any("\0" in info.orig_filename for info in archive.infolist()):
+        raise ZipProblem("a record in it has a name that leads elsewhere")
+    if archive.comment or min(info.header_offset for info in archive.infolist()) > 0:
+        raise ZipProblem("there are bytes before or after it")
+    for record in ("extra/extensions", "extra/extensions-deps"):
+        if f"{folder}/{record}" in names:
+            _check_extensions(json_or_none(read(archive, f"{folder}/{record}", _MAX_EXTENSIONS)))
+
+
+def _check_extensions(declared: object) -> None:
+    """Libraries are looked for in the folder of extensions that the user names, nowhere else."""
+    # Lists that are none are for the verifier to judge: nothing is loaded by them.
+    for item in declared if isinstance(declared, list) else []:
+        name = item.get("name") if isinstance(item, dict) else None
+        path = item.get("path") if isinstance(item, dict) else None
+        if not isinstance(name, str) or not isinstance(path, str):
+            continue
+        if "/" in name or "\\" in name or name.startswith("."):
+            raise ZipProblem("the name of an extension in it leads elsewhere")
+        if path.startswith("/") or ".." in path.split("/") or "\\" in path:
+            raise ZipProblem("the path of an extension in it leads out of the folder of extensions")
 
 
 class _Careful:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 class Option(NamedTuple):
     """An option of the program; one with a ``keyword`` belongs to ``mtt verify`` too.
 
-    ``type`` says what a value is: switch, choice, checks, waivers, folder, input, output, count
-    (a whole number above zero) or quantity (a number that is not negative).
+    ``type`` says what a value is: switch, choice, checks, waivers, names, folder, input, output,
+    count (a whole number above zero) or quantity (a number that is not negative).
     """
 
     flag: str

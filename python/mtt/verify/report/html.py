@@ -62,7 +62,7 @@ _MARGINS = (
 def _verdict(report: Report) -> str:
     if not report.passed:
         return "Do not use this file."
-    if report.only or report.waivers:
+    if report.only or report.waivers or report.allowed_operators:
         return "As far as it was checked, an MD engine can use this file."
     return "An MD engine can use this file."
 
@@ -90,7 +90,11 @@ def _waivers(report: Report) -> str:
         f"<li><b>{safe(waiver.check)}</b>: {safe(waiver.reason) or 'no reason given'}</li>"
         for waiver in report.waivers
     )
-    return f"<section><h2>Waived</h2><ul>{items}</ul></section>" * bool(items)
+    allowed = "".join(f"<li>{safe(name)}</li>" for name in report.allowed_operators)
+    return f"<section><h2>Waived</h2><ul>{items}</ul></section>" * bool(items) + (
+        f"<section><h2>Operators allowed beside the list</h2><ul>{allowed}</ul></section>"
+        * bool(allowed)
+    )
 
 
 def _facts(report: Report) -> str:

@@ -53,6 +53,7 @@ def _properties(report: Report) -> list[tuple[str, str]]:
         properties.append(("isolation", report.weak_sandbox))
     properties += [(f"program.{key}", value) for key, value in report.program.items()]
     properties += [(f"waiver.{waiver.check}", waiver.reason) for waiver in report.waivers]
+    properties += [("allowed_operator", name) for name in report.allowed_operators]
     return [(_clean(name), value) for name, value in properties]
 
 

@@ -113,6 +113,7 @@ class Report:
     only: tuple[str, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     seed: int | None = None
+    allowed_operators: tuple[str, ...] = ()
     isolation: Mapping[str, Any] | None = None
     coverage: Mapping[str, Any] | None = None
     peak_memory_bytes: int | None = None
@@ -220,6 +221,7 @@ def _report(data: dict[str, Any], text: str) -> Report:
             Waiver(str(entry["check"]), str(entry["reason"])) for entry in data.get("waivers", [])
         ),
         seed=data.get("seed"),
+        allowed_operators=tuple(str(name) for name in data.get("allowed_operators", [])),
         isolation=data.get("isolation"),
         coverage=data.get("coverage"),
         peak_memory_bytes=data.get("peak_memory_bytes"),

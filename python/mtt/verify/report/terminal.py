@@ -59,7 +59,7 @@ def print_report(report: Report, shown: str, console: Console | None = None) -> 
     for status, sentence in _sentences(report):
         console.print(Text.assemble((f"{status} ", _STYLE[status]), printable(sentence)))
     verdict = "an MD engine can use it" if report.passed else "do not use this file"
-    if report.passed and (report.only or report.waivers):
+    if report.passed and (report.only or report.waivers or report.allowed_operators):
         verdict = "as far as it was checked, an MD engine can use it"
     memory = f", {report.peak_memory_bytes / 1e6:.0f} MB" if report.peak_memory_bytes else ""
     line = f"{report.verdict}: {verdict} ({report.seconds:.1f} s{memory})"
