@@ -2,6 +2,8 @@
 
 #include <vesin.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <stdexcept>
@@ -9,6 +11,64 @@
 #include <utility>
 
 namespace mtt {
+
+namespace {
+
+/// Boxes of the search, above which vesin makes fewer by one factor for all axes, and none along an axis that has few.
+constexpr double most_boxes = 1e5;
+constexpr double most_boxes_along_axis = 5000;
+constexpr double most_pairs = 4e8;
+
+/// Extent of the atoms along each axis; of the cell where it repeats.
+Vec3 extents(const System& system) {
+    const auto frame_heights = heights(full_frame(system));
+    Vec3 out{};
+    for (int d = 0; d < 3; ++d) {
+        double low = system.positions[0][d];
+        double high = low;
+        for (const auto& position : system.positions) {
+            if (!std::isfinite(position[d])) {
+                throw std::runtime_error("a position is not finite");
+            }
+            low = std::min(low, position[d]);
+            high = std::max(high, position[d]);
+        }
+        out[d] = system.pbc[d] ? frame_heights[d] : high - low;
+    }
+    return out;
+}
+
+/// The cutoff, or a larger radius where vesin would divide by zero.
+/// @throws std::runtime_error for systems that would take all time or memory
+double search_radius(const System& system, double cutoff) {
+    const auto extent = extents(system);
+    double volume = 1.0;
+    for (int d = 0; d < 3; ++d) {
+        if (!(extent[d] / cutoff < most_boxes_along_axis) || (system.pbc[d] && extent[d] < 1e-6 * cutoff)) {
+            throw std::runtime_error("the system is too large, or its cell too small, for a cutoff of " +
+                                     std::to_string(cutoff));
+        }
+        volume *= system.pbc[d] ? extent[d] : extent[d] + 2 * cutoff;
+    }
+    const double n = double(system.size());
+    if (system.periodic() && n * n * 4.19 * cutoff * cutoff * cutoff / volume > most_pairs) {
+        throw std::runtime_error("the system has too many pairs within " + std::to_string(cutoff));
+    }
+    for (double radius = cutoff;; radius *= 1.2) {
+        double boxes = 1.0;
+        double fewest = most_boxes;
+        for (int d = 0; d < 3; ++d) {
+            const double along = std::max(1.0, (extent[d] + (system.pbc[d] ? 0.0 : cutoff)) / radius);
+            boxes *= along;
+            fewest = std::min(fewest, along);
+        }
+        if (boxes <= most_boxes / 2 || fewest * std::cbrt(most_boxes / boxes) >= 2) {
+            return radius;
+        }
+    }
+}
+
+}  // namespace
 
 PairList build_pairs(const System& system, const NeighborRequest& request, double skin) {
     PairList out;
@@ -18,7 +78,7 @@ PairList build_pairs(const System& system, const NeighborRequest& request, doubl
     const double cutoff = request.cutoff + skin;
     VesinOptions options{};
     // vesin keeps r < cutoff; engines keep r <= cutoff. Ask for one step more and filter below.
-    options.cutoff = std::nextafter(cutoff, std::numeric_limits<double>::max());
+    options.cutoff = std::nextafter(search_radius(system, cutoff), std::numeric_limits<double>::max());
     options.full = request.full;
     options.sorted = true;
     options.n_threads = 1;

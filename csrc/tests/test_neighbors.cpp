@@ -129,3 +129,27 @@ TEST("shuffling keeps the pairs and changes their order") {
     CHECK(keys(pairs) == keys(before));
     CHECK(key(pairs[0]) != key(before[0]) || key(pairs[1]) != key(before[1]));
 }
+
+TEST("sheets, and atoms that are far away, have neighbors or are refused") {
+    System sheet;
+    for (int a = 0; a < 400; ++a) {
+        for (int b = 0; b < 400; ++b) {
+            sheet.types.push_back(6);
+            sheet.positions.push_back({3.3 * a, 3.3 * b, 0.1 * ((a + b) % 2)});
+        }
+    }
+    const auto pairs = build_pairs(sheet, {3.5, true, true});
+    CHECK(pairs.size() == 2 * 2 * 400 * 399);
+    System far;
+    far.types = {1, 1, 1};
+    far.positions = {{0, 0, 0}, {1, 0, 0}, {1e6, 0, 0}};
+    CHECK_THROWS(build_pairs(far, {3.5, true, true}), std::runtime_error, "too large");
+    far.positions[2] = {std::nan(""), 0, 0};
+    CHECK_THROWS(build_pairs(far, {3.5, true, true}), std::runtime_error, "not finite");
+    System crowd;
+    crowd.types.assign(100, 1);
+    crowd.positions.assign(100, {0, 0, 0});
+    crowd.pbc = {true, true, true};
+    crowd.cell = {{{0.01, 0, 0}, {0, 0.01, 0}, {0, 0, 0.01}}};
+    CHECK_THROWS(build_pairs(crowd, {5.0, true, true}), std::runtime_error, "too many pairs");
+}
