@@ -21,6 +21,7 @@ from mtt.errors import UserError
 from mtt.export import add_metadata, provenance
 from mtt.export import process as export_process
 from mtt.export.archive_edit import NotAnArchive, with_record
+from mtt.files import LARGEST_MODEL, read_regular
 from mtt.filetypes import bounded_zip
 from mtt.inspect.describe_model import record_digests
 from mtt.options import Metadata
@@ -64,7 +65,7 @@ def compare(model: Path, checkpoint: Path, header: Header, record: Mapping[str, 
         made = export_process.run(task)
     except UserError as error:
         return Comparison(None, f"the checkpoint cannot be exported here: {error.what}")
-    content = model.read_bytes()
+    content = read_regular(model, LARGEST_MODEL)
     if made == content:
         return Comparison(True, f"exported once more: all {len(content)} bytes are the same")
     with tempfile.TemporaryDirectory(prefix="mtt-exported-") as folder:
@@ -126,7 +127,7 @@ def _called(value: Any) -> str:
 
 def _compare_parts(model: Path, again: Path, notes: list[str]) -> Comparison:
     """Bytes may differ in records that nothing runs, if these say the same; ``notes`` says which."""
-    content, notes, blank = model.read_bytes(), list(notes), []
+    content, notes, blank = read_regular(model, LARGEST_MODEL), list(notes), []
     first, second = record_digests(model), record_digests(again)
     differ = {name for name in {*first, *second} if first.get(name) != second.get(name)}
     try:
@@ -143,7 +144,7 @@ def _compare_parts(model: Path, again: Path, notes: list[str]) -> Comparison:
             # As it is when it is written once more, wherever the records were.
             content = add_metadata.with_text(model, text)
             differ -= _METADATA
-        if notes and _blank(content, blank) == _blank(again.read_bytes(), blank):
+        if notes and _blank(content, blank) == _blank(read_regular(again, LARGEST_MODEL), blank):
             return Comparison(True, f"exported once more: the same but {'; '.join(notes)}")
     except NotAnArchive as error:
         return Comparison(False, f"its archive is none that an export writes: {error}")
