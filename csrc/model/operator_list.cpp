@@ -8,6 +8,7 @@
 //   embedding_bag, max_unpool*, grid_sampler*,
 //   quantize*, fbgemm_*, *_backward, *_forward
 //   names with "_" at the front                   internal parts, which leave checks to their callers; exceptions below
+//   lstm                                          oneDNN takes the shapes of states and weights unchecked: writes beyond
 //   lstm_cell and the like                        no module uses them
 #include <set>
 #include <sstream>
@@ -47,7 +48,7 @@ const char* const tensor_operators = R"(
     is_nonzero is_same_size is_signed isclose isfinite isin isinf isnan isneginf isposinf isreal item kaiser_window
     kl_div kron kthvalue l1_loss layer_norm lcm ldexp le leaky_relu lerp less less_equal lgamma linear linspace log
     log10 log1p log2 log_sigmoid log_softmax logaddexp logaddexp2 logcumsumexp logdet logical_and logical_not
-    logical_or logical_xor logit logspace logsumexp lstm lt lu_solve mH mT margin_ranking_loss masked_fill
+    logical_or logical_xor logit logspace logsumexp lt lu_solve mH mT margin_ranking_loss masked_fill
     masked_scatter masked_select matmul matrix_H matrix_exp matrix_power max maximum mean median meshgrid min minimum
     mish mm mode moveaxis movedim mse_loss msort mul multinomial multiply mv mvlgamma nan_to_num nanmean nanmedian
     nanquantile nansum narrow narrow_copy native_layer_norm ne neg negative new_empty new_full new_ones new_zeros

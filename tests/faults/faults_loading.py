@@ -241,3 +241,71 @@ def golden_pack_damaged(path: Path) -> None:
 def provenance_missing(path: Path) -> None:
     """The file does not say which checkpoint it was made from."""
     export_toy(path, "pair", records={"mtt/provenance.json": None})
+
+
+@fault("L21", "LOAD/operators")
+class TakesAddress(Pair):
+    """The code takes the address of a tensor: half of what reading any memory needs."""
+
+    def anchor(self, system: System) -> torch.Tensor:
+        """Nothing, and an address."""
+        zero = 0.0 * system.positions.sum().to(torch.float64)
+        if hash(zero) == 0:
+            zero = zero + 1.0
+        return zero
+
+
+@fault("L21", "LOAD/operators")
+class Writes(Pair):
+    """A rare branch of the code writes a file."""
+
+    def anchor(self, system: System) -> torch.Tensor:
+        """Nothing, and a file that is never written."""
+        zero = 0.0 * system.positions.sum().to(torch.float64)
+        if len(system) > 1000000:
+            torch.save([zero], "/tmp/never-written")
+        return zero
+
+
+@fault("L21", "LOAD/operators")
+class Reinterprets(Pair):
+    """A rare branch of the code takes memory at an address for a tensor."""
+
+    def anchor(self, system: System) -> torch.Tensor:
+        """Nothing, and memory that is never read."""
+        zero = 0.0 * system.positions.sum().to(torch.float64)
+        if len(system) > 1000000:
+            empty = torch.empty([0], dtype=torch.float64)
+            zero = zero + torch.ops.inductor._reinterpret_tensor(empty, [1], [1], 8).sum()
+        return zero
+
+
+@fault("L22", "LOAD/operators", "LOAD/model")
+def two_folders(path: Path) -> None:
+    """The archive has a second folder: libtorch loads one, other programs read the other."""
+    export_toy(path, "pair")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other/extra/model-metadata", "{}")
+
+
+@fault("L22", "LOAD/operators", "LOAD/model")
+def tensor_beyond_its_record(path: Path) -> None:
+    """A tensor is described as longer than its numbers: reading it reads other memory."""
+    export_toy(path, "pair")
+    with zipfile.ZipFile(path) as archive:
+        records = [(info, archive.read(info)) for info in archive.infolist()]
+    stride = b"(K\x01t\x89"  # of a vector, before requires_grad
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in records:
+            forged = content
+            if info.filename.endswith("/data.pkl"):
+                assert stride in content
+                forged = content.replace(stride, b"(K\x7ft\x89", 1)
+            archive.writestr(zipfile.ZipInfo(info.filename), forged)
+
+
+@fault("L22", "LOAD/operators", "LOAD/model")
+def extension_elsewhere(path: Path) -> None:
+    """The file declares an extension outside of the folder that the user names."""
+    extension = {"path": "../libtoy_extension.so", "name": "toy_extension", "sha256": "0" * 64}
+    export_toy(path, "pair", records={"extensions": json.dumps([extension])})

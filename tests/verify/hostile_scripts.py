@@ -126,6 +126,7 @@ STATEMENTS = {
     "fft_internal": "_0 = torch._fft_c2r(x, [0], 0, 8)",
     "cudnn": "_0 = torch.cudnn_is_acceptable(x)",
     "convert_indices": "_0 = torch._convert_indices_from_coo_to_csr(x, 8)",
+    "lstm": "_0 = torch.lstm(x, [x, x], [x, x, x, x], True, 1, 0., False, False, False)",
     "manual_seed": "_0 = torch.manual_seed(0)",
     "set_grad": "_0 = torch.set_grad_enabled(False)",
     "to_here": "_0 = torch.to_here(x)",

@@ -149,11 +149,11 @@ class Recurrent(nn.Module):
     def __init__(self) -> None:
         """Have one of each."""
         super().__init__()
-        self.a, self.b, self.c = nn.LSTM(4, 5, 2), nn.GRU(4, 5), nn.RNN(4, 5)
+        self.a, self.b = nn.GRU(4, 5, 2), nn.RNN(4, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return their sum."""
-        return self.a(x)[0] + self.b(x)[0] + self.c(x)[0]
+        return self.a(x)[0] + self.b(x)[0]
 
 
 def common_modules() -> Dict[str, nn.Module]:
@@ -171,7 +171,6 @@ def common_modules() -> Dict[str, nn.Module]:
         "conv1": nn.Conv1d(3, 4, 3, padding="same"),
         "conv2": nn.Conv2d(3, 4, 3, padding_mode="circular", padding=1),
         "conv3": nn.Conv3d(3, 4, 3),
-        "lstm": nn.LSTM(4, 5, bidirectional=True),
         "recurrent": Recurrent(),
         "batch": nn.BatchNorm2d(4),
         "layer": nn.LayerNorm(4),
@@ -196,6 +195,13 @@ def test_no_false_alarm_on_common_modules(tmp_path: Path) -> None:
             paths.append(tmp_path / f"{name}-{training}.pt")
             torch.jit.script(module.train(training)).save(paths[-1])
     assert {name: rows for name, rows in scan(paths).items() if rows} == {}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_lstm_has_to_be_vouched_for(tmp_path: Path) -> None:
+    """libtorch writes beyond its memory for some shapes of states, and weights are the file's."""
+    torch.jit.script(nn.LSTM(4, 5)).save(tmp_path / "lstm.pt")
+    assert {name for name, *_ in scan([tmp_path / "lstm.pt"])["lstm.pt"]} == {"aten::lstm"}
 
 
 class Addresses(ToyModel):
