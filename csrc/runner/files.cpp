@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -49,9 +50,12 @@ void check_input(const std::string& path) {
     if (!S_ISREG(info.st_mode)) {
         fail(S_ISDIR(info.st_mode) ? "this is a folder, and no file:" : "this is a pipe or a device, and no file:", path);
     }
-    // Files of the kernel say that they are empty too, and some of them never end.
-    if (info.st_size == 0) {
-        fail("the file is empty:", path);
+    struct statfs system {};
+    constexpr long proc = 0x9fa0;
+    constexpr long sys = 0x62656572;
+    // Some of them never end, and others wait.
+    if (statfs(path.c_str(), &system) == 0 && (system.f_type == proc || system.f_type == sys)) {
+        fail("this is made up by the kernel, and no file:", path);
     }
 }
 

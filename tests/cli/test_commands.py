@@ -15,6 +15,7 @@ import pytest
 from mtt import __version__
 from mtt.__main__ import main
 from mtt.options import Options
+from mtt.verify.predictions import Exceptions
 from mtt.verify.settings import Outputs, Settings
 
 HEAVY = {"torch", "numpy", "ase", "matplotlib", "rich", "metatomic", "metatensor"}
@@ -155,11 +156,16 @@ def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "wrote new.pt: written.pt check systems\n"
     words = ["--in-place", "--checkpoint", "model.ckpt", "--length-unit", "nm"]
     assert main(["golden", "add", "old.pt", "--systems", "a.xyz", *words]) == 0
-    default = {"checkpoint": None, "length_unit": "angstrom", "extensions": None}
-    given = {"checkpoint": Path("model.ckpt"), "length_unit": "nm", "extensions": None}
+    words = ["-o", "new.pt", "--allow-operator", "aten::hash", "--no-require-sandbox"]
+    assert main(["golden", "add", "old.pt", "--systems", "a.xyz", *words]) == 0
+    common = {"extensions": None, "exceptions": Exceptions()}
+    default = {"checkpoint": None, "length_unit": "angstrom", **common}
+    given = {"checkpoint": Path("model.ckpt"), "length_unit": "nm", **common}
+    allowed = default | {"exceptions": Exceptions(("aten::hash",), True)}
     assert calls == [
         ((Path("old.pt"), Path("a.xyz"), Path("new.pt")), default),
         ((Path("old.pt"), Path("a.xyz"), Path("old.pt")), given),
+        ((Path("old.pt"), Path("a.xyz"), Path("new.pt")), allowed),
     ]
 
 

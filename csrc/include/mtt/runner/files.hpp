@@ -5,7 +5,7 @@
 
 namespace mtt {
 
-/// @throws std::runtime_error if `path` is missing, empty or no regular file: a pipe would wait, a device never end
+/// @throws std::runtime_error if `path` is missing or no regular file: a pipe would wait, a device never end
 void check_input(const std::string& path);
 
 /// The whole of a regular file.
