@@ -1,11 +1,11 @@
 #include "mtt/isolation/remote.hpp"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <new>
 #include <random>
 
+#include "mtt/isolation/answers.hpp"
+#include "mtt/isolation/endings.hpp"
 #include "mtt/isolation/sandbox.hpp"
 #include "mtt/physics/compare.hpp"
 #include "mtt/runner/runner.hpp"
@@ -30,66 +30,6 @@ double seconds_since(Clock::time_point start) {
 uint64_t random_number() {
     static std::random_device random;
     return (uint64_t(random()) << 32) | random();
-}
-
-std::string signal_text(int number) {
-    switch (number) {
-        case SIGSEGV: return "crashes its process (SIGSEGV: a wild memory access, or a stack that overflows)";
-        case SIGBUS: return "crashes its process (SIGBUS: memory that is not there)";
-        case SIGABRT: return "aborts its process (SIGABRT)";
-        case SIGFPE: return "crashes its process (SIGFPE: division by zero, or a trap of the floating-point unit)";
-        case SIGILL: return "crashes its process (SIGILL: an instruction that this processor does not have)";
-        case SIGXCPU: return "takes more processor time than a verification may (SIGXCPU)";
-        case SIGXFSZ: return "writes into a file (SIGXFSZ)";
-        case SIGKILL: return "was killed by the system, most likely because memory ran out (SIGKILL)";
-        default: break;
-    }
-    return "ends its process by signal " + std::to_string(number);
-}
-
-/// What a process said last, in one line, if it said anything.
-std::string last_output(const std::string& output) {
-    const size_t end = output.find_last_not_of(" \n\r\t");
-    if (end == std::string::npos) {
-        return "";
-    }
-    const size_t newline = output.rfind('\n', end);
-    const size_t begin = newline == std::string::npos ? 0 : newline + 1;
-    return "; its last words: " + output.substr(begin, end - begin + 1).substr(0, 200);
-}
-
-uint64_t numbers_in(const std::vector<int64_t>& shape) {
-    uint64_t out = 1;
-    for (const int64_t extent : shape) {
-        if (extent < 0 || (extent > 0 && out > (uint64_t(1) << 40) / uint64_t(extent))) {
-            throw PackingError("a shape that no output has");
-        }
-        out *= uint64_t(extent);
-    }
-    return out;
-}
-
-void demand(bool condition) {
-    if (!condition) {
-        throw PackingError("an answer that does not fit its question");
-    }
-}
-
-/// What libtorch guarantees for every answer of an honest process, and checks rely on.
-void check_answer(const Answer& answer, const Call& call) {
-    demand(answer.values.size() == numbers_in(answer.shape));
-    demand(answer.shape.empty() || uint64_t(answer.shape[0]) == answer.samples.size());
-    for (const auto& sample : answer.samples) {
-        demand(sample.size() == answer.sample_names.size());
-    }
-    for (const auto& item : answer.extra) {
-        demand(item.second.values.size() == numbers_in(item.second.shape));
-    }
-    demand(answer.forces.size() == (call.gradients ? call.systems.size() : 0));
-    demand(answer.virials.size() == (call.gradients && call.strain ? call.systems.size() : 0));
-    for (size_t k = 0; k < answer.forces.size(); ++k) {
-        demand(answer.forces[k].size() == call.systems[k].size());
-    }
 }
 
 }  // namespace
@@ -320,7 +260,7 @@ std::string RemoteHost::await() {
             end(tampers);
         }
         if (finished) {
-            end(reason_of_end());
+            end(reason_of_end(*child_, options_.memory_limit));
         }
         check_limits();
     }
@@ -362,19 +302,6 @@ void RemoteHost::end(const std::string& reason) {
     throw ModelProcessEnded{reason, loading_};
 }
 
-std::string RemoteHost::reason_of_end() const {
-    const auto& ended = child_->ended();
-    if (ended.signal != 0 && speaks_of_memory(child_->output())) {
-        return "asks for more memory than it may have; the limit is " + std::to_string(options_.memory_limit >> 20) +
-               " MB (--memory-limit)" + last_output(child_->output());
-    }
-    if (ended.signal != 0) {
-        return signal_text(ended.signal) + ": an MD engine would die in the same way" + last_output(child_->output());
-    }
-    return "ends its process with exit code " + std::to_string(ended.exit_code) +
-           ": an MD engine would stop here without a word" + last_output(child_->output());
-}
-
 void RemoteHost::finish() {
     if (child_ == nullptr) {
         return;
@@ -389,7 +316,7 @@ void RemoteHost::finish() {
     }
     const auto ended = child_->ended();
     if (ended.signal != 0 || ended.exit_code != 0) {
-        end(reason_of_end());
+        end(reason_of_end(*child_, options_.memory_limit));
     }
     peak_memory_ = std::max(peak_memory_, ended.peak_memory);
     child_.reset();
@@ -403,18 +330,8 @@ Capabilities RemoteHost::open_predictor(bool widened) { return ask<Capabilities>
 
 std::vector<Prediction> RemoteHost::predict(const std::vector<System>& systems, const std::vector<Wanted>& wanted) {
     auto out = ask<std::vector<Prediction>>(Question::predict, systems, wanted);
-    size_t atoms = 0;
-    for (const auto& system : systems) {
-        atoms += system.size();
-    }
     try {
-        demand(out.size() == wanted.size());
-        for (size_t k = 0; k < out.size(); ++k) {
-            const size_t rows = wanted[k].per_atom ? atoms : systems.size();
-            demand(out[k].columns < (uint64_t(1) << 32) && out[k].rows.size() == rows * out[k].columns);
-            demand(out[k].forces.size() == (wanted[k].gradients ? 3 * atoms : 0));
-            demand(out[k].strain.size() == (wanted[k].gradients ? 9 * systems.size() : 0));
-        }
+        check_predictions(out, systems, wanted);
     } catch (const PackingError&) {
         end(tampers);
     }

@@ -86,7 +86,6 @@ private:
     std::string await();
     void check_limits();
     [[noreturn]] void end(const std::string& reason);
-    [[nodiscard]] std::string reason_of_end() const;
 
     VerifyOptions options_;
     Supervision how_;

@@ -1,0 +1,58 @@
+#include "mtt/isolation/answers.hpp"
+
+namespace mtt {
+
+namespace {
+
+uint64_t numbers_in(const std::vector<int64_t>& shape) {
+    uint64_t out = 1;
+    for (const int64_t extent : shape) {
+        if (extent < 0 || (extent > 0 && out > (uint64_t(1) << 40) / uint64_t(extent))) {
+            throw PackingError("a shape that no output has");
+        }
+        out *= uint64_t(extent);
+    }
+    return out;
+}
+
+}  // namespace
+
+void demand(bool condition) {
+    if (!condition) {
+        throw PackingError("an answer that does not fit its question");
+    }
+}
+
+void check_answer(const Answer& answer, const Call& call) {
+    demand(answer.values.size() == numbers_in(answer.shape));
+    demand(answer.shape.empty() || uint64_t(answer.shape[0]) == answer.samples.size());
+    for (const auto& sample : answer.samples) {
+        demand(sample.size() == answer.sample_names.size());
+    }
+    for (const auto& item : answer.extra) {
+        demand(item.second.values.size() == numbers_in(item.second.shape));
+    }
+    demand(answer.forces.size() == (call.gradients ? call.systems.size() : 0));
+    demand(answer.virials.size() == (call.gradients && call.strain ? call.systems.size() : 0));
+    for (size_t k = 0; k < answer.forces.size(); ++k) {
+        demand(answer.forces[k].size() == call.systems[k].size());
+    }
+}
+
+void check_predictions(const std::vector<Prediction>& predictions, const std::vector<System>& systems,
+                       const std::vector<Wanted>& wanted) {
+    size_t atoms = 0;
+    for (const auto& system : systems) {
+        atoms += system.size();
+    }
+    demand(predictions.size() == wanted.size());
+    for (size_t k = 0; k < predictions.size(); ++k) {
+        const auto& item = predictions[k];
+        const size_t rows = wanted[k].per_atom ? atoms : systems.size();
+        demand(item.columns < (uint64_t(1) << 32) && item.rows.size() == rows * item.columns);
+        demand(item.forces.size() == (wanted[k].gradients ? 3 * atoms : 0));
+        demand(item.strain.size() == (wanted[k].gradients ? 9 * systems.size() : 0));
+    }
+}
+
+}  // namespace mtt
