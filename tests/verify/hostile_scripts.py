@@ -40,7 +40,7 @@ OPERATORS = {
     "sparse_resize_": "[1], 1, 0",
     "quantize_per_channel": "x, x, 0, 13",
     "record_stream": "x",
-    "_resize_output": "[1], torch.device(\"cpu\")",
+    "_resize_output": '[1], torch.device("cpu")',
     "_values": "",
     "_indices": "",
     "_coalesced_": "True",
@@ -67,7 +67,7 @@ STATEMENTS = {
     "print": 'print("spoofed")',
     "print_bound": '_0 = print\n    _0("spoofed")',
     "print_shadowed": 'if torch.gt(torch.len([1]), 2):\n      print = 1\n    else:\n      pass\n    print("x")',
-    "print_deleted": 'hash = 1\n    del hash\n    _0 = hash(x)',
+    "print_deleted": "hash = 1\n    del hash\n    _0 = hash(x)",
     "hash_builtin": "_0 = hash(x)",
     "id_builtin": "_0 = id(self)",
     "hash_nested": "_0 = torch.add(x, torch.mul(x, hash(x)))",
@@ -77,7 +77,7 @@ STATEMENTS = {
     "hash_in_slice": "_0 = [1, 2][hash(x):]",
     "hash_in_condition": "_0 = 1 if hash(x) else 2",
     "hash_in_comprehension": "_0 = [hash(x) for _1 in [1]]",
-    "hash_in_assert": "assert hash(x), \"no\"",
+    "hash_in_assert": 'assert hash(x), "no"',
     "hash_in_for": "for _0 in range(hash(x)):\n      pass",
     "hash_in_while": "while bool(hash(x)):\n      pass",
     "hash_in_if": "if bool(hash(x)):\n      pass\n    else:\n      pass",
@@ -102,7 +102,7 @@ STATEMENTS = {
     "ops_alone": "_1 = ops\n    _0 = _1.inductor._reinterpret_tensor(x, [8], [1], 0)",
     "prims_strided": "_0 = ops.prims.as_strided(x, [8], [1], 0)",
     "prims_resize": "_0 = ops.prims.resize(x, [8])",
-    "metatensor_save": '_0 = ops.metatensor.save_buffer(x)',
+    "metatensor_save": "_0 = ops.metatensor.save_buffer(x)",
     "metatensor_load": '_0 = ops.metatensor.load("/etc/hostname")',
     "metatomic_load": '_0 = ops.metatomic.load_system("/etc/hostname")',
     "metatomic_extensions": '_0 = ops.metatomic.load_model_extensions("/tmp/a.pt", "/tmp")',
@@ -333,7 +333,9 @@ def _long(value: int) -> bytes:
 
 def _tensor(offset: bytes, sizes: bytes, strides: bytes, count: bytes = b"K\x04") -> bytes:
     """A pickle of the module with a tensor described by these opcodes."""
-    storage = b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+    storage = (
+        b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+    )
     held = b"ctorch._utils\n_rebuild_tensor_v2\n" + storage + count + b"tQ" + offset
     held += b"(" + sizes + b"t(" + strides + b"t\x89ccollections\nOrderedDict\n)RtR"
     return _module(held)
@@ -369,7 +371,10 @@ def pickles() -> Iterator[tuple[str, bytes]]:
     yield "quantized", good.replace(b"FloatStorage", b"QInt8Storage")
     yield "qtensor", good.replace(b"_rebuild_tensor_v2", b"_rebuild_qtensor")
     yield "sparse", good.replace(b"_rebuild_tensor_v2", b"_rebuild_sparse_tensor")
-    yield "from_type", good.replace(b"torch._utils\n_rebuild_tensor_v2", b"torch._tensor\n_rebuild_from_type_v2")
+    yield (
+        "from_type",
+        good.replace(b"torch._utils\n_rebuild_tensor_v2", b"torch._tensor\n_rebuild_from_type_v2"),
+    )
     yield "missing_record", good.replace(b"\x01\x00\x00\x000X", b"\x01\x00\x00\x009X")
     yield "record_elsewhere", good.replace(b"\x01\x00\x00\x000X", b"\x0a\x00\x00\x00../versionX")
     yield "meta", good.replace(b"\x03\x00\x00\x00cpu", b"\x04\x00\x00\x00meta")
@@ -381,14 +386,23 @@ def pickles() -> Iterator[tuple[str, bytes]]:
     yield "system", _module(b"cos\nsystem\n(X\x04\x00\x00\x00truetR")
     yield "python_class", _module(b"cbuiltins\nobject\n)\x81}b")
     yield "unknown_class", _module(b"c__torch__.nowhere\nThing\n)\x81}b")
-    yield "custom_class", _module(b"c__torch__.torch.classes.quantized\nLinearPackedParamsBase\n)\x81Nb")
+    yield (
+        "custom_class",
+        _module(b"c__torch__.torch.classes.quantized\nLinearPackedParamsBase\n)\x81Nb"),
+    )
     yield "rref", _module(b"ctorch.distributed.rpc\nrref\n)R")
     yield "tensor_id", _module(b"ctorch.jit._pickle\nbuild_tensor_from_id\n(K\x00tR")
     yield "wrong_list", _module(b"ctorch.jit._pickle\nbuild_intlist\n(](X\x01\x00\x00\x00aetR")
     tag = b"ctorch.jit._pickle\nrestore_type_tag\n("
     yield "wrong_tag", _module(tag + b"](K\x01eX\x11\x00\x00\x00List[Tuple[int]]\x20tR")
-    yield "tag_of_class", _module(
-        tag + b"](K\x01eX" + struct.pack("<I", 42) + b"List[__torch__.torch.classes.quantized.Foo1]tR"
+    yield (
+        "tag_of_class",
+        _module(
+            tag
+            + b"](K\x01eX"
+            + struct.pack("<I", 42)
+            + b"List[__torch__.torch.classes.quantized.Foo1]tR"
+        ),
     )
     yield "memo_far", b"\x80\x02Nr\xff\xff\xff\x7f."
     yield "memo_missing", b"\x80\x02h\x09."
@@ -466,7 +480,10 @@ def layouts(records: Records) -> Iterator[tuple[str, bytes]]:
     yield "dots", packed(("plain/extra/../data.pkl", b""))
     yield "absolute", packed(("/plain/data.pkl", b""))
     yield "backslash", packed(("plain\\data.pkl", b""))
-    yield "nul", packed(("plain/data.pkl#x", b"")).replace(b"plain/data.pkl#x", b"plain/data.pkl\0x")
+    yield (
+        "nul",
+        packed(("plain/data.pkl#x", b"")).replace(b"plain/data.pkl#x", b"plain/data.pkl\0x"),
+    )
     yield "unicode_name", packed(("plain/extra/d\u0430ta", b""))
     yield "before", b"#!/bin/sh\n" + good
     yield "after", good + b"more"

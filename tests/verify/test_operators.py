@@ -216,7 +216,9 @@ class Addresses(ToyModel):
 
 @pytest.fixture(scope="module")
 def address_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_toy(tmp_path_factory.mktemp("address") / "model.pt", Addresses, reference_model="pair")
+    return export_toy(
+        tmp_path_factory.mktemp("address") / "model.pt", Addresses, reference_model="pair"
+    )
 
 
 @pytest.mark.parametrize("isolation", [True, False])
@@ -225,7 +227,9 @@ def test_it_is_not_run(address_model: Path, isolation: bool) -> None:
     failures = {check.label: check.message for check in report.failures}
     assert set(failures) == {"LOAD/operators", "LOAD/model"}
     assert "aten::hash" in failures["LOAD/operators"]
-    assert "toy_models.py, line " in failures["LOAD/operators"] or "line" in failures["LOAD/operators"]
+    assert (
+        "toy_models.py, line " in failures["LOAD/operators"] or "line" in failures["LOAD/operators"]
+    )
     assert report.model is None and (report.coverage or {})["calls"] == 0
 
 
