@@ -93,7 +93,7 @@ def _check_model(archive: zipfile.ZipFile) -> None:
     # libtorch finds records without regard to case, and C ends a name at a zero byte.
     if len({name.lower() for name in names}) < len(names):
         raise ZipProblem("it has two records of one name")
-    if any(".." in name.split("/") or "\\" in name or not name.isprintable() for name in names):
+    if any(".." in name.split("/") or "\\" in name for name in names):
         raise ZipProblem("a record in it has a name that leads elsewhere")
     if any("\0" in info.orig_filename for info in archive.infolist()):
         raise ZipProblem("a record in it has a name that leads elsewhere")
