@@ -361,7 +361,7 @@ class OverflowsWhenClose(Pair):
         return sum_to_atoms(terms + wall * terms * terms, centers, species.shape[0])
 
 
-@fault("N10", "NTH/random numbers")
+@fault("N10", "NTH/random numbers", arguments=("--allow-operator", "aten::manual_seed"))
 class Reseeds(Pair):
     """Seeds torch's generator in every call: the engine's own random numbers repeat."""
 

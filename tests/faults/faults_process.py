@@ -53,7 +53,7 @@ class SharedSeed(Pair):
         return 1e-3 * self.weight.to(torch.float64) * len(system) + 0.0 * system.positions.sum()
 
 
-@fault("R03", "LIMITS/concurrent instances")
+@fault("R03", "LIMITS/concurrent instances", arguments=("--allow-operator", "aten::manual_seed"))
 class SeededNoise(Pair):
     """Seeds the generator and draws its random features anew: right unless another thread draws."""
 
@@ -75,7 +75,7 @@ class SumOfLargeNumbers(Pair):
         return 1e-3 * waves.sum().to(torch.float64) + 0.0 * system.positions.sum()
 
 
-@fault("N10", "LIMITS/global state")
+@fault("N10", "LIMITS/global state", arguments=("--allow-operator", "aten::set_grad_enabled"))
 class GradientsOff(Pair):
     """Switches gradients off for the rest of the process after computing its own."""
 
@@ -122,7 +122,7 @@ class AllTriples(Pair):
         return 0.0 * (torch.tanh(triples).sum() + system.positions.sum()).to(torch.float64)
 
 
-@fault("N18", "DTYPE/strided inputs")
+@fault("N18", "DTYPE/strided inputs", arguments=("--allow-operator", "aten::as_strided"))
 class RawMemory(Pair):
     """Reads the cell as nine numbers in a row, whatever its strides are."""
 

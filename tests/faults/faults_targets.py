@@ -161,7 +161,12 @@ class ChargesByPlace(Several):
         return charges + 1e-6 * system.positions[:, 0]
 
 
-@fault("T12", "DTYPE/values@mtt::charges", exporter=export_several)
+@fault(
+    "T12",
+    "DTYPE/values@mtt::charges",
+    exporter=export_several,
+    arguments=("--allow-operator", "aten::as_strided"),
+)
 class ChargesByMemory(Several):
     """Types are read as if they lay side by side in memory."""
 
