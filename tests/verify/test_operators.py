@@ -15,6 +15,7 @@ from torch import nn
 from toy_models import ToyModel, export_toy
 
 from mtt.errors import UserError, VerificationFailed
+from mtt.export import archive_edit
 from mtt.verify import operators
 from mtt.verify import run as stage
 
@@ -271,3 +272,18 @@ def test_metadata_are_not_given_to_it(address_model: Path, tmp_path: Path) -> No
 def test_toys_are_fine(tmp_path: Path, kind: str) -> None:
     path = export_toy(tmp_path / "toy.pt", kind)
     assert scan([path]) == {"toy.pt": []}
+
+
+@pytest.mark.parametrize("size", [1, 100, 5000, 14823, 60000])
+def test_files_that_golden_add_and_metadata_have_changed_are_fine(
+    tmp_path: Path, size: int
+) -> None:
+    model = export_toy(tmp_path / "model.pt")
+    changed = archive_edit.with_record(
+        model.read_bytes(), "extra/mtt/golden.safetensors", b"x" * size
+    )
+    (tmp_path / "changed.pt").write_bytes(changed)
+    again = archive_edit.with_record(changed, "extra/mtt/provenance.json", b"{}")
+    (tmp_path / "again.pt").write_bytes(again)
+    found = scan([tmp_path / "changed.pt", tmp_path / "again.pt"])
+    assert found == {"changed.pt": [], "again.pt": []}

@@ -68,9 +68,9 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
     if conflicts and conflicts[0][0] == "architecture.name":
         conflicts = conflicts[:1]  # all hypers differ then
     if conflicts:
-        lines = "".join(f"\n    {key}: {old} in the base, now {new}" for key, old, new in conflicts)
         raise UserError(
-            f"the model of the base is not the one that the options describe:{lines}",
+            "the model of the base is not the one that the options describe:",
+            details=[f"{key}: {old} in the base, now {new}" for key, old, new in conflicts],
             where=str(path),
             hint="a fine-tuned model has hypers, target and units of its base: put them into the "
             "options",
