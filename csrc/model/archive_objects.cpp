@@ -258,7 +258,8 @@ private:
         }
         if (outer[0] == "List" || outer[0] == "Dict") {
             const bool list = outer[0] == "List";
-            const bool tagged = value->tags.empty() || same_type(value->tags[0], type.range().text().str());
+            // Without one, each attribute that holds it would be believed: a list could be of two types.
+            const bool tagged = !value->tags.empty() && same_type(value->tags[0], type.range().text().str());
             if (!tagged || value->kind != (list ? Kind::list : Kind::dict) || inner.size() != (list ? 1U : 2U)) {
                 return false;
             }
@@ -266,8 +267,11 @@ private:
         }
         if (outer[0] == "Union") {
             bool any = false;
+            if (value->kind == Kind::tuple) {
+                return false;  // it does not know of which type it is
+            }
             for (const auto& part : inner) {
-                any = any || fits(value, part.tree(), depth + 1);
+                any = any || (is_exactly(*value, part.tree()) && fits(value, part.tree(), depth + 1));
             }
             return any;
         }
@@ -283,6 +287,17 @@ private:
             }
         }
         return true;
+    }
+
+    /// False for values that fit a type and are of another when the code asks: where it may be one of several types,
+    /// the code takes it for what is left.
+    bool is_exactly(const PickleValue& value, const TreeRef& type) const {
+        const auto names = dotted(type);
+        if (names.size() == 1 && names[0] == "Tensor") {
+            return value.kind == Kind::tensor;
+        }
+        const auto known = names.empty() ? script_.classes.end() : script_.classes.find(joined(names, names.size()));
+        return known == script_.classes.end() || (!known->second.is_tuple && !known->second.is_interface);
     }
 
     static bool same_type(std::string left, std::string right) {

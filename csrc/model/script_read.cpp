@@ -180,6 +180,12 @@ Script read_script(const Archive& archive, std::vector<Foreign>& out) {
         if (name.compare(0, 5, "code/") != 0 || !ends_with(name, ".py")) {
             continue;
         }
+        // Another record could be the one that libtorch takes for the same module.
+        if (record.compare(0, 5, "code/") != 0 || !ends_with(record, ".py") ||
+            record.find('.') != record.size() - 3) {
+            out.push_back({"archive", record, 0, "code records are not called so"});
+            continue;
+        }
         ScriptFile file{record, record.substr(5, record.size() - 8), {}};
         std::replace(file.module.begin(), file.module.end(), '/', '.');
         if (archive.size_of(record) > largest_code) {

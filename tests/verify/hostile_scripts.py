@@ -69,6 +69,10 @@ STATEMENTS = {
     "print_shadowed": 'if torch.gt(torch.len([1]), 2):\n      print = 1\n    else:\n      pass\n    print("x")',
     "print_deleted": "hash = 1\n    del hash\n    _0 = hash(x)",
     "hash_builtin": "_0 = hash(x)",
+    "data": "_0 = x.data",
+    "data_operator": "_0 = ops.prim.data(x)",
+    "targets_of_a_loss": "_0 = torch.nll_loss(x, x, None, 0, -100)",
+    "eigenvalues_of_nan": "_0 = torch.linalg_eigvals(x)",
     "id_builtin": "_0 = id(self)",
     "hash_nested": "_0 = torch.add(x, torch.mul(x, hash(x)))",
     "hash_in_list": "_0 = [hash(x)]",
@@ -430,6 +434,65 @@ def _with_interface(records: Records) -> Records:
     return {**with_body(records, body), "data.pkl": content}
 
 
+SMALL = b"c__torch__.hostile_scripts\nSmall\n)\x81}(X\x03\x00\x00\x00oneK\x01ub"
+# A class with few attributes and one with many: taken for the other, memory behind the first is read.
+CLASSES = "class Small:\n  one : int\nclass Big:\n" + "".join(
+    f"  f{k} : Tensor\n" for k in range(60)
+)
+
+
+def _with_attributes(
+    records: Records, attributes: dict[str, tuple[str, bytes]], body: str
+) -> Records:
+    """The archive of a module with these attributes: the type that the code states, and the object."""
+    values = {"training": b"\x89", "_is_full_backward_hook": b"N"}
+    values |= {name: value for name, (_, value) in attributes.items()}
+    items = b"".join(b"X" + struct.pack("<I", len(k)) + k.encode() + v for k, v in values.items())
+    head = HEAD.replace('"held", ', "").replace("  held : Tensor\n", "")
+    types = "".join(f"  {name} : {kind}\n" for name, (kind, _) in attributes.items())
+    pickled = b"\x80\x02c__torch__.hostile_scripts\nPlain\n)\x81}(" + items + b"ub."
+    code = f"{head}{types}  def forward(self, x: Tensor) -> Tensor:\n    {body}\n{CLASSES}"
+    return {**records, _code(records): code.encode(), "data.pkl": pickled}
+
+
+def confusions() -> Iterator[tuple[str, Callable[[Records], Records]]]:
+    """Objects that code may take for objects of another class."""
+    own = "__torch__.hostile_scripts."
+    small, big = f"List[{own}Small]", f"List[{own}Big]"
+    branches = (
+        "y = self.u\n    if isinstance(y, {}):\n      z = x\n    else:\n      z = {}\n    return z"
+    )
+    shared = {"a": (small, b"]q\x00"), "b": (big, b"h\x00"), "c": (f"{own}Small", SMALL)}
+    filled = {"a": (f"List[List[{own}Small]]", b"](](" + SMALL + b"ee")}
+    union = {"u": (f"Union[{small}, {big}]", b"](" + SMALL + b"e")}
+    tuples = {"u": ("Union[Tuple[Tensor, str], Tuple[int, int]]", b"NX\x01\x00\x00\x00a\x86")}
+    yield (
+        "list_of_two_types",
+        lambda r: _with_attributes(
+            r, shared, "_0 = torch.append(self.a, self.c)\n    return ((self.b)[0]).f40"
+        ),
+    )
+    yield "list_without_a_type", lambda r: _with_attributes(r, filled, "return x")
+    yield (
+        "union_of_lists",
+        lambda r: _with_attributes(r, union, branches.format(small, "((y)[0]).f40")),
+    )
+    yield (
+        "union_of_tuples",
+        lambda r: _with_attributes(
+            r, tuples, branches.format("Tuple[Tensor, str]", "torch.add(x, (y)[0])")
+        ),
+    )
+    yield (
+        "module_in_two_records",
+        lambda r: {
+            **r,
+            "code/__torch__/M.py": CLASSES.encode(),
+            "code/__torch__.m.py": CLASSES.encode(),
+        },
+    )
+
+
 def objects() -> Iterator[tuple[str, Callable[[Records], Records]]]:
     """Names and makers of the archives whose objects are forged."""
     for name, content in pickles():
@@ -438,6 +501,8 @@ def objects() -> Iterator[tuple[str, Callable[[Records], Records]]]:
             yield f"constants-{name}", lambda r, c=content: {**r, "constants.pkl": c}
             yield f"debug-{name}", lambda r, c=content: {**r, f"{_code(r)}.debug_pkl": c}
     yield "interface", _with_interface
+    for name, make in confusions():
+        yield f"confusion-{name}", make
     yield "legacy", lambda r: {**r, "model.json": b"{}"}
     yield "bytecode", lambda r: {**r, "bytecode.pkl": b"\x80\x02N."}
     yield "package", lambda r: {**r, ".data/ts_code/code/a.py": b""}

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Final
 
-from mtt.canonical import json_or_none
+from mtt.canonical import json_or_none, strict_json
 from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.export.archive_edit import NotAnArchive, with_record
@@ -85,7 +85,10 @@ def with_metadata(model: Path, metadata: Metadata) -> bytes:
 
     :raises UserError: it cannot be read, or is no export of metatomic
     """
-    old = json.loads(text_of(model))
+    try:
+        old = strict_json(text_of(model))
+    except ValueError as error:
+        raise UserError(f"its metadata cannot be read: {error}", where=str(model)) from error
     # As metatomic lays it out.
     text = json.dumps(merged(old, metadata), sort_keys=True, indent=4, ensure_ascii=False)
     return with_text(model, text)

@@ -1,6 +1,5 @@
 """Model file and structures in, the same file with a larger golden pack out: ``mtt golden add``."""
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ import torch
 
 from mtt import checkpoint as checkpoints
 from mtt.architectures.evaluate import Values
+from mtt.canonical import strict_json
 from mtt.data.read_files import read_plain
 from mtt.data.structure import Structure
 from mtt.data.structure_tensors import structure_tensors
@@ -81,7 +81,12 @@ def run(
         raise UserError(f"the model file cannot be changed: {error}", where=str(model)) from error
     with replacing(output) as temporary:
         temporary.write_bytes(changed)
-        settings = verification.Settings(only=FAMILIES, extensions=extensions)
+        settings = verification.Settings(
+            only=FAMILIES,
+            extensions=extensions,
+            allow_operators=list(exceptions.operators) or None,
+            require_sandbox=False if exceptions.no_sandbox else None,
+        )
         verification.run(temporary, settings=settings, display=str(output))
     return len(pack.names)
 
@@ -96,9 +101,10 @@ def _old_pack(model: Path) -> tuple[GoldenPack | None, dict[str, Any]]:
                 for name in archive.namelist()
                 if name.partition("/")[2] == record
             }
-        provenance = json.loads(records.get(PROVENANCE, b"{}"))
+        parsed = strict_json(records.get(PROVENANCE, b"{}"))
+        provenance = parsed if isinstance(parsed, dict) else {}
         if PACK not in records:
-            return None, provenance if isinstance(provenance, dict) else {}
+            return None, provenance
         return GoldenPack.parse(records[PACK]), provenance
     except bounded_zip.ZipProblem as error:
         raise UserError(
