@@ -382,7 +382,7 @@ class TypesMutated(Pair):
         return raw.to(torch.float64) + self.baseline.index_select(0, species)
 
 
-@fault("N19", "FD/forces")
+@fault("N19", "FD/forces", arguments=("--allow-operator", "prim::data,aten::data"))
 class VectorsMutated(Pair):
     """Scales the neighbor vectors in place behind autograd's back, after using them."""
 
