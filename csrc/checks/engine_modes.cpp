@@ -195,7 +195,7 @@ std::vector<Result> run(Context& context, const EngineProfile& profile) {
     if (capabilities.length_unit.empty() || capabilities.energy_unit.empty()) {
         return {skipped(profile.name, "the model does not declare its units")};
     }
-    const auto session = with_executor(profile.executor);
+    const auto session = context.host().with_executor(profile.executor);
     Comparison comparison;
     try {
         const size_t units = context.level() == Level::quick ? 1 : profile.units.size();
