@@ -217,13 +217,11 @@ PACKAGE = Path(files.__file__).parent
 OWN_READS = {
     "data/file_limits.py",
     "images/build.py",
-    "images/own_place.py",
     "images/packages.py",
     "images/root_filesystems.py",
     "images/trusted.py",
     "inspect/describe_checkpoint.py",
     "lineage/keys.py",
-    "lineage/private_copy.py",
     "lineage/sign.py",
     "report/progress.py",
     "tokens.py",

@@ -7,7 +7,6 @@
 // strain (float64) of each output; or {"error": text}. The first answer, without a request, is about the model.
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 #include <limits>
 
@@ -23,28 +22,6 @@ namespace mtt {
 namespace {
 
 using nlohmann::json;
-
-/// False at the end of the input.
-bool read_all(char* data, size_t size) {
-    for (size_t got = 0; got < size;) {
-        const ssize_t count = read(STDIN_FILENO, data + got, size - got);
-        if (count == 0 || (count < 0 && errno != EINTR)) {
-            return false;
-        }
-        got += count > 0 ? size_t(count) : 0;
-    }
-    return true;
-}
-
-void write_all(const std::string& bytes) {
-    for (size_t sent = 0; sent < bytes.size();) {
-        const ssize_t count = write(STDOUT_FILENO, bytes.data() + sent, bytes.size() - sent);
-        if (count < 0 && errno != EINTR) {
-            throw std::runtime_error("the program that asks has gone away");
-        }
-        sent += count > 0 ? size_t(count) : 0;
-    }
-}
 
 struct Request {
     std::vector<System> systems;
@@ -71,12 +48,12 @@ private:
 
 std::optional<Request> read_request() {
     uint64_t size = 0;
-    if (!read_all(reinterpret_cast<char*>(&size), sizeof size)) {
+    if (!read_all(STDIN_FILENO, reinterpret_cast<char*>(&size), sizeof size)) {
         return std::nullopt;
     }
     std::string bytes(size, '\0');
     uint64_t header = 0;
-    if (!read_all(bytes.data(), size) || size < sizeof header) {
+    if (!read_all(STDIN_FILENO, bytes.data(), size) || size < sizeof header) {
         return std::nullopt;
     }
     std::memcpy(&header, bytes.data(), sizeof header);
@@ -115,7 +92,9 @@ void answer(const json& document, const std::vector<Prediction>& arrays = {}) {
         append(item.forces);
         append(item.strain);
     }
-    write_all(framed(content));
+    if (!write_all(STDOUT_FILENO, framed(content))) {
+        throw std::runtime_error("the program that asks has gone away");
+    }
 }
 
 json about(const Capabilities& model, const Isolation& isolation) {

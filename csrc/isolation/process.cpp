@@ -209,6 +209,28 @@ std::string framed(const std::string& content) {
     return out += content;
 }
 
+bool read_all(int fd, char* data, size_t size) {
+    for (size_t got = 0; got < size;) {
+        const ssize_t count = read(fd, data + got, size - got);
+        if (count == 0 || (count < 0 && errno != EINTR)) {
+            return false;
+        }
+        got += count > 0 ? size_t(count) : 0;
+    }
+    return true;
+}
+
+bool write_all(int fd, const std::string& bytes) {
+    for (size_t sent = 0; sent < bytes.size();) {
+        const ssize_t count = write(fd, bytes.data() + sent, bytes.size() - sent);
+        if (count < 0 && errno != EINTR) {
+            return false;
+        }
+        sent += count > 0 ? size_t(count) : 0;
+    }
+    return true;
+}
+
 void ChildProcess::send(const std::string& bytes) {
     outgoing_.erase(0, sent_);
     sent_ = 0;

@@ -8,6 +8,7 @@
 #include "mtt/isolation/endings.hpp"
 #include "mtt/isolation/sandbox.hpp"
 #include "mtt/physics/compare.hpp"
+#include "mtt/runner/clock.hpp"
 #include "mtt/runner/runner.hpp"
 
 namespace mtt {
@@ -20,12 +21,6 @@ constexpr double turn = 0.02;
 constexpr uint64_t most_threads = 1024;
 constexpr const char* ended_before = "has ended its process before";
 constexpr const char* tampers = "writes into the channel that its numbers come through: it tampers with the program that checks it";
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 uint64_t random_number() {
     static std::random_device random;

@@ -12,21 +12,15 @@
 
 #include "mtt/isolation/remote.hpp"
 #include "mtt/runner/files.hpp"
+#include "mtt/runner/clock.hpp"
 #include "mtt/runner/runner.hpp"
 
 namespace mtt {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr size_t most_deaths = 10;
 constexpr uint64_t default_memory = uint64_t(16) << 30;
-constexpr const char* not_loaded = "the model could not be loaded";
-
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double default_time_limit(Level level) {
     return level == Level::quick ? 60.0 : (level == Level::full ? 300.0 : 3600.0);

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <map>
 #include <new>
 
@@ -26,34 +25,21 @@ constexpr size_t longest_text = 4000;
 constexpr size_t most_foreign = 1000;
 
 /// If the supervisor is gone there is nothing left to do.
-void read_all(char* data, size_t size) {
-    for (size_t got = 0; got < size;) {
-        const ssize_t count = read(questions_fd, data + got, size - got);
-        if (count == 0 || (count < 0 && errno != EINTR)) {
-            _exit(1);
-        }
-        got += count > 0 ? size_t(count) : 0;
+void demand_pipe(bool whole) {
+    if (!whole) {
+        _exit(1);
     }
 }
 
 std::string read_frame() {
     uint64_t size = 0;
-    read_all(reinterpret_cast<char*>(&size), sizeof size);
+    demand_pipe(read_all(questions_fd, reinterpret_cast<char*>(&size), sizeof size));
     std::string out(size, '\0');
-    read_all(out.data(), size);
+    demand_pipe(read_all(questions_fd, out.data(), size));
     return out;
 }
 
-void write_frame(const std::string& content) {
-    const std::string bytes = framed(content);
-    for (size_t sent = 0; sent < bytes.size();) {
-        const ssize_t count = write(answers_fd, bytes.data() + sent, bytes.size() - sent);
-        if (count < 0 && errno != EINTR) {
-            _exit(1);
-        }
-        sent += count > 0 ? size_t(count) : 0;
-    }
-}
+void write_frame(const std::string& content) { demand_pipe(write_all(answers_fd, framed(content))); }
 
 /// What the checks want to know of the file.
 FileFacts facts_of(const Archive& archive, const Orders& orders) {

@@ -1,4 +1,5 @@
 #include "mtt/model/archive.hpp"
+#include "mtt/model/memory_adapter.hpp"
 
 #include <caffe2/serialize/inline_container.h>
 
@@ -58,24 +59,6 @@ DirectoryEntry directory_entry(const std::string& content, uint64_t at) {
     }
     return out;
 }
-
-/// The bytes of the file for libtorch's reader, without a copy.
-class MemoryAdapter final : public caffe2::serialize::ReadAdapterInterface {
-public:
-    explicit MemoryAdapter(std::shared_ptr<const std::string> content): content_(std::move(content)) {}
-    [[nodiscard]] size_t size() const override { return content_->size(); }
-    size_t read(uint64_t pos, void* buf, size_t n, const char* /*what*/) const override {
-        if (pos >= content_->size()) {
-            return 0;
-        }
-        const size_t count = std::min(n, content_->size() - size_t(pos));
-        std::memcpy(buf, content_->data() + pos, count);
-        return count;
-    }
-
-private:
-    std::shared_ptr<const std::string> content_;
-};
 
 }  // namespace
 

@@ -1,37 +1,16 @@
 #include "mtt/model/loading.hpp"
 
-#include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/script.h>
 
 #include <metatensor/torch.hpp>
 
-#include <algorithm>
-#include <cstring>
 #include <mutex>
 
+#include "mtt/model/memory_adapter.hpp"
 #include "mtt/model/model.hpp"
 #include "mtt/model/operators.hpp"
 
 namespace mtt {
-
-namespace {
-
-/// The bytes that were looked at, for libtorch to load.
-class ArchiveAdapter final : public caffe2::serialize::ReadAdapterInterface {
-public:
-    explicit ArchiveAdapter(std::shared_ptr<const std::string> content): content_(std::move(content)) {}
-    [[nodiscard]] size_t size() const override { return content_->size(); }
-    size_t read(uint64_t pos, void* buf, size_t n, const char* /*what*/) const override {
-        const size_t count = pos < content_->size() ? std::min(n, content_->size() - size_t(pos)) : 0;
-        std::memcpy(buf, content_->data() + std::min(size_t(pos), content_->size()), count);
-        return count;
-    }
-
-private:
-    std::shared_ptr<const std::string> content_;
-};
-
-}  // namespace
 
 /// What load_atomistic_model does, from memory: the file may be another one by now.
 metatensor_torch::Module load_module(const Archive& archive, const std::optional<std::string>& extensions) {
@@ -48,7 +27,7 @@ metatensor_torch::Module load_module(const Archive& archive, const std::optional
     }
     // Debug records only serve to show the source of an error, and are not checked by libtorch.
     return torch::jit::load(
-        std::make_shared<ArchiveAdapter>(archive.shared_content()), std::nullopt, /*load_debug_files=*/false
+        std::make_shared<MemoryAdapter>(archive.shared_content()), std::nullopt, /*load_debug_files=*/false
     );
 }
 

@@ -387,12 +387,6 @@ std::unique_ptr<Model> load_model(
     return std::make_unique<TorchModel>(std::move(archive), extensions);
 }
 
-std::unique_ptr<Model> load_model(
-    const std::string& path, const std::optional<std::string>& extensions, const std::vector<std::string>& allowed
-) {
-    return load_model(std::make_shared<const Archive>(path), extensions, allowed);
-}
-
 uint64_t call_count() { return calls; }
 
 }  // namespace mtt

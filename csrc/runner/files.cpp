@@ -12,6 +12,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "mtt/isolation/process.hpp"
+
 namespace mtt {
 
 namespace {
@@ -20,15 +22,11 @@ namespace {
     throw std::runtime_error(what + " '" + path + "'");
 }
 
-void write_all(int fd, const std::string& text, const std::string& path) {
-    for (size_t sent = 0; sent < text.size();) {
-        const ssize_t count = write(fd, text.data() + sent, text.size() - sent);
-        if (count < 0 && errno != EINTR) {
-            const std::string reason = std::strerror(errno);
-            close(fd);
-            throw std::runtime_error("can not write '" + path + "': " + reason);
-        }
-        sent += count > 0 ? size_t(count) : 0;
+void write_text(int fd, const std::string& text, const std::string& path) {
+    if (!write_all(fd, text)) {
+        const std::string reason = std::strerror(errno);
+        close(fd);
+        throw std::runtime_error("can not write '" + path + "': " + reason);
     }
 }
 
@@ -86,7 +84,7 @@ void write_output(const std::string& path, const std::string& text) {
         if (fd < 0) {
             fail("can not write", path);
         }
-        write_all(fd, text, path);
+        write_text(fd, text, path);
         close(fd);
         return;
     }
@@ -96,7 +94,7 @@ void write_output(const std::string& path, const std::string& text) {
         throw std::runtime_error("can not write '" + path + "': " + std::strerror(errno));
     }
     try {
-        write_all(fd, text, path);
+        write_text(fd, text, path);
     } catch (const std::exception&) {
         unlink(temporary.c_str());
         throw;

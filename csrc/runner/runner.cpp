@@ -1,3 +1,4 @@
+#include "mtt/runner/clock.hpp"
 #include "mtt/runner/runner.hpp"
 
 #include <algorithm>
@@ -16,13 +17,6 @@ namespace mtt {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr const char* not_loaded = "the model could not be loaded";
-
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::vector<Result> run_guarded(const Check& check, Context& context) {
     try {

@@ -22,19 +22,15 @@ namespace {
 using namespace mtt;
 
 void raw(const std::string& text) {
-    if (write(channel_number, text.data(), text.size()) < 0) {
+    if (!write_all(channel_number, text)) {
         _exit(9);
     }
 }
 
 std::string read_frame() {
     const auto take = [](char* data, size_t size) {
-        for (size_t got = 0; got < size;) {
-            const ssize_t count = read(0, data + got, size - got);
-            if (count <= 0) {
-                _exit(8);
-            }
-            got += size_t(count);
+        if (!read_all(0, data, size)) {
+            _exit(8);
         }
     };
     uint64_t size = 0;

@@ -1,6 +1,5 @@
 """A place where nobody else can change what was checked before it runs."""
 
-import hashlib
 import os
 import shutil
 import stat
@@ -9,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from mtt.errors import UserError
-from mtt.files import unwritable
+from mtt.files import sha256_of, unwritable
 from mtt.images import storage
 
-_CHUNK: Final = 2**22
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -78,13 +76,6 @@ def sha256_once(path: Path) -> str:
     :raises UserError: it cannot be read, or is a pipe or a device
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise UserError("the image is not a regular file", where=str(path))
-            digest = hashlib.sha256()
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        return sha256_of(path)
     except OSError as error:
         raise UserError(f"the image cannot be read: {error.strerror}", where=str(path)) from error
-    return digest.hexdigest()

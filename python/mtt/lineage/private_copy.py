@@ -6,16 +6,13 @@ works on the copy uses the very bytes that were checked.
 
 import contextlib
 import hashlib
-import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from mtt.errors import UserError
-from mtt.files import reading, unwritable
+from mtt.files import check_regular, open_regular, reading, unwritable
 
 _CHUNK: Final = 2**20
 
@@ -34,15 +31,9 @@ def opened(path: Path, what: str = "file") -> Iterator[BinaryIO]:
 
     :raises UserError: it cannot be read, or is a folder, a pipe or a device
     """
-    with reading(path, what):
-        # Without waiting for whoever writes into a pipe.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            name = "this" if what == "file" else f"the {what}"
-            raise UserError(f"{name} is not a regular file", where=str(path))
-        with reading(path, what):
-            yield file
+    check_regular(path, "this" if what == "file" else f"the {what}")
+    with reading(path, what), open_regular(path) as file:
+        yield file
 
 
 @contextlib.contextmanager

@@ -16,6 +16,11 @@ inline constexpr int channel_number = 3;
 /// `content` after its length in eight bytes, as both ends write it.
 std::string framed(const std::string& content);
 
+/// All of `size` bytes; false at the end of the input or for an error.
+bool read_all(int fd, char* data, size_t size);
+/// False for an error, which errno names.
+bool write_all(int fd, const std::string& bytes);
+
 /// How a process ended.
 struct Ended {
     int exit_code = 0;

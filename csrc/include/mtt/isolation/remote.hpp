@@ -10,6 +10,7 @@
 #include "mtt/isolation/orders.hpp"
 #include "mtt/isolation/process.hpp"
 #include "mtt/model/host.hpp"
+#include "mtt/runner/clock.hpp"
 #include "mtt/supervisor.hpp"
 #include "mtt/verify.hpp"
 
@@ -67,8 +68,6 @@ public:
 private:
     friend class RemoteModel;
     friend class RemoteArchive;
-    using Clock = std::chrono::steady_clock;
-
     void start();
     /// @throws std::runtime_error where nothing protects the user from the model
     void judge_sandbox();

@@ -51,10 +51,6 @@ std::map<std::string, std::string> shared_state();
 /// @param allowed operators that the caller vouches for, beside those on the list
 /// @throws EngineError, naming what the file must not have, or whatever libtorch throws
 std::unique_ptr<Model> load_model(
-    const std::string& path, const std::optional<std::string>& extensions, const std::vector<std::string>& allowed
-);
-/// The same for a file that has been read.
-std::unique_ptr<Model> load_model(
     std::shared_ptr<const Archive> archive, const std::optional<std::string>& extensions,
     const std::vector<std::string>& allowed
 );

@@ -13,6 +13,9 @@
 
 namespace mtt {
 
+/// Why the checks after a failed load do not run.
+inline constexpr const char* not_loaded = "the model could not be loaded";
+
 class Runner {
 public:
     Runner(const VerifyOptions& options, std::shared_ptr<Host> host);
