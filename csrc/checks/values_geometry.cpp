@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "mtt/checks/scattered.hpp"
 #include "mtt/checks/values.hpp"
 #include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
@@ -18,17 +19,26 @@ constexpr const char* name = "values";
 std::vector<Result> domains(Context& context) {
     const double range = context.capabilities().interaction_range;
     const double spacing = context.spacing();
-    if (!(range >= 0) || !std::isfinite(range) || context.cutoff() > range || 4.3 * range / spacing > 60) {
+    if (!(range >= 0) || !std::isfinite(range)) {
+        return {skipped(name, "an interaction range of " + short_number(range) + " allows one domain only")};
+    }
+    if (context.cutoff() > range || 4.3 * range / spacing > 60) {
         return {skipped(name, "the interaction range allows no decomposition of a small system")};
     }
     std::mt19937_64 random(15);
     const ValueReader reader(context);
     auto open = cluster(context.types(), {int(std::ceil(2.4 * range / spacing)) + 2, 2, 1}, spacing, random);
     auto periodic = crystal(context.types(), {int(std::ceil(4.3 * range / spacing)) + 1, 2, 1}, spacing, 0.2, random);
+    std::mt19937_64 drawn(17 + context.mode().seed);
+    auto systems = systems_to_divide(context, context.level() == Level::quick ? 2 : 10, drawn);
+    systems.push_back(open);
+    systems.push_back(periodic);
+    std::vector<std::string> names;
     Comparison comparison;
     size_t unseen = 0;
     auto& model = context.model();
-    for (const auto& system : {open, periodic}) {
+    for (const auto& system : systems) {
+        names.push_back(system.name);
         const auto undivided = reader.values(model, system);
         for (const int pieces : {2, 4}) {
             const auto parts = decompose(system, {pieces, 1, 1}, range, model.requests(), 16);
@@ -45,7 +55,7 @@ std::vector<Result> domains(Context& context) {
     if (out.status == Status::pass && unseen == 0) {
         out = skipped(name, "every domain saw the whole system, so this proves nothing");
     }
-    out.systems = {open.name, periodic.name};
+    out.systems = names;
     return {out};
 }
 
