@@ -123,6 +123,7 @@ void Comparison::add(double measured, double tolerance, const std::string& where
 }
 
 void Comparison::energies(double a, double b, const Budget& budget, const std::string& where) {
+    not_finite_ = not_finite_ || !std::isfinite(a - b);
     add(a - b, budget.energy, "energy of " + where);
 }
 
@@ -148,6 +149,7 @@ void Comparison::forces(
     for (size_t i = 0; i < a.size(); ++i) {
         for (int k = 0; k < 3; ++k) {
             const double difference = a[i][k] - b[i][k];
+            not_finite_ = not_finite_ || !std::isfinite(difference);
             // The text is only built when it is needed: systems have many components.
             if (count_ == 0 || !(std::abs(difference) <= std::min(ratio_, 1.0) * budget.force)) {
                 add(difference, budget.force,
@@ -160,6 +162,7 @@ void Comparison::forces(
 void Comparison::virials(const Mat3& a, const Mat3& b, const Budget& budget, const std::string& where) {
     for (int p = 0; p < 3; ++p) {
         for (int q = 0; q < 3; ++q) {
+            not_finite_ = not_finite_ || !std::isfinite(a[p][q] - b[p][q]);
             add(a[p][q] - b[p][q], budget.virial, std::string("virial ") + "xyz"[p] + "xyz"[q] + " of " + where);
         }
     }

@@ -214,6 +214,11 @@ Result judged(std::string name, const Comparison& comparison, const std::string&
     }
     std::string where = out.unless;
     std::string what = consequence;
+    if (comparison.not_finite()) {
+        what = "energy, forces or virial are no numbers";
+        out.cause = "not finite";
+        out.severity = Severity::stops;
+    }
     if (!comparison.error().empty()) {
         what = "the model fails: " + comparison.error();
         out.error = comparison.error();

@@ -37,6 +37,8 @@ public:
     [[nodiscard]] double measured() const { return measured_; }
     [[nodiscard]] double tolerance() const { return tolerance_; }
     [[nodiscard]] const std::string& where() const { return where_; }
+    /// Whether an energy, a force or a virial was no number.
+    [[nodiscard]] bool not_finite() const { return not_finite_; }
     /// Of the first system that could not be measured; empty if all could.
     [[nodiscard]] const std::string& error() const { return error_; }
     [[nodiscard]] const std::string& details() const { return details_; }
@@ -58,6 +60,7 @@ private:
     /// Of parts_, or its size if no system has been named.
     size_t part_ = 0;
     bool unnamed_failure_ = false;
+    bool not_finite_ = false;
     std::string error_;
     std::string details_;
     size_t count_ = 0;
