@@ -216,12 +216,14 @@ struct Part {
 void run_direct(Context& context, const Asking& asking, Comparison& comparison) {
     const auto& profile = asking.profile;
     const auto& capabilities = context.capabilities();
+    // No call asks for derivatives: one that has would have made TorchScript expect them.
+    const auto instance = context.fresh();
     for (const auto& system : engine_systems(context, profile.slabs)) {
         Call plain;
         plain.systems = {system};
         plain.select = Select::none;
         plain.gradients = false;
-        auto call = call_of(asking, capabilities, context.model().requests(), {system}, 0);
+        auto call = call_of(asking, capabilities, instance->requests(), {system}, 0);
         call.gradients = false;
         call.extra.clear();
         std::vector<Part> parts;
@@ -240,8 +242,8 @@ void run_direct(Context& context, const Asking& asking, Comparison& comparison) 
         if (!stress.empty() && system.pbc[0] && system.pbc[1] && system.pbc[2]) {
             ask(stress, per_length + "^3", "system", {1, 3, 3, 1});
         }
-        const auto expected = context.model().evaluate(plain);
-        const auto answer = context.model().evaluate(call);
+        const auto expected = instance->evaluate(plain);
+        const auto answer = instance->evaluate(call);
         const auto limit = budget(Agreement::geometry, capabilities, system, evaluate(context.model(), system), 4.0);
         comparison.in(system);
         for (const auto& part : parts) {
@@ -266,7 +268,8 @@ void run_direct(Context& context, const Asking& asking, Comparison& comparison) 
         call.gradients = false;
         const auto name = output_beside(capabilities, profile.direct_forces);
         call.extra.push_back({name, declared_output(capabilities, name)->unit, "atom", ""});
-        const auto& block = context.model().evaluate(call).extra.at(name);
+        const auto answer = instance->evaluate(call);
+        const auto& block = answer.extra.at(name);
         if (block.shape.empty() || block.shape[0] != 1) {
             throw EngineError("'" + name + "' has rows of atoms that were not selected");
         }
@@ -349,7 +352,9 @@ std::vector<Result> run(Context& context, const EngineProfile& profile) {
             }
         }
     } catch (const std::exception& error) {
-        return {failed(profile.name, std::string("the calls of ") + profile.title + " fail", error).as(Severity::stops)};
+        auto result = failed(profile.name, std::string("the calls of ") + profile.title + " fail", error).as(Severity::stops);
+        result.cause = missing_inputs(profile, capabilities).empty() ? "" : "inputs";
+        return {result};
     }
     out.insert(out.begin(), judged(profile.name, comparison, "",
                                    std::string("the calls of ") + profile.title + " give other results"));

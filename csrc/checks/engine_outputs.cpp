@@ -24,6 +24,14 @@ bool all_finite(const std::vector<double>& values) {
     return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
 }
 
+std::vector<std::string> input_names(const Capabilities& capabilities) {
+    std::vector<std::string> out;
+    for (const auto& input : capabilities.requested_inputs) {
+        out.push_back(input.name);
+    }
+    return out;
+}
+
 Call without_gradients(const System& system, Kind kind) {
     Call call;
     call.systems = {system};
@@ -72,6 +80,7 @@ private:
     /// The first call has no atoms. It says how many columns there are; rows do not matter.
     void start_empty() {
         auto call = without_gradients({.name = "0 atoms"}, kind_);
+        call.withheld = input_names(capabilities_);
         call.select = Select::none;
         const auto answer = instance_->evaluate(call);
         if (answer.blocks != 1 || answer.shape.size() != 2) {
@@ -86,6 +95,7 @@ private:
         call.select = Select::none;
         call.kind = kind_;
         call.leaf_in_model_dtype = true;
+        call.withheld = input_names(capabilities_);
         if (!capabilities_.length_unit.empty()) {
             call.length_unit = unit;
         }
@@ -186,9 +196,6 @@ std::vector<Result> run_plumed(Context& context) {
     if (variants.empty()) {
         return {failed(plumed, "the model has no output 'features', which PLUMED asks for").as(Severity::refuses)};
     }
-    if (!capabilities.requested_inputs.empty()) {
-        return {skipped(plumed, "PLUMED has no '" + capabilities.requested_inputs.front().name + "' to give")};
-    }
     try {
         auto result = Features(context, variants.front()).judge(context);
         if (result.status == Status::pass && capabilities.length_unit.empty()) {
@@ -196,7 +203,9 @@ std::vector<Result> run_plumed(Context& context) {
         }
         return {result};
     } catch (const std::exception& error) {
-        return {failed(plumed, "the calls of PLUMED fail", error).as(Severity::stops)};
+        auto result = failed(plumed, "the calls of PLUMED fail", error).as(Severity::stops);
+        result.cause = capabilities.requested_inputs.empty() ? "" : "inputs";
+        return {result};
     }
 }
 
@@ -322,27 +331,6 @@ std::string compute_problem(const Answer& answer, Kind kind, size_t atoms) {
     return "";
 }
 
-/// The shared instance, for calls that ask for other outputs; it is loaded and warm. Gives it back as it was.
-class Borrowed {
-public:
-    explicit Borrowed(Context& context): model_(context.model()), output_(context.capabilities().energy_output) {}
-    ~Borrowed() {
-        try {
-            if (!output_.empty()) {
-                model_.ask_for(output_);
-            }
-        } catch (...) {  // its process has ended: the next check gets another one
-        }
-    }
-    Borrowed(const Borrowed&) = delete;
-    Borrowed& operator=(const Borrowed&) = delete;
-    [[nodiscard]] Model& model() const { return model_; }
-
-private:
-    Model& model_;
-    std::string output_;
-};
-
 /// @return why the output can not be read; empty if `comparison` has what it gives
 std::string compare_output(Context& context, Model& instance, const OutputInfo& output, Comparison& comparison) {
     const auto& capabilities = context.capabilities();
@@ -384,13 +372,16 @@ std::vector<Result> run_compute(Context& context) {
     Comparison comparison;
     std::vector<std::string> read;
     std::string why = "the model has no outputs";
-    const Borrowed borrowed(context);
-    const auto outputs = capabilities.outputs;
-    for (const auto& output : outputs) {
+    // No call asks for derivatives: one that has would have made TorchScript expect them.
+    std::unique_ptr<Model> instance;
+    for (const auto& output : capabilities.outputs) {
         auto problem = compute_refuses(output);
         if (problem.empty()) {
             try {
-                problem = compare_output(context, borrowed.model(), output, comparison);
+                if (instance == nullptr) {
+                    instance = context.fresh();
+                }
+                problem = compare_output(context, *instance, output, comparison);
             } catch (const std::exception& error) {
                 return {failed(compute, "the calls of compute metatomic for '" + output.name + "' fail", error).as(Severity::stops)};
             }
