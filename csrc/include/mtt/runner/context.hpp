@@ -24,8 +24,6 @@ struct Mode {
     /// Units of a model that declares none.
     std::string length_unit = {};
     std::string energy_unit = {};
-    /// "all" or one of `engines()`.
-    std::string engine = "all";
     /// Reference file to compare with (`--against`), and whether one is being recorded (`--record`).
     std::optional<std::string> against;
     bool record = false;
@@ -97,7 +95,6 @@ public:
     void set_mode(Mode mode) { mode_ = std::move(mode); }
     [[nodiscard]] const Mode& mode() const { return mode_; }
     [[nodiscard]] Level level() const { return mode_.level; }
-    [[nodiscard]] const std::string& engine() const { return mode_.engine; }
     /// Text of the file that `--record` writes; the program writes it, since checks may write no files.
     void set_recorded(std::string text) { recorded_ = std::move(text); }
     [[nodiscard]] const std::optional<std::string>& recorded() const { return recorded_; }
