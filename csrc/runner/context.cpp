@@ -73,7 +73,12 @@ void Context::add_target(const Target& target) {
 
 void Context::add_other_outputs() {
     size_t added = 0;
-    for (const auto& output : distinct_outputs(capabilities().outputs)) {
+    auto outputs = distinct_outputs(capabilities().outputs);
+    // What engines know by name comes first, in case there are too many.
+    std::stable_partition(outputs.begin(), outputs.end(), [](const OutputInfo& output) {
+        return standard_quantity(output.name) != nullptr;
+    });
+    for (const auto& output : outputs) {
         const auto same = [&](const Target& target) { return current_name(target.name) == current_name(output.name); };
         if (std::any_of(targets_.begin(), targets_.end(), same)) {
             continue;
