@@ -102,6 +102,9 @@ class Outputs(Pair):
 
     def values(self, name: str, system: System) -> torch.Tensor:
         """Numbers of each atom [N, K]."""
+        return self.right_values(name, system)
+
+    def right_values(self, name: str, system: System) -> torch.Tensor:
         species = self.species_of_type.index_select(0, system.types.to(torch.int64))
         n_atoms = species.shape[0]
         centers, neighbors, vectors = self.edges(system)
@@ -188,14 +191,15 @@ class Outputs(Pair):
             atoms = self.kept_rows(kept[index], len(system))
             chosen = values.index_select(0, atoms)
             if per_atom:
-                samples.append(torch.stack([torch.full_like(atoms, index), atoms], dim=1))
+                labels = self.labels(atoms)
+                samples.append(torch.stack([torch.full_like(labels, index), labels], dim=1))
             else:
                 chosen = chosen.sum(dim=0, keepdim=True)
                 samples.append(torch.full((1, 1), index, device=values.device, dtype=torch.int64))
             rows.append(chosen.to(system.positions.dtype))
         names = ["system", "atom"] if per_atom else ["system"]
-        labels = Labels(names, torch.cat(samples).to(torch.int32))
-        return self.tensor_map(name, torch.cat(rows), labels)
+        rows_of = Labels(names, torch.cat(samples).to(torch.int32))
+        return self.tensor_map(name, torch.cat(rows), rows_of)
 
     def forward(
         self,
