@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
@@ -30,6 +32,43 @@ Result range_result(const Capabilities& capabilities, double cutoff) {
     return passed(name, short_number(range) + " " + capabilities.length_unit);
 }
 
+/// Uses of engines that never, or not always, work in the units that the caller named.
+std::vector<std::string> uses_of_other_units(const Capabilities& capabilities, bool never) {
+    std::vector<std::string> out;
+    for (const auto& use : uses()) {
+        for (const auto& profile : engine_profiles()) {
+            if (use.engine != std::string(profile.name)) {
+                continue;
+            }
+            const auto same = [&](const auto& units) {
+                return std::abs(unit_factor(units.first, capabilities.length_unit) - 1.0) < 1e-9 &&
+                       std::abs(unit_factor(units.second, capabilities.energy_unit) - 1.0) < 1e-9;
+            };
+            const auto fitting = std::count_if(profile.units.begin(), profile.units.end(), same);
+            if (never ? fitting == 0 : fitting > 0 && size_t(fitting) < profile.units.size()) {
+                out.emplace_back(use.id);
+            }
+        }
+    }
+    return out;
+}
+
+/// The caller knows the units, and engines do not.
+std::vector<Result> assumed_units_results(const Capabilities& capabilities) {
+    const std::string named = capabilities.length_unit + " and " + capabilities.energy_unit;
+    const std::string text = "the file does not declare its units, so engines convert nothing; it is taken to be in " + named;
+    std::vector<Result> out;
+    const auto wrong = uses_of_other_units(capabilities, true);
+    const auto sometimes = uses_of_other_units(capabilities, false);
+    if (!wrong.empty()) {
+        out.push_back(failed("units", text + ", in which these engines do not work").only(wrong));
+    }
+    if (!sometimes.empty()) {
+        out.push_back(failed("units", text).only(sometimes).when("it works in other units than " + named));
+    }
+    return out.empty() ? std::vector<Result>{passed("units", text)} : out;
+}
+
 Result units_result(const Capabilities& capabilities) {
     const std::pair<std::string, std::string> expected[] = {
         {capabilities.length_unit, "angstrom"}, {capabilities.energy_unit, "eV"}
@@ -38,7 +77,8 @@ Result units_result(const Capabilities& capabilities) {
         const std::string what = like == "eV" ? "energy" : "length";
         if (unit.empty()) {
             return failed("units", "the " + what + " unit is empty: engines then convert nothing and silently use "
-                          "the numbers in their own unit");
+                          "the numbers in their own unit (say what it is by --" + what + "-unit)")
+                .when("its " + what + "s are in another unit than the engine's");
         }
         try {
             const double factor = unit_factor(unit, like);
@@ -118,7 +158,13 @@ std::vector<Result> run(Context& context) {
 
 std::vector<Result> run_energy(Context& context) {
     const auto& capabilities = context.capabilities();
-    return {energy_result(capabilities), types_result(context), units_result(capabilities)};
+    std::vector<Result> out = {energy_result(capabilities), types_result(context)};
+    std::vector<Result> units = {units_result(capabilities)};
+    if (units.front().status == Status::pass && (capabilities.length_unit_assumed || capabilities.energy_unit_assumed)) {
+        units = assumed_units_results(capabilities);
+    }
+    out.insert(out.end(), units.begin(), units.end());
+    return out;
 }
 
 const Registered check({

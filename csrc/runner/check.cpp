@@ -116,7 +116,8 @@ bool Check::fits(const Target& target) const {
         case About::energy: return target.gradients;
         case About::engine_energy: return target.gradients && target.asked_by_engines();
         case About::values: return !target.gradients;
-        case About::file: break;
+        case About::file:
+        case About::picked_energy: break;
     }
     return true;
 }
@@ -126,7 +127,8 @@ std::vector<std::string> Check::uses() const {
         return uses_named(matters);
     }
     switch (about) {
-        case About::file: return uses_named("all");
+        case About::file:
+        case About::picked_energy: return uses_named("all");
         case About::values: return uses_with(&Use::other_outputs);
         case About::energy:
         case About::engine_energy: break;

@@ -11,7 +11,7 @@ from faults_wrapper import export_bare
 from metatensor.torch import Labels
 from metatomic.torch import ModelOutput, System
 from toy_models import Embedded, Pair, export_toy, neighbor_edges, pair_energies, sum_to_atoms
-from toy_outputs import Charged, ChargedStrictly, Described, Direct, Flash, export_outputs
+from toy_engines import Charged, ChargedStrictly, Described, Direct, Flash, export_outputs
 
 # ruff: noqa: UP006, UP045
 

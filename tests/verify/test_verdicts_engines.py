@@ -13,7 +13,7 @@ import pytest
 import torch
 from metatomic.torch import System
 from toy_models import Pair, export_toy
-from toy_outputs import (
+from toy_engines import (
     Charged,
     ChargedStrictly,
     Described,

@@ -79,9 +79,27 @@ struct Block {
     std::vector<int64_t> shape;
 };
 
+/// What the numbers of a row are that come from one block of an output.
+struct BlockLayout {
+    /// Values of the block's key, in the order of the names of keys.
+    std::vector<int32_t> key;
+    /// Names and labels of the axes between samples and properties.
+    std::vector<std::string> components;
+    std::vector<std::vector<int32_t>> labels;
+    uint64_t properties = 0;
+
+    /// In each row.
+    [[nodiscard]] uint64_t numbers() const;
+    friend bool operator==(const BlockLayout&, const BlockLayout&) = default;
+};
+
 struct Answer {
+    /// Of an energy, the first block, which is all that engines read. Of another output all blocks, side by side in each
+    /// row; 0 where a block has no such row.
     std::vector<double> values;
     std::vector<int64_t> shape;
+    /// Of the blocks in `values`.
+    std::vector<BlockLayout> layout;
     /// "float32", "float64" or another name of libtorch's.
     std::string dtype;
     size_t blocks = 0;
