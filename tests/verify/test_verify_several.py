@@ -64,7 +64,8 @@ def test_what_cannot_be_verified_does_not_keep_others_from_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    Path("slip.pt").write_bytes((2).to_bytes(8, "little") + b"{}")
+    header = b'{"__metadata__":{"mtt":"{}"}}'
+    Path("slip.pt").write_bytes(len(header).to_bytes(8, "little") + header)
     assert main(["verify", "slip.pt", "good.pt", "--only", "LOAD"]) == 2
     shown = capsys.readouterr()
     assert shown.out.startswith("pass good.pt: ")

@@ -15,7 +15,7 @@ from typing import Any
 
 from mtt.canonical import parse_json
 from mtt.errors import MttError, UserError, VerificationFailed
-from mtt.files import LARGEST_MODEL, LARGEST_TEXT, read_regular, write_atomic
+from mtt.files import LARGEST_MODEL, LARGEST_TEXT, read_regular, reading, write_atomic
 from mtt.filetypes import recognize
 from mtt.printable import harmless_output, print_machine, printable_json
 from mtt.tokens import redacted, without_secrets
@@ -25,6 +25,8 @@ from mtt.verify.report.report import NoReport
 from mtt.verify.settings import Outputs, Settings
 
 _NO_SANDBOX = "the model was not run"
+_WANTED = "an exported model"
+_GIVE = "give a model file (.pt), as 'mtt export' and other programs that use metatomic write it"
 
 __all__ = ["Outputs", "Settings", "execute", "program", "run", "run_all", "verify"]
 
@@ -40,7 +42,7 @@ def run(
 
     :param only: short for settings with nothing else
     :param display: name to show instead of ``path``, which may be a temporary file
-    :raises UserError: the program cannot run, a family does not exist, or the file is a checkpoint
+    :raises UserError: the program cannot run, a family does not exist, or the file is no model
     :raises VerificationFailed: a check failed; the message names all that did
     """
     shown = display or str(path)
@@ -122,7 +124,7 @@ def execute() -> None:
 def _verified(path: Path, settings: Settings) -> Report:
     from mtt.verify.report import terminal
 
-    _refuse_checkpoint(path)
+    _refuse_other_files(path)
     with terminal.Progress() as progress:
         return _spawned(path, settings, progress.show)
 
@@ -235,12 +237,20 @@ def _refuse_other_json(path: Path) -> None:
         )
 
 
-def _refuse_checkpoint(path: Path) -> None:
-    """A checkpoint in the place of a model is a slip, not a finding about a model."""
+def _refuse_other_files(path: Path) -> None:
+    """What is no model is a slip, not a finding about a model."""
     # What is no file the program says itself.
-    if path.is_file() and recognize.container(path) == "safetensors":
+    if not path.is_file():
+        return
+    with reading(path):
+        kind = recognize.describe(path)
+    # What an archive lacks, checks of LOAD say.
+    if kind.kind in ("model", "zip-damaged"):
+        return
+    if kind.kind == "checkpoint":
         raise UserError(
             "this is a checkpoint, not an exported model",
             where=str(path),
             hint=f"export it first: mtt export {path}",
         )
+    raise kind.refusal(path, _WANTED, give=_GIVE)
