@@ -1,7 +1,7 @@
 // DD: an engine cuts the box again when atoms have moved: the same instance sees other atoms, and others of them selected.
 #include <cmath>
 
-#include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/physics/domains.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
@@ -47,7 +47,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "DD", "again", "Four decompositions of moving atoms, by one instance, each give what a fresh instance gives.",
     "'repeat' of the tolerance table, plus one rounding of the energy per domain",
-    {"after re-decomposition"}, run, Level::full, engines_with(&EngineProfile::decomposes),
+    {"after re-decomposition"}, run, Level::full, uses_with(&Use::decomposes),
 });
 
 }  // namespace

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/physics/domains.hpp"
 #include "mtt/physics/generate.hpp"
@@ -206,7 +206,7 @@ const Registered check({
     "1, 2, 4 and 8 domains of local atoms plus ghosts within the interaction range, as in LAMMPS, add up to the whole.",
     "'repeat' of the tolerance table, plus one rounding of the energy per domain",
     {"energy", "atomic energies", "forces", "virial", "empty selection"}, run, Level::quick,
-    engines_with(&EngineProfile::decomposes),
+    uses_with(&Use::decomposes),
 });
 
 }  // namespace

@@ -1,7 +1,7 @@
 // DD: how far an atom really sees. The energy of one atom must not depend on anything beyond the interaction range.
 #include <cmath>
 
-#include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -147,7 +147,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "DD", "reach", "The gradient of one atom's energy vanishes beyond the declared interaction range.",
     "64 times the machine epsilon, of float64 where the model runs in it, times the largest gradient: less is lost in rounding",
-    {"receptive field"}, run, Level::quick, engines_with(&EngineProfile::decomposes),
+    {"receptive field"}, run, Level::quick, uses_with(&Use::decomposes),
 });
 
 }  // namespace

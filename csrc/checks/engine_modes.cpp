@@ -219,7 +219,7 @@ Check check_of(const EngineProfile& profile) {
         "ENGINE", profile.name, std::string("The calls that ") + profile.title + " makes give what a plain call gives.",
         "'geometry' of the tolerance table, plus the rounding of per-atom energies that an engine adds up",
         {profile.name}, [&profile](Context& context) { return run(context, profile); },
-        profile.quick ? Level::quick : Level::full, {profile.name},
+        Level::quick, {profile.name},
     };
 }
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mtt/engines/profiles.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
@@ -18,10 +17,6 @@ bool finite(const Properties& p) {
 
 Result no_atoms(Context& context) {
     const std::string name = "empty system";
-    const auto callers = engines_with(&EngineProfile::calls_without_atoms);
-    if (context.engine() != "all" && std::find(callers.begin(), callers.end(), context.engine()) == callers.end()) {
-        return skipped(name, "this engine makes no call without atoms");
-    }
     System nothing;
     nothing.name = "0 atoms";
     try {

@@ -57,7 +57,7 @@ const Registered check({
     "LOAD", "archive",
     "The file is a metatomic TorchScript archive, complete and undamaged, with readable metadata.",
     "exact",
-    {"file", "checksums", "metadata"}, run,
+    {"file", "checksums", "metadata"}, run, Level::quick, {}, About::file, Severity::refuses,
 }, About::file);
 
 }  // namespace

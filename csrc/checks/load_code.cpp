@@ -62,7 +62,7 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "LOAD", "code", "The code names no device and every TorchScript extension that it declares is there.", "exact",
-    {"devices in code", "extensions"}, run,
+    {"devices in code", "extensions"}, run, Level::quick, {}, About::file, Severity::refuses,
 }, About::file);
 
 }  // namespace

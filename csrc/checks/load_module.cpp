@@ -25,7 +25,7 @@ const Registered check({
     "LOAD", "module",
     "The file loads in C++ with the declared extensions only, and Module::to works.",
     "exact",
-    {"model"}, run,
+    {"model"}, run, Level::quick, {}, About::file, Severity::refuses,
 }, About::file);
 
 }  // namespace

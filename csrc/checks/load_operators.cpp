@@ -41,7 +41,7 @@ const Registered check({
     "The code of the file uses operators and classes of a list of harmless ones only, and its tensors lie within their "
     "records. Read before anything of the file is loaded.",
     "exact",
-    {"operators"}, run,
+    {"operators"}, run, Level::quick, {}, About::file, Severity::refuses,
 }, About::file);
 
 }  // namespace

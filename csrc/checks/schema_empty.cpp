@@ -2,7 +2,7 @@
 // number, so anything but one row of zero with a gradient path aborts the run.
 #include <cmath>
 
-#include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -58,7 +58,7 @@ const Registered check({
     "SCHEMA", "empty selection",
     "No selected atoms gives one row of zero that keeps the gradient path, with and without ghosts.", "exact",
     {"rank without atoms", "rank without atoms (per-atom energies)", "rank without atoms and ghosts"}, run,
-    Level::quick, engines_with(&EngineProfile::calls_without_atoms),
+    Level::quick, uses_with(&Use::decomposes),
 });
 
 }  // namespace

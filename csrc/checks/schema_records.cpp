@@ -49,7 +49,7 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "SCHEMA", "records", "Provenance and golden pack are there and can be read.", "exact",
-    {"provenance", "golden pack"}, run,
+    {"provenance", "golden pack"}, run, Level::quick, {}, About::file, Severity::refuses,
 }, About::file);
 
 }  // namespace

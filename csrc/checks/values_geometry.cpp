@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "mtt/checks/values.hpp"
-#include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
@@ -146,7 +146,7 @@ std::vector<Result> symmetries(Context& context) {
 const Registered dd({
     "DD", "values", "Values of local atoms on 2 and 4 domains, with ghosts within the interaction range, equal those of the whole.",
     "'repeat' of the tolerance table, relative to the spread of the values of one atomic type", {name}, domains, Level::quick,
-    engines_with(&EngineProfile::decomposes),
+    uses_with(&Use::decomposes),
 }, About::values);
 
 const Registered geo({

@@ -20,14 +20,4 @@ const std::vector<EngineProfile>& engine_profiles() {
     return all;
 }
 
-std::vector<std::string> engines_with(bool EngineProfile::*property) {
-    std::vector<std::string> out;
-    for (const auto& profile : engine_profiles()) {
-        if (profile.*property) {
-            out.emplace_back(profile.name);
-        }
-    }
-    return out;
-}
-
 }  // namespace mtt

@@ -14,6 +14,7 @@
 #include "mtt/runner/files.hpp"
 #include "mtt/runner/clock.hpp"
 #include "mtt/runner/runner.hpp"
+#include "mtt/runner/verdicts.hpp"
 
 namespace mtt {
 
@@ -99,6 +100,7 @@ Report Supervisor::run() {
         load_failure_ = runner_.problem();
     }
     assemble();
+    judge(report_);
     report_.seconds = seconds_since(start);
     return std::move(report_);
 }
@@ -136,7 +138,7 @@ void Supervisor::blame(const Selected& selected, const ModelProcessEnded& end, s
             return;
         }
     }
-    results = {failed(selected.wanted.front(), text)};
+    results = {failed(selected.wanted.front(), text).as(Severity::stops)};
     results.front().seconds = seconds_since(began_);
     for (size_t n = 1; n < selected.wanted.size(); ++n) {
         results.push_back(skipped(selected.wanted[n], "the process ended before this was measured"));

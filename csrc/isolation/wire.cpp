@@ -33,6 +33,18 @@ json to_json(const Result& result) {
         {"tolerance", optional_number(result.tolerance)}, {"unit", result.unit}, {"margin", optional_number(margin)},
         {"message", result.message}, {"systems", result.systems}, {"seconds", json_number(result.seconds)},
     };
+    if (!result.details.empty()) {
+        out["details"] = result.details;
+    }
+    if (!result.failing.empty()) {
+        out["failing"] = result.failing;
+    }
+    if (!result.unless.empty()) {
+        out["unless"] = result.unless;
+    }
+    if (!result.waived_because.empty()) {
+        out["waived_because"] = result.waived_because;
+    }
     if (!result.target.empty()) {
         out["target"] = result.target;
     }

@@ -7,12 +7,95 @@
 
 namespace mtt {
 
+namespace {
+
+/// "slabs (pbc TTF)" and the like.
+std::string periodicity_of(const System& system) {
+    std::string flags;
+    for (const bool flag : system.pbc) {
+        flags += flag ? 'T' : 'F';
+    }
+    const int axes = system.pbc[0] + system.pbc[1] + system.pbc[2];
+    const char* const kinds[] = {"molecules", "wires", "slabs", "bulk"};
+    return std::string(kinds[axes]) + " (pbc " + flags + ")";
+}
+
+bool is_tilted(const System& system) {
+    for (int a = 0; a < 3; ++a) {
+        for (int b = 0; b < a; ++b) {
+            const auto& u = system.cell[a];
+            const auto& v = system.cell[b];
+            if (std::abs(dot(u, v)) > 0.01 * norm(u) * norm(v)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
+void Comparison::in(const System& system) {
+    for (part_ = 0; part_ < parts_.size() && parts_[part_].name != system.name; ++part_) {
+    }
+    if (part_ == parts_.size()) {
+        parts_.push_back({system.name, periodicity_of(system), is_tilted(system)});
+    }
+}
+
+std::vector<std::string> Comparison::failing() const {
+    std::vector<std::string> out;
+    for (const auto& part : parts_) {
+        if (part.failed) {
+            out.push_back(part.name);
+        }
+    }
+    return out;
+}
+
+bool Comparison::others_pass() const {
+    return !unnamed_failure_ && std::any_of(parts_.begin(), parts_.end(), [](const Part& part) { return !part.failed; });
+}
+
+std::string Comparison::circumstances() const {
+    const auto apart = [&](const auto& property) {
+        return std::all_of(parts_.begin(), parts_.end(), [&](const Part& part) { return property(part) == part.failed; });
+    };
+    if (passed() || !others_pass()) {
+        return "";
+    }
+    if (apart([](const Part& part) { return part.tilted; })) {
+        return "tilted cells";
+    }
+    std::vector<std::string> kinds;
+    for (const auto& part : parts_) {
+        if (part.failed && std::find(kinds.begin(), kinds.end(), part.periodicity) == kinds.end()) {
+            kinds.push_back(part.periodicity);
+        }
+    }
+    if (!apart([&](const Part& part) { return std::find(kinds.begin(), kinds.end(), part.periodicity) != kinds.end(); })) {
+        return "";
+    }
+    std::string out;
+    for (const auto& kind : kinds) {
+        out += (out.empty() ? "" : ", ") + kind;
+    }
+    return out;
+}
+
 void Comparison::add(double measured, double tolerance, const std::string& where) {
     ++count_;
     const double size = std::abs(measured);
     double ratio = tolerance > 0 ? size / tolerance : (size == 0 ? 0.0 : std::numeric_limits<double>::infinity());
     if (!std::isfinite(ratio)) {
         ratio = std::numeric_limits<double>::infinity();
+    }
+    if (ratio > 1.0) {
+        if (part_ < parts_.size()) {
+            parts_[part_].failed = true;
+        } else {
+            unnamed_failure_ = true;
+        }
     }
     if (ratio > ratio_) {
         ratio_ = ratio;
@@ -49,7 +132,7 @@ void Comparison::forces(
         for (int k = 0; k < 3; ++k) {
             const double difference = a[i][k] - b[i][k];
             // The text is only built when it is needed: systems have many components.
-            if (count_ == 0 || !(std::abs(difference) <= ratio_ * budget.force)) {
+            if (count_ == 0 || !(std::abs(difference) <= std::min(ratio_, 1.0) * budget.force)) {
                 add(difference, budget.force,
                     std::string("force ") + "xyz"[k] + " on atom " + std::to_string(i) + " of " + where);
             }

@@ -1,4 +1,5 @@
 #include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/isolation/wire.hpp"
 #include "mtt/physics/tolerances.hpp"
 #include "mtt/runner/check.hpp"
@@ -25,7 +26,7 @@ json check_json(const Check& check) {
     return {
         {"family", check.family}, {"name", check.name}, {"description", check.description},
         {"tolerance", check.tolerance}, {"results", check.results}, {"level", name_of(check.from)},
-        {"engines", check.engines.empty() ? engines() : check.engines},
+        {"uses", check.uses()}, {"severity", name_of(check.severity)},
     };
 }
 
@@ -33,12 +34,19 @@ json check_json(const Check& check) {
 
 std::string catalogue_json() {
     json out = {
-        {"version", MTT_VERSION}, {"engines", json::array()}, {"families", json::array()}, {"levels", json::array()},
+        {"version", MTT_VERSION}, {"engines", json::array()}, {"uses", json::array()}, {"severities", json::array()}, {"families", json::array()}, {"levels", json::array()},
         {"statuses", json::array()}, {"checks", json::array()}, {"tolerances", json::array()},
         {"options", json::array()},
     };
     for (const auto& profile : engine_profiles()) {
         out["engines"].push_back({{"name", profile.name}, {"title", profile.title}});
+    }
+    for (const auto& use : uses()) {
+        out["uses"].push_back({{"id", use.id}, {"engine", use.engine}, {"title", use.title}, {"runs_md", use.runs_md}});
+    }
+    for (const auto severity :
+         {Severity::wrong, Severity::stops, Severity::refuses, Severity::costs, Severity::cosmetic}) {
+        out["severities"].push_back(name_of(severity));
     }
     for (const auto& family : family_table()) {
         out["families"].push_back({{"name", family.name}, {"question", family.question}});

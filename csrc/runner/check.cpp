@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mtt/engines/profiles.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
 
 namespace mtt {
@@ -79,6 +80,37 @@ const char* name_of(Status status) {
     return "waived";
 }
 
+const char* name_of(Severity severity) {
+    switch (severity) {
+        case Severity::wrong: return "wrong numbers";
+        case Severity::stops: return "stops";
+        case Severity::refuses: return "refuses";
+        case Severity::costs: return "costs";
+        case Severity::cosmetic: break;
+    }
+    return "cosmetic";
+}
+
+Result Result::as(Severity how) && {
+    severity = how;
+    return std::move(*this);
+}
+
+Result Result::only(std::vector<std::string> whom) && {
+    matters = std::move(whom);
+    return std::move(*this);
+}
+
+Result Result::when(std::string circumstances) && {
+    unless = std::move(circumstances);
+    return std::move(*this);
+}
+
+Result Result::because(std::string key) && {
+    cause = std::move(key);
+    return std::move(*this);
+}
+
 bool Check::fits(const Target& target) const {
     switch (about) {
         case About::energy: return target.gradients;
@@ -87,6 +119,19 @@ bool Check::fits(const Target& target) const {
         case About::file: break;
     }
     return true;
+}
+
+std::vector<std::string> Check::uses() const {
+    if (!matters.empty()) {
+        return uses_named(matters);
+    }
+    switch (about) {
+        case About::file: return uses_named("all");
+        case About::values: return uses_with(&Use::other_outputs);
+        case About::energy:
+        case About::engine_energy: break;
+    }
+    return uses_with(&Use::runs_md);
 }
 
 Registered::Registered(Check check, About about) {
@@ -121,6 +166,13 @@ Result failed(std::string name, std::string message) {
     return out;
 }
 
+Result failed(std::string name, std::string message, const std::exception& error) {
+    Result out = failed(std::move(name), message + ": " + explain(error));
+    out.error = explain(error);
+    out.details = error.what() == out.error ? "" : error.what();
+    return out;
+}
+
 Result skipped(std::string name, std::string why) {
     Result out = passed(std::move(name), std::move(why));
     out.status = Status::skip;
@@ -131,7 +183,7 @@ Result guarded(const std::string& name, const std::function<Result()>& body) {
     try {
         return body();
     } catch (const std::exception& error) {
-        return failed(name, "the model fails: " + explain(error));
+        return failed(name, "the model fails", error).as(Severity::stops);
     }
 }
 
@@ -145,7 +197,18 @@ Result judged(std::string name, const Comparison& comparison, const std::string&
     out.tolerance = comparison.tolerance();
     out.unit = unit;
     out.status = comparison.passed() ? Status::pass : Status::fail;
-    out.message = (comparison.passed() ? "largest difference: " : consequence + "; worst: ") + comparison.where();
+    out.failing = comparison.failing();
+    out.unless = comparison.circumstances();
+    if (comparison.passed()) {
+        out.message = "largest difference: " + comparison.where();
+        return out;
+    }
+    std::string where = out.unless;
+    for (const auto& system : where.empty() && comparison.others_pass() ? out.failing : std::vector<std::string>{}) {
+        where += (where.empty() ? "" : ", ") + system;
+    }
+    out.message = consequence + (where.empty() ? "" : "; only for " + where + ", others pass") + "; worst: " +
+                  comparison.where();
     return out;
 }
 

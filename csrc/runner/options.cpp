@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "mtt/engines/uses.hpp"
+#include "mtt/runner/expected.hpp"
 #include "mtt/runner/selection.hpp"
 
 namespace mtt {
@@ -35,11 +37,6 @@ double quantity(const std::string& text, const std::string& what) {
         throw UsageError("'" + text + "' is not a number of " + what);
     }
     return *value;
-}
-
-std::vector<std::string> with_all(std::vector<std::string> names) {
-    names.insert(names.begin(), "all");
-    return names;
 }
 
 std::vector<std::string> level_names() {
@@ -76,6 +73,7 @@ const char* name_of(ValueType type) {
         case ValueType::checks: return "checks";
         case ValueType::waivers: return "waivers";
         case ValueType::names: return "names";
+        case ValueType::uses: return "uses";
         case ValueType::folder: return "folder";
         case ValueType::input: return "input";
         case ValueType::output: return "output";
@@ -95,10 +93,28 @@ const std::vector<OptionRow>& option_table() {
          .help = "how thorough: seconds, a minute, or as long as it takes",
          .apply = [](Arguments& out, Text value) { out.options.level = parse_level(value); },
          .choices = level_names(), .standard = "full", .group = scope, .keyword = "level"},
-        {.flag = "--engine", .metavar = "ENGINE", .type = ValueType::choice,
-         .help = "check what concerns this engine only",
-         .apply = [](Arguments& out, Text value) { out.options.engine = value; },
-         .choices = with_all(engines()), .standard = "all", .group = scope, .keyword = "engine"},
+        {.flag = "--for", .metavar = "ENGINES", .type = ValueType::uses,
+         .help = "engines, or ENGINE:CONDITION, that must be able to use the model, separated by commas; the exit code "
+                 "judges these, and checks that concern no other run (default: all that run MD; 'lammps:ranks=1' is "
+                 "LAMMPS on one rank, 'all' adds PLUMED and other programs)",
+         .apply = [](Arguments& out, Text value) {
+             const auto words = split(value);
+             uses_named(words);
+             out.options.judged.insert(out.options.judged.end(), words.begin(), words.end());
+         },
+         .group = scope, .keyword = "engines"},
+        {.flag = "--variant", .metavar = "NAME", .type = ValueType::names,
+         .help = "the variant of the energy to check, 'pbe' of 'energy/pbe' (default: all)",
+         .apply = [](Arguments& out, Text value) { out.options.variant = value; },
+         .group = scope, .keyword = "variant"},
+        {.flag = "--length-unit", .metavar = "UNIT", .type = ValueType::names,
+         .help = "unit of length of a model that declares none",
+         .apply = [](Arguments& out, Text value) { out.options.length_unit = value; },
+         .group = scope, .keyword = "length_unit"},
+        {.flag = "--energy-unit", .metavar = "UNIT", .type = ValueType::names,
+         .help = "unit of energy of a model that declares none",
+         .apply = [](Arguments& out, Text value) { out.options.energy_unit = value; },
+         .group = scope, .keyword = "energy_unit"},
         {.flag = "--only", .metavar = "CHECKS", .type = ValueType::checks,
          .help = "families, or FAMILY/name, to run, separated by commas (default: all)",
          .apply = [](Arguments& out, Text value) {
@@ -113,6 +129,10 @@ const std::vector<OptionRow>& option_table() {
              out.options.waivers.insert(out.options.waivers.end(), waivers.begin(), waivers.end());
          },
          .group = scope, .keyword = "skip"},
+        {.flag = "--waivers", .metavar = "FILE", .type = ValueType::input,
+         .help = "failures that are known and accepted, as JSON (see docs/reference/verify-report.md)",
+         .apply = [](Arguments& out, Text value) { out.options.expected = read_expected_failures(value); },
+         .group = scope, .keyword = "waivers"},
         {.flag = "--max-rotation-error", .metavar = "X", .type = ValueType::quantity,
          .help = "fail if a rotation changes energies by more than X meV per atom or forces by more than X meV/angstrom "
                  "(default: only report the change)",

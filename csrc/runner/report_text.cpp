@@ -38,6 +38,50 @@ std::string optional_number(const std::optional<double>& value) {
     return value.has_value() ? short_number(*value) : "";
 }
 
+/// One line for each cause and what it matters to, worst first.
+void print_findings(const Report& report, std::ostream& out) {
+    for (const auto& finding : report.findings) {
+        const auto& first = report.entries[finding.entries.front()];
+        std::string text = std::string(finding.waived ? "waived" : name_of(finding.severity)) + ": " + finding.cause;
+        text += " [" + first.family + "/" + first.result.name;
+        text += finding.entries.size() > 1 ? " and " + std::to_string(finding.entries.size() - 1) + " more]" : "]";
+        text += finding.reason.empty() ? "" : ": " + finding.reason;
+        out << "\n";
+        for (const auto& line : wrap(printable(text), width)) {
+            out << line << "\n";
+        }
+    }
+    for (const auto& item : report.expected) {
+        if (item.tried && !item.used) {
+            out << "\nthe waiver of " << printable(item.check) << " is no longer needed: nothing like it fails\n";
+        }
+    }
+}
+
+void print_verdicts(const Report& report, std::ostream& out) {
+    out << "\n";
+    for (const auto& verdict : report.verdicts) {
+        const std::string answer = verdict.answer == Usable::unless ? "yes, unless" : name_of(verdict.answer);
+        bool first = true;
+        for (const auto& line : wrap(printable(answer + (verdict.reason.empty() ? "" : (verdict.answer == Usable::unless ?
+                                     " " : ": ") + verdict.reason)), width - 30)) {
+            out << (first && verdict.judged ? "* " : "  ") << std::left << std::setw(28) << (first ? verdict.title : "")
+                << line << "\n";
+            first = false;
+        }
+    }
+}
+
+std::string summary(const Report& report) {
+    std::string who;
+    for (const auto& verdict : report.verdicts) {
+        if (verdict.judged) {
+            who += (who.empty() ? "" : ", ") + verdict.title;
+        }
+    }
+    return (report.passed() ? "good for " : "do not use this file with all of ") + who;
+}
+
 }  // namespace
 
 void print(const Report& report, std::ostream& stream) {
@@ -75,10 +119,12 @@ void print(const Report& report, std::ostream& stream) {
             }
         }
     }
+    print_findings(report, out);
+    print_verdicts(report, out);
     out << "\n" << counts[0] << " passed, " << counts[1] << " failed, " << counts[2] << " skipped"
         << (counts[3] > 0 ? ", " + std::to_string(counts[3]) + " waived" : "") << " in " << std::fixed
         << std::setprecision(1) << report.seconds << " s: "
-        << (report.passed() ? "an MD engine can use this file" : "do not use this file in an MD engine") << "\n";
+        << summary(report) << "\n";
     stream << without_commands(out.str());
 }
 

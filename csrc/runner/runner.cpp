@@ -1,4 +1,3 @@
-#include "mtt/runner/clock.hpp"
 #include "mtt/runner/runner.hpp"
 
 #include <algorithm>
@@ -11,7 +10,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
+#include "mtt/runner/clock.hpp"
 
 namespace mtt {
 
@@ -22,11 +23,11 @@ std::vector<Result> run_guarded(const Check& check, Context& context) {
     try {
         return check.run(context);
     } catch (const std::bad_alloc&) {
-        return {failed(check.results.front(), "the model asks for more memory than there is: bad_alloc")};
+        return {failed(check.results.front(), "the model asks for more memory than there is: bad_alloc").as(Severity::stops)};
     } catch (const std::exception& error) {
-        return {failed(check.results.front(), "the model fails: " + explain(error))};
+        return {failed(check.results.front(), "the model fails", error).as(Severity::stops)};
     } catch (const StrangeException&) {
-        return {failed(check.results.front(), "the model throws something that is no std::exception")};
+        return {failed(check.results.front(), "the model throws something that is no std::exception").as(Severity::stops)};
     }
 }
 
@@ -52,8 +53,8 @@ Runner::Runner(const VerifyOptions& options, std::shared_ptr<Host> host):
     host_(std::move(host)), extensions_(options.extensions), memory_limit_(options.memory_limit),
     context_(host_, options.extensions) {
     context_.allow_operators(options.allowed_operators);
-    context_.set_mode({options.level, options.engine, options.against, options.record, options.max_rotation_error,
-                       options.seed.value_or(0)});
+    context_.set_mode({options.level, options.variant, options.length_unit, options.energy_unit, options.against,
+                       options.record, options.max_rotation_error, options.seed.value_or(0)});
 }
 
 void Runner::try_loading() {
@@ -187,9 +188,10 @@ void describe_options(const VerifyOptions& options, Report& report) {
     report.program_version = MTT_VERSION;
     report.path = options.path;
     report.level = options.level;
-    report.engine = options.engine;
+    report.judged = judged_uses(options);
     report.only = options.only;
     report.waivers = options.waivers;
+    report.expected = options.expected;
     report.seed = options.seed.value_or(0);
     report.allowed_operators = options.allowed_operators;
     for (const auto& check : catalogue()) {
@@ -199,7 +201,9 @@ void describe_options(const VerifyOptions& options, Report& report) {
 
 void add_results(const Check& check, std::vector<Result> results, Report& report) {
     for (auto& result : results) {
-        report.entries.push_back({check.family, std::move(result), check.description, check.tolerance});
+        const auto uses = result.matters.empty() ? check.uses() : uses_named(result.matters);
+        const auto severity = result.severity.value_or(check.severity);
+        report.entries.push_back({check.family, std::move(result), check.description, check.tolerance, uses, severity});
     }
 }
 
@@ -212,10 +216,11 @@ void add_load_failure(const std::string& reason, Report& report) {
     for (auto& entry : report.entries) {
         if (entry.family == "LOAD" && entry.result.name == "model") {
             entry.result = failed("model", reason);
+            entry.severity = Severity::refuses;
             return;
         }
     }
-    ReportEntry entry{"LOAD", failed("model", reason), "", ""};
+    ReportEntry entry{"LOAD", failed("model", reason), "", "", uses_named("all"), Severity::refuses};
     for (const auto& check : catalogue()) {
         if (check.family == "LOAD" && check.name == "module") {
             entry.description = check.description;

@@ -4,6 +4,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "mtt/engines/uses.hpp"
+
 namespace mtt {
 
 namespace {
@@ -33,9 +35,14 @@ void require_known(const std::string& pattern) {
     }
 }
 
+bool matters(const Check& check, const std::vector<std::string>& uses) {
+    const auto own = check.uses();
+    return std::any_of(own.begin(), own.end(), [&](const std::string& use) { return contains(uses, use); });
+}
+
 /// True if the caller named this very check, or the engine whose calls it makes: then the level does not matter.
 bool named(const Check& check, const VerifyOptions& options) {
-    if (check.engines == std::vector<std::string>{options.engine}) {
+    if (check.family == "ENGINE" && !options.judged.empty() && matters(check, judged_uses(options))) {
         return true;
     }
     return std::any_of(options.only.begin(), options.only.end(), [&](const std::string& pattern) {
@@ -47,8 +54,9 @@ bool named(const Check& check, const VerifyOptions& options) {
 }
 
 bool applies(const Check& check, const VerifyOptions& options) {
-    const bool engine = options.engine == "all" || check.engines.empty() || contains(check.engines, options.engine);
-    return engine && (check.from <= options.level || named(check, options));
+    // By default all run: the table has a verdict for every use.
+    const bool wanted = options.judged.empty() || matters(check, judged_uses(options));
+    return wanted && (check.from <= options.level || named(check, options));
 }
 
 /// Whoever gives or wants a reference wants it used, whatever else is left out.
@@ -80,13 +88,18 @@ Selected select(const Check& check, const VerifyOptions& options) {
 
 }  // namespace
 
+std::vector<std::string> judged_uses(const VerifyOptions& options) {
+    return options.judged.empty() ? uses_with(&Use::runs_md) : uses_named(options.judged);
+}
+
 std::vector<Selected> select_checks(const VerifyOptions& options) {
-    if (options.engine != "all" && !contains(engines(), options.engine)) {
-        throw std::invalid_argument("there is no engine '" + options.engine + "'");
-    }
+    judged_uses(options);  // refuses names that do not exist
     std::for_each(options.only.begin(), options.only.end(), require_known);
     for (const auto& waiver : options.waivers) {
         require_known(waiver.check);
+    }
+    for (const auto& item : options.expected) {
+        require_known(item.check);
     }
     std::vector<Selected> out;
     for (const auto& check : catalogue()) {

@@ -5,6 +5,7 @@
 #include "mtt/model/host.hpp"
 #include "mtt/runner/files.hpp"
 #include "mtt/runner/runner.hpp"
+#include "mtt/runner/verdicts.hpp"
 
 namespace mtt {
 
@@ -50,6 +51,7 @@ Report verify(const VerifyOptions& options) {
         add_load_failure(runner.problem(), report);
     }
     runner.describe_model(report);
+    judge(report);
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return report;
 }

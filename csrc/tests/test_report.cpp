@@ -8,6 +8,7 @@
 #include "mtt/report.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/printable.hpp"
+#include "mtt/runner/verdicts.hpp"
 #include "testing.hpp"
 
 using namespace mtt;
@@ -28,8 +29,11 @@ Report example() {
     result.measured = 0.5;
     result.tolerance = 2.0;
     result.unit = "eV";
-    report.entries.push_back({"PARITY", result, "compares", "float64"});
-    report.entries.push_back({"DD", skipped("forces", "because"), "", ""});
+    report.judged = {"ase"};
+    report.entries.push_back({"PARITY", result, "compares", "float64", {"ase"}});
+    report.entries.push_back({"ENGINE", passed("ase"), "", "", {"ase"}});
+    report.entries.push_back({"DD", skipped("forces", "because"), "", "", {"ase"}});
+    judge(report);
     return report;
 }
 
@@ -37,14 +41,17 @@ Report example() {
 
 TEST("JSON holds what the schema promises") {
     const auto out = json::parse(to_json(example()));
-    CHECK(out["schema"] == 2);
+    CHECK(out["schema"] == 3);
+    CHECK(out["for"] == json::array({"ase"}));
+    CHECK(out["verdicts"][0]["use"] == "ase" && out["verdicts"][0]["answer"] == "yes");
+    CHECK(out["findings"].empty());
     CHECK(out["program"]["name"] == "mtt-verify");
     CHECK(out["file"]["sha256"] == "abc");
     CHECK(out["model"]["interaction_range"].is_null());
     CHECK(out["checks"][0]["margin"] == 4.0);
     CHECK(out["checks"][0]["status"] == "pass");
-    CHECK(out["checks"][1]["measured"].is_null());
-    CHECK(out["checks"][1]["message"] == "because");
+    CHECK(out["checks"][2]["measured"].is_null());
+    CHECK(out["checks"][2]["message"] == "because");
     CHECK(out["verdict"] == "pass");
 }
 
@@ -63,11 +70,15 @@ TEST("a result keeps its target on the way from the worker, and one without is w
 
 TEST("one failure fails the verdict, and skipping everything is no pass") {
     auto report = example();
-    report.entries.push_back({"FD", failed("virial", "wrong"), "", ""});
+    report.entries.push_back({"FD", failed("virial", "wrong"), "", "", {"ase"}});
+    judge(report);
     CHECK(!report.passed());
     CHECK(json::parse(to_json(report))["verdict"] == "fail");
     Report nothing;
+    nothing.judged = {"ase"};
+    nothing.only = {"DD"};
     nothing.entries.push_back({"DD", skipped("forces", "because"), "", ""});
+    judge(nothing);
     CHECK(!nothing.passed());
     CHECK(!Report{}.passed());
 }
@@ -86,7 +97,8 @@ TEST("NaN and broken text do not break the JSON") {
 TEST("the table fits into 100 columns and says every reason") {
     auto report = example();
     report.path = std::string(300, 'x');
-    report.entries.push_back({"FD", failed("virial", std::string(250, 'w') + " and " + std::string(180, 'y')), "", ""});
+    report.entries.push_back({"FD", failed("virial", std::string(250, 'w') + " and " + std::string(180, 'y')), "", "", {"ase"}});
+    judge(report);
     std::ostringstream out;
     print(report, out);
     std::istringstream lines(out.str());
@@ -95,7 +107,7 @@ TEST("the table fits into 100 columns and says every reason") {
     }
     CHECK(out.str().find("because") != std::string::npos);
     CHECK(out.str().find("do not use this file") != std::string::npos);
-    CHECK(out.str().find("1 passed, 1 failed, 1 skipped") != std::string::npos);
+    CHECK(out.str().find("2 passed, 1 failed, 1 skipped") != std::string::npos);
 }
 
 TEST("text of strangers is harmless") {
@@ -115,6 +127,7 @@ TEST("no line of the report is a command for a CI service") {
     report.path = std::string(100, 'x') + "::error::owned";
     report.entries.push_back({"LOAD", failed("file", "\n::error::owned"), "", ""});
     report.entries.push_back({"LOAD", failed("model", "::set-output name=a::b \x1b]0;title\x07"), "", ""});
+    judge(report);
     std::ostringstream out;
     print(report, out);
     std::istringstream lines(out.str());

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "mtt/engines/uses.hpp"
 #include "mtt/runner/selection.hpp"
 #include "testing.hpp"
 
@@ -33,7 +34,7 @@ TEST("names that do not exist are refused") {
     CHECK_THROWS(selected({"FD/nonsense"}), std::invalid_argument, "there is no check 'FD/nonsense'");
     CHECK_THROWS(selected({}, {{"FD/nonsense", ""}}), std::invalid_argument, "there is no check 'FD/nonsense'");
     VerifyOptions options;
-    options.engine = "word";
+    options.judged = {"word"};
     CHECK_THROWS(select_checks(options), std::invalid_argument, "there is no engine 'word'");
     CHECK_THROWS(parse_level("fast"), std::invalid_argument, "there is no level 'fast'");
 }
@@ -56,11 +57,11 @@ TEST("levels add checks, engines take those of others away") {
     const size_t quick = select_checks(options).size();
     options.level = Level::soak;
     CHECK(quick > 0 && quick <= select_checks(options).size());
-    for (const auto& engine : engines()) {
-        options.engine = engine;
+    for (const auto& use : uses()) {
+        options.judged = {use.id};
         for (const auto& item : select_checks(options)) {
-            const auto& list = item.check->engines;
-            CHECK(list.empty() || std::find(list.begin(), list.end(), engine) != list.end());
+            const auto list = item.check->uses();
+            CHECK(std::find(list.begin(), list.end(), use.id) != list.end());
         }
     }
 }

@@ -19,6 +19,14 @@ struct ReportEntry {
     /// What the check measures, and where its tolerance comes from.
     std::string description;
     std::string tolerance_source;
+    /// Ids of the uses that a failure matters to.
+    std::vector<std::string> uses;
+    Severity severity = Severity::wrong;
+    /// Ids of the uses for which a failure is expected.
+    std::vector<std::string> expected_for = {};
+
+    /// Failed, and somebody does not expect it.
+    [[nodiscard]] bool counts_for(const std::string& use) const;
 };
 
 struct Extension {
@@ -31,6 +39,61 @@ struct Extension {
 struct Waiver {
     std::string check;
     std::string reason;
+};
+
+/// A failure that the caller knows and accepts. The check runs all the same: a failure with another message, of other
+/// systems, or a worse one, is a failure.
+struct ExpectedFailure {
+    /// Family, or FAMILY/name.
+    std::string check;
+    std::string reason;
+    /// Part of the message.
+    std::string message;
+    /// Part of the name of each system that fails, or of the circumstances; empty: any.
+    std::string system = "";
+    /// The uses that it is accepted for; empty: all.
+    std::vector<std::string> uses = {};
+    /// Largest number that the check may have measured.
+    std::optional<double> worst = {};
+    /// Set by the run: whether there was such a failure, and whether the check ran.
+    bool used = false;
+    bool tried = false;
+};
+
+/// One thing that is wrong, with all checks that saw it.
+struct Finding {
+    /// One line.
+    std::string cause;
+    /// A few words, for the table of verdicts.
+    std::string brief;
+    Severity severity = Severity::wrong;
+    std::string target;
+    std::vector<std::string> uses;
+    /// Circumstances under which alone it shows; empty: always.
+    std::string unless;
+    std::vector<std::string> systems;
+    /// Of the report; the first is the one that says most about the cause.
+    std::vector<size_t> entries;
+    /// Every one of the entries is expected.
+    bool waived = false;
+    std::string reason;
+};
+
+enum class Usable { yes, unless, no, untried };
+MTT_EXPORT const char* name_of(Usable answer);
+
+/// What one use can expect of the model.
+struct Verdict {
+    std::string use;
+    std::string engine;
+    std::string title;
+    Usable answer = Usable::untried;
+    /// In a few words, why.
+    std::string reason;
+    /// The exit code depends on it.
+    bool judged = false;
+    /// Of the report.
+    std::vector<size_t> findings;
 };
 
 /// What kept the model away from the rest of the machine. Texts name the means that were in force.
@@ -70,9 +133,14 @@ struct Report {
     std::optional<ReportModel> model;
     bool golden_pack = false;
     Level level = Level::full;
-    std::string engine = "all";
+    /// Ids of the uses that the exit code judges.
+    std::vector<std::string> judged;
+    /// Of the table, one for each use; and what is wrong, worst first. Made by judge().
+    std::vector<Verdict> verdicts;
+    std::vector<Finding> findings;
     std::vector<std::string> only;
     std::vector<Waiver> waivers;
+    std::vector<ExpectedFailure> expected;
     /// Of the noise on the check systems and the order in which they come; 0: none.
     uint64_t seed = 0;
     /// Operators that the caller vouched for.
@@ -89,11 +157,12 @@ struct Report {
     std::optional<std::string> recorded;
     double seconds = 0.0;
 
-    /// No failure, and at least one check that passed: a report in which everything was skipped proves nothing.
+    /// Every use that is judged can use the file, and at least one check passed: a report in which everything was
+    /// skipped proves nothing.
     [[nodiscard]] MTT_EXPORT bool passed() const;
 };
 
-/// JSON with schema number 2, see docs/reference/verify-report.md.
+/// JSON with schema number 3, see docs/reference/verify-report.md.
 MTT_EXPORT std::string to_json(const Report& report);
 /// A table that fits into 100 columns.
 MTT_EXPORT void print(const Report& report, std::ostream& out);

@@ -17,12 +17,19 @@ struct VerifyOptions {
     /// Operators beside those on the list, which the caller vouches for; the report says so.
     std::vector<std::string> allowed_operators;
     Level level = Level::full;
-    /// "all", or the one engine that counts.
-    std::string engine = "all";
+    /// Uses or engines that the exit code judges, and for which checks run; empty: all that run MD.
+    std::vector<std::string> judged;
+    /// Variant of the energy to check ("pbe" of "energy/pbe"); empty: all.
+    std::string variant;
+    /// Units of a model that declares none.
+    std::string length_unit;
+    std::string energy_unit;
     /// Families or checks ("FD" or "FD/virial") to run; empty: all.
     std::vector<std::string> only;
     /// Those not to run; the report says so.
     std::vector<Waiver> waivers;
+    /// Failures that are known and accepted; their checks run.
+    std::vector<ExpectedFailure> expected;
     /// Largest change of energy (meV per atom) and forces (meV/angstrom) under rotation; empty: report only.
     std::optional<double> max_rotation_error;
     /// A reference of another machine or version to compare with.

@@ -28,7 +28,7 @@ EPILOG = """\
 examples:
   mtt verify model.pt
   mtt verify model.pt --level quick --html report.html
-  mtt verify model.pt --only LOAD,FD/forces --engine lammps
+  mtt verify model.pt --only LOAD,FD/forces --for lammps
   mtt verify model.pt --skip "DD=used on one rank only" --junit report.xml
   mtt verify model.pt --record here.json      and on another machine:
   mtt verify model.pt --against here.json

@@ -104,7 +104,7 @@ def _text(option: Option, value: Any) -> str:
             reasons = value if isinstance(value, Mapping) else _reasons(value)
             _known(reasons)
             return ",".join(f"{name}={why}" if why else name for name, why in reasons.items())
-        case "names":
+        case "names" | "uses":
             return ",".join([value] if isinstance(value, str) else value)
         case "count":
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -1,5 +1,5 @@
-// What each MD engine asks of a model. To add an engine, add a profile to engines/profiles.cpp: its name is then known to
-// `--engine`, to the catalogue and to Python, ENGINE makes its calls, and other checks know that they matter to it.
+// What each MD engine asks of a model. To add an engine, add a profile to engines/profiles.cpp, and its uses to
+// engines/uses.cpp: `--for`, the catalogue and Python know them then, ENGINE makes its calls, and the report judges it.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 namespace mtt {
 
 struct EngineProfile {
-    /// As `--engine` takes it.
+    /// Of the uses that make its calls, see uses.hpp.
     const char* name;
     const char* title;
     /// Units of length and energy that its users choose from.
@@ -42,7 +42,5 @@ struct EngineProfile {
 
 /// In the order of reports.
 const std::vector<EngineProfile>& engine_profiles();
-/// Names of the engines with that property.
-std::vector<std::string> engines_with(bool EngineProfile::*property);
 
 }  // namespace mtt

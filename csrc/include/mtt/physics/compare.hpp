@@ -2,13 +2,17 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "mtt/physics/system.hpp"
 #include "mtt/physics/tolerances.hpp"
 
 namespace mtt {
 
 class Comparison {
 public:
+    /// The system that what is added from here on is about.
+    void in(const System& system);
     /// Takes |measured| against its tolerance; NaN counts as infinitely wrong.
     void add(double measured, double tolerance, const std::string& where);
     void energies(double a, double b, const Budget& budget, const std::string& where);
@@ -30,8 +34,24 @@ public:
     [[nodiscard]] double measured() const { return measured_; }
     [[nodiscard]] double tolerance() const { return tolerance_; }
     [[nodiscard]] const std::string& where() const { return where_; }
+    /// Names of the systems in which something failed, if they were named and others passed.
+    [[nodiscard]] std::vector<std::string> failing() const;
+    /// Whether there are named systems in which nothing failed, and nothing failed outside of named ones.
+    [[nodiscard]] bool others_pass() const;
+    /// What those have in common and the others have not, in a few words: "slabs (pbc TTF)". Empty if nothing.
+    [[nodiscard]] std::string circumstances() const;
 
 private:
+    struct Part {
+        std::string name;
+        std::string periodicity;
+        bool tilted = false;
+        bool failed = false;
+    };
+    std::vector<Part> parts_;
+    /// Of parts_, or its size if no system has been named.
+    size_t part_ = 0;
+    bool unnamed_failure_ = false;
     size_t count_ = 0;
     double ratio_ = -1.0;
     double measured_ = 0.0;

@@ -32,11 +32,15 @@ struct Check {
     std::function<std::vector<Result>(Context&)> run;
     /// The first level at which it runs.
     Level from = Level::quick;
-    /// Engines that it is about, in the spelling of `engines()`; empty: all.
-    std::vector<std::string> engines = {};
+    /// Uses or engines that a failure matters to, as `--for` takes them; empty: all that can ask for the target.
+    std::vector<std::string> matters = {};
     About about = About::energy;
+    /// Of a failure that does not say another.
+    Severity severity = Severity::wrong;
 
     [[nodiscard]] bool fits(const Target& target) const;
+    /// Ids of the uses that it matters to.
+    [[nodiscard]] std::vector<std::string> uses() const;
 };
 
 class Registered {
@@ -56,11 +60,13 @@ const std::vector<Family>& family_table();
 const std::vector<std::string>& families();
 /// From the quickest to the longest.
 const std::vector<Level>& levels();
-/// What `--engine` understands, besides "all".
+/// Engines whose calls ENGINE makes.
 const std::vector<std::string>& engines();
 
 Result passed(std::string name, std::string message = "");
 Result failed(std::string name, std::string message);
+/// The same with what an exception said after the message, and all of its text in the details.
+Result failed(std::string name, std::string message, const std::exception& error);
 Result skipped(std::string name, std::string why);
 /// The result of `body`; an exception is a failure with its message.
 Result guarded(const std::string& name, const std::function<Result()>& body);

@@ -19,8 +19,11 @@ namespace mtt {
 /// What the caller of the program asked for, as far as checks need to know.
 struct Mode {
     Level level = Level::full;
-    /// "all" or one of `engines()`.
-    std::string engine = "all";
+    /// Variant of the energy to check; empty: all.
+    std::string variant = {};
+    /// Units of a model that declares none.
+    std::string length_unit = {};
+    std::string energy_unit = {};
     /// Reference file to compare with (`--against`), and whether one is being recorded (`--record`).
     std::optional<std::string> against;
     bool record = false;
@@ -64,7 +67,6 @@ public:
     void set_mode(Mode mode) { mode_ = std::move(mode); }
     [[nodiscard]] const Mode& mode() const { return mode_; }
     [[nodiscard]] Level level() const { return mode_.level; }
-    [[nodiscard]] const std::string& engine() const { return mode_.engine; }
     /// Text of the file that `--record` writes; the program writes it, since checks may write no files.
     void set_recorded(std::string text) { recorded_ = std::move(text); }
     [[nodiscard]] const std::optional<std::string>& recorded() const { return recorded_; }

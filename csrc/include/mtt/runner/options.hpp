@@ -32,6 +32,7 @@ enum class ValueType {
     checks,    ///< families or FAMILY/name, separated by commas
     waivers,   ///< the same, each with "=REASON" if there is one
     names,     ///< of something in the model, separated by commas
+    uses,      ///< engines, or ENGINE:CONDITION, separated by commas
     folder,    ///< that exists
     input,     ///< a file to read
     output,    ///< a file to write

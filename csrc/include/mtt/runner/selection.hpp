@@ -20,6 +20,9 @@ struct Selected {
     bool named = false;
 };
 
+/// Ids of the uses that the exit code judges.
+/// @throws std::invalid_argument for words that name none
+std::vector<std::string> judged_uses(const VerifyOptions& options);
 /// All checks that a run asks for or waives, in order.
 /// @throws std::invalid_argument for names that do not exist
 std::vector<Selected> select_checks(const VerifyOptions& options);

@@ -12,7 +12,7 @@ from typing import Any
 from mtt.canonical import parse_json
 from mtt.tokens import redacted_json
 
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
 STATUSES = ("pass", "fail", "skip", "waived")
 
 
