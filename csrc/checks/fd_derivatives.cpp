@@ -186,6 +186,8 @@ std::vector<Result> run(Context& context) {
         periodic = periodic || source.periodic();
         // A small displacement: in symmetric systems forces vanish and prove nothing.
         const auto system = rattled(source, 0.03 * capabilities.angstrom, random);
+        forces.in(system);
+        virials.in(system);
         const auto analytic = evaluate(model, system);
         const auto limit = budget(Agreement::difference, capabilities, system, analytic);
         const Differences differences(model, system);

@@ -23,15 +23,17 @@ void small_cell(Context& context, Comparison& comparison) {
     std::mt19937_64 random(21);
     auto small = crystal(context.types(), {1, 1, 2}, spacing, 0.2, random);
     small.name = "cell of two atoms";
-    const auto reference = evaluate(model, small);
-    const auto big = replicated(small, {3, 2, 2});
-    const auto super = evaluate(model, big);
-    auto limit = budget(Agreement::geometry, model.capabilities(), big, super, summation_roundings(big.size()));
-    // The large energy is divided by the number of copies, and so is its rounding; the small one has its own.
-    limit.energy = limit.energy / 12 + model.capabilities().ulp(reference.energy);
-    comparison.properties(
-        per_copy(super, 12), reference, limit, "a cell smaller than the cutoff, against its supercell"
-    );
+    attempt(comparison, small, [&] {
+        const auto reference = evaluate(model, small);
+        const auto big = replicated(small, {3, 2, 2});
+        const auto super = evaluate(model, big);
+        auto limit = budget(Agreement::geometry, model.capabilities(), big, super, summation_roundings(big.size()));
+        // The large energy is divided by the number of copies, and so is its rounding; the small one has its own.
+        limit.energy = limit.energy / 12 + model.capabilities().ulp(reference.energy);
+        comparison.properties(
+            per_copy(super, 12), reference, limit, "a cell smaller than the cutoff, against its supercell"
+        );
+    });
 }
 
 void other_vectors(Context& context, Comparison& comparison) {
@@ -49,18 +51,29 @@ void other_vectors(Context& context, Comparison& comparison) {
     std::swap(left_handed.cell[0], left_handed.cell[2]);
     auto inverted = system;
     inverted.cell[1] = -1.0 * system.cell[1];
-    comparison.properties(evaluate(model, skewed), reference, limit, "strongly tilted lattice vectors");
-    comparison.properties(evaluate(model, left_handed), reference, limit, "a left-handed cell");
-    comparison.properties(evaluate(model, inverted), reference, limit, "an inverted lattice vector");
+    const std::pair<System*, const char*> cells[] = {
+        {&skewed, "strongly tilted lattice vectors"}, {&left_handed, "a left-handed cell"},
+        {&inverted, "an inverted lattice vector"},
+    };
+    for (const auto& [cell, name] : cells) {
+        cell->name = name;
+        attempt(comparison, *cell, [&, cell = cell] {
+            comparison.properties(evaluate(model, *cell), reference, limit, cell->name);
+        });
+    }
 }
 
 std::vector<Result> run(Context& context) {
     Comparison comparison;
     small_cell(context, comparison);
     other_vectors(context, comparison);
-    return {judged("cells", comparison, "",
-                   "the same crystal in another cell gives other results: periodic images within the cutoff are lost or "
-                   "merged, or triclinic cells are handled wrongly")};
+    auto result = judged("cells", comparison, "",
+                         "the same crystal in another cell gives other results: periodic images within the cutoff are "
+                         "lost or merged, or triclinic cells are handled wrongly");
+    if (result.failing == std::vector<std::string>{"cell of two atoms"}) {
+        result.unless = "a cell is smaller than the cutoff";
+    }
+    return {result};
 }
 
 const Registered check({

@@ -8,12 +8,12 @@ namespace mtt {
 namespace {
 
 std::vector<Result> run(Context& context) {
-    const std::string name = "periodicity";
     auto& model = context.model();
     const double spacing = context.spacing();
     std::mt19937_64 random(23);
     const auto source = crystal(context.types(), {2, 2, 2}, spacing, 0.15, random);
     Comparison comparison;
+    std::vector<std::string> names;
     for (int mask = 0; mask < 8; ++mask) {
         auto open = source;
         auto vacuum = source;
@@ -30,18 +30,20 @@ std::vector<Result> run(Context& context) {
             const double height = heights(source.cell)[axis];
             vacuum.cell[axis] = ((height + 2 * spacing + 1.1 * context.cutoff()) / height) * source.cell[axis];
         }
-        const auto reference = evaluate(model, vacuum);
-        const auto limit = budget(
-            Agreement::geometry, model.capabilities(), open, reference, summation_roundings(open.size())
-        );
-        try {
+        open.name = label;
+        names.push_back(label);
+        attempt(comparison, open, [&] {
+            const auto reference = evaluate(model, vacuum);
+            const auto limit = budget(
+                Agreement::geometry, model.capabilities(), open, reference, summation_roundings(open.size())
+            );
             comparison.properties(evaluate(model, open), reference, limit, label);
-        } catch (const std::exception& error) {
-            return {failed(name, "the model fails for " + label + ": " + error.what())};
-        }
+        });
     }
-    return {judged(name, comparison, "",
-                   "surfaces, wires or molecules give other results than the same atoms in a box with vacuum")};
+    auto result = judged("periodicity", comparison, "",
+                   "surfaces, wires or molecules give other results than the same atoms in a box with vacuum");
+    result.systems = names;
+    return {result};
 }
 
 const Registered check({

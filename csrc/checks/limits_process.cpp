@@ -32,6 +32,7 @@ std::vector<Expected> expectations(Context& context) {
 
 void compare(Model& model, const std::vector<Expected>& expected, Comparison& comparison, const std::string& where) {
     for (const auto& item : expected) {
+        comparison.in(item.system);
         comparison.properties(evaluate(model, item.system), item.properties, item.budget,
                               item.system.name + ", " + where);
     }

@@ -29,15 +29,17 @@ std::vector<Result> run(Context& context) {
     }
     Comparison comparison;
     for (const auto& system : systems) {
-        const auto reference = third_call(*context.fresh(), system);
-        const auto limit = budget(
-            Agreement::repeat, context.capabilities(), system, reference, summation_roundings(system.size())
-        );
-        for (const auto& [name, executor] : modes) {
-            const auto session = context.host().with_executor(executor);
-            const auto instance = context.fresh();
-            comparison.properties(third_call(*instance, system), reference, limit, system.name + " with " + name);
-        }
+        attempt(comparison, system, [&] {
+            const auto reference = third_call(*context.fresh(), system);
+            const auto limit = budget(
+                Agreement::repeat, context.capabilities(), system, reference, summation_roundings(system.size())
+            );
+            for (const auto& [name, executor] : modes) {
+                const auto session = context.host().with_executor(executor);
+                const auto instance = context.fresh();
+                comparison.properties(third_call(*instance, system), reference, limit, system.name + " with " + name);
+            }
+        });
     }
     return {judged("executors", comparison, "", "results depend on how TorchScript runs the model, which engines choose "
                    "differently")};

@@ -83,7 +83,7 @@ Result call_styles(Context& context) {
                 {single_row(answer), {}, answer.forces.at(0), answer.virials.at(0)}, reference, limit, style
             );
         } catch (const std::exception& error) {
-            return failed("call styles", std::string("calls with ") + style + " fail: " + explain(error));
+            return failed("call styles", std::string("calls with ") + style + " fail", error).as(Severity::stops);
         }
     }
     return judged("call styles", comparison, "", "engines that call differently get different results");

@@ -37,15 +37,17 @@ Result permutation(Context& context) {
         for (size_t k = order.size(); k > 1; --k) {
             std::swap(order[k - 1], order[uniform_index(random, k)]);
         }
-        const auto reference = evaluate(context.model(), system);
-        auto got = evaluate(context.model(), permuted(system, order));
-        Properties back = got;
-        for (size_t i = 0; i < order.size(); ++i) {
-            back.forces[order[i]] = got.forces[i];
-        }
-        comparison.properties(
-            back, reference, limit_for(context, system, reference, Agreement::repeat), system.name
-        );
+        attempt(comparison, system, [&] {
+            const auto reference = evaluate(context.model(), system);
+            auto got = evaluate(context.model(), permuted(system, order));
+            Properties back = got;
+            for (size_t i = 0; i < order.size(); ++i) {
+                back.forces[order[i]] = got.forces[i];
+            }
+            comparison.properties(
+                back, reference, limit_for(context, system, reference, Agreement::repeat), system.name
+            );
+        });
     }
     return judged("permutation", comparison, "", "the result depends on the order of the atoms, which engines change");
 }
@@ -55,19 +57,20 @@ Result pair_order(Context& context) {
     auto& model = context.model();
     Comparison comparison;
     for (const auto& system : sample_of(context)) {
-        const auto reference = evaluate(model, system);
-        Call call;
-        call.systems = {system};
-        call.pairs.emplace_back();
-        for (const auto& request : model.requests()) {
-            call.pairs[0].push_back(build_pairs(system, request));
-            shuffle(call.pairs[0].back(), random);
-        }
-        const auto answer = model.evaluate(call);
-        comparison.properties(
-            {single_row(answer), {}, answer.forces.at(0), answer.virials.at(0)}, reference,
-            limit_for(context, system, reference, Agreement::repeat), system.name
-        );
+        attempt(comparison, system, [&] {
+            const auto reference = evaluate(model, system);
+            Call call;
+            call.systems = {system};
+            call.pairs.emplace_back();
+            for (const auto& request : model.requests()) {
+                call.pairs[0].push_back(build_pairs(system, request));
+                shuffle(call.pairs[0].back(), random);
+            }
+            comparison.properties(
+                properties_of(model.evaluate(call)), reference,
+                limit_for(context, system, reference, Agreement::repeat), system.name
+            );
+        });
     }
     return judged("pair order", comparison, "", "the result depends on the order of the pairs in the neighbor list, which "
                   "engines do not sort");
@@ -78,15 +81,17 @@ Result translation(Context& context) {
     const Vec3 shift = {1000 * capabilities.angstrom, -700 * capabilities.angstrom, 300 * capabilities.angstrom};
     Comparison comparison;
     for (const auto& system : sample_of(context)) {
-        const auto reference = evaluate(context.model(), system);
-        auto limit = limit_for(context, system, reference, Agreement::geometry);
-        // Coordinates of this size are rounded once more. Neighbor vectors are made in float64 by the engine, but a
-        // float32 model that works with positions can not know better than this.
-        const double lost = capabilities.ulp(norm(shift)) * std::max(largest(reference.forces), 1.0);
-        limit.energy += lost * std::sqrt(double(system.size()));
-        limit.force += 10 * lost / capabilities.angstrom;
-        limit.virial += 10 * lost * double(system.size());
-        comparison.properties(evaluate(context.model(), translated(system, shift)), reference, limit, system.name);
+        attempt(comparison, system, [&] {
+            const auto reference = evaluate(context.model(), system);
+            auto limit = limit_for(context, system, reference, Agreement::geometry);
+            // Coordinates of this size are rounded once more. Neighbor vectors are made in float64 by the engine, but a
+            // float32 model that works with positions can not know better than this.
+            const double lost = capabilities.ulp(norm(shift)) * std::max(largest(reference.forces), 1.0);
+            limit.energy += lost * std::sqrt(double(system.size()));
+            limit.force += 10 * lost / capabilities.angstrom;
+            limit.virial += 10 * lost * double(system.size());
+            comparison.properties(evaluate(context.model(), translated(system, shift)), reference, limit, system.name);
+        });
     }
     return judged("translation", comparison, "", "moving the system by 1000 angstrom changes the result: coordinates are "
                   "truncated to a lower precision or used absolutely");
@@ -105,11 +110,13 @@ Result wrapping(Context& context) {
                 unwrapped.positions[i] = unwrapped.positions[i] + steps * system.cell[axis];
             }
         }
-        const auto reference = evaluate(context.model(), system);
-        comparison.properties(
-            evaluate(context.model(), unwrapped), reference,
-            limit_for(context, system, reference, Agreement::geometry), system.name
-        );
+        attempt(comparison, system, [&] {
+            const auto reference = evaluate(context.model(), system);
+            comparison.properties(
+                evaluate(context.model(), unwrapped), reference,
+                limit_for(context, system, reference, Agreement::geometry), system.name
+            );
+        });
     }
     return judged("wrapping", comparison, "", "atoms that left the cell through a periodic face are "
                   "treated differently");
@@ -157,6 +164,7 @@ Result batches(Context& context) {
     }
     Comparison comparison;
     for (size_t k = 0; k < systems.size(); ++k) {
+        comparison.in(systems[k]);
         const auto reference = evaluate(model, systems[k]);
         comparison.properties(
             {answer.values[k], {}, answer.forces.at(k), answer.virials.at(k)}, reference,

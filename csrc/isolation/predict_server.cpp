@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mtt/model/torch_model.hpp"
 #include "mtt/isolation/process.hpp"
 #include "mtt/isolation/remote.hpp"
 #include "mtt/isolation/wire.hpp"
@@ -124,7 +125,7 @@ void serve(RemoteHost& host, bool widened) {
             }
             answer({{"outputs", outputs}}, predictions);
         } catch (const std::exception& error) {
-            answer({{"error", error.what()}});
+            answer({{"error", explain(error)}});
         }
     }
     host.finish();
@@ -145,7 +146,7 @@ int serve_predictions(VerifyOptions options, const Supervision& how, bool widene
     } catch (const StrangeException&) {
         answer({{"error", "the model throws something that is no std::exception"}});
     } catch (const std::exception& error) {
-        answer({{"error", error.what()}});
+        answer({{"error", explain(error)}});
     }
     return 3;
 }

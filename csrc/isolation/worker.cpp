@@ -115,7 +115,9 @@ void Worker::serve() {
             text = error.what();
         } catch (const std::exception& error) {
             outcome = Outcome::error;
+            // The first line is for people, the rest for the report.
             text = explain(error);
+            text += text == error.what() ? "" : "\n" + std::string(error.what());
         } catch (...) {
             outcome = Outcome::strange;
         }

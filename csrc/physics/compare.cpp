@@ -1,23 +1,23 @@
 #include "mtt/physics/compare.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <set>
 
 namespace mtt {
 
 namespace {
 
-/// "slabs (pbc TTF)" and the like.
+/// "TTF" and the like.
 std::string periodicity_of(const System& system) {
     std::string flags;
     for (const bool flag : system.pbc) {
         flags += flag ? 'T' : 'F';
     }
-    const int axes = system.pbc[0] + system.pbc[1] + system.pbc[2];
-    const char* const kinds[] = {"molecules", "wires", "slabs", "bulk"};
-    return std::string(kinds[axes]) + " (pbc " + flags + ")";
+    return flags;
 }
 
 bool is_tilted(const System& system) {
@@ -41,6 +41,14 @@ void Comparison::in(const System& system) {
     if (part_ == parts_.size()) {
         parts_.push_back({system.name, periodicity_of(system), is_tilted(system)});
     }
+}
+
+void Comparison::fails(const std::string& error, const std::string& details) {
+    if (error_.empty()) {
+        error_ = error;
+        details_ = details;
+    }
+    add(std::nan(""), 1.0, part_ < parts_.size() ? parts_[part_].name : "a system");
 }
 
 std::vector<std::string> Comparison::failing() const {
@@ -67,18 +75,27 @@ std::string Comparison::circumstances() const {
     if (apart([](const Part& part) { return part.tilted; })) {
         return "tilted cells";
     }
-    std::vector<std::string> kinds;
+    std::set<std::string> flags;
     for (const auto& part : parts_) {
-        if (part.failed && std::find(kinds.begin(), kinds.end(), part.periodicity) == kinds.end()) {
-            kinds.push_back(part.periodicity);
+        if (part.failed) {
+            flags.insert(part.periodicity);
         }
     }
-    if (!apart([&](const Part& part) { return std::find(kinds.begin(), kinds.end(), part.periodicity) != kinds.end(); })) {
+    if (!apart([&](const Part& part) { return flags.count(part.periodicity) > 0; })) {
         return "";
     }
+    // By the number of periodic directions.
+    std::array<std::string, 4> kinds;
+    for (const auto& flag : flags) {
+        auto& kind = kinds[size_t(std::count(flag.begin(), flag.end(), 'T'))];
+        kind += (kind.empty() ? "" : ", ") + flag;
+    }
+    const char* const names[] = {"molecules", "wires", "slabs", "bulk"};
     std::string out;
-    for (const auto& kind : kinds) {
-        out += (out.empty() ? "" : ", ") + kind;
+    for (size_t k = 0; k < kinds.size(); ++k) {
+        if (!kinds[k].empty()) {
+            out += (out.empty() ? "" : " and ") + std::string(names[k]) + " (pbc " + kinds[k] + ")";
+        }
     }
     return out;
 }
@@ -106,6 +123,7 @@ void Comparison::add(double measured, double tolerance, const std::string& where
 }
 
 void Comparison::energies(double a, double b, const Budget& budget, const std::string& where) {
+    not_finite_ = not_finite_ || !std::isfinite(a - b);
     add(a - b, budget.energy, "energy of " + where);
 }
 
@@ -131,6 +149,7 @@ void Comparison::forces(
     for (size_t i = 0; i < a.size(); ++i) {
         for (int k = 0; k < 3; ++k) {
             const double difference = a[i][k] - b[i][k];
+            not_finite_ = not_finite_ || !std::isfinite(difference);
             // The text is only built when it is needed: systems have many components.
             if (count_ == 0 || !(std::abs(difference) <= std::min(ratio_, 1.0) * budget.force)) {
                 add(difference, budget.force,
@@ -143,6 +162,7 @@ void Comparison::forces(
 void Comparison::virials(const Mat3& a, const Mat3& b, const Budget& budget, const std::string& where) {
     for (int p = 0; p < 3; ++p) {
         for (int q = 0; q < 3; ++q) {
+            not_finite_ = not_finite_ || !std::isfinite(a[p][q] - b[p][q]);
             add(a[p][q] - b[p][q], budget.virial, std::string("virial ") + "xyz"[p] + "xyz"[q] + " of " + where);
         }
     }

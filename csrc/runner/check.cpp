@@ -187,6 +187,15 @@ Result guarded(const std::string& name, const std::function<Result()>& body) {
     }
 }
 
+void attempt(Comparison& comparison, const System& system, const std::function<void()>& body) {
+    comparison.in(system);
+    try {
+        body();
+    } catch (const std::exception& error) {
+        comparison.fails(explain(error), error.what());
+    }
+}
+
 Result judged(std::string name, const Comparison& comparison, const std::string& unit, const std::string& consequence) {
     if (comparison.empty()) {
         return skipped(std::move(name), "there was nothing to compare");
@@ -204,11 +213,25 @@ Result judged(std::string name, const Comparison& comparison, const std::string&
         return out;
     }
     std::string where = out.unless;
+    std::string what = consequence;
+    if (comparison.not_finite()) {
+        what = "energy, forces or virial are no numbers";
+        out.cause = "not finite";
+        out.severity = Severity::stops;
+    }
+    if (!comparison.error().empty()) {
+        what = "the model fails: " + comparison.error();
+        out.error = comparison.error();
+        out.details = comparison.details() == out.error ? "" : comparison.details();
+        out.severity = Severity::stops;
+        out.measured.reset();
+        out.tolerance.reset();
+    }
     for (const auto& system : where.empty() && comparison.others_pass() ? out.failing : std::vector<std::string>{}) {
         where += (where.empty() ? "" : ", ") + system;
     }
-    out.message = consequence + (where.empty() ? "" : "; only for " + where + ", others pass") + "; worst: " +
-                  comparison.where();
+    out.message = what + (where.empty() ? "" : "; only for " + where + ", others pass") +
+                  (comparison.error().empty() ? "; worst: " + comparison.where() : "");
     return out;
 }
 

@@ -21,6 +21,9 @@ void plot(std::vector<Point>& points, double reference, double got, const std::s
 
 void Parity::compare(const System& system, const Properties& got, const Properties& reference, const Budget& limit) {
     const auto& where = system.name;
+    for (auto* part : {&energies_, &atoms_, &forces_, &virials_}) {
+        part->comparison.in(system);
+    }
     systems_.push_back(where);
     energies_.comparison.energies(got.energy, reference.energy, limit, where);
     plot(energies_.points, reference.energy, got.energy, where);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -121,4 +122,64 @@ TEST("judging: nothing compared is a skip, a failure says the consequence and th
     CHECK(result.status == Status::fail);
     CHECK(result.message == "bad things happen; worst: energy of water");
     CHECK(result.measured == 3.0 && result.tolerance == 1.0);
+}
+
+namespace {
+
+System named(const std::string& name, std::array<bool, 3> pbc, bool tilted = false) {
+    System out;
+    out.name = name;
+    out.pbc = pbc;
+    for (int k = 0; k < 3; ++k) {
+        out.cell[k][k] = pbc[k] ? 5.0 : 0.0;
+    }
+    out.cell[1][0] = tilted ? 2.0 : 0.0;
+    return out;
+}
+
+/// Circumstances of failures in the systems at `bad`.
+std::string circumstances(const std::vector<System>& systems, const std::vector<size_t>& bad) {
+    Comparison comparison;
+    for (size_t k = 0; k < systems.size(); ++k) {
+        comparison.in(systems[k]);
+        comparison.add(std::find(bad.begin(), bad.end(), k) == bad.end() ? 0.5 : 2.0, 1.0, systems[k].name);
+    }
+    return comparison.circumstances();
+}
+
+}  // namespace
+
+TEST("what fails in some systems only says in which") {
+    const std::vector<System> systems = {
+        named("molecule", {false, false, false}), named("slab", {true, true, false}), named("other slab", {true, false, true}),
+        named("box", {true, true, true}), named("tilted box", {true, true, true}, true),
+    };
+    CHECK(circumstances(systems, {}).empty());
+    CHECK(circumstances(systems, {0, 1, 2, 3, 4}).empty());
+    CHECK(circumstances(systems, {1, 2}) == "slabs (pbc TFT, TTF)");
+    CHECK(circumstances(systems, {1}) == "slabs (pbc TTF)");
+    CHECK(circumstances(systems, {0, 1}) == "molecules (pbc FFF) and slabs (pbc TTF)");
+    CHECK(circumstances(systems, {4}) == "tilted cells");
+    CHECK(circumstances(systems, {3}).empty());  // another box passes
+}
+
+TEST("a small failure after a large one is not forgotten") {
+    const Budget limit{1, 1, 1, 1};
+    Comparison comparison;
+    for (const auto& [name, size] : {std::pair("a", 100.0), std::pair("b", 2.0), std::pair("c", 0.5)}) {
+        comparison.in(named(name, {false, false, false}));
+        comparison.forces({Vec3{size, 0, 0}}, {Vec3{}}, limit, name);
+    }
+    CHECK(comparison.failing() == std::vector<std::string>({"a", "b"}));
+    CHECK(judged("forces", comparison, "", "wrong").message == "wrong; only for a, b, others pass; worst: force x on atom 0 of a");
+}
+
+TEST("an exception in one system leaves the others their numbers") {
+    Comparison comparison;
+    attempt(comparison, named("box", {true, true, true}), [&] { comparison.add(0.5, 1.0, "box"); });
+    attempt(comparison, named("slab", {true, true, false}), [&] { throw std::runtime_error("no third vector"); });
+    const auto result = judged("cells", comparison, "", "wrong");
+    CHECK(result.status == Status::fail && result.severity == Severity::stops);
+    CHECK(result.message == "the model fails: no third vector; only for slabs (pbc TTF), others pass");
+    CHECK(result.unless == "slabs (pbc TTF)" && result.error == "no third vector");
 }

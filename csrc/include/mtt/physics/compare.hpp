@@ -28,12 +28,20 @@ public:
         const Properties& a, const Properties& b, const Budget& budget, const std::string& where, bool strain = true
     );
 
+    /// Nothing could be measured in the system that in() named.
+    void fails(const std::string& error, const std::string& details);
+
     [[nodiscard]] bool empty() const { return count_ == 0; }
     [[nodiscard]] bool passed() const { return ratio_ <= 1.0; }
     [[nodiscard]] double ratio() const { return ratio_; }
     [[nodiscard]] double measured() const { return measured_; }
     [[nodiscard]] double tolerance() const { return tolerance_; }
     [[nodiscard]] const std::string& where() const { return where_; }
+    /// Whether an energy, a force or a virial was no number.
+    [[nodiscard]] bool not_finite() const { return not_finite_; }
+    /// Of the first system that could not be measured; empty if all could.
+    [[nodiscard]] const std::string& error() const { return error_; }
+    [[nodiscard]] const std::string& details() const { return details_; }
     /// Names of the systems in which something failed, if they were named and others passed.
     [[nodiscard]] std::vector<std::string> failing() const;
     /// Whether there are named systems in which nothing failed, and nothing failed outside of named ones.
@@ -52,6 +60,9 @@ private:
     /// Of parts_, or its size if no system has been named.
     size_t part_ = 0;
     bool unnamed_failure_ = false;
+    bool not_finite_ = false;
+    std::string error_;
+    std::string details_;
     size_t count_ = 0;
     double ratio_ = -1.0;
     double measured_ = 0.0;

@@ -70,6 +70,8 @@ Result failed(std::string name, std::string message, const std::exception& error
 Result skipped(std::string name, std::string why);
 /// The result of `body`; an exception is a failure with its message.
 Result guarded(const std::string& name, const std::function<Result()>& body);
+/// Runs `body`, whose comparisons are about `system`. An exception is a failure of that system, and others go on.
+void attempt(Comparison& comparison, const System& system, const std::function<void()>& body);
 /// Passes or fails by the worst case of `comparison`; `consequence` is said when it fails.
 Result judged(std::string name, const Comparison& comparison, const std::string& unit, const std::string& consequence);
 
