@@ -133,21 +133,21 @@ def test_arguments_reach_the_program(program: Any, tmp_path: Path) -> None:
         "m.pt",
         skip={"DD": "one rank, always", "SYM/rotation": ""},
         level="quick",
-        engine="lammps",
+        engines=["lammps", "ase"],
         against=tmp_path / "ref.json",
         time_limit=30,
         memory_limit=2000,
         isolation=False,
     )
     assert arguments(tmp_path) == [
-        *["--level", "quick", "--engine", "lammps"],
+        *["--level", "quick", "--for", "lammps,ase"],
         *["--skip", "DD=one rank, always,SYM/rotation", "--against", str(tmp_path / "ref.json")],
         *["--time-limit", "30", "--memory-limit", "2000", "--no-isolation"],
     ]
     with pytest.raises(UserError, match="there is no level called 'fast'"):
         mtt.verify("m.pt", level="fast")
     with pytest.raises(UserError, match="there is no engine called 'gulp'"):
-        mtt.verify("m.pt", engine="gulp")
+        mtt.verify("m.pt", engines=["gulp"])
 
 
 def test_crash_is_a_failed_check_that_names_signal_and_place(program: Any) -> None:
@@ -409,7 +409,8 @@ def test_a_rotation_error_can_be_limited(real_program: Path, model: Path) -> Non
         ({"levl": "full"}, TypeError, "no option 'levl'"),
         ({"threads": 2}, TypeError, "no option 'threads'"),
         ({"level": "fast"}, UserError, "there is no level called 'fast'"),
-        ({"engine": "word"}, UserError, "there is no engine called 'word'"),
+        ({"engine": "ase"}, TypeError, "no option 'engine'"),
+        ({"engines": ["word"]}, UserError, "there is no engine called 'word'"),
         ({"only": ["PARTY"]}, UserError, "there is no family 'PARTY'"),
         ({"only": ["FD/nonsense"]}, UserError, "there is no check 'FD/nonsense'"),
         ({"skip": {"FD/nonsense": "why"}}, UserError, "there is no check 'FD/nonsense'"),
@@ -439,7 +440,7 @@ def test_program_holds_no_python(real_program: Path) -> None:
 
 
 def test_without_a_catalogue_no_option_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = program_catalogue.Catalogue([], [], [], [], [], [])
+    empty = program_catalogue.Catalogue(*8 * [[]])
     monkeypatch.setattr(settings, "catalogue", lambda: empty)
     assert settings.Settings(level=None).arguments() == []
     with pytest.raises(UserError, match="this copy of mtt was not built"):
