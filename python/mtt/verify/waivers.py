@@ -25,9 +25,11 @@ from mtt.verify.report import Check, Report
 
 NAME: Final = "mtt-verify.yaml"
 _LOAD: Final = "LOAD"
-_NUMBER: Final = re.compile(r"[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")
+# Parts of messages end at a number, and at a semicolon.
+_CHANGING: Final = re.compile(r";|[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")
 # Of what was measured: noise and order of the check systems differ from run to run.
 _ROOM: Final = 2.0
+_SHORTEST: Final = 12
 _LONGEST: Final = 120
 # What the program adds to a failure that looks like a waiver's, and is another one.
 _OTHER: Final = " (a waiver expects another failure)"
@@ -162,9 +164,12 @@ def _row(check: Check) -> dict[str, Any]:
 
 
 def _lasting(message: str) -> str:
-    """Return the longest part of a message without numbers, which differ from run to run."""
-    parts = [part.strip(" ,;:()") for part in _NUMBER.split(message.partition(_OTHER)[0])]
-    longest = max(parts, key=len)
-    if len(longest) > _LONGEST:
-        longest = longest[:_LONGEST].rpartition(" ")[0] or longest[:_LONGEST]
-    return longest or message[:_LONGEST]
+    """Return the first words of a message that the next run will say as well.
+
+    Numbers differ from run to run, and so does the order of systems, which come after a semicolon.
+    """
+    parts = [part.strip(" ,:()") for part in _CHANGING.split(message.partition(_OTHER)[0])]
+    lasting = next((part for part in parts if len(part) >= _SHORTEST), max(parts, key=len))
+    if len(lasting) > _LONGEST:
+        lasting = lasting[:_LONGEST].rpartition(" ")[0] or lasting[:_LONGEST]
+    return lasting or message[:_LONGEST]
