@@ -72,14 +72,19 @@ void print_verdicts(const Report& report, std::ostream& out) {
     }
 }
 
+/// Names those that keep the file from passing, or else all that were judged.
 std::string summary(const Report& report) {
+    const bool passed = report.passed();
     std::string who;
     for (const auto& verdict : report.verdicts) {
-        if (verdict.judged) {
+        if (verdict.judged && (passed || verdict.answer != Usable::yes)) {
             who += (who.empty() ? "" : ", ") + verdict.title;
         }
     }
-    return (report.passed() ? "good for " : "do not use this file with all of ") + who;
+    if (who.empty()) {
+        return "nothing was checked";
+    }
+    return (passed ? "good for " : "do not use this file with ") + who;
 }
 
 }  // namespace
