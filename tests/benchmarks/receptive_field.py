@@ -13,7 +13,6 @@ and the table says which it stops.
 import argparse
 import json
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -194,9 +193,7 @@ def halves(
             origin.append(np.flatnonzero(inside))
             places.append(moved[inside])
         owner = np.concatenate(origin)
-        part, pull = engine(
-            types[owner], np.concatenate(places), open_cell, np.arange(len(local))
-        )
+        part, pull = engine(types[owner], np.concatenate(places), open_cell, np.arange(len(local)))
         energy += part
         np.add.at(forces, owner, pull)
     return energy, forces
@@ -208,7 +205,7 @@ def truth(folder: Path, drawn: dict[str, Any], name: str) -> dict[str, Any]:
     reach = drawn["range"] - (cutoff if name == "short" else 0.0)
     engine = Engine(folder / f"{name}.pt", cutoff, precision)
     random = np.random.Generator(np.random.Philox(key=[16, drawn["number"]]))
-    worst = {"ratio": 0.0, "percent": 0.0, "where": ""}
+    worst: dict[str, Any] = {"ratio": 0.0, "percent": 0.0, "where": ""}
     for density in DENSITIES:
         for periodic in (True, False):
             length = (4.4 if periodic else 2.3) * reach + 2
@@ -246,7 +243,9 @@ def verify(program: Path, path: Path, level: str) -> dict[str, Any]:
     }
 
 
-def line(drawn: dict[str, Any], truths: dict[str, Any], said: dict[str, Any]) -> str:
+def line(
+    drawn: dict[str, Any], truths: dict[str, Any], said: dict[tuple[str, str], dict[str, Any]]
+) -> str:
     hypers = drawn["hypers"]
     adaptive = hypers["num_neighbors_adaptive"]
     about = (
@@ -278,7 +277,8 @@ def main() -> None:
     if arguments.make:
         make(folder)
         return
-    subprocess.run([arguments.programs / "python", __file__, "--make", arguments.programs, folder])
+    python = arguments.programs / "python"
+    subprocess.run([python, __file__, "--make", arguments.programs, folder], check=True)
 
     import torch
 
@@ -294,7 +294,8 @@ def main() -> None:
         drawn = json.loads((place / "drawn.json").read_text())
         cases = [(name, level) for name in ("short", "true") for level in levels]
         with ThreadPoolExecutor(2) as pool:
-            answers = pool.map(lambda c: verify(program, place / f"{c[0]}.pt", c[1]), cases)
+            paths = [place / f"{name}.pt" for name, _ in cases]
+            answers = pool.map(verify, [program] * len(cases), paths, [c[1] for c in cases])
             truths = {name: truth(place, drawn, name) for name in ("short", "true")}
             said = dict(zip(cases, answers, strict=True))
         print(line(drawn, truths, said), flush=True)
@@ -306,8 +307,10 @@ def main() -> None:
             if differs and not said["short", level]["failed"]:
                 missed.append(f"{number} by {level}")
     print(f"one cutoff short: found {found} of {COUNT}; false alarms with the true range: {alarms}")
-    print(f"divided systems differ by more than the tolerance: {differing}; of these missed: {missed}")
+    print(
+        f"divided systems differ by more than the tolerance: {differing}; of these missed: {missed}"
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
