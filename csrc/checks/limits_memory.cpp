@@ -84,9 +84,9 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "LIMITS", "memory", "Memory does not grow from call to call, nor when the model is loaded and unloaded.",
     "256 bytes per call (96 in soak), of which a million make 256 MB: libtorch itself keeps some ten; per reload a tenth of the file, or 100 kB, which libtorch itself may keep",
-    {"memory per call", "memory per reload"}, run, Level::full, {}, About::file,
+    {"memory per call", "memory per reload"}, run, Level::full, {}, About::picked_energy,
     Severity::stops,
-}, About::file);
+}, About::picked_energy);
 
 }  // namespace
 

@@ -166,14 +166,14 @@ const Registered check({
     "Several instances in one process, two threads, one or two threads of libtorch: the same results.",
     "'repeat' of the tolerance table",
     {"several instances", "concurrent instances", "threads"}, run, Level::full,
-}, About::file);
+}, About::picked_energy);
 
 const Registered traces({
     "LIMITS", "traces",
     "Loading and calling the model changes no setting that the whole process shares, and raises no floating-point exception.",
     "exact",
     {"global state", "floating-point exceptions"}, run_traces,
-}, About::file);
+}, About::picked_energy);
 
 }  // namespace
 

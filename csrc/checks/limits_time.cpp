@@ -140,8 +140,8 @@ const Registered check({
     "Times of calls 1 to 30 with changing sizes; time and memory per atom, and how time grows with their number.",
     "new sizes: 8 times a call with a known one, if that is 10 ms more; growth: power 2.5, if a call takes 50 ms. "
     "A machine that is busy with other work must not fail a model",
-    {"time per call", "scaling"}, run, Level::full, {}, About::file, Severity::costs,
-}, About::file);
+    {"time per call", "scaling"}, run, Level::full, {}, About::picked_energy, Severity::costs,
+}, About::picked_energy);
 
 }  // namespace
 

@@ -30,6 +30,15 @@ Result device_result(const ArchiveView& archive) {
     return passed("devices in code");
 }
 
+/// Beside the file, where metatomic's save puts them. They are somebody's native code, so only the caller may choose them.
+std::string advice(const ArchiveView& archive, const std::string& extension) {
+    const auto folder = std::filesystem::path(archive.path()).parent_path() / "extensions";
+    std::error_code ignored;
+    return std::filesystem::exists(folder / extension, ignored)
+        ? ". It is beside the file: if you trust its code, run with --extensions " + folder.string()
+        : ": ship the folder of extensions with the file and name it (--extensions here, 'extensions' in LAMMPS)";
+}
+
 Result extensions_result(const ArchiveView& archive, const std::optional<std::string>& folder) {
     const auto declared = nlohmann::json::parse(archive.read("extra/extensions"), nullptr, false);
     if (!declared.is_array()) {
@@ -43,10 +52,8 @@ Result extensions_result(const ArchiveView& archive, const std::optional<std::st
         const bool present = std::filesystem::exists(path) ||
                              (folder.has_value() && std::filesystem::exists(std::filesystem::path(*folder) / path));
         if (!present) {
-            return failed(
-                "extensions", "the model needs the TorchScript extension '" + name + "', which is not there: ship the "
-                "folder of extensions with the file and name it (--extensions here, 'extensions' in LAMMPS)"
-            );
+            return failed("extensions", "the model needs the TorchScript extension '" + name + "', which is not there" +
+                          advice(archive, path));
         }
     }
     return passed("extensions", names.empty() ? "none needed" : "needs " + names);

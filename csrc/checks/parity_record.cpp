@@ -137,6 +137,9 @@ std::vector<Result> compared(Context& context, const std::vector<Record>& record
 /// Says nothing in a run that neither makes nor uses a reference.
 std::vector<Result> run(Context& context) {
     std::vector<Result> out;
+    if ((context.mode().against.has_value() || context.mode().record) && !context.has_energy()) {
+        return {skipped("reference", "the model has no energy")};
+    }
     if (context.mode().against.has_value()) {
         std::vector<Record> records;
         try {

@@ -35,6 +35,9 @@ Result other_units(Context& context) {
     if (capabilities.length_unit.empty() || capabilities.energy_unit.empty()) {
         return skipped(name, "the model does not declare its units");
     }
+    if (capabilities.length_unit_assumed || capabilities.energy_unit_assumed) {
+        return skipped(name, "the file does not declare its units, see SCHEMA/units");
+    }
     const std::pair<const char*, const char*> engines[] = {
         {"angstrom", "eV"}, {"angstrom", "kcal/mol"}, {"nm", "kJ/mol"}, {"Bohr", "Hartree"}
     };

@@ -23,8 +23,28 @@ void demand(bool condition) {
     }
 }
 
+namespace {
+
+/// What blocks have in a row is what a row has.
+void check_layout(const Answer& answer) {
+    uint64_t in_row = 0;
+    for (const auto& block : answer.layout) {
+        demand(block.key.size() == answer.key_names.size() && block.labels.size() == block.components.size());
+        demand(block.properties < uint64_t(1) << 40);
+        std::vector<int64_t> extents = {int64_t(block.properties)};
+        for (const auto& axis : block.labels) {
+            extents.push_back(int64_t(axis.size()));
+        }
+        in_row += numbers_in(extents);
+    }
+    demand(answer.layout.empty() || answer.values.size() == in_row * answer.samples.size());
+}
+
+}  // namespace
+
 void check_answer(const Answer& answer, const Call& call) {
     demand(answer.values.size() == numbers_in(answer.shape));
+    check_layout(answer);
     demand(answer.shape.empty() || uint64_t(answer.shape[0]) == answer.samples.size());
     for (const auto& sample : answer.samples) {
         demand(sample.size() == answer.sample_names.size());

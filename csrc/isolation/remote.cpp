@@ -115,7 +115,14 @@ private:
 
 Answer RemoteModel::evaluate(const Call& call) {
     ++host_.calls_;
-    auto answer = ask<Answer>(Question::evaluate, call);
+    Answer answer;
+    try {
+        answer = ask<Answer>(Question::evaluate, call);
+    } catch (const EngineError&) {
+        throw;
+    } catch (const std::runtime_error& error) {
+        throw CallFailed(error.what(), call.systems);
+    }
     try {
         check_answer(answer, call);
     } catch (const PackingError&) {
@@ -154,6 +161,7 @@ void RemoteHost::start() {
     orders.path = options_.path;
     orders.extensions = options_.extensions;
     orders.allowed = options_.allowed_operators;
+    orders.units = {options_.length_unit, options_.energy_unit};
     orders.threads = options_.threads;
     orders.memory_limit = options_.memory_limit;
     orders.cpu_seconds = uint64_t(std::max(1, options_.threads) * total_over_check * options_.time_limit) + 60;

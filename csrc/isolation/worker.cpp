@@ -75,7 +75,7 @@ public:
     explicit Worker(const Orders& orders, Isolation isolation):
         orders_(orders), isolation_(std::move(isolation)), session_(prepare_torch(orders.threads)),
         archive_(std::make_shared<const Archive>(orders.path)),
-        host_([this] { return load_model(archive_, orders_.extensions, orders_.allowed); }, nullptr) {}
+        host_([this] { return load_model(archive_, orders_.extensions, orders_.allowed, orders_.units); }, nullptr) {}
 
     /// Until the end is asked for.
     void serve();

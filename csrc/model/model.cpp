@@ -15,6 +15,14 @@ double Capabilities::ulp(double value) const {
     return std::nextafter(size, std::numeric_limits<double>::max()) - size;
 }
 
+uint64_t BlockLayout::numbers() const {
+    uint64_t out = properties;
+    for (const auto& axis : labels) {
+        out *= axis.size();
+    }
+    return out;
+}
+
 double single_row(const Answer& answer) {
     if (answer.values.size() != 1) {
         throw EngineError(

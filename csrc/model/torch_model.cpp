@@ -12,6 +12,7 @@
 #include "mtt/isolation/machine.hpp"
 #include "mtt/model/inputs.hpp"
 #include "mtt/model/loading.hpp"
+#include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 
 namespace mtt {
@@ -79,10 +80,117 @@ bool moves_tensors(const torch::jit::Method& method) {
     return false;
 }
 
+/// What LAMMPS' `fix metatomic` reads before its first step.
+std::optional<double> timestep_of(const torch::jit::Module& module) {
+    if (!module.hasattr("module") || !module.attr("module").isModule()) {
+        return {};
+    }
+    const auto inner = module.attr("module").toModule();
+    if (!inner.hasattr("timestep") || !inner.attr("timestep").isTensor() || inner.attr("timestep").toTensor().numel() != 1) {
+        return {};
+    }
+    return inner.attr("timestep").toTensor().to(torch::kCPU, torch::kFloat64).item<double>();
+}
+
+std::vector<std::vector<int32_t>> rows_of(const metatensor_torch::Labels& labels) {
+    const auto values = labels->values().to(torch::kCPU, torch::kInt32).contiguous();
+    std::vector<std::vector<int32_t>> out;
+    for (int64_t row = 0; row < values.size(0); ++row) {
+        const auto* begin = values.data_ptr<int32_t>() + row * values.size(1);
+        out.emplace_back(begin, begin + values.size(1));
+    }
+    return out;
+}
+
+BlockLayout layout_of(const std::vector<int32_t>& key, const metatensor_torch::TensorBlock& block) {
+    BlockLayout out;
+    out.key = key;
+    for (const auto& axis : block->components()) {
+        std::string name;
+        for (const auto& part : axis->names()) {
+            name += (name.empty() ? "" : ", ") + part;
+        }
+        out.components.push_back(name);
+        out.labels.emplace_back();
+        for (const auto& label : rows_of(axis)) {
+            out.labels.back().push_back(label.empty() ? 0 : label[0]);
+        }
+    }
+    out.properties = uint64_t(block->properties()->count());
+    return out;
+}
+
+std::string dtype_name(const torch::Tensor& values) {
+    const auto type = values.scalar_type();
+    return type == torch::kFloat32 ? "float32" : (type == torch::kFloat64 ? "float64" : c10::toString(type));
+}
+
+/// The first block, which is all that engines read of an energy.
+void read_block(const metatensor_torch::TensorMap& map, Answer& answer) {
+    answer.blocks = size_t(map->keys()->count());
+    answer.key_names = map->keys()->names();
+    const auto block = metatensor_torch::TensorMapHolder::block_by_id(map, 0);
+    const auto values = block->values();
+    answer.shape = values.sizes().vec();
+    answer.dtype = dtype_name(values);
+    answer.values = to_doubles(values);
+    answer.sample_names = block->samples()->names();
+    answer.property_names = block->properties()->names();
+    answer.explicit_gradients = block->gradients_list();
+    answer.samples = rows_of(block->samples());
+    answer.layout = {layout_of(rows_of(map->keys()).at(0), block)};
+}
+
+/// The other blocks, beside the first.
+void read_other_blocks(const metatensor_torch::TensorMap& map, Answer& answer) {
+    std::map<std::vector<int32_t>, size_t> rows;
+    for (const auto& sample : answer.samples) {
+        rows.emplace(sample, rows.size());
+    }
+    std::vector<std::pair<std::vector<double>, std::vector<size_t>>> blocks = {{std::move(answer.values), {}}};
+    for (size_t row = 0; row < answer.samples.size(); ++row) {
+        blocks[0].second.push_back(row);
+    }
+    const auto keys = rows_of(map->keys());
+    for (int64_t k = 1; k < int64_t(answer.blocks); ++k) {
+        const auto block = metatensor_torch::TensorMapHolder::block_by_id(map, k);
+        if (block->samples()->names() != answer.sample_names) {
+            throw EngineError("the blocks of '" + map->keys()->names().front() + "' have samples of several kinds");
+        }
+        std::vector<size_t> places;
+        for (const auto& sample : rows_of(block->samples())) {
+            const auto [place, added] = rows.emplace(sample, rows.size());
+            if (added) {
+                answer.samples.push_back(sample);
+            }
+            places.push_back(place->second);
+        }
+        blocks.emplace_back(to_doubles(block->values()), places);
+        answer.layout.push_back(layout_of(keys.at(size_t(k)), block));
+    }
+    uint64_t width = 0;
+    for (const auto& layout : answer.layout) {
+        width += layout.numbers();
+    }
+    answer.shape = {int64_t(answer.samples.size()), int64_t(width)};
+    answer.values.assign(answer.samples.size() * width, 0.0);
+    uint64_t column = 0;
+    for (size_t k = 0; k < blocks.size(); ++k) {
+        const auto& [values, places] = blocks[k];
+        const uint64_t numbers = answer.layout[k].numbers();
+        for (size_t row = 0; row < places.size(); ++row) {
+            std::copy_n(values.begin() + std::ptrdiff_t(row * numbers), numbers,
+                        answer.values.begin() + std::ptrdiff_t(places[row] * width + column));
+        }
+        column += numbers;
+    }
+}
+
 class TorchModel final : public Model {
 public:
     TorchModel(
-        std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, const std::string& device = "cpu"
+        std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, AssumedUnits units,
+        const std::string& device = "cpu"
     );
 
     [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
@@ -96,13 +204,18 @@ public:
     void move_again() override { module_.to(device_); }
     std::vector<std::string> left_on_cpu() override;
     std::unique_ptr<Model> on_device(const std::string& device) override {
-        auto out = std::make_unique<TorchModel>(archive_, extensions_, device);
-        out->ask_for(capabilities_.energy_output);
+        auto out = std::make_unique<TorchModel>(archive_, extensions_, units_, device);
+        out->ask_for_the_same(*this);
         return out;
     }
 
 private:
     void read_capabilities();
+    void ask_for_the_same(const TorchModel& other) {
+        if (!other.capabilities_.energy_output.empty()) {
+            ask_for(other.capabilities_.energy_output);
+        }
+    }
     /// Parameters and buffers of that type.
     [[nodiscard]] std::vector<torch::Tensor> numbers(torch::Dtype dtype) const;
     [[nodiscard]] metatomic_torch::ModelEvaluationOptions options_for(const Call& call) const;
@@ -115,6 +228,7 @@ private:
 
     std::shared_ptr<const Archive> archive_;
     std::optional<std::string> extensions_;
+    AssumedUnits units_;
     metatensor_torch::Module module_;
     metatomic_torch::ModelCapabilities declared_;
     std::vector<metatomic_torch::NeighborListOptions> lists_;
@@ -127,9 +241,11 @@ private:
 };
 
 TorchModel::TorchModel(
-    std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, const std::string& device
+    std::shared_ptr<const Archive> archive, std::optional<std::string> extensions, AssumedUnits units,
+    const std::string& device
 ):
-    archive_(std::move(archive)), extensions_(std::move(extensions)), module_(load_module(*archive_, extensions_)) {
+    archive_(std::move(archive)), extensions_(std::move(extensions)), units_(std::move(units)),
+    module_(load_module(*archive_, extensions_)) {
     read_capabilities();
     device_ = metatomic_torch::pick_device(declared_->supported_devices, device);
     module_.to(device_);
@@ -140,8 +256,10 @@ TorchModel::TorchModel(
     }
     // LAMMPS asks for extra inputs on every step; exports from before metatomic 0.1.8 do not have the method.
     for (const auto& item : module_.run_method("requested_inputs", /*use_new_names=*/true).toGenericDict()) {
-        capabilities_.requested_inputs.push_back(item.key().toStringRef());
+        const auto input = item.value().toCustomClass<metatomic_torch::ModelOutputHolder>();
+        capabilities_.requested_inputs.push_back({item.key().toStringRef(), input->unit(), input->sample_kind(), ""});
     }
+    capabilities_.timestep = timestep_of(module_);
 }
 
 void TorchModel::read_capabilities() {
@@ -163,8 +281,15 @@ void TorchModel::read_capabilities() {
     } else if (out.dtype != "float64") {
         throw EngineError("the model declares dtype '" + out.dtype + "'; engines know float32 and float64");
     }
+    if (out.length_unit.empty() && !units_.length.empty()) {
+        out.length_unit = units_.length;
+        out.length_unit_assumed = true;
+    }
     out.angstrom = out.length_unit.empty() ? 1.0 : unit_factor("angstrom", out.length_unit);
-    ask_for(metatomic_torch::pick_output("energy", declared_->outputs()));
+    const auto energy = first_energy(out.outputs);
+    if (!energy.empty()) {
+        ask_for(energy);
+    }
 }
 
 void TorchModel::ask_for(const std::string& output) {
@@ -173,6 +298,10 @@ void TorchModel::ask_for(const std::string& output) {
     out.energy_output = output;
     out.energy_unit = declared->unit();
     out.energy_kind = declared->sample_kind();
+    out.energy_unit_assumed = out.energy_unit.empty() && !units_.energy.empty() && is_energy_like(output);
+    if (out.energy_unit_assumed) {
+        out.energy_unit = units_.energy;
+    }
     try {
         out.electronvolt = out.energy_unit.empty() ? 1.0 : unit_factor("eV", out.energy_unit);
     } catch (const std::exception&) {
@@ -212,13 +341,13 @@ std::unique_ptr<Model> TorchModel::widened() {
     if (dtype_ != torch::kFloat32) {
         return nullptr;
     }
-    auto wide = std::make_unique<TorchModel>(archive_, extensions_);
+    auto wide = std::make_unique<TorchModel>(archive_, extensions_, units_);
     for (auto& tensor : wide->numbers(torch::kFloat32)) {
         auto exact = tensor.to(torch::kFloat64);
         tensor.set_data(exact);
         wide->exact_.emplace_back(tensor, exact);
     }
-    wide->ask_for(capabilities_.energy_output);
+    wide->ask_for_the_same(*this);
     wide->dtype_ = torch::kFloat64;
     wide->capabilities_.dtype = "float64";
     return wide;
@@ -315,6 +444,9 @@ torch::Tensor generator_state() {
 }
 
 Answer TorchModel::evaluate(const Call& call) {
+    if (capabilities_.energy_output.empty()) {
+        throw EngineError("the model has no energy");
+    }
     ++calls;
     // Pairs and positions arrive in the units of the model; an engine with other units gives other numbers.
     const double length = call.length_unit.empty() ? 1.0 : unit_factor(capabilities_.length_unit, call.length_unit);
@@ -325,6 +457,7 @@ Answer TorchModel::evaluate(const Call& call) {
     for (size_t index = 0; index < call.systems.size(); ++index) {
         prepared.push_back(prepare(call, index, length, place, guard));
         add_neighbors(call, index, length, place, requests_, lists_, prepared.back(), guard);
+        add_requested_inputs(call, index, place, capabilities_.requested_inputs, prepared.back(), guard);
         systems.push_back(prepared.back().system);
     }
     torch::rand({1});  // away from the state that any fixed seed gives
@@ -341,21 +474,9 @@ Answer TorchModel::evaluate(const Call& call) {
         throw EngineError("the model did not return the output '" + capabilities_.energy_output + "' it was asked for");
     }
     const auto map = returned->value().toCustomClass<metatensor_torch::TensorMapHolder>();
-    answer.blocks = size_t(map->keys()->count());
-    answer.key_names = map->keys()->names();
-    const auto block = metatensor_torch::TensorMapHolder::block_by_id(map, 0);
-    const auto values = block->values();
-    answer.shape = values.sizes().vec();
-    answer.dtype = values.scalar_type() == torch::kFloat32
-        ? "float32" : (values.scalar_type() == torch::kFloat64 ? "float64" : c10::toString(values.scalar_type()));
-    answer.values = to_doubles(values);
-    answer.sample_names = block->samples()->names();
-    answer.property_names = block->properties()->names();
-    answer.explicit_gradients = block->gradients_list();
-    const auto samples = block->samples()->values().to(torch::kCPU, torch::kInt32).contiguous();
-    for (int64_t row = 0; row < samples.size(0); ++row) {
-        const auto* begin = samples.data_ptr<int32_t>() + row * samples.size(1);
-        answer.samples.emplace_back(begin, begin + samples.size(1));
+    read_block(map, answer);
+    if (answer.blocks > 1 && !is_energy(capabilities_.energy_output)) {
+        read_other_blocks(map, answer);
     }
     for (const auto& extra : call.extra) {
         const auto returned = result.find(extra.name);
@@ -369,6 +490,7 @@ Answer TorchModel::evaluate(const Call& call) {
     }
     if (call.gradients) {
         const FloatExceptions in_derivative;
+        const auto values = metatensor_torch::TensorMapHolder::block_by_id(map, 0)->values();
         differentiate(values, prepared, call.strain, answer);
         if (answer.float_exceptions.empty()) {
             answer.float_exceptions = in_derivative.raised();
@@ -381,10 +503,10 @@ Answer TorchModel::evaluate(const Call& call) {
 
 std::unique_ptr<Model> load_model(
     std::shared_ptr<const Archive> archive, const std::optional<std::string>& extensions,
-    const std::vector<std::string>& allowed
+    const std::vector<std::string>& allowed, const AssumedUnits& units
 ) {
     check_operators(archive, extensions, allowed);
-    return std::make_unique<TorchModel>(std::move(archive), extensions);
+    return std::make_unique<TorchModel>(std::move(archive), extensions, units);
 }
 
 uint64_t call_count() { return calls; }

@@ -116,7 +116,8 @@ bool Check::fits(const Target& target) const {
         case About::energy: return target.gradients;
         case About::engine_energy: return target.gradients && target.asked_by_engines();
         case About::values: return !target.gradients;
-        case About::file: break;
+        case About::file:
+        case About::picked_energy: break;
     }
     return true;
 }
@@ -126,7 +127,8 @@ std::vector<std::string> Check::uses() const {
         return uses_named(matters);
     }
     switch (about) {
-        case About::file: return uses_named("all");
+        case About::file:
+        case About::picked_energy: return uses_named("all");
         case About::values: return uses_with(&Use::other_outputs);
         case About::energy:
         case About::engine_energy: break;
@@ -169,6 +171,12 @@ Result failed(std::string name, std::string message) {
 Result failed(std::string name, std::string message, const std::exception& error) {
     Result out = failed(std::move(name), message + ": " + explain(error));
     out.error = explain(error);
+    if (const auto* call = dynamic_cast<const CallFailed*>(&error); call != nullptr && !call->systems().empty()) {
+        out.failing = call->systems();
+        out.kinds = call->kinds();
+        out.message += " (" + (call->systems()[0].empty() ? "" : call->systems()[0] + ", ") + call->kinds()[0] +
+                       (call->systems().size() > 1 ? " and others)" : ")");
+    }
     out.details = error.what() == out.error ? "" : error.what();
     return out;
 }
@@ -208,6 +216,7 @@ Result judged(std::string name, const Comparison& comparison, const std::string&
     out.status = comparison.passed() ? Status::pass : Status::fail;
     out.failing = comparison.failing();
     out.unless = comparison.circumstances();
+    out.kinds = comparison.failing_kinds();
     if (comparison.passed()) {
         out.message = "largest difference: " + comparison.where();
         return out;

@@ -1,8 +1,10 @@
 #include "mtt/runner/context.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
+#include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/physics/generate.hpp"
 
@@ -14,6 +16,13 @@ constexpr uint64_t seed = 20240501;
 constexpr size_t largest_system = 64;
 /// Angstrom: far less than atoms move in a simulation, and enough that no two runs ask for the same numbers.
 constexpr double noise = 0.002;
+
+/// Outputs beside energies and golden targets, so that one model does not take hours.
+size_t most_other_outputs(Level level) {
+    constexpr size_t at_quick = 8;
+    constexpr size_t at_full = 32;
+    return level == Level::quick ? at_quick : (level == Level::full ? at_full : std::numeric_limits<size_t>::max());
+}
 
 }  // namespace
 
@@ -42,34 +51,84 @@ Model& Context::model() {
     return *model_;
 }
 
+/// With `--variant`, only that one of quantities which have variants.
+bool Context::of_wanted_variant(const std::string& output) const {
+    if (mode_.variant.empty() || variant_of(output) == mode_.variant) {
+        return true;
+    }
+    const auto& outputs = model_->capabilities().outputs;
+    return std::none_of(outputs.begin(), outputs.end(), [&](const OutputInfo& other) {
+        return quantity_of(other.name) == quantity_of(output) && variant_of(other.name) == mode_.variant;
+    }) && !is_energy(output);
+}
+
+void Context::add_target(const Target& target) {
+    const auto& outputs = capabilities().outputs;
+    const auto same = [&](const auto& item) { return current_name(item.name) == current_name(target.name); };
+    if (std::none_of(targets_.begin(), targets_.end(), same) && std::any_of(outputs.begin(), outputs.end(), same) &&
+        of_wanted_variant(target.name)) {
+        targets_.push_back(target);
+    }
+}
+
+void Context::add_other_outputs() {
+    size_t added = 0;
+    auto outputs = distinct_outputs(capabilities().outputs);
+    // What engines know by name comes first, in case there are too many.
+    std::stable_partition(outputs.begin(), outputs.end(), [](const OutputInfo& output) {
+        return standard_quantity(output.name) != nullptr;
+    });
+    for (const auto& output : outputs) {
+        const auto same = [&](const Target& target) { return current_name(target.name) == current_name(output.name); };
+        if (std::any_of(targets_.begin(), targets_.end(), same)) {
+            continue;
+        }
+        const auto* standard = standard_quantity(output.name);
+        if (output.sample_kind != "atom" && output.sample_kind != "system") {
+            left_out_.emplace_back(output.name, "its rows belong to '" + output.sample_kind + "'");
+        } else if (!of_wanted_variant(output.name)) {
+            left_out_.emplace_back(output.name, "it is of another variant");
+        } else if (added == most_other_outputs(level())) {
+            left_out_.emplace_back(output.name, std::string("too many for the level ") + name_of(level()));
+        } else {
+            ++added;
+            targets_.push_back({.name = output.name, .quantity = quantity_of(output.name), .unit = "",
+                                .per_system = output.sample_kind == "system",
+                                .additive = standard != nullptr && standard->additive, .described = false,
+                                .gradients = false});
+        }
+    }
+}
+
 const std::vector<Target>& Context::targets() {
     if (!targets_.empty()) {
         return targets_;
     }
+    left_out_.clear();
     const auto& outputs = capabilities().outputs;
-    const auto add = [&](const Target& target) {
-        const auto same = [&](const auto& item) { return item.name == target.name; };
-        if (std::none_of(targets_.begin(), targets_.end(), same) && std::any_of(outputs.begin(), outputs.end(), same)) {
-            targets_.push_back(target);
-        }
-    };
     if (const auto* pack = golden()) {
         for (const auto& item : pack->targets) {
-            add(item.target);
+            add_target(item.target);
         }
     }
     for (const auto& output : outputs) {
-        const Target target{.name = output.name, .unit = ""};
-        if (target.asked_by_engines()) {
-            add(target);
+        if (is_energy(output.name)) {
+            add_target({.name = output.name, .unit = ""});
         }
     }
-    const auto picked = [&](const Target& target) { return target.name == capabilities().energy_output; };
-    if (std::none_of(targets_.begin(), targets_.end(), picked)) {
+    // Those of models in tests have an energy and list no outputs.
+    if (outputs.empty() && !capabilities().energy_output.empty()) {
         targets_.push_back({.name = capabilities().energy_output, .unit = ""});
     }
-    std::stable_partition(targets_.begin(), targets_.end(), picked);
+    add_other_outputs();
+    const std::string first = mode_.variant.empty() ? first_energy(outputs) : "energy/" + mode_.variant;
+    std::stable_partition(targets_.begin(), targets_.end(), [&](const Target& item) { return item.name == first; });
     return targets_;
+}
+
+bool Context::has_energy() {
+    const auto& all = targets();
+    return std::any_of(all.begin(), all.end(), [](const Target& target) { return target.gradients; });
 }
 
 void Context::use(const Target& target) {
@@ -81,7 +140,12 @@ void Context::use(const Target& target) {
     }
 }
 
-const Target& Context::target() { return target_.has_value() ? *target_ : targets().front(); }
+const Target& Context::target() {
+    if (!target_.has_value() && targets().empty()) {
+        throw EngineError("the model has no outputs");
+    }
+    return target_.has_value() ? *target_ : targets().front();
+}
 
 const GoldenTarget* Context::golden_target() {
     const auto* pack = golden();

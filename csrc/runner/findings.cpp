@@ -10,7 +10,7 @@ namespace mtt {
 
 namespace {
 
-/// What a failure means, in a few words.
+/// By FAMILY/name of a result.
 const std::map<std::string, std::string>& briefs() {
     static const std::map<std::string, std::string> all = {
         {"LOAD/operators", "uses operators that no model needs"},
@@ -40,6 +40,11 @@ const std::map<std::string, std::string>& briefs() {
         {"SCHEMA/engine units", "other units give other physics"},
         {"SCHEMA/unknown atomic type", "computes elements that it does not know"},
         {"SCHEMA/values", "an output has another layout than declared"},
+        {"SCHEMA/values of selected atoms", "selected atoms are ignored"},
+        {"SCHEMA/unit of values", "the unit of an output is missing or wrong"},
+        {"SCHEMA/energy output", "no energy that it can ask for"},
+        {"SCHEMA/variants", "cannot use variants of the energy"},
+        {"SCHEMA/given units", "the file declares other units"},
         {"PARITY/units", "the golden pack has other units"},
         {"PARITY/values", "not the values that were exported"},
         {"NTH/repeated calls", "later calls differ from the first"},
@@ -66,7 +71,8 @@ const std::map<std::string, std::string>& briefs() {
         {"GEO/close atoms", "close atoms give no number"},
         {"GEO/cells", "the choice of the cell matters"},
         {"GEO/periodicity", "periodic directions are wrong"},
-        {"GEO/values", "the choice of the cell matters"},
+        {"GEO/values", "isolated atoms are wrong"},
+        {"GEO/values without atoms", "fails without atoms"},
         {"SYM/permutation", "the order of atoms matters"},
         {"SYM/pair order", "the order of pairs matters"},
         {"SYM/translation", "the place of the system matters"},
@@ -75,12 +81,22 @@ const std::map<std::string, std::string>& briefs() {
         {"SYM/batch", "other systems in a batch matter"},
         {"SYM/rotation", "rotations change more than allowed"},
         {"SYM/values", "order or place of atoms matters"},
+        {"SYM/rotation of values", "an output does not turn with the system"},
         {"DTYPE/module moves", "Module::to changes it"},
         {"DTYPE/CUDA", "other results on CUDA"},
         {"DTYPE/strided inputs", "the layout of inputs in memory matters"},
         {"DTYPE/whole numbers", "whole numbers change in precision"},
         {"DTYPE/inputs of another precision", "inputs of another precision pass"},
         {"DTYPE/values", "the layout of inputs matters"},
+        {"ENGINE/ase", "its calls give something else"},
+        {"ENGINE/ipi", "its calls give something else"},
+        {"ENGINE/torch-sim", "its calls give something else"},
+        {"ENGINE/lammps", "its calls give something else"},
+        {"ENGINE/gromacs", "its calls give something else"},
+        {"ENGINE/plumed", "its calls give something else"},
+        {"ENGINE/eon", "its calls give something else"},
+        {"ENGINE/lammps:fix", "its calls give something else"},
+        {"ENGINE/lammps:compute", "its calls give something else"},
         {"LIMITS/memory per call", "leaks memory in every call"},
         {"LIMITS/memory per reload", "leaks memory when loaded again"},
         {"LIMITS/several instances", "instances influence each other"},
@@ -114,6 +130,7 @@ const std::vector<Rule>& rules() {
         {"SCHEMA/rank without atoms", {"SCHEMA/rank without atoms (per-atom energies)", "DD/empty selection",
                                        "SCHEMA/rank without atoms and ghosts", "GEO/empty system"}},
         {"SCHEMA/rank without atoms and ghosts", {"GEO/empty system"}},
+        {"SCHEMA/values of selected atoms", {"DD/values"}},
         {"DD/receptive field", {"DD/energy", "DD/atomic energies", "DD/forces", "DD/virial", "DD/values",
                                 "DD/after re-decomposition"}},
         {"DD/energy", {"DD/atomic energies", "DD/forces", "DD/virial"}},
@@ -249,13 +266,44 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
     return out;
 }
 
+}  // namespace
+
 std::string brief_of(const ReportEntry& entry) {
     const auto cause = causes().find(entry.result.cause);
     if (cause != causes().end()) {
         return cause->second;
     }
+    if (!entry.result.error.empty()) {
+        constexpr size_t few = 70;
+        const auto& error = entry.result.error;
+        return "fails: " + (error.size() > few ? error.substr(0, few) + " ..." : error);
+    }
     const auto brief = briefs().find(full_name(entry));
     return brief != briefs().end() ? brief->second : full_name(entry) + " fails";
+}
+
+namespace {
+
+/// Whether all that failed is what the circumstances say: "slabs (pbc TTF)", "tilted cells".
+bool covers(const std::string& circumstances, const std::vector<std::string>& kinds) {
+    return !kinds.empty() && std::all_of(kinds.begin(), kinds.end(), [&](const std::string& kind) {
+        return circumstances == "tilted cells" ? kind.find("tilted") != std::string::npos
+                                               : circumstances.find(kind.substr(4, 3)) != std::string::npos;
+    });
+}
+
+/// A check that looks at slabs only cannot know that the same goes well elsewhere; another one with this cause does.
+void spread_circumstances(Report& report, const std::vector<size_t>& group) {
+    for (const size_t k : group) {
+        const std::string known = report.entries[k].result.unless;
+        for (const size_t other : group) {
+            auto& result = report.entries[other].result;
+            // The longer one names more kinds of systems.
+            if (known.size() > result.unless.size() && covers(known, result.kinds)) {
+                result.unless = known;
+            }
+        }
+    }
 }
 
 Finding finding_of(const Report& report, const std::vector<size_t>& group) {
@@ -290,8 +338,11 @@ Finding finding_of(const Report& report, const std::vector<size_t>& group) {
 
 }  // namespace
 
-std::vector<Finding> findings_of(const Report& report) {
+std::vector<Finding> findings_of(Report& report) {
     auto groups = grouped(report);
+    for (auto& group : groups) {
+        spread_circumstances(report, group.entries);
+    }
     for (const auto& rule : rules()) {
         apply(rule, report, groups);
     }

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "mtt/engines/uses.hpp"
+#include "mtt/model/torch_model.hpp"
 #include "mtt/runner/expected.hpp"
 #include "mtt/runner/selection.hpp"
 
@@ -37,6 +38,17 @@ double quantity(const std::string& text, const std::string& what) {
         throw UsageError("'" + text + "' is not a number of " + what);
     }
     return *value;
+}
+
+std::string unit_like(const std::string& text, const char* like) {
+    try {
+        if (!text.empty() && unit_factor(text, like) > 0) {
+            return text;
+        }
+    } catch (const std::exception&) {
+        // The same message for what is no unit and for one of another dimension.
+    }
+    throw UsageError("'" + text + "' is not a unit that converts to " + like);
 }
 
 std::vector<std::string> level_names() {
@@ -109,11 +121,11 @@ const std::vector<OptionRow>& option_table() {
          .group = scope, .keyword = "variant"},
         {.flag = "--length-unit", .metavar = "UNIT", .type = ValueType::names,
          .help = "unit of length of a model that declares none",
-         .apply = [](Arguments& out, Text value) { out.options.length_unit = value; },
+         .apply = [](Arguments& out, Text value) { out.options.length_unit = unit_like(value, "angstrom"); },
          .group = scope, .keyword = "length_unit"},
         {.flag = "--energy-unit", .metavar = "UNIT", .type = ValueType::names,
          .help = "unit of energy of a model that declares none",
-         .apply = [](Arguments& out, Text value) { out.options.energy_unit = value; },
+         .apply = [](Arguments& out, Text value) { out.options.energy_unit = unit_like(value, "eV"); },
          .group = scope, .keyword = "energy_unit"},
         {.flag = "--only", .metavar = "CHECKS", .type = ValueType::checks,
          .help = "families, or FAMILY/name, to run, separated by commas (default: all)",

@@ -98,6 +98,15 @@ std::vector<Result> Runner::run(const Selected& selected) {
         return wanted_results(selected, "");
     }
     const auto targets = context_.targets();
+    if (check.about != About::values && !context_.has_energy()) {
+        for (const auto& name : selected.wanted) {
+            out.push_back(skipped(name, "the model has no energy"));
+        }
+        return out;
+    }
+    if (check.about == About::picked_energy) {
+        return wanted_results(selected, "");
+    }
     for (const auto& target : targets) {
         if (check.fits(target)) {
             context_.use(target);
@@ -109,7 +118,9 @@ std::vector<Result> Runner::run(const Selected& selected) {
             std::move(results.begin(), results.end(), std::back_inserter(out));
         }
     }
-    context_.use(targets.front());
+    if (!targets.empty()) {
+        context_.use(targets.front());
+    }
     if (out.empty() && selected.named) {
         for (const auto& name : selected.wanted) {
             out.push_back(skipped(name, "the model has no target that this check is about"));
@@ -169,6 +180,9 @@ void Runner::describe_model(Report& report) {
     try {
         ReportModel model;
         model.capabilities = context_.capabilities();
+        if (!context_.has_energy()) {
+            model.capabilities.energy_output = model.capabilities.energy_unit = model.capabilities.energy_kind = "";
+        }
         for (const auto& request : context_.model().requests()) {
             model.requests.push_back({request.cutoff, request.full, request.strict});
         }

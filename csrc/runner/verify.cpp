@@ -13,7 +13,8 @@ namespace {
 
 std::unique_ptr<Model> load_guarded(const std::shared_ptr<const Archive>& archive, const VerifyOptions& options) {
     try {
-        return load_model(archive, options.extensions, options.allowed_operators);
+        return load_model(archive, options.extensions, options.allowed_operators,
+                          {options.length_unit, options.energy_unit});
     } catch (const std::exception&) {
         throw;
     } catch (...) {

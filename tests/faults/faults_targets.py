@@ -6,6 +6,7 @@ from typing import Any, Dict  # noqa: UP035  (for TorchScript)
 import torch
 from corpus import fault
 from metatomic.torch import System
+from toy_outputs import Outputs, export_outputs, harmonics
 from toy_targets import (
     CHARGES,
     Several,
@@ -16,6 +17,22 @@ from toy_targets import (
 )
 
 # ruff: noqa: UP006, UP045
+
+# Who judges what matters to no engine that runs MD.
+FOR_ALL = ("--for", "all")
+
+
+def beside_energy(output: str) -> Any:
+    """Return an exporter of models with an energy and that output."""
+
+    def export(path: Path, model: Any) -> Path:
+        return export_outputs(path, model, ["energy", output])
+
+    return export
+
+
+shells, momenta = beside_energy("mtt::shells"), beside_energy("momentum")
+quadrupoles, features = beside_energy("mtt::quadrupole"), beside_energy("feature")
 
 
 @fault("T01", "PARITY/forces@energy/pbe")
@@ -83,7 +100,7 @@ class CountsCallsOfOne(Several):
         return energies
 
 
-@fault("T07", "DD/values@mtt::charges", exporter=export_several)
+@fault("T07", "DD/values@mtt::charges", exporter=export_several, arguments=FOR_ALL)
 class NeutralWithGhosts(Several):
     """Charges are made neutral by the mean over all atoms that a rank has, ghosts too."""
 
@@ -120,7 +137,12 @@ class ChargesChangeLater(Several):
         return factor * charges_of(species, centers, neighbors, vectors, self.cutoff)
 
 
-@fault("T09", "SCHEMA/values@mtt::charges", exporter=export_several)
+@fault(
+    "T09",
+    "SCHEMA/values of selected atoms@mtt::charges",
+    exporter=export_several,
+    arguments=FOR_ALL,
+)
 class ChargesOfAllAtoms(Several):
     """The charges of all atoms come back, whatever atoms are selected."""
 
@@ -181,3 +203,113 @@ class ChargesByMemory(Several):
         types = torch.as_strided(system.types, [system.types.shape[0]], [1])
         scale = 1.0 + 1e-3 * types.to(vectors.dtype)
         return scale * charges_of(species, centers, neighbors, vectors, self.cutoff)
+
+
+# Outputs that no golden pack describes: files of other programs, with or without an energy.
+
+
+@fault("T13", "SCHEMA/energy output")
+def no_energy(path: Path) -> None:
+    """The model predicts dipoles only, and engines that run MD ask for an energy."""
+    export_outputs(path, Outputs, ["mtt::dipole"])
+
+
+@fault("T14", "SCHEMA/variants", arguments=("--for", "gromacs"))
+def variants_only(path: Path) -> None:
+    """There are variants of the energy and no plain one, which is all that GROMACS reads."""
+    export_outputs(path, Outputs, ["energy/pbe", "energy/pbesol"])
+
+
+@fault("T15", "SCHEMA/given units", arguments=("--length-unit", "nm"))
+def caller_names_another_unit(path: Path) -> None:
+    """The caller says nm, and the file says angstrom."""
+    export_outputs(path, Outputs, ["energy"])
+
+
+@fault("T16", "SCHEMA/values@mtt::shells", exporter=shells)
+class NotFinite(Outputs):
+    """Values of an output are no numbers."""
+
+    def densities_of(self, weights: torch.Tensor) -> torch.Tensor:
+        return torch.log(-1.0 - weights)
+
+
+@fault("T17", "SCHEMA/values of selected atoms@mtt::shells", exporter=shells, arguments=FOR_ALL)
+class RowsOfAllAtoms(Outputs):
+    """Rows of all atoms come back, whatever atoms are selected."""
+
+    def kept_rows(self, kept: torch.Tensor, n_atoms: int) -> torch.Tensor:
+        return torch.arange(n_atoms, device=kept.device)
+
+
+@fault("T18", "SCHEMA/values of selected atoms@mtt::shells", exporter=shells, arguments=FOR_ALL)
+class RowsOfOtherAtoms(Outputs):
+    """Rows are labeled with the selected atoms in the reverse order."""
+
+    def labels(self, kept: torch.Tensor) -> torch.Tensor:
+        return kept.flip(0)
+
+
+@fault("T19", "SCHEMA/unit of values@momentum")
+def momentum_without_unit(path: Path) -> None:
+    """A momentum has no unit, so whoever asks for one gets the number as it is."""
+    export_outputs(path, Outputs, ["energy", "momentum"], units={"momentum": ""})
+
+
+@fault("T20", "SYM/rotation of values@momentum", exporter=momenta)
+class AlwaysAlongX(Outputs):
+    """Vectors have the right length and point along x."""
+
+    def vectors_of(self, weights: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        return weights * torch.tensor([[1.0, 0.0, 0.0]], dtype=weights.dtype)
+
+
+@fault("T21", "SYM/rotation of values@mtt::quadrupole", exporter=quadrupoles)
+class ComponentsExchanged(Outputs):
+    """Two components of a spherical tensor are exchanged."""
+
+    def quadrupoles_of(self, weights: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        right = weights * harmonics(vectors)
+        return right[:, torch.tensor([1, 0, 2, 3, 4])]
+
+
+@fault("T22", "DD/values@momentum", exporter=momenta, arguments=("--for", "lammps:fix"))
+class MomentaWithoutDrift(Outputs):
+    """The mean over all atoms that a rank has, ghosts too, is taken off the momenta."""
+
+    def values(self, name: str, system: System) -> torch.Tensor:
+        values = self.right_values(name, system)
+        return values - values.mean(dim=0, keepdim=True)
+
+
+@fault("T23", "GEO/values without atoms@feature", exporter=features, arguments=("--for", "plumed"))
+class FeaturesNeedAtoms(Outputs):
+    """Features are scaled by the largest one, which no atoms do not have."""
+
+    def values(self, name: str, system: System) -> torch.Tensor:
+        values = self.right_values(name, system)
+        return values + 0.0 * values.max()
+
+
+@fault("T24", "SYM/values@mtt::shells", exporter=shells)
+class ShellsByPlace(Outputs):
+    """An output depends on where the system is."""
+
+    def values(self, name: str, system: System) -> torch.Tensor:
+        values = self.right_values(name, system)
+        if name == "mtt::shells":
+            return values + 1e-4 * system.positions
+        return values
+
+
+@fault("T25", "NTH/values@mtt::shells", exporter=shells)
+class ShellsChangeLater(Outputs):
+    """From the third call on, an output is another."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.calls = 0
+
+    def densities_of(self, weights: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return weights if self.calls < 3 else 1.0001 * weights

@@ -21,6 +21,8 @@ struct Orders {
     std::optional<std::string> extensions;
     /// Operators beside those on the list.
     std::vector<std::string> allowed;
+    /// Units of a model that declares none.
+    AssumedUnits units;
     int threads = 0;
     uint64_t memory_limit = 0;
     uint64_t cpu_seconds = 0;
@@ -90,8 +92,12 @@ struct Instance {
 };
 
 template <class P>
+void describe(P& pack, AssumedUnits& v) {
+    pack(v.length, v.energy);
+}
+template <class P>
 void describe(P& pack, Orders& v) {
-    pack(v.path, v.extensions, v.allowed, v.threads, v.memory_limit, v.cpu_seconds, v.without);
+    pack(v.path, v.extensions, v.allowed, v.units, v.threads, v.memory_limit, v.cpu_seconds, v.without);
 }
 template <class P>
 void describe(P& pack, FileFacts& v) {
@@ -116,7 +122,8 @@ void describe(P& pack, OutputInfo& v) {
 template <class P>
 void describe(P& pack, Capabilities& v) {
     pack(v.name, v.atomic_types, v.interaction_range, v.length_unit, v.dtype, v.devices, v.outputs, v.requested_inputs,
-         v.energy_output, v.energy_unit, v.energy_kind, v.angstrom, v.electronvolt);
+         v.timestep, v.energy_output, v.energy_unit, v.energy_kind, v.angstrom, v.electronvolt,
+         v.length_unit_assumed, v.energy_unit_assumed);
 }
 template <class P>
 void describe(P& pack, NeighborRequest& v) {
@@ -133,15 +140,20 @@ void describe(P& pack, Pair& v) {
 template <class P>
 void describe(P& pack, Call& v) {
     pack(v.systems, v.pairs, v.select, v.selected, v.kind, v.gradients, v.strain, v.check_consistency,
-         v.leaf_in_model_dtype, v.strided, v.dtype, v.extra, v.length_unit, v.energy_unit);
+         v.leaf_in_model_dtype, v.strided, v.dtype, v.extra, v.length_unit, v.energy_unit, v.withheld, v.charge,
+         v.spin_multiplicity, v.velocities);
 }
 template <class P>
 void describe(P& pack, Block& v) {
     pack(v.values, v.shape);
 }
 template <class P>
+void describe(P& pack, BlockLayout& v) {
+    pack(v.key, v.components, v.labels, v.properties);
+}
+template <class P>
 void describe(P& pack, Answer& v) {
-    pack(v.values, v.shape, v.dtype, v.blocks, v.sample_names, v.samples, v.property_names, v.explicit_gradients,
+    pack(v.values, v.shape, v.layout, v.dtype, v.blocks, v.sample_names, v.samples, v.property_names, v.explicit_gradients,
          v.key_names, v.forces, v.virials, v.changed_inputs, v.extra, v.random_numbers_used, v.float_exceptions);
 }
 template <class P>

@@ -44,15 +44,16 @@ std::map<std::string, std::string> torch_state();
 /// Together with those of the operating system and the processor.
 std::map<std::string, std::string> shared_state();
 
-/// load_atomistic_model, then capabilities, pick_output, pick_device, Module::to, requested_neighbor_lists.
+/// load_atomistic_model, then capabilities, pick_device, Module::to, requested_neighbor_lists.
 /// The returned model is an instance of its own: nothing is shared with other loads of the same file.
 /// @param extensions directory with the TorchScript extensions that the file declares
 /// Nothing of the file is loaded before foreign_operators() has looked at the same bytes.
 /// @param allowed operators that the caller vouches for, beside those on the list
+/// @param units of a model that declares none
 /// @throws EngineError, naming what the file must not have, or whatever libtorch throws
 std::unique_ptr<Model> load_model(
     std::shared_ptr<const Archive> archive, const std::optional<std::string>& extensions,
-    const std::vector<std::string>& allowed
+    const std::vector<std::string>& allowed, const AssumedUnits& units = {}
 );
 
 /// Calls of models that this process has made.

@@ -15,7 +15,8 @@ class Context;
 
 /// What a check is about. It runs for each target that fits, or once.
 enum class About {
-    file,           ///< once, with the energy that engines pick
+    file,           ///< once, whatever the model predicts
+    picked_energy,  ///< once, with the energy that engines pick
     energy,         ///< each target with gradients
     engine_energy,  ///< each that engines ask for by name
     values          ///< each without gradients

@@ -33,17 +33,45 @@ struct Mode {
     uint64_t seed = 0;
 };
 
+/// What calls show of a target without gradients.
+struct ValueFacts {
+    /// Of the blocks that a row is made of.
+    std::vector<std::string> key_names;
+    std::vector<BlockLayout> blocks;
+    /// In each row.
+    size_t numbers = 0;
+    /// Check systems that it has finite values for.
+    std::vector<System> systems;
+    /// Those that it has not, and why.
+    std::vector<std::pair<std::string, std::string>> problems;
+    /// The first of `problems` is what an exception said.
+    bool throws = false;
+    /// Spread of the values of one atomic type, and the rounding of the largest value.
+    double scale = 0.0;
+    double rounding = 0.0;
+};
+
 class Context {
 public:
     explicit Context(std::shared_ptr<Host> host, std::optional<std::string> extensions = {}):
         host_(std::move(host)), extensions_(std::move(extensions)) {}
 
-    /// What the model predicts: the targets of the golden pack that it has an output for, then other outputs that are
-    /// energies by their name. The one that engines pick comes first.
+    /// What the model predicts: the targets of the golden pack that it has an output for, energies by their name, then
+    /// all other outputs. The energy that engines pick comes first. Empty for a model without outputs.
     const std::vector<Target>& targets();
+    /// Whether one of them is an energy with gradients.
+    bool has_energy();
+    /// Outputs that are none of the targets, and why.
+    const std::vector<std::pair<std::string, std::string>>& left_out() {
+        targets();
+        return left_out_;
+    }
+    /// Of the target in use: empty until a check has filled it.
+    ValueFacts& value_facts() { return value_facts_[target().name]; }
     /// Makes every instance, those that are there and those to come, give this target as its energy.
     void use(const Target& target);
     /// The one in use.
+    /// @throws EngineError if the model has no outputs
     const Target& target();
 
     /// Where the model runs.
@@ -105,6 +133,9 @@ public:
 
 private:
     void read_golden();
+    void add_target(const Target& target);
+    void add_other_outputs();
+    [[nodiscard]] bool of_wanted_variant(const std::string& output) const;
     bool is_precise();
     void complete_systems();
 
@@ -116,6 +147,8 @@ private:
     std::vector<std::string> allowed_operators_;
     std::map<std::string, std::string> state_before_;
     std::vector<Target> targets_;
+    std::vector<std::pair<std::string, std::string>> left_out_;
+    std::map<std::string, ValueFacts> value_facts_;
     std::optional<Target> target_;
     std::unique_ptr<Model> model_;
     std::unique_ptr<Model> precise_;
