@@ -1,6 +1,7 @@
 // DD: the system cut into 1, 2, 4 and 8 domains with explicit ghosts and selected_atoms gives the whole.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "mtt/checks/scattered.hpp"
 #include "mtt/engines/uses.hpp"
@@ -120,7 +121,8 @@ std::string empty_domain_problem(Model& model, const Domain& domain) {
 
 void compare_atoms(Model& model, const std::vector<Domain>& domains, const std::vector<double>& undivided,
                    const Budget& limit, const std::string& where, Outcome& outcome) {
-    std::vector<double> parts(undivided.size(), std::nan(""));
+    // An atom for which no domain has a row is missing, not a number.
+    std::vector<double> parts(undivided.size(), std::numeric_limits<double>::infinity());
     for (const auto& domain : domains) {
         Call call;
         call.systems = {domain.system};
