@@ -194,9 +194,7 @@ def halves(
             origin.append(np.flatnonzero(inside))
             places.append(moved[inside])
         owner = np.concatenate(origin)
-        part, pull = engine(
-            types[owner], np.concatenate(places), open_cell, np.arange(len(local))
-        )
+        part, pull = engine(types[owner], np.concatenate(places), open_cell, np.arange(len(local)))
         energy += part
         np.add.at(forces, owner, pull)
     return energy, forces
