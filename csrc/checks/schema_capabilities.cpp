@@ -14,21 +14,22 @@ namespace mtt {
 namespace {
 
 Result range_result(const Capabilities& capabilities, double cutoff) {
+    const std::string name = "interaction range";
     const double range = capabilities.interaction_range;
     if (std::isnan(range) || range < 0) {
-        return failed("interaction range", "the declared interaction range is " + short_number(range) +
-                      ": engines refuse the model");
+        return failed(name, "the declared interaction range is " + short_number(range) + ": engines refuse the model")
+            .as(Severity::refuses);
     }
     if (std::isinf(range)) {
-        return failed("interaction range", "the declared interaction range is infinite: no engine can run this model "
-                      "on more than one MPI rank");
+        return failed(name, "the declared interaction range is infinite: LAMMPS and GROMACS refuse the model on more than "
+                      "one MPI rank").as(Severity::refuses).only({"lammps:ranks=several", "gromacs:ranks=several"});
     }
     if (cutoff > range) {
-        return failed("interaction range", "a requested neighbor list has a cutoff of " + short_number(cutoff) +
+        return failed(name, "a requested neighbor list has a cutoff of " + short_number(cutoff) +
                       ", larger than the declared interaction range " + short_number(range) + ": LAMMPS stops with "
-                      "\"Invalid metatomic model\"");
+                      "\"Invalid metatomic model\"").as(Severity::refuses).only({"lammps"});
     }
-    return passed("interaction range", short_number(range) + " " + capabilities.length_unit);
+    return passed(name, short_number(range) + " " + capabilities.length_unit);
 }
 
 /// Uses of engines that never, or not always, work in the units that the caller named.
@@ -100,10 +101,10 @@ Result types_result(Context& context) {
     auto sorted = capabilities.atomic_types;
     std::sort(sorted.begin(), sorted.end());
     if (sorted.empty()) {
-        return failed(name, "the model declares no atomic types: engines reject every atom");
+        return failed(name, "the model declares no atomic types: engines reject every atom").as(Severity::refuses);
     }
     if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-        return failed(name, "an atomic type is declared twice");
+        return failed(name, "an atomic type is declared twice").as(Severity::cosmetic);
     }
     for (const auto type : sorted) {
         const std::string which = "type " + std::to_string(type) + " is declared, but the model ";
@@ -113,7 +114,7 @@ Result types_result(Context& context) {
                 return failed(name, which + "gives no finite energy for it");
             }
         } catch (const std::exception& error) {
-            return failed(name, which + "fails for an atom of it, in the middle of a run: " + explain(error));
+            return failed(name, which + "fails for an atom of it, in the middle of a run", error).as(Severity::stops);
         }
     }
     return passed(name, std::to_string(sorted.size()) + " types, each evaluated");
@@ -122,24 +123,18 @@ Result types_result(Context& context) {
 Result devices_result(const Capabilities& capabilities) {
     const auto& devices = capabilities.devices;
     if (std::find(devices.begin(), devices.end(), "cpu") == devices.end()) {
-        return failed("devices", "'cpu' is not among the supported devices: the model can not run on CPU nodes");
+        return failed("devices", "'cpu' is not among the supported devices: the model can not run on CPU nodes")
+            .as(Severity::refuses);
     }
     return passed("devices");
 }
 
 Result energy_result(const Capabilities& capabilities) {
     if (capabilities.energy_kind != "atom" && capabilities.energy_kind != "system") {
-        return failed("energy", "sample kind '" + capabilities.energy_kind + "' is neither 'atom' nor 'system'");
+        return failed("energy", "sample kind '" + capabilities.energy_kind + "' is neither 'atom' nor 'system'")
+            .as(Severity::refuses);
     }
     return passed("energy", "'" + capabilities.energy_output + "' per " + capabilities.energy_kind);
-}
-
-Result inputs_result(const Capabilities& capabilities) {
-    if (capabilities.requested_inputs.empty()) {
-        return passed("inputs", "types, positions, cell and neighbor lists only");
-    }
-    return failed("inputs", "the model asks engines for '" + capabilities.requested_inputs.front() +
-                  "': most of them stop, and this program can not give it either");
 }
 
 Result mode_result(Model& model) {
@@ -156,7 +151,7 @@ Result mode_result(Model& model) {
 std::vector<Result> run(Context& context) {
     const auto& capabilities = context.capabilities();
     return {
-        inputs_result(capabilities), devices_result(capabilities), range_result(capabilities, context.cutoff()),
+        devices_result(capabilities), range_result(capabilities, context.cutoff()),
         mode_result(context.model())
     };
 }
@@ -174,8 +169,8 @@ std::vector<Result> run_energy(Context& context) {
 
 const Registered check({
     "SCHEMA", "capabilities",
-    "Inputs, devices and interaction range are declared and consistent; no module is in training mode.", "exact",
-    {"inputs", "devices", "interaction range", "evaluation mode"}, run,
+    "Devices and interaction range are declared and consistent; no module is in training mode.", "exact",
+    {"devices", "interaction range", "evaluation mode"}, run,
 }, About::file);
 
 const Registered energy_check({

@@ -1,23 +1,54 @@
 #include "mtt/engines/profiles.hpp"
 
+#include <algorithm>
+
 namespace mtt {
 
 const std::vector<EngineProfile>& engine_profiles() {
     static const std::vector<EngineProfile> all = {
-        {.name = "lammps", .title = "LAMMPS", .units = {{"A", "eV"}, {"A", "kcal/mol"}, {"Bohr", "Hartree"}},
-         .select = Select::all, .leaf_in_model_dtype = false, .sorted_pairs = false, .decomposes = true,
-         .calls_without_atoms = true, .optional_outputs = true, .quick = true},
-        {.name = "ase", .title = "ASE", .units = {{"angstrom", "ev"}}, .quick = true},
-        {.name = "ipi", .title = "i-PI", .units = {{"Angstrom", "eV"}}, .batch = true},
-        {.name = "torch-sim", .title = "torch-sim", .units = {{"angstrom", "eV"}}, .batch = true},
-        {.name = "gromacs", .title = "GROMACS", .units = {{"nm", "kJ/mol"}}, .as_declared = true,
-         .sorted_pairs = false, .single_precision = true, .decomposes = true, .calls_without_atoms = true},
-        {.name = "plumed", .title = "PLUMED", .units = {{"nm", "kJ/mol"}, {"A", "kcal/mol"}}, .as_declared = true,
-         .starts_empty = true, .calls_without_atoms = true},
-        {.name = "eon", .title = "eOn", .units = {{"angstrom", "eV"}}, .strain = false, .as_declared = true,
+        {.name = "lammps", .title = "LAMMPS", .uses = {"lammps:ranks=1", "lammps:ranks=several"},
+         .units = {{"A", "eV"}, {"A", "kcal/mol"}, {"Bohr", "Hartree"}}, .select = Select::all, .leaf_in_model_dtype = false,
+         .strain = Strain::sometimes, .atomic_energies = true, .sorted_pairs = false, .uncertainty = true,
+         .direct_forces = "non_conservative_forces", .direct_stress = "non_conservative_stress",
+         .inputs = {"mass", "momentum", "velocity"}},
+        {.name = "ase", .title = "ASE", .uses = {"ase"}, .units = {{"angstrom", "ev"}}, .atomic_energies = true,
+         .uncertainty = true, .direct_forces = "non_conservative_force", .direct_stress = "non_conservative_stress",
+         .inputs = {"mass", "momentum", "velocity", "charge", "spin_multiplicity", "ase::initial_magmoms",
+                    "ase::initial_charges", "ase::tags"}},
+        {.name = "ipi", .title = "i-PI", .uses = {"ipi"}, .units = {{"Angstrom", "eV"}}, .batch = Batch::replicas,
+         .direct_forces = "non_conservative_forces", .direct_stress = "non_conservative_stress", .goes_without = true},
+        {.name = "torch-sim", .title = "torch-sim", .uses = {"torch-sim"}, .units = {{"angstrom", "eV"}},
+         .batch = Batch::any, .uncertainty = true, .direct_forces = "non_conservative_forces",
+         .direct_stress = "non_conservative_stress"},
+        {.name = "gromacs", .title = "GROMACS", .uses = {"gromacs:ranks=1", "gromacs:ranks=several"},
+         .units = {{"nm", "kJ/mol"}}, .as_declared = true, .sorted_pairs = false, .single_precision = true, .slabs = false,
+         .uncertainty = true, .direct_forces = "non_conservative_forces", .direct_stress = "non_conservative_stress",
+         .goes_without = true, .variants = false},
+        {.name = "eon", .title = "eOn", .uses = {"eon"}, .units = {{"angstrom", "eV"}}, .strain = Strain::never,
+         .as_declared = true, .direct_forces = "non_conservative_force", .goes_without = true,
          .executor = {.profiling = false, .optimize = true, .deterministic = true}},
     };
     return all;
+}
+
+std::vector<std::string> missing_inputs(const EngineProfile& profile, const Capabilities& capabilities) {
+    std::vector<std::string> out;
+    for (const auto& input : capabilities.requested_inputs) {
+        // GROMACS has charges of atoms, from its topology.
+        const bool charges = std::string(profile.name) == "gromacs" && input.name == "charge" && input.sample_kind == "atom";
+        if (!charges && std::find(profile.inputs.begin(), profile.inputs.end(), input.name) == profile.inputs.end()) {
+            out.push_back(input.name);
+        }
+    }
+    return out;
+}
+
+std::string output_beside(const Capabilities& capabilities, const std::string& base) {
+    const auto slash = capabilities.energy_output.find('/');
+    const std::string name = slash == std::string::npos ? base : base + capabilities.energy_output.substr(slash);
+    const auto& outputs = capabilities.outputs;
+    const bool there = std::any_of(outputs.begin(), outputs.end(), [&](const auto& item) { return item.name == name; });
+    return there ? name : "";
 }
 
 }  // namespace mtt

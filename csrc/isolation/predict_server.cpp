@@ -105,7 +105,7 @@ json about(const Capabilities& model, const Isolation& isolation) {
                            {"description", output.description}});
     }
     return {{"outputs", outputs}, {"atomic_types", model.atomic_types}, {"length_unit", model.length_unit},
-            {"dtype", model.dtype}, {"isolation", to_json(isolation)}};
+            {"dtype", model.dtype}, {"requested_inputs", model.requested_inputs}, {"isolation", to_json(isolation)}};
 }
 
 void serve(RemoteHost& host, bool widened) {

@@ -115,7 +115,14 @@ private:
 
 Answer RemoteModel::evaluate(const Call& call) {
     ++host_.calls_;
-    auto answer = ask<Answer>(Question::evaluate, call);
+    Answer answer;
+    try {
+        answer = ask<Answer>(Question::evaluate, call);
+    } catch (const EngineError&) {
+        throw;
+    } catch (const std::runtime_error& error) {
+        throw CallFailed(error.what(), call.systems);
+    }
     try {
         check_answer(answer, call);
     } catch (const PackingError&) {

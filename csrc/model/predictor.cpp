@@ -67,6 +67,17 @@ void TorchPredictor::read_capabilities() {
         );
     }
     dtype_ = out.dtype == "float32" ? torch::kFloat32 : torch::kFloat64;
+    // Files of older versions of metatomic have no such method, or one without this argument.
+    const auto method = module_.find_method("requested_inputs");
+    if (method) {
+        std::vector<torch::IValue> arguments;
+        if (method->function().getSchema().arguments().size() > 1) {
+            arguments.emplace_back(/*use_new_names=*/true);
+        }
+        for (const auto& item : (*method)(std::move(arguments)).toGenericDict()) {
+            out.requested_inputs.push_back(item.key().toStringRef());
+        }
+    }
 }
 
 void TorchPredictor::widen() {

@@ -80,6 +80,18 @@ bool moves_tensors(const torch::jit::Method& method) {
     return false;
 }
 
+/// What LAMMPS' `fix metatomic` reads before its first step.
+std::optional<double> timestep_of(const torch::jit::Module& module) {
+    if (!module.hasattr("module") || !module.attr("module").isModule()) {
+        return {};
+    }
+    const auto inner = module.attr("module").toModule();
+    if (!inner.hasattr("timestep") || !inner.attr("timestep").isTensor() || inner.attr("timestep").toTensor().numel() != 1) {
+        return {};
+    }
+    return inner.attr("timestep").toTensor().to(torch::kCPU, torch::kFloat64).item<double>();
+}
+
 std::vector<std::vector<int32_t>> rows_of(const metatensor_torch::Labels& labels) {
     const auto values = labels->values().to(torch::kCPU, torch::kInt32).contiguous();
     std::vector<std::vector<int32_t>> out;
@@ -244,8 +256,10 @@ TorchModel::TorchModel(
     }
     // LAMMPS asks for extra inputs on every step; exports from before metatomic 0.1.8 do not have the method.
     for (const auto& item : module_.run_method("requested_inputs", /*use_new_names=*/true).toGenericDict()) {
-        capabilities_.requested_inputs.push_back(item.key().toStringRef());
+        const auto input = item.value().toCustomClass<metatomic_torch::ModelOutputHolder>();
+        capabilities_.requested_inputs.push_back({item.key().toStringRef(), input->unit(), input->sample_kind(), ""});
     }
+    capabilities_.timestep = timestep_of(module_);
 }
 
 void TorchModel::read_capabilities() {
@@ -443,6 +457,7 @@ Answer TorchModel::evaluate(const Call& call) {
     for (size_t index = 0; index < call.systems.size(); ++index) {
         prepared.push_back(prepare(call, index, length, place, guard));
         add_neighbors(call, index, length, place, requests_, lists_, prepared.back(), guard);
+        add_requested_inputs(call, index, place, capabilities_.requested_inputs, prepared.back(), guard);
         systems.push_back(prepared.back().system);
     }
     torch::rand({1});  // away from the state that any fixed seed gives

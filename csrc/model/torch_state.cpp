@@ -140,7 +140,8 @@ std::string explain(const std::exception& error) {
     // TorchScript prints a traceback with the reason in its last line.
     const bool traceback = lines[0].find("TorchScript interpreter") != std::string::npos;
     if (traceback) {
-        return lines.back();
+        const std::string python = "builtins.";  // of RuntimeError and the like
+        return lines.back().compare(0, python.size(), python) == 0 ? lines.back().substr(python.size()) : lines.back();
     }
     const bool announces = lines.size() > 1 && lines[0].back() == ':';
     return announces ? lines[0] + " " + lines[1].substr(lines[1].find_first_not_of(" \t")) : lines[0];

@@ -11,27 +11,10 @@ namespace mtt {
 
 namespace {
 
-/// "TTF" and the like.
-std::string periodicity_of(const System& system) {
-    std::string flags;
-    for (const bool flag : system.pbc) {
-        flags += flag ? 'T' : 'F';
-    }
-    return flags;
-}
+/// "TTF" of "pbc TTF, tilted".
+std::string flags_of(const std::string& kind) { return kind.substr(4, 3); }
 
-bool is_tilted(const System& system) {
-    for (int a = 0; a < 3; ++a) {
-        for (int b = 0; b < a; ++b) {
-            const auto& u = system.cell[a];
-            const auto& v = system.cell[b];
-            if (std::abs(dot(u, v)) > 0.01 * norm(u) * norm(v)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
+bool is_tilted(const std::string& kind) { return kind.size() > 7; }
 
 }  // namespace
 
@@ -39,7 +22,7 @@ void Comparison::in(const System& system) {
     for (part_ = 0; part_ < parts_.size() && parts_[part_].name != system.name; ++part_) {
     }
     if (part_ == parts_.size()) {
-        parts_.push_back({system.name, periodicity_of(system), is_tilted(system)});
+        parts_.push_back({system.name, kind_of(system), false});
     }
 }
 
@@ -48,7 +31,7 @@ void Comparison::fails(const std::string& error, const std::string& details) {
         error_ = error;
         details_ = details;
     }
-    add(std::nan(""), 1.0, part_ < parts_.size() ? parts_[part_].name : "a system");
+    add(std::numeric_limits<double>::infinity(), 1.0, part_ < parts_.size() ? parts_[part_].name : "a system");
 }
 
 std::vector<std::string> Comparison::failing() const {
@@ -59,6 +42,16 @@ std::vector<std::string> Comparison::failing() const {
         }
     }
     return out;
+}
+
+std::vector<std::string> Comparison::failing_kinds() const {
+    std::vector<std::string> out;
+    for (const auto& part : parts_) {
+        if (part.failed && std::find(out.begin(), out.end(), part.kind) == out.end()) {
+            out.push_back(part.kind);
+        }
+    }
+    return unnamed_failure_ ? std::vector<std::string>{} : out;
 }
 
 bool Comparison::others_pass() const {
@@ -72,16 +65,16 @@ std::string Comparison::circumstances() const {
     if (passed() || !others_pass()) {
         return "";
     }
-    if (apart([](const Part& part) { return part.tilted; })) {
+    if (apart([](const Part& part) { return is_tilted(part.kind); })) {
         return "tilted cells";
     }
     std::set<std::string> flags;
     for (const auto& part : parts_) {
         if (part.failed) {
-            flags.insert(part.periodicity);
+            flags.insert(flags_of(part.kind));
         }
     }
-    if (!apart([&](const Part& part) { return flags.count(part.periodicity) > 0; })) {
+    if (!apart([&](const Part& part) { return flags.count(flags_of(part.kind)) > 0; })) {
         return "";
     }
     // By the number of periodic directions.
@@ -102,6 +95,7 @@ std::string Comparison::circumstances() const {
 
 void Comparison::add(double measured, double tolerance, const std::string& where) {
     ++count_;
+    not_finite_ = not_finite_ || std::isnan(measured);
     const double size = std::abs(measured);
     double ratio = tolerance > 0 ? size / tolerance : (size == 0 ? 0.0 : std::numeric_limits<double>::infinity());
     if (!std::isfinite(ratio)) {
@@ -123,7 +117,6 @@ void Comparison::add(double measured, double tolerance, const std::string& where
 }
 
 void Comparison::energies(double a, double b, const Budget& budget, const std::string& where) {
-    not_finite_ = not_finite_ || !std::isfinite(a - b);
     add(a - b, budget.energy, "energy of " + where);
 }
 
@@ -131,7 +124,7 @@ void Comparison::atomic_energies(
     const std::vector<double>& a, const std::vector<double>& b, const Budget& budget, const std::string& where
 ) {
     if (a.size() != b.size()) {
-        add(std::nan(""), budget.atomic_energy, "number of atoms of " + where);
+        add(std::numeric_limits<double>::infinity(), budget.atomic_energy, "number of atoms of " + where);
         return;
     }
     for (size_t i = 0; i < a.size(); ++i) {
@@ -143,13 +136,12 @@ void Comparison::forces(
     const std::vector<Vec3>& a, const std::vector<Vec3>& b, const Budget& budget, const std::string& where
 ) {
     if (a.size() != b.size()) {
-        add(std::nan(""), budget.force, "number of forces of " + where);
+        add(std::numeric_limits<double>::infinity(), budget.force, "number of forces of " + where);
         return;
     }
     for (size_t i = 0; i < a.size(); ++i) {
         for (int k = 0; k < 3; ++k) {
             const double difference = a[i][k] - b[i][k];
-            not_finite_ = not_finite_ || !std::isfinite(difference);
             // The text is only built when it is needed: systems have many components.
             if (count_ == 0 || !(std::abs(difference) <= std::min(ratio_, 1.0) * budget.force)) {
                 add(difference, budget.force,
@@ -162,7 +154,6 @@ void Comparison::forces(
 void Comparison::virials(const Mat3& a, const Mat3& b, const Budget& budget, const std::string& where) {
     for (int p = 0; p < 3; ++p) {
         for (int q = 0; q < 3; ++q) {
-            not_finite_ = not_finite_ || !std::isfinite(a[p][q] - b[p][q]);
             add(a[p][q] - b[p][q], budget.virial, std::string("virial ") + "xyz"[p] + "xyz"[q] + " of " + where);
         }
     }

@@ -94,10 +94,50 @@ std::vector<Image> images_near(const System& system, const Box& box, const Brick
     return out;
 }
 
+/// Images by boxes with edges of a cutoff, so that each has its neighbors in boxes next to its own.
+class Boxes {
+public:
+    Boxes(const std::vector<Image>& images, double cutoff): edge_(std::max(cutoff, 1e-6)) {
+        for (size_t k = 0; k < images.size(); ++k) {
+            boxes_[key(images[k].position)].push_back(k);
+        }
+    }
+
+    template <typename Visit>
+    void around(const Vec3& position, const Visit& visit) const {
+        const auto middle = key(position);
+        for (int64_t a = -1; a <= 1; ++a) {
+            for (int64_t b = -1; b <= 1; ++b) {
+                for (int64_t c = -1; c <= 1; ++c) {
+                    const auto box = boxes_.find({middle[0] + a, middle[1] + b, middle[2] + c});
+                    if (box != boxes_.end()) {
+                        std::for_each(box->second.begin(), box->second.end(), visit);
+                    }
+                }
+            }
+        }
+    }
+
+private:
+    using Key = std::array<int64_t, 3>;
+
+    [[nodiscard]] Key key(const Vec3& position) const {
+        Key out{};
+        for (int k = 0; k < 3; ++k) {
+            out[k] = int64_t(std::floor(position[k] / edge_));
+        }
+        return out;
+    }
+
+    double edge_;
+    std::map<Key, std::vector<size_t>> boxes_;
+};
+
 /// All pairs that any visible images show, named by the kept copies of their atoms; a full list.
 PairList pairs_between(const std::vector<Image>& kept, const std::vector<Image>& images,
                        const std::vector<int32_t>& index_of, double cutoff) {
     using Key = std::tuple<int32_t, int32_t, std::array<int32_t, 3>>;
+    const Boxes boxes(images, cutoff);
     std::map<Key, Pair> pairs;
     const auto shift_of = [&](const Image& image) {
         auto out = image.shift;
@@ -107,19 +147,21 @@ PairList pairs_between(const std::vector<Image>& kept, const std::vector<Image>&
         }
         return out;
     };
-    for (const auto& first : images) {
-        for (const auto& second : images) {
+    for (size_t k = 0; k < images.size(); ++k) {
+        const auto& first = images[k];
+        const auto from = shift_of(first);
+        boxes.around(first.position, [&](size_t other) {
+            const auto& second = images[other];
             const Vec3 vector = second.position - first.position;
-            if (&first == &second || dot(vector, vector) > cutoff * cutoff) {
-                continue;
+            if (other == k || dot(vector, vector) > cutoff * cutoff) {
+                return;
             }
             Pair pair{index_of[first.atom], index_of[second.atom], shift_of(second), vector};
-            const auto from = shift_of(first);
-            for (int k = 0; k < 3; ++k) {
-                pair.shift[k] -= from[k];
+            for (int d = 0; d < 3; ++d) {
+                pair.shift[d] -= from[d];
             }
             pairs.emplace(Key{pair.first, pair.second, pair.shift}, pair);
-        }
+        });
     }
     PairList out;
     for (const auto& [key, pair] : pairs) {

@@ -1,6 +1,7 @@
 #include "mtt/physics/generate.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace mtt {
 
@@ -64,6 +65,51 @@ System crystal(
     const Mat3 straight = {{{1.0 / a, 0, 0}, {0, 1.0 / b, 0}, {0, 0, 1.0 / c}}};
     for (auto& x : out.positions) {
         x = x * straight * out.cell;
+    }
+    return out;
+}
+
+double closest_distance(const System& system, size_t i, size_t j) {
+    Vec3 away = system.positions[j] - system.positions[i];
+    for (int k = 0; k < 3; ++k) {
+        if (system.pbc[k]) {
+            away[k] -= system.cell[k][k] * std::round(away[k] / system.cell[k][k]);
+        }
+    }
+    return norm(away);
+}
+
+System scattered(const std::vector<int32_t>& types, size_t count, const Vec3& edges, const std::array<bool, 3>& pbc,
+                 double apart, std::mt19937_64& random) {
+    constexpr int most_trials = 200;
+    System out;
+    out.name = "scattered atoms";
+    out.pbc = pbc;
+    for (int k = 0; k < 3; ++k) {
+        out.cell[k][k] = pbc[k] ? edges[k] : 0.0;
+    }
+    const double volume = edges[0] * edges[1] * edges[2];
+    // Spheres of this diameter fill a quarter of the box, which random places can reach.
+    double closest = std::min(apart, 0.8 * std::cbrt(volume / double(std::max<size_t>(1, count))));
+    while (out.size() < count) {
+        // The first atoms run through all types, the others are drawn.
+        const size_t next = out.size();
+        out.types.push_back(next < types.size() ? types[next] : types[uniform_index(random, types.size())]);
+        out.positions.emplace_back();
+        int trials = 0;
+        for (bool free = false; !free; ++trials) {
+            if (trials == most_trials) {
+                trials = 0;
+                closest *= 0.95;
+            }
+            for (int k = 0; k < 3; ++k) {
+                out.positions[next][k] = edges[k] * uniform(random);
+            }
+            free = true;
+            for (size_t other = 0; other < next && free; ++other) {
+                free = closest_distance(out, other, next) >= closest;
+            }
+        }
     }
     return out;
 }

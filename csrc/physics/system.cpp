@@ -4,6 +4,29 @@
 
 namespace mtt {
 
+namespace {
+
+constexpr const char* tilted = ", tilted";
+
+}  // namespace
+
+std::string kind_of(const System& system) {
+    std::string out = "pbc ";
+    for (const bool flag : system.pbc) {
+        out += flag ? 'T' : 'F';
+    }
+    for (int a = 0; a < 3; ++a) {
+        for (int b = 0; b < a; ++b) {
+            const auto& u = system.cell[a];
+            const auto& v = system.cell[b];
+            if (std::abs(dot(u, v)) > 0.01 * norm(u) * norm(v)) {
+                return out + tilted;
+            }
+        }
+    }
+    return out;
+}
+
 Mat3 full_frame(const System& system) {
     Mat3 frame = system.cell;
     // Non-periodic rows: take Cartesian axes and keep what is orthogonal to the rows that are already there.

@@ -171,6 +171,12 @@ Result failed(std::string name, std::string message) {
 Result failed(std::string name, std::string message, const std::exception& error) {
     Result out = failed(std::move(name), message + ": " + explain(error));
     out.error = explain(error);
+    if (const auto* call = dynamic_cast<const CallFailed*>(&error); call != nullptr && !call->systems().empty()) {
+        out.failing = call->systems();
+        out.kinds = call->kinds();
+        out.message += " (" + (call->systems()[0].empty() ? "" : call->systems()[0] + ", ") + call->kinds()[0] +
+                       (call->systems().size() > 1 ? " and others)" : ")");
+    }
     out.details = error.what() == out.error ? "" : error.what();
     return out;
 }
@@ -210,6 +216,7 @@ Result judged(std::string name, const Comparison& comparison, const std::string&
     out.status = comparison.passed() ? Status::pass : Status::fail;
     out.failing = comparison.failing();
     out.unless = comparison.circumstances();
+    out.kinds = comparison.failing_kinds();
     if (comparison.passed()) {
         out.message = "largest difference: " + comparison.where();
         return out;

@@ -10,7 +10,7 @@ namespace mtt {
 
 namespace {
 
-/// What a failure means, in a few words.
+/// By FAMILY/name of a result.
 const std::map<std::string, std::string>& briefs() {
     static const std::map<std::string, std::string> all = {
         {"LOAD/operators", "uses operators that no model needs"},
@@ -88,6 +88,15 @@ const std::map<std::string, std::string>& briefs() {
         {"DTYPE/whole numbers", "whole numbers change in precision"},
         {"DTYPE/inputs of another precision", "inputs of another precision pass"},
         {"DTYPE/values", "the layout of inputs matters"},
+        {"ENGINE/ase", "its calls give something else"},
+        {"ENGINE/ipi", "its calls give something else"},
+        {"ENGINE/torch-sim", "its calls give something else"},
+        {"ENGINE/lammps", "its calls give something else"},
+        {"ENGINE/gromacs", "its calls give something else"},
+        {"ENGINE/plumed", "its calls give something else"},
+        {"ENGINE/eon", "its calls give something else"},
+        {"ENGINE/lammps:fix", "its calls give something else"},
+        {"ENGINE/lammps:compute", "its calls give something else"},
         {"LIMITS/memory per call", "leaks memory in every call"},
         {"LIMITS/memory per reload", "leaks memory when loaded again"},
         {"LIMITS/several instances", "instances influence each other"},
@@ -257,13 +266,44 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
     return out;
 }
 
+}  // namespace
+
 std::string brief_of(const ReportEntry& entry) {
     const auto cause = causes().find(entry.result.cause);
     if (cause != causes().end()) {
         return cause->second;
     }
+    if (!entry.result.error.empty()) {
+        constexpr size_t few = 70;
+        const auto& error = entry.result.error;
+        return "fails: " + (error.size() > few ? error.substr(0, few) + " ..." : error);
+    }
     const auto brief = briefs().find(full_name(entry));
     return brief != briefs().end() ? brief->second : full_name(entry) + " fails";
+}
+
+namespace {
+
+/// Whether all that failed is what the circumstances say: "slabs (pbc TTF)", "tilted cells".
+bool covers(const std::string& circumstances, const std::vector<std::string>& kinds) {
+    return !kinds.empty() && std::all_of(kinds.begin(), kinds.end(), [&](const std::string& kind) {
+        return circumstances == "tilted cells" ? kind.find("tilted") != std::string::npos
+                                               : circumstances.find(kind.substr(4, 3)) != std::string::npos;
+    });
+}
+
+/// A check that looks at slabs only cannot know that the same goes well elsewhere; another one with this cause does.
+void spread_circumstances(Report& report, const std::vector<size_t>& group) {
+    for (const size_t k : group) {
+        const std::string known = report.entries[k].result.unless;
+        for (const size_t other : group) {
+            auto& result = report.entries[other].result;
+            // The longer one names more kinds of systems.
+            if (known.size() > result.unless.size() && covers(known, result.kinds)) {
+                result.unless = known;
+            }
+        }
+    }
 }
 
 Finding finding_of(const Report& report, const std::vector<size_t>& group) {
@@ -298,8 +338,11 @@ Finding finding_of(const Report& report, const std::vector<size_t>& group) {
 
 }  // namespace
 
-std::vector<Finding> findings_of(const Report& report) {
+std::vector<Finding> findings_of(Report& report) {
     auto groups = grouped(report);
+    for (auto& group : groups) {
+        spread_circumstances(report, group.entries);
+    }
     for (const auto& rule : rules()) {
         apply(rule, report, groups);
     }

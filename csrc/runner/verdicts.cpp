@@ -90,8 +90,11 @@ Verdict verdict_of(const Report& report, const Use& use) {
         if (out.answer == Usable::no) {
             ++more;
         } else {
+            const auto first = std::find_if(finding.entries.begin(), finding.entries.end(), [&](size_t k) {
+                return report.entries[k].counts_for(use.id) && report.entries[k].result.unless.empty();
+            });
             out.answer = Usable::no;
-            out.reason = finding.brief;
+            out.reason = brief_of(report.entries[*first]);
         }
     }
     if (out.answer == Usable::no) {

@@ -82,6 +82,23 @@ TEST("circumstances make a condition of a verdict, and one failure without any a
     CHECK(verdict(report, "ase").reason == "forces are not derivatives of the energy");
 }
 
+TEST("a check that looks at slabs alone learns from others that the rest goes well") {
+    const std::runtime_error error("no slabs");
+    auto all = failed("periodicity", "fails", error);
+    all.unless = "slabs (pbc FTT, TTF)";
+    all.kinds = {"pbc FTT", "pbc TTF"};
+    auto one = failed("output", "fails", error);
+    one.kinds = {"pbc TTF"};
+    auto report = report_of({entry("GEO", all), entry("SCHEMA", one)});
+    judge(report);
+    CHECK(report.findings.size() == 1 && answer(report, "ase") == Usable::unless);
+    CHECK(verdict(report, "ase").reason == "slabs (pbc FTT, TTF)");
+    one.kinds = {"pbc TTT, tilted"};
+    report = report_of({entry("GEO", all), entry("SCHEMA", one)});
+    judge(report);
+    CHECK(answer(report, "ase") == Usable::no && verdict(report, "ase").reason == "fails: no slabs");
+}
+
 TEST("an engine whose calls were not made gets no yes") {
     Report report;
     report.judged = {"ase"};

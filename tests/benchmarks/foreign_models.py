@@ -123,7 +123,75 @@ def variants() -> dict[str, dict[str, Any]]:
         "llpr of pet 64": one("llpr", {"num_ensemble_members": {"energy": 4}}, 64, of="pet 64"),
         "llpr of soap-bpnn 32": one("llpr", {}, 32, of="soap-bpnn 32"),
     }
-    return {**pet, **soap, **others}
+    outputs = {
+        "pet non-conservative 64": one("pet", SMALL_PET, 64, targets=["energy", "forces", "stress"]),
+        "pet two variants 64": one("pet", SMALL_PET, 64, targets=["energy/pbe", "energy/scan"]),
+        "pet energy and variant 32": one("pet", SMALL_PET, 32, targets=["energy", "energy/pbe"]),
+        "pet dipole 64": one("pet", SMALL_PET, 64, targets=["dipole"]),
+        "pet charges 32": one("pet", SMALL_PET, 32, targets=["charges"]),
+        "pet energy and charges 64": one("pet", SMALL_PET, 64, targets=["energy", "charges"]),
+        "pet quadrupole 64": one("pet", SMALL_PET, 64, targets=["quadrupole"]),
+        "soap-bpnn dipole 64": one("soap_bpnn", SMALL_SOAP, 64, targets=["dipole"]),
+        "pet charge and spin 64": one("pet", {**SMALL_PET, "system_conditioning": True}, 64, inputs=True),
+        "pet long range 64": one("pet", {**SMALL_PET, "long_range": {"enable": True}}, 64),
+        "flashmd 64": one("experimental.flashmd", SMALL_PET, 64, targets=["positions", "momenta"]),
+        "pet residual adaptive 64": one(
+            "pet",
+            {**SMALL_PET, "featurizer_type": "residual", "num_neighbors_adaptive": 8},
+            64,
+        ),
+        "pet without units 64": one("pet", SMALL_PET, 64, energy_unit="", length_unit=""),
+    }
+    return {**pet, **soap, **others, **outputs}
+
+
+# Beside the energy; each is in the data of data().
+TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "forces": (
+        "non_conservative_force",
+        {
+            "key": "forces",
+            "unit": "eV/A",
+            "sample_kind": "atom",
+            "type": {"cartesian": {"rank": 1}},
+        },
+    ),
+    "stress": (
+        "non_conservative_stress",
+        {
+            "key": "stress",
+            "unit": "eV/A^3",
+            "type": {"cartesian": {"rank": 2}},
+        },
+    ),
+    "dipole": ("mtt::dipole", {"key": "dipole", "type": {"cartesian": {"rank": 1}}}),
+    "charges": ("mtt::charges", {"key": "charges", "sample_kind": "atom"}),
+    "quadrupole": (
+        "mtt::quadrupole",
+        {
+            "key": "quadrupole",
+            "type": {"spherical": {"irreps": [{"o3_lambda": 2, "o3_sigma": 1}]}},
+        },
+    ),
+    "positions": (
+        "positions",
+        {
+            "key": "future_positions",
+            "unit": "A",
+            "sample_kind": "atom",
+            "type": {"cartesian": {"rank": 1}},
+        },
+    ),
+    "momenta": (
+        "momenta",
+        {
+            "key": "future_momenta",
+            "unit": "(eV*u)^(1/2)",
+            "sample_kind": "atom",
+            "type": {"cartesian": {"rank": 1}},
+        },
+    ),
+}
 
 
 def pair_energy(atoms: ase.Atoms) -> tuple[float, np.ndarray, np.ndarray]:
@@ -167,6 +235,14 @@ def data(path: Path, count: int = 24) -> None:
         atoms = ase.Atoms(random.choice(TYPES, 12), x, cell=[4.4, 4.4, 6.6], pbc=True)
         atoms.numbers[:4] = TYPES
         energy, forces, stress = pair_energy(atoms)
+        atoms.arrays["charges"] = np.tanh(0.1 * forces.sum(1) + 0.05 * atoms.numbers)
+        atoms.info["dipole"] = (atoms.arrays["charges"][:, None] * (x - x.mean(0))).sum(0)
+        atoms.info["quadrupole"] = random.normal(0.0, 1.0, 5)
+        atoms.info["charge"], atoms.info["spin_multiplicity"] = 0, 1
+        momenta = random.normal(0.0, 1.0, (12, 3))
+        atoms.set_momenta(momenta)
+        atoms.arrays["future_positions"] = x + 0.01 * momenta
+        atoms.arrays["future_momenta"] = momenta + 0.1 * forces
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
         frames.append(atoms)
     ase.io.write(path, frames, format="extxyz")
@@ -182,14 +258,25 @@ def options(variant: dict[str, Any], folder: Path, base: Path) -> dict[str, Any]
             "model_checkpoint": str(base / slug(variant["of"]) / "model.ckpt"),
             "batch_size": 6,
         }
-    target = {
+    energy = {
         "key": "energy",
         "unit": variant.get("energy_unit", "eV"),
         "forces": True,
         "stress": variant.get("stress", False),
     }
-    systems = {"read_from": str(base / "data.xyz"), "length_unit": "angstrom"}
-    entry = {"systems": systems, "targets": {"energy": target}}
+    targets = {}
+    for name in variant.get("targets", ["energy"]):
+        output, target = TARGETS.get(name, (name, energy))
+        targets[output] = target
+    systems = {
+        "read_from": str(base / "data.xyz"),
+        "length_unit": variant.get("length_unit", "angstrom"),
+    }
+    entry: dict[str, Any] = {"systems": systems, "targets": targets}
+    if variant.get("inputs"):
+        entry["extra_data"] = {name: {"key": name} for name in ("charge", "spin_multiplicity")}
+    if "flashmd" in variant["architecture"]:
+        training["timestep"] = 1.0
     return {
         "device": "cpu",
         "base_precision": variant["precision"],

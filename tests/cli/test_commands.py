@@ -130,23 +130,27 @@ def test_eval_checks_its_options_before_its_stage_is_imported(
 def test_verify(stage: Stage) -> None:
     calls = stage("verify")
     assert main(["verify", "old.pt"]) == 0
-    words = ["--only", "load, fd/virial", "--json", "-", "--level", "quick", "--engine", "ase"]
+    words = ["--only", "load, fd/virial", "--json", "-", "--level", "quick", "--for", "ase,eon"]
     words += ["--skip", "dd=one rank, and LAMMPS only,SYM/rotation", "--skip", "NTH"]
+    words += ["--for", "lammps:ranks=4", "--write-waivers", "known.yaml", "--no-waivers"]
     words += ["--time-limit", "30", "--memory-limit", "900", "--no-isolation", "--record", "r.json"]
     assert main(["verify", "old.pt", *words]) == 0
     settings = Settings(
         only=["LOAD", "FD/virial"],
         skip=["DD=one rank, and LAMMPS only", "SYM/rotation", "NTH"],
         level="quick",
-        engine="ase",
+        engines=["ase", "eon", "lammps:ranks=4"],
+        waivers=False,
         record=Path("r.json"),
         time_limit=30,
         memory_limit=900,
         isolation=False,
     )
+    outputs = Outputs(json=Path("-"))
+    new = Path("known.yaml")
     assert calls == [
-        ((Path("old.pt"),), {"settings": Settings(), "outputs": Outputs()}),
-        ((Path("old.pt"),), {"settings": settings, "outputs": Outputs(json=Path("-"))}),
+        ((Path("old.pt"),), {"settings": Settings(), "outputs": Outputs(), "write_waivers": None}),
+        ((Path("old.pt"),), {"settings": settings, "outputs": outputs, "write_waivers": new}),
     ]
 
 

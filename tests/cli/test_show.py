@@ -11,6 +11,7 @@ import random
 import struct
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -449,19 +450,114 @@ def test_what_cannot_be_compared(
 # ---- other files ----
 
 
-def test_files_of_other_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"architecture_name": "pet", "model_ckpt_version": 11}, "old.ckpt")
-    assert failure(capsys, "old.ckpt") == (
-        "error: this is a pickled checkpoint of metatrain (architecture pet, version 11); it is not "
-        "loaded, because loading a pickle runs whatever code is in it\n"
-        "  where: old.ckpt\n"
-        "  hint: export it with metatrain and check the result with 'mtt verify', or train anew "
-        "from the data with the same options\n"
+def of_metatrain(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
+    """Return what metatrain pickles, with objects of classes that are not installed here."""
+
+    def made(module: str, name: str, **state: Any) -> Any:
+        parts = module.split(".")
+        for end in range(1, len(parts) + 1):
+            part = ".".join(parts[:end])
+            monkeypatch.setitem(sys.modules, part, types.ModuleType(part))
+        kind = type(name, (), {"__module__": module})
+        setattr(sys.modules[module], name, kind)
+        value = kind()
+        value.__dict__.update(state)
+        return value
+
+    energy = made("metatrain.utils.data.target_info", "TargetInfo", quantity="energy", unit="eV")
+    info = made(
+        "metatrain.utils.data.dataset",
+        "DatasetInfo",
+        length_unit="angstrom",
+        _atomic_types={8, 1},
+        targets={"energy": energy},
     )
+    hypers = {"cutoff": 4.5, "heads": [1, 2], "odd": Payload()}
+    return {
+        "architecture_name": "pet",
+        "model_ckpt_version": 11,
+        "model_data": {"model_hypers": hypers, "dataset_info": info},
+        "epoch": 12,
+        "best_epoch": 10,
+        "best_metric": 0.25,
+        "model_state_dict": {"a": torch.zeros(2)},
+        **changes,
+    }
+
+
+def test_a_checkpoint_of_metatrain(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(of_metatrain(monkeypatch), "theirs.ckpt")
+    size = Path("theirs.ckpt").stat().st_size
+    digest = hashlib.sha256(Path("theirs.ckpt").read_bytes()).hexdigest()
+    what = "a pickled checkpoint of metatrain (architecture pet, version 11)"
+    assert (
+        shown(capsys, "theirs.ckpt")
+        == f"""\
+theirs.ckpt: {what}, {size / 1000:.3g} kB
+  architecture  pet, version 11
+  elements      H (1), O (8)
+  target        energy in eV
+  lengths       angstrom
+  epoch         12
+  best epoch    10 (0.25)
+  model         cutoff=4.5, heads=1, 2, odd=null
+  read          its names only: loading a pickle runs whatever code is in it
+  what to do    export it with metatrain and check the result with 'mtt verify',
+                or train anew from the data with the same options
+  sha256        {digest}
+"""
+    )
+    found = json.loads(shown(capsys, "theirs.ckpt", "--json"))
+    assert found.keys() == documented("Files of other programs, as JSON")
+    assert (found["kind"], found["format"]) == ("foreign", "pickle-metatrain")
+    stated = found["metatrain"]
+    assert stated["architecture"]["name"] == "pet" and stated["architecture"]["version"] == 11
+    assert stated["atomic_types"] == [1, 8] and stated["elements"] == ["H", "O"]
+    assert stated["targets"] == {"energy": {"quantity": "energy", "unit": "eV"}}
+    assert stated["best"] == {"epoch": 10, "value": 0.25}
+    Path("bare.ckpt").write_bytes(pickle.dumps(of_metatrain(monkeypatch)))
+    assert json.loads(shown(capsys, "bare.ckpt", "--json"))["metatrain"] == stated
+    assert not Path("ran").exists()
+
+
+def test_a_hostile_checkpoint_of_metatrain_is_described_in_bounds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep: Any = [EVIL]
+    for _ in range(60):
+        deep = [deep] * 20
+    loop: list[Any] = []
+    loop.append(loop)
+    data = {"model_hypers": {"deep": deep, "loop": loop, "many": list(range(10**5))}}
+    torch.save({"architecture_name": EVIL, "epoch": 10**400, "model_data": data}, "theirs.ckpt")
+    assert is_harmless(shown(capsys, "theirs.ckpt"))
+    assert len(shown(capsys, "theirs.ckpt", "--json")) < 200_000
+    odd = {"architecture_name": "pet", "model_data": [1], "wrapped_model_checkpoint": 3}
+    torch.save({**odd, "best_metric": float("nan"), "epoch": "x"}, "theirs.ckpt")
+    stated = json.loads(shown(capsys, "theirs.ckpt", "--json"))["metatrain"]
+    assert (stated["epoch"], stated["best"], stated["targets"]) == (
+        None,
+        {"epoch": None, "value": None},
+        None,
+    )
+
+
+def test_files_of_other_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(1, 1), torch.ones(1)), "script.pt")
+    text = shown(capsys, "script.pt")
+    assert text.startswith("script.pt: a TorchScript model without the metatomic interface, ")
+    assert "  what to do    train anew from the data, or export it for metatomic\n" in text
+    assert json.loads(shown(capsys, "script.pt", "--json"))["metatrain"] is None
+    # Neither a checkpoint nor a model, so not the file that was meant.
     Path("a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     assert failure(capsys, "a.h5") == (
         "error: this is an HDF5 file, not a checkpoint or a model file\n  where: a.h5\n"
         "  hint: give a checkpoint (.ckpt) that 'mtt train' wrote, or a model file (.pt)\n"
+    )
+    assert failure(capsys, "--diff", "script.pt", "script.pt").startswith(
+        "error: this is a TorchScript model without the metatomic interface, not a checkpoint or"
     )
 
 
@@ -703,7 +799,7 @@ def test_nothing_heavy_is_imported(trained: tuple[Path, Path]) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code, *map(str, trained)], capture_output=True, text=True, check=True
     )
-    assert result.stdout.splitlines()[-1] == "[0, 0, 2] []"
+    assert result.stdout.splitlines()[-1] == "[0, 0, 0] []"
 
 
 def test_secrets_of_the_reader_are_not_shown(

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from small_runs import make_options
 
@@ -233,6 +234,19 @@ def test_a_model_where_a_checkpoint_is_needed(fails: Fails) -> None:
         "  hint: give the model.ckpt that it was exported from\n"
     )
     assert fails("train", "options.yaml", "-c", "model.pt") == expected
+
+
+def test_a_checkpoint_of_metatrain_where_ours_is_needed(fails: Fails) -> None:
+    torch.save({"architecture_name": "pet", "model_ckpt_version": 11}, "theirs.ckpt")
+    expected = (
+        "error: this is a pickled checkpoint of metatrain (architecture pet, version 11); it is not "
+        "loaded, because loading a pickle runs whatever code is in it\n"
+        "  where: theirs.ckpt\n"
+        "  hint: export it with metatrain and check the result with 'mtt verify', or train anew from "
+        "the data with the same options\n"
+    )
+    assert fails("export", "theirs.ckpt") == expected
+    assert fails("verify", "theirs.ckpt") == expected
 
 
 def test_a_checkpoint_where_a_model_is_needed(fails: Fails) -> None:

@@ -243,13 +243,19 @@ def test_files_that_are_no_models(exported: Path, folder: Path) -> None:
     missing, text = Path("missing.pt"), Path("eval.yaml")
     assert failure(missing, text) == "there is no such file\n  where: missing.pt"
     assert failure(text, text) == (
-        "this is neither an exported model (.pt) nor a checkpoint (.ckpt) of mtt\n"
+        "this is a text file, not an exported model (.pt) or a checkpoint (.ckpt) of mtt\n"
         "  where: eval.yaml\n  hint: give the model.pt or model.ckpt that a training run wrote"
     )
     torch.save({"weights": torch.zeros(3)}, "pickled.pt")
     message = failure(Path("pickled.pt"), text)
+    assert message.startswith(
+        "this is a pickled state dict of torch (1 tensors, the first is weights); "
+    )
+    model = Path("half.pt")
+    model.write_bytes(exported.read_bytes()[:5000])
+    message = failure(model, text)
     assert message.startswith("the file is not an exported model that can be loaded: ")
-    assert message.endswith("\n  where: pickled.pt\n  hint: 'mtt verify pickled.pt' says more")
+    assert message.endswith("\n  where: half.pt\n  hint: 'mtt verify half.pt' says more")
 
 
 def test_output_that_cannot_be_written(exported: Path, folder: Path) -> None:

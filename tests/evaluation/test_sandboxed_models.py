@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Dict  # noqa: UP035  (for TorchScript)
 
 import numpy as np
 import pytest
-from toy_models import export_toy
+from metatomic.torch import ModelOutput
+from toy_models import Pair, export_toy
 
+from mtt.__main__ import main
 from mtt.errors import UserError
 from mtt.export.exported_model import ExportedModel
 from mtt.verify.predictions import ModelFailed, ModelProcess, System, Wanted
@@ -45,6 +48,16 @@ SOURCE = """
 __attribute__((constructor)) static void deed(void) { %s }
 """
 Hostile = Callable[[str], tuple[Path, Path]]
+
+
+class Charged(Pair):
+    """Asks for the charge and the spin of each system."""
+
+    def requested_inputs(self) -> Dict[str, ModelOutput]:  # noqa: UP006
+        return {
+            "charge": ModelOutput(unit="e", sample_kind="system"),
+            "spin_multiplicity": ModelOutput(sample_kind="system"),
+        }
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +150,42 @@ def test_the_sandbox_in_force_is_known(sound: Path) -> None:
     isolation = ModelProcess(sound).about["isolation"]
     assert isolation["process"] is True
     assert isolation["network"] != "not restricted" and isolation["filesystem"] != "not restricted"
+
+
+def test_a_model_that_asks_for_more_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export_toy(Path("model.pt"), Charged, golden=False)
+    Path("a.xyz").write_text('1\nProperties=species:S:1:pos:R:3 pbc="F F F"\nH 0 0 0\n')
+    Path("eval.yaml").write_text("systems: a.xyz\n")
+    assert main(["eval", "model.pt", "eval.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "error: the model asks for inputs that mtt does not supply yet: 'charge', "
+        "'spin_multiplicity'\n"
+        "  where: model.pt\n"
+        "  hint: ASE supplies charge and spin_multiplicity from atoms.info: use metatomic's "
+        "calculator\n"
+    )
+    assert not Path("predictions.xyz").exists()
+
+
+def test_extensions_of_a_model_are_taken_from_the_folder(
+    hostile: Hostile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, extensions = hostile("abort();")
+    monkeypatch.chdir(tmp_path)
+    Path("a.xyz").write_text('1\nProperties=species:S:1:pos:R:3 pbc="F F F"\nH 0 0 0\n')
+    Path("eval.yaml").write_text("systems: a.xyz\n")
+    arguments = ["eval", str(model), "eval.yaml"]
+    assert main([*arguments, "--extensions", "nowhere"]) == 2
+    assert "there is no such folder of extensions" in capsys.readouterr().err
+    assert main([*arguments, "--extensions", str(extensions)]) == 2
+    assert "the model aborts its process" in capsys.readouterr().err
+    assert main(arguments) == 0
 
 
 def test_without_any_sandbox_nothing_is_evaluated(

@@ -10,14 +10,15 @@ from corpus import fault
 from faults_wrapper import export_bare
 from metatensor.torch import Labels
 from metatomic.torch import ModelOutput, System
-from toy_models import Embedded, Pair, export_toy, neighbor_edges, pair_energies
+from toy_models import Embedded, Pair, export_toy, neighbor_edges, pair_energies, sum_to_atoms
+from toy_engines import Charged, ChargedStrictly, Described, Direct, Flash, export_outputs
 
 # ruff: noqa: UP006, UP045
 
 
-@fault("L20", "ENGINE/lammps")
+@fault("L20", "ENGINE/lammps", "ENGINE/ase", "ENGINE/torch-sim", "ENGINE/gromacs")
 def uncertainty_promised(path: Path) -> None:
-    """Declares an uncertainty and never returns it: LAMMPS asks for it in every step."""
+    """Declares an uncertainty and never returns it: these engines ask for it in every step."""
     atoms = {"unit": "eV", "sample_kind": "atom"}
     outputs = {
         "energy": ModelOutput(**atoms, description="potential energy"),
@@ -39,13 +40,22 @@ class SelectionRequired(Pair):
 
 
 @fault("P12", "ENGINE/ipi", "ENGINE/torch-sim")
-class FirstCellForAll(Pair):
-    """The systems of a batch must all be periodic or none, as in a training set of one kind."""
+class OneSystemOnly(Pair):
+    """Stops at a second system in one call: i-PI has replicas, torch-sim whatever there is."""
+
+    def all_energies(self, systems: List[System], kept: List[torch.Tensor]) -> List[torch.Tensor]:
+        assert len(systems) == 1
+        return [self.atomic_energies(systems[0], kept[0])]
+
+
+@fault("P12", "ENGINE/torch-sim")
+class SystemsOfOneSize(Pair):
+    """The systems of a batch must have as many atoms each, as the replicas of i-PI have."""
 
     def all_energies(self, systems: List[System], kept: List[torch.Tensor]) -> List[torch.Tensor]:
         energies: List[torch.Tensor] = []
         for index, system in enumerate(systems):
-            assert bool((system.pbc == systems[0].pbc).all())
+            assert len(system) == len(systems[0])
             energies.append(self.atomic_energies(system, kept[index]))
         return energies
 
@@ -56,12 +66,72 @@ def angstrom_assumed(path: Path) -> None:
     export_bare(path, Pair())
 
 
-@fault("P03", "ENGINE/plumed")
-class LargestTypeOfAll(Pair):
+@fault("P03", "ENGINE/plumed", arguments=("--for", "plumed"))
+def no_features(path: Path) -> None:
+    """A potential without features: there is nothing that PLUMED could ask for."""
+    export_toy(path, "pair")
+
+
+@fault("P03", "ENGINE/plumed", exporter=export_outputs, arguments=("--for", "plumed"))
+class LargestTypeOfAll(Described):
     """Looks for the largest type of a system; PLUMED's first call has no atoms."""
 
-    def anchor(self, system: System) -> torch.Tensor:
-        return 0.0 * (system.positions.sum() + system.types.max()).to(torch.float64)
+    def features(self, system: System) -> torch.Tensor:
+        centers, _, vectors = self.edges(system)
+        weight = sum_to_atoms((vectors * vectors).sum(dim=1), centers, len(system))
+        return torch.stack([weight, weight / system.types.max()], dim=1)
+
+
+@fault("N04", "ENGINE/plumed", exporter=export_outputs, arguments=("--for", "plumed"))
+class DetachedFeature(Described):
+    """A part of a feature has no gradient, so a bias on it pushes no atoms."""
+
+    def features(self, system: System) -> torch.Tensor:
+        centers, _, vectors = self.edges(system)
+        weight = sum_to_atoms((vectors * vectors).sum(dim=1), centers, len(system))
+        return torch.stack([weight, torch.sqrt(1.0 + weight).detach()], dim=1)
+
+
+@fault("P15", "ENGINE/lammps:fix", exporter=export_outputs, arguments=("--for", "lammps:fix"))
+class FirstPairMatters(Flash):
+    """Where atoms go depends on which pair comes first; LAMMPS lists pairs in an order of its own."""
+
+    def moved(self, system: System, momenta: torch.Tensor, masses: torch.Tensor) -> torch.Tensor:
+        _, neighbors, _ = self.edges(system)
+        first = neighbors[:1].to(momenta.dtype).sum()
+        return system.positions + 0.5 * momenta / masses + 1e-3 * first
+
+
+@fault("L20", "ENGINE/lammps:fix", exporter=export_outputs, arguments=("--for", "lammps:fix"))
+class NoMomenta(Described):
+    """Predicts neither positions nor momenta, so ``fix metatomic`` refuses it."""
+
+
+@fault("P15", "ENGINE/lammps:compute", exporter=export_outputs, arguments=("--for", "lammps:compute"))
+class OrderOfPairs(Direct):
+    """Its own forces depend on which pair comes first."""
+
+    def direct_forces(self, system: System) -> torch.Tensor:
+        _, neighbors, _ = self.edges(system)
+        return system.positions + 1e-3 * neighbors[:1].to(system.positions.dtype).sum()
+
+
+@fault("P17", "SCHEMA/inputs", exporter=export_outputs)
+class ChargeOfTheSystem(Charged):
+    """Requests charge and spin multiplicity, and takes 0 and 1 where an engine has none."""
+
+
+@fault("P17", "SCHEMA/inputs", "ENGINE/ipi", "ENGINE/gromacs", "ENGINE/eon", exporter=export_outputs)
+class ChargeRequired(ChargedStrictly):
+    """Requests charge and spin multiplicity, and stops where an engine has none."""
+
+
+@fault("P15", "ENGINE/lammps", exporter=export_outputs)
+class ForcesOfAllAtoms(Direct):
+    """Gives its own forces of atoms that are not selected."""
+
+    def rows(self, kept: torch.Tensor, n_atoms: int) -> torch.Tensor:
+        return torch.arange(n_atoms, device=kept.device)
 
 
 @fault("N17", "ENGINE/eon")

@@ -55,7 +55,7 @@ class CountFromLargestIndex(Pair):
         return sum_to_atoms(terms, centers, count)
 
 
-@fault("P03", "GEO/empty system", "SCHEMA/rank without atoms and ghosts")
+@fault("P03", "SCHEMA/rank without atoms and ghosts")
 class EmptySystemStops(Pair):
     """Stops at zero atoms, with which PLUMED starts."""
 

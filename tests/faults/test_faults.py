@@ -43,7 +43,12 @@ def names(report: dict[str, Any], status: str) -> list[str]:
 @pytest.mark.parametrize("sound", list(SOUND))
 def test_sound_model_passes_every_check(sound: str, verdict: Verdict) -> None:
     report = verdict(sound)
-    failed = [c for c in report["checks"] if c["status"] == "fail"]
+    # What the exit code does not judge, such as PLUMED of a model without features, may be refused.
+    failed = [
+        c
+        for c in report["checks"]
+        if c["status"] == "fail" and set(c["matters"]) & set(report["for"])
+    ]
     assert not failed, [f"{c['family']}/{c['name']}: {c['message']}" for c in failed]
     skipped = {name.partition("@")[0] for name in names(report, "skip")}
     assert skipped <= MAY_SKIP.get(sound, {"DD/pairs beyond the cutoff", "DTYPE/CUDA"})

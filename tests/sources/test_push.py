@@ -168,8 +168,9 @@ def check_card(card: str, files: dict[str, bytes]) -> None:
         "| training set | 12 structures |",
         "| weights | of the best epoch (2) |",
         "| forces RMSE | 2.172 eV/A |",
-        "**Passed**: an MD engine can use the model file. Level quick, by mtt-verify 0.1.0; see "
-        "`verification.html`.",
+        "**Passed**: for ASE, i-PI, torch-sim, LAMMPS, GROMACS, eOn. Level quick, by mtt-verify 0.1.0; "
+        "see `verification.html`.",
+        "| LAMMPS on several ranks | yes |",
         "| family | pass | fail | skip | waived |",
         "| PARITY | 5 |  |  |  |",
         "mtt export org/new model.ckpt",

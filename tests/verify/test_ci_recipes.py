@@ -83,7 +83,8 @@ def test_github_action_marks_what_fails_and_takes_waivers(repository: Path) -> N
     assert "\n::error file=models/bad.pt,title=SCHEMA/interaction range::" in done.stdout
     assert done.stdout.count("no GPU, * never") == 2
     suites = ET.parse(repository / "mtt-verify" / "report.xml").getroot()
-    assert [suite.get("failures") for suite in suites] == ["1", "0"]
+    bad, bad_verdicts, good, good_verdicts = (int(suite.get("failures", 0)) for suite in suites)
+    assert (bad, good, good_verdicts) == (1, 0, 0) and bad_verdicts > 0
 
 
 def test_github_action_declares_what_its_steps_use() -> None:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from verification_reports import HOSTILE, check, content, hostile, mixed, plain
+from verification_reports import (
+    HOSTILE,
+    check,
+    content,
+    hostile,
+    mixed,
+    of_schema_2,
+    plain,
+    several,
+)
 
 from mtt.printable import printable
 from mtt.verify import run
@@ -29,6 +38,10 @@ FAMILIES = [
     "DEVICE",
     "LIMITS",
 ]
+
+
+FINDING = {"cause": "x", "severity": "stops", "checks": ["PARITY/energy"], "entries": [0]}
+VERDICT = {"use": "ase", "engine": "ase", "title": "ASE", "answer": "yes"}
 
 
 def shown(report: Report, name: str = "model.pt") -> list[str]:
@@ -55,15 +68,35 @@ def test_report_is_typed() -> None:
         tolerance_source="the table",
         series=tuple(Point(0.1 * k, 0.1 * k + 0.01 * (-1) ** k, "water") for k in range(5)),
     )
+    assert report.checks[1].severity == "wrong numbers"
     assert report.waivers == (Waiver("DD", "one rank"),)
     assert (report.exit_code, [one.full_name for one in report.failures]) == (3, ["FD/forces"])
-    assert report.failure("m.pt") == "m.pt failed 1 check: FD/forces"
+    assert report.failure("m.pt") == (
+        "m.pt failed 1 check: FD/forces, which matters to ASE, LAMMPS"
+    )
     assert (report.checks[1].used, report.checks[2].used) == (3.0, None)
     assert json.loads(report.text)["checks"][0]["name"] == "energy"
 
 
-def test_reports_of_schema_1_can_be_read() -> None:
-    old = content(check())
+def test_reports_of_older_schemas_can_be_read() -> None:
+    bad = check("FD", "forces", status="fail", measured=3.0, message="forces are wrong")
+    report = Report.of(of_schema_2(check(), bad))
+    assert (report.schema, report.verdicts, report.findings, report.judged) == (2, (), (), ())
+    assert report.counted == report.failures
+    lines = shown(report)
+    assert "fail FD/forces: forces are wrong (3 of 1 eV allowed)" in lines
+    assert lines[-1] == "fail: do not use this file (1.5 s, 268 MB)"
+    assert report.failure("m.pt") == "m.pt failed 1 check: FD/forces"
+    assert github.annotations("m.pt", report) == (
+        "::error file=m.pt,title=FD/forces::FD/forces: forces are wrong (3 of 1 eV allowed)\n"
+    )
+    (run,) = json.loads(sarif.sarif([("m.pt", report)]))["runs"]
+    assert [one["level"] for one in run["results"]] == ["error"]
+    root = ET.fromstring(junit.junit([("m.pt", report)]))
+    assert (len(root), root.get("failures")) == (1, "1")
+    assert b"forces are wrong" in html.page([("m.pt", report)])
+    old = of_schema_2(check())
+    assert shown(Report.of(old))[-1] == "pass: an MD engine can use it (1.5 s, 268 MB)"
     for key in ("level", "engine", "only", "waivers", "isolation", "coverage"):
         del old[key]
     report = Report.of({**old, "schema": 1})
@@ -75,8 +108,8 @@ def test_reports_of_schema_1_can_be_read() -> None:
     ("text", "message"),
     [
         ("{", "it is not JSON: Expecting property name enclosed in double quotes"),
-        ("[]", "its schema is None, and this program knows 1 and 2"),
-        ('{"schema": 3}', "its schema is 3, and this program knows 1 and 2"),
+        ("[]", "its schema is None, and this program knows 1, 2 and 3"),
+        ('{"schema": 4}', "its schema is 4, and this program knows 1, 2 and 3"),
         ('{"schema": 2}', "a part is missing or of another type: 'file'"),
         ("[" * 100_000, "it is not JSON: it is nested too deeply"),
         ('{"schema": 2, "seconds": NaN}', "it is not JSON: NaN is not JSON"),
@@ -96,6 +129,16 @@ def test_what_is_no_report_is_refused(text: str, message: str) -> None:
         ({"checks": [check(measured="1")]}, "'1' is no number"),
         ({"checks": [check(measured=True)]}, "True is no number"),
         ({"checks": [3]}, "'int' object is not subscriptable"),
+        ({"findings": [{**FINDING, "severity": "bad"}]}, "the severity 'bad'"),
+        ({"findings": [{**FINDING, "checks": []}]}, "a finding without checks"),
+        (
+            {"findings": [{**FINDING, "checks": ["FD/forces"]}]},
+            "a finding of FD/forces that names other checks",
+        ),
+        ({"findings": [{**FINDING, "entries": [1]}]}, "a place beyond the end of a list"),
+        ({"findings": [{**FINDING, "entries": [True]}]}, "a place beyond the end of a list"),
+        ({"verdicts": [{**VERDICT, "answer": "maybe"}]}, "the answer 'maybe'"),
+        ({"verdicts": [{**VERDICT, "findings": [0]}]}, "a place beyond the end of a list"),
         ({"file": []}, "list indices must be integers or slices, not str"),
     ],
 )
@@ -113,21 +156,86 @@ def test_numbers_that_are_infinite_count_as_none() -> None:
 def test_passing_model_fits_a_screen() -> None:
     report = plain(*(check(family, f"a rather long name {family}") for family in FAMILIES))
     lines = shown(report)
-    assert len(lines) <= 22
+    assert len(lines) <= 26
     assert max(len(line) for line in lines) <= 80
     assert lines[0] == "verification of model.pt"
-    assert lines[-1] == "pass: an MD engine can use it (1.5 s, 268 MB)"
+    assert lines[-1] == "pass: for ASE, LAMMPS (1.5 s, 268 MB)"
 
 
 def test_what_did_not_pass_is_said_in_words() -> None:
-    lines = shown(mixed())
-    assert lines[-4:] == [
-        "fail FD/forces: forces are wrong (3 of 1 eV allowed)",
-        "skip FD/virial: no cell",
-        "waived DD/energy: one rank",
-        "fail: do not use this file (1.5 s, 268 MB)",
+    lines = [line.rstrip() for line in shown(mixed())]
+    assert "wrong numbers FD/forces: forces are wrong (3 of 1 eV allowed)" in lines
+    assert lines.index("skip FD/virial: no cell") < lines.index("waived DD/energy: one rank")
+    assert lines[-5:] == [
+        " *   ASE                       no: something is wrong",
+        " *   LAMMPS on one rank        no: something is wrong",
+        " *   LAMMPS on several ranks   no: something is wrong",
+        "     PLUMED                    no: something is wrong",
+        "fail: not for ASE, LAMMPS (1.5 s, 268 MB)",
     ]
     assert lines[1] == "float32, torch 2.13.0, level full"
+
+
+def test_each_engine_has_its_verdict() -> None:
+    report = several()
+    lines = [line.rstrip() for line in shown(report)]
+    findings = lines.index("wrong numbers DD/energy: domains differ (3 of 1 eV allowed)")
+    assert lines[findings : findings + 9] == [
+        "wrong numbers DD/energy: domains differ (3 of 1 eV allowed)",
+        "stops GEO/cells: fails for slabs (pbc TTF), other cells pass (0.5 of 1 eV",
+        "allowed)",
+        "wrong numbers GEO/empty system: needs atoms (0.5 of 1 eV allowed) (not judged)",
+        "costs LIMITS/time per call: slower (0.5 of 1 eV allowed) (not judged)",
+        "waived GEO/periodicity: slabs are wrong: no slabs here",
+        "with the waivers of mtt-verify.yaml",
+        "warning the waiver of SYM/rotation is no longer needed: nothing like it fails",
+        "",
+    ]
+    assert lines[-6:] == [
+        " *   ASE                       yes, unless slabs (pbc TTF)",
+        " *   LAMMPS on one rank        yes",
+        " *   LAMMPS on several ranks   no: something is wrong",
+        "     PLUMED                    no: something is wrong",
+        "fail: not for LAMMPS on several ranks; not always for ASE; good for LAMMPS on",
+        "one rank (1.5 s, 268 MB)",
+    ]
+    assert "Traceback" not in "\n".join(lines)
+    # What nobody judges, costs or is expected does not count.
+    assert [one.label for one in report.counted] == ["DD/energy", "GEO/cells"]
+    assert report.failure("m.pt") == (
+        "m.pt failed 2 checks: DD/energy, GEO/cells, which matters to ASE, LAMMPS on several ranks"
+    )
+
+
+def test_a_line_for_one_of_many_names_the_verdicts() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    terminal.print_line(several(), "a.pt", console)
+    terminal.print_line(plain(), "b.pt", console)
+    assert out.getvalue().splitlines() == [
+        "fail a.pt: ASE: yes, unless slabs (pbc TTF); LAMMPS on several ranks: no: something is wrong"
+        " (1.5 s)",
+        "pass b.pt: for ASE, LAMMPS; 1 checks passed (1.5 s)",
+    ]
+
+
+def test_failures_that_matter_to_nobody_who_is_judged_pass() -> None:
+    report = plain(check(), check("GEO", "x", status="fail", matters=["plumed"]))
+    assert report.passed and report.failures and not report.counted
+    root = ET.fromstring(junit.junit([("m.pt", report)]))
+    assert root.get("failures") == "0"
+    (run,) = json.loads(sarif.sarif([("m.pt", report)]))["runs"]
+    assert [one["level"] for one in run["results"]] == ["warning"]
+    assert github.annotations("m.pt", report).startswith("::warning file=m.pt,title=GEO/x::")
+
+
+def test_what_was_not_tried_is_no_pass() -> None:
+    untried = {**VERDICT, "answer": "untried", "reason": "no units", "judged": True}
+    report = Report.of(content(check(), verdicts=[untried], verdict="fail", **{"for": ["ase"]}))
+    assert report.failure("m.pt") == "m.pt: nothing was tried for ASE"
+    assert shown(report)[-1] == "fail: untried for ASE (1.5 s, 268 MB)"
+    root = ET.fromstring(junit.junit([("m.pt", report)]))
+    assert [failure.get("message") for failure in root.iter("failure")] == ["untried: no units"]
 
 
 def test_checks_that_share_a_reason_share_a_line() -> None:
@@ -141,7 +249,7 @@ def test_checks_that_share_a_reason_share_a_line() -> None:
 
 def test_a_partial_pass_does_not_promise_too_much() -> None:
     assert shown(plain(only=["LOAD"]))[-1] == (
-        "pass: as far as it was checked, an MD engine can use it (1.5 s, 268 MB)"
+        "pass: as far as it was checked, for ASE, LAMMPS (1.5 s, 268 MB)"
     )
 
 
@@ -153,35 +261,55 @@ def test_terminal_obeys_no_model() -> None:
 
 
 def test_junit() -> None:
-    root = ET.fromstring(junit.junit([("model.pt", mixed()), ("other.pt", plain())]))
+    root = ET.fromstring(junit.junit([("model.pt", several()), ("other.pt", plain())]))
     assert {k: root.get(k) for k in ("tests", "failures", "skipped", "errors", "time")} == {
-        "tests": "6",
-        "failures": "1",
-        "skipped": "2",
+        "tests": "15",
+        "failures": "4",
+        "skipped": "4",
         "errors": "0",
         "time": "3.000",
     }
-    suite = root.find("testsuite")
-    assert suite is not None and suite.get("name") == "model.pt"
-    cases = {case.get("name", ""): case for case in suite.findall("testcase")}
-    failure = cases["forces"].find("failure")
-    assert failure is not None and failure.get("message") == "forces are wrong"
+    names = ["model.pt", "model.pt verdicts", "other.pt", "other.pt verdicts"]
+    assert [suite.get("name") for suite in root] == names
+    cases = {case.get("name", ""): case for case in root[0].findall("testcase")}
+    failure = cases["cells"].find("failure")
+    assert failure is not None
+    assert failure.get("message") == "fails for slabs (pbc TTF), other cells pass"
+    assert failure.get("type") == "stops"
     assert failure.text == (
-        "FD/forces: forces are wrong (3 of 1 eV allowed)\nsystems: water\n"
-        "what it checks: Energies are the same.\ntolerance: the table"
+        "GEO/cells: fails for slabs (pbc TTF), other cells pass (0.5 of 1 eV allowed)\n"
+        "only if slabs (pbc TTF)\nsystems that fail: slab\nsystems: water\nmatters to: ase\n"
+        "what it checks: Energies are the same.\ntolerance: the table\n"
+        "Traceback of TorchScript\n  serialized code, line 3"
     )
-    assert cases["forces"].get("classname") == "model.pt.FD"
+    assert cases["cells"].get("classname") == "model.pt.GEO"
     reasons = {
-        name: found.get("message")
+        name: skipped.get("message")
         for name, case in cases.items()
-        for found in suite.iter("skipped")
-        if found in list(case) and name != ""
+        if (skipped := case.find("skipped")) is not None
     }
-    assert reasons == {"virial": "no cell", "energy": "waived: one rank"}
-    properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
+    assert reasons == {
+        "empty system": "not judged: wrong numbers: needs atoms",
+        "time per call": "not judged: costs: slower",
+        "periodicity": "waived: slabs are wrong: no slabs here",
+    }
+    rows = {
+        case.get("name"): [(part.tag, part.get("message")) for part in case]
+        for case in root[1].findall("testcase")
+    }
+    assert rows == {
+        "ASE": [("failure", "yes, unless slabs (pbc TTF)")],
+        "LAMMPS on one rank": [],
+        "LAMMPS on several ranks": [("failure", "no: something is wrong")],
+        "PLUMED": [("skipped", "not judged: no: something is wrong")],
+    }
+    properties = {one.get("name"): one.get("value") for one in root[0].iter("property")}
     assert properties["sha256"] == "ab" * 32
     assert properties["program.torch"] == "2.13.0"
-    assert properties["waiver.DD"] == "one rank"
+    assert properties["waiver.DTYPE"] == "no GPU"
+    assert properties["needless.SYM/rotation"] == "by construction"
+    assert properties["verdict.lammps:ranks=several"] == "no: something is wrong"
+    assert properties["for"] == "ase, lammps:ranks=1, lammps:ranks=several"
 
 
 def test_junit_of_a_hostile_model_is_xml_and_keeps_what_it_said() -> None:
@@ -192,13 +320,28 @@ def test_junit_of_a_hostile_model_is_xml_and_keeps_what_it_said() -> None:
 
 
 def test_sarif() -> None:
-    (run,) = json.loads(sarif.sarif([("a b/model.pt", mixed())]))["runs"]
+    (run,) = json.loads(sarif.sarif([("a b/model.pt", several())]))["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
-    assert rules == ["PARITY/energy", "FD/forces", "FD/virial", "DD/energy", "LIMITS/time"]
-    failure, waived = run["results"]
-    assert failure["ruleId"] == rules[failure["ruleIndex"]] == "FD/forces"
-    assert failure["level"] == "error"
-    assert failure["message"]["text"] == "FD/forces: forces are wrong (3 of 1 eV allowed)"
+    assert rules == [
+        "PARITY/energy",
+        "DD/energy",
+        "GEO/cells",
+        "GEO/empty system",
+        "LIMITS/time per call",
+        "GEO/periodicity",
+    ]
+    levels = [(one["ruleId"], one["level"]) for one in run["results"]]
+    assert levels == [
+        ("DD/energy", "error"),
+        ("GEO/cells", "error"),
+        ("GEO/empty system", "warning"),
+        ("LIMITS/time per call", "warning"),
+        ("GEO/periodicity", "none"),
+    ]
+    failure, *_, waived = run["results"]
+    assert failure["ruleId"] == rules[failure["ruleIndex"]]
+    assert failure["message"]["text"] == "DD/energy: domains differ (3 of 1 eV allowed)"
+    assert failure["properties"]["uses"] == ["lammps:ranks=several"]
     place = failure["locations"][0]["physicalLocation"]
     assert place["artifactLocation"] == {"uri": "a%20b/model.pt", "index": 0}
     assert run["artifacts"] == [
@@ -209,11 +352,15 @@ def test_sarif() -> None:
         }
     ]
     assert waived["suppressions"] == [
-        {"kind": "external", "status": "accepted", "justification": "one rank"}
+        {"kind": "external", "status": "accepted", "justification": "no slabs here"}
     ]
     assert run["invocations"] == [{"executionSuccessful": True, "exitCode": 3}]
-    again = json.loads(sarif.sarif([("a b/model.pt", mixed())]))["runs"][0]
+    assert run["properties"]["verdicts"]["ase"] == "yes, unless slabs (pbc TTF)"
+    again = json.loads(sarif.sarif([("a b/model.pt", several())]))["runs"][0]
     assert again["results"][0]["partialFingerprints"] == failure["partialFingerprints"]
+    (run,) = json.loads(sarif.sarif([("model.pt", mixed())]))["runs"]
+    # A check that was left out is a result as well.
+    assert [one["ruleId"] for one in run["results"]] == ["FD/forces", "DD/energy"]
 
 
 def test_sarif_of_a_hostile_model_is_ascii_json() -> None:
@@ -224,17 +371,24 @@ def test_sarif_of_a_hostile_model_is_ascii_json() -> None:
 
 
 def test_annotations() -> None:
+    start = "file=a%2Cb%3Ac.pt,title="
     assert github.annotations("a,b:c.pt", mixed()) == (
-        "::error file=a%2Cb%3Ac.pt,title=FD/forces::"
-        "FD/forces: forces are wrong (3 of 1 eV allowed)\n"
-        "::notice file=a%2Cb%3Ac.pt,title=DD/energy::waived: DD/energy: one rank\n"
+        f"::error {start}FD/forces::wrong numbers: FD/forces: forces are wrong (3 of 1 eV allowed)\n"
+        f"::notice {start}DD/energy::waived: DD/energy: one rank\n"
+        f"::error {start}mtt verify::fail: not for ASE, LAMMPS\n"
     )
-    assert github.annotations("m.pt", plain()) == ""
+    assert github.annotations("m.pt", plain()) == (
+        "::notice file=m.pt,title=mtt verify::pass: for ASE, LAMMPS\n"
+    )
+    lines = github.annotations("m.pt", several()).splitlines()
+    assert [line.partition(" ")[0] for line in lines] == [
+        *("::error", "::error", "::warning", "::warning", "::notice", "::warning", "::error"),
+    ]
 
 
 def test_a_message_cannot_be_an_annotation_of_its_own() -> None:
     lines = github.annotations("m.pt", hostile()).splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all(line.startswith(("::error file=m.pt,", "::notice file=m.pt,")) for line in lines)
 
 
@@ -276,13 +430,14 @@ def test_every_form_says_that_the_sandbox_was_weak() -> None:
     assert values["isolation"] == weak
     [run] = json.loads(sarif.sarif([("model.pt", report)]))["runs"]
     assert run["properties"]["isolation"] == weak
-    assert github.annotations("a,b.pt", report) == f"::warning file=a%2Cb.pt::{weak}\n"
+    first = github.annotations("a,b.pt", report).splitlines()[0]
+    assert first == f"::warning file=a%2Cb.pt::{weak}"
     assert weak in html.page([("model.pt", report)]).decode()
 
 
 def test_a_full_sandbox_needs_no_word() -> None:
     assert plain().weak_sandbox is None
-    assert github.annotations("model.pt", plain()) == ""
+    assert "sandbox" not in github.annotations("model.pt", plain())
 
 
 def test_no_form_of_a_report_has_a_secret(

@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from verification_reports import HOSTILE, check, hostile, mixed, plain
+from verification_reports import HOSTILE, check, hostile, mixed, plain, several
 
 from mtt.verify.report import Report, html, parity_plots
 from mtt.verify.report.svg import Axis, linear, tick_label
@@ -13,7 +13,24 @@ from mtt.verify.report.svg import Axis, linear, tick_label
 VOID = {"meta", "br"}
 KNOWN = {
     *("html", "head", "body", "meta", "title", "style", "header", "footer", "article", "section"),
-    *("h1", "h2", "p", "b", "a", "span", "div", "ul", "li", "table", "tr", "th", "td", "details"),
+    *(
+        "h1",
+        "h2",
+        "h3",
+        "pre",
+        "p",
+        "b",
+        "a",
+        "span",
+        "div",
+        "ul",
+        "li",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "details",
+    ),
     *("summary", "figure", "figcaption", "svg", "g", "line", "circle", "rect", "text"),
 }
 ATTRIBUTES = {
@@ -31,6 +48,7 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
         self.links: list[str] = []
+        self.ids: list[str] = []
         self.texts: list[str] = []
         self.open: list[str] = []
         self.feed(content.decode())
@@ -40,6 +58,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes.update(name for name, _ in attrs)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
         if tag not in VOID:
             self.open.append(tag)
@@ -65,10 +84,10 @@ def test_page_says_all_and_needs_nothing() -> None:
     found = Page(content)
     assert found.tags <= KNOWN
     assert found.attributes <= ATTRIBUTES
-    assert found.links == []
+    assert set(found.links) == {"#finding-0-1"}
     assert b"url(" not in content and b"@import" not in content
     text = " ".join(found.texts)
-    for said in ("model.pt", "ab" * 32, "Do not use this file.", "forces are wrong", "one rank"):
+    for said in ("model.pt", "ab" * 32, "Not for ASE, LAMMPS.", "forces are wrong", "one rank"):
         assert said in text
     assert "Checks: 2 passed, 1 failed, 1 skipped, 1 waived." in text
     assert "prefers-color-scheme:dark" in text
@@ -81,16 +100,38 @@ def test_page_of_a_hostile_model_holds_nothing_but_text_of_it() -> None:
     found = Page(content)
     assert found.tags <= KNOWN
     assert found.attributes <= ATTRIBUTES
-    assert found.links == []
+    assert set(found.links) == {"#finding-0-1"}
     assert "script" not in found.tags
     assert b"\x00" not in content and b"\x1b" not in content
     assert any("<script>alert('1')</script>" in text for text in found.texts)
 
 
 def test_several_models_share_a_page() -> None:
-    found = page(plain(), mixed())
-    assert found.links == ["#report-0", "#report-1"]
+    found = page(mixed(), mixed())
+    assert found.links[:2] == ["#report-0", "#report-1"]
+    assert set(found.links[2:]) == {"#finding-0-1", "#finding-1-1"}
+    assert {link.removeprefix("#") for link in found.links} == set(found.ids)
+    assert len(found.ids) == len(set(found.ids))
     assert "Verification of 2 models" in found.texts
+
+
+def test_who_can_use_the_model_comes_first_and_each_cause_has_a_section() -> None:
+    content = html.page([("model.pt", several())]).decode()
+    order = [content.index(f"<h2>{title}</h2>") for title in ("Who can use it", "What is wrong")]
+    assert order == sorted(order) and order[1] < content.index("File, model and run")
+    text = " ".join(Page(content.encode()).texts)
+    for said in (
+        "yes, unless",
+        "slabs (pbc TTF)",
+        "The verdict is about the rows in bold.",
+        "no longer needed: nothing like it fails",
+        "From mtt-verify.yaml.",
+        "serialized code, line 3",
+        "waived, wrong numbers",
+    ):
+        assert said in text
+    kinds = re.findall(r'<section class="finding (\w+)"', content)
+    assert kinds == ["counts", "counts", "aside", "aside", "waived"]
 
 
 def test_model_that_did_not_load_has_a_page() -> None:

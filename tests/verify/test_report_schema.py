@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from toy_models import export_toy
-from verification_reports import hostile, mixed, plain
+from verification_reports import hostile, mixed, plain, several
 
 import mtt
 from mtt.errors import UserError
@@ -106,7 +106,7 @@ def test_real_reports_keep_the_schema(
     only = ["LOAD", "SCHEMA", "PARITY", "FD"]
     report = mtt.verify(make(folder), only=only, skip={"FD/virial": "no barostat"})
     assert list(violations(json.loads(report.text), schema)) == []
-    assert report.schema == 2
+    assert report.schema == 3
 
 
 def test_reports_of_runs_against_a_reference_keep_it(schema: dict[str, Any], folder: Path) -> None:
@@ -131,7 +131,7 @@ def test_crashes_are_reported_in_the_same_schema(
 
 
 def test_reports_of_the_tests_keep_it(schema: dict[str, Any]) -> None:
-    for report in (plain(), mixed()):
+    for report in (plain(), mixed(), several()):
         assert list(violations(json.loads(report.text), schema)) == []
     assert list(violations(json.loads(hostile().text), schema)) != []
 
@@ -139,7 +139,7 @@ def test_reports_of_the_tests_keep_it(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(schema=1), "report.schema is not 2"),
+        (lambda d: d.update(schema=1), "report.schema is not 3"),
         (lambda d: d.pop("verdict"), "report has no verdict"),
         (lambda d: d.update(level="fast"), "report.level is not one of ['quick', 'full', 'soak']"),
         (
@@ -147,6 +147,15 @@ def test_reports_of_the_tests_keep_it(schema: dict[str, Any]) -> None:
             "report.checks[0].measured is no number or null",
         ),
         (lambda d: d["checks"][0].update(more=1), "report.checks[0] has an unknown more"),
+        (
+            lambda d: d["findings"][0].update(severity="bad"),
+            "report.findings[0].severity is not one of ['wrong numbers', 'stops', 'refuses', 'costs', "
+            "'cosmetic']",
+        ),
+        (
+            lambda d: d["verdicts"][0].update(answer="maybe"),
+            "report.verdicts[0].answer is not one of ['yes', 'unless', 'no', 'untried']",
+        ),
         (lambda d: d["file"].update(bytes=-1), "report.file.bytes is below 0"),
         (lambda d: d.update(golden_pack=0), "report.golden_pack is no boolean"),
     ],

@@ -1,7 +1,9 @@
 """Running ``mtt-verify`` from Python: what each way of ending means, and a real run if it is there."""
 
+import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import mtt
 from mtt.__main__ import main
@@ -130,21 +133,21 @@ def test_arguments_reach_the_program(program: Any, tmp_path: Path) -> None:
         "m.pt",
         skip={"DD": "one rank, always", "SYM/rotation": ""},
         level="quick",
-        engine="lammps",
+        engines=["lammps", "ase"],
         against=tmp_path / "ref.json",
         time_limit=30,
         memory_limit=2000,
         isolation=False,
     )
     assert arguments(tmp_path) == [
-        *["--level", "quick", "--engine", "lammps"],
+        *["--level", "quick", "--for", "lammps,ase"],
         *["--skip", "DD=one rank, always,SYM/rotation", "--against", str(tmp_path / "ref.json")],
         *["--time-limit", "30", "--memory-limit", "2000", "--no-isolation"],
     ]
     with pytest.raises(UserError, match="there is no level called 'fast'"):
         mtt.verify("m.pt", level="fast")
     with pytest.raises(UserError, match="there is no engine called 'gulp'"):
-        mtt.verify("m.pt", engine="gulp")
+        mtt.verify("m.pt", engines=["gulp"])
 
 
 def test_crash_is_a_failed_check_that_names_signal_and_place(program: Any) -> None:
@@ -183,7 +186,8 @@ def test_mistakes_in_the_request_are_user_errors(program: Any) -> None:
 
 def test_checkpoint_is_a_slip_not_a_finding(program: Any, tmp_path: Path) -> None:
     program("exit 1")
-    (tmp_path / "model.ckpt").write_bytes((2).to_bytes(8, "little") + b"{}")
+    header = b'{"__metadata__":{"mtt":"{}"}}'
+    (tmp_path / "model.ckpt").write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(UserError) as error:
         stage.run(Path("model.ckpt"))
     assert str(error.value) == (
@@ -191,6 +195,38 @@ def test_checkpoint_is_a_slip_not_a_finding(program: Any, tmp_path: Path) -> Non
         "  where: model.ckpt\n"
         "  hint: export it first: mtt export model.ckpt"
     )
+
+
+def test_what_is_no_model_is_named_and_not_checked(program: Any, tmp_path: Path) -> None:
+    program("exit 1")
+    give = "give a model file (.pt), as 'mtt export' and other programs that use metatomic write it"
+    theirs, script = io.BytesIO(), io.BytesIO()
+    torch.save({"architecture_name": "pet", "model_ckpt_version": 11}, theirs)
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(1, 1), torch.ones(1)), script)
+    header = b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+    files = {
+        b"<!DOCTYPE html><html></html>": ("a web page (HTML)", "download it again: "),
+        pointer: ("a pointer of git LFS in the place of a file", "download it: git lfs pull"),
+        pickle.dumps([1]): ("a pickled checkpoint of another program; it is not loaded", ""),
+        theirs.getvalue(): (
+            "a pickled checkpoint of metatrain (architecture pet, version 11); it is not loaded",
+            "export it with metatrain and check the result with 'mtt verify'",
+        ),
+        script.getvalue(): ("a TorchScript model without the metatomic interface", "train anew"),
+        len(header).to_bytes(8, "little") + header: ("a safetensors file of another program", give),
+        b"": ("an empty file", give),
+        b"a letter to somebody\n": ("a text file", give),
+    }
+    for content, (what, hint) in files.items():
+        (tmp_path / "theirs.pt").write_bytes(content)
+        with pytest.raises(UserError) as error:
+            stage.run(Path("theirs.pt"))
+        assert error.value.what.startswith(f"this is {what}")
+        assert error.value.exit_code == 2 and error.value.hint is not None
+        assert error.value.hint.startswith(hint)
+    (tmp_path / "folder.pt").mkdir()
+    assert main(["verify", "folder.pt"]) == 2
 
 
 def test_missing_library_says_how_to_build_again(program: Any) -> None:
@@ -373,7 +409,8 @@ def test_a_rotation_error_can_be_limited(real_program: Path, model: Path) -> Non
         ({"levl": "full"}, TypeError, "no option 'levl'"),
         ({"threads": 2}, TypeError, "no option 'threads'"),
         ({"level": "fast"}, UserError, "there is no level called 'fast'"),
-        ({"engine": "word"}, UserError, "there is no engine called 'word'"),
+        ({"engine": "ase"}, TypeError, "no option 'engine'"),
+        ({"engines": ["word"]}, UserError, "there is no engine called 'word'"),
         ({"only": ["PARTY"]}, UserError, "there is no family 'PARTY'"),
         ({"only": ["FD/nonsense"]}, UserError, "there is no check 'FD/nonsense'"),
         ({"skip": {"FD/nonsense": "why"}}, UserError, "there is no check 'FD/nonsense'"),
@@ -403,7 +440,7 @@ def test_program_holds_no_python(real_program: Path) -> None:
 
 
 def test_without_a_catalogue_no_option_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = program_catalogue.Catalogue([], [], [], [], [], [])
+    empty = program_catalogue.Catalogue(*8 * [[]])
     monkeypatch.setattr(settings, "catalogue", lambda: empty)
     assert settings.Settings(level=None).arguments() == []
     with pytest.raises(UserError, match="this copy of mtt was not built"):

@@ -126,17 +126,19 @@ def test_a_file_that_is_no_reference_is_a_mistake_of_the_user(
     )
 
 
-def test_an_engine_without_ranks_has_no_checks_of_them(folder: Path) -> None:
-    def names(engine: str) -> set[str]:
+def test_engines_without_ranks_and_those_with_them_have_rows_of_their_own(folder: Path) -> None:
+    def judged(*engines: str) -> set[str]:
         report = mtt.verify(
-            folder / "model.pt", only=["SCHEMA", "ENGINE"], engine=engine, level="quick"
+            folder / "model.pt", only=["SCHEMA/rank without atoms"], engines=engines, level="quick"
         )
-        return {check.full_name for check in report.checks}
+        assert {row.use for row in report.verdicts if row.judged} == set(report.judged)
+        (empty, *_) = [check for check in report.checks if check.name == "rank without atoms"]
+        assert "lammps:ranks=several" in empty.matters and "ase" not in empty.matters
+        return set(report.judged)
 
-    assert "SCHEMA/rank without atoms" in names("lammps")
-    assert "SCHEMA/rank without atoms" not in names("ase")
-    # Named, an engine is imitated at every level.
-    assert {name for name in names("gromacs") if name.startswith("ENGINE")} == {"ENGINE/gromacs"}
+    assert judged("lammps") == {"lammps:ranks=1", "lammps:ranks=several"}
+    assert judged("ase", "lammps:ranks=4") == {"ase", "lammps:ranks=several"}
+    assert judged("all") > judged()
 
 
 def test_a_family_that_does_not_exist(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,14 @@ from typing import Any
 
 from mtt.verify.report import Report
 
+# Use, engine, title, and whether the exit code judges it.
+USES = [
+    ("ase", "ase", "ASE", True),
+    ("lammps:ranks=1", "lammps", "LAMMPS on one rank", True),
+    ("lammps:ranks=several", "lammps", "LAMMPS on several ranks", True),
+    ("plumed", "plumed", "PLUMED", False),
+]
+EVERYBODY = [use[0] for use in USES]
 HOSTILE = "<script>alert('1')</script>]]>&\"\n::error::x\x1b[2J\x00\ud800\u202e%0A{}"
 
 
@@ -26,11 +34,56 @@ def check(family: str = "PARITY", name: str = "energy", **changes: Any) -> dict[
     }
 
 
-def content(*checks: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A whole report with these entries."""
-    failed = any(one["status"] == "fail" for one in checks)
+def finding(place: int, failed: dict[str, Any]) -> dict[str, Any]:
+    """The finding of one failure, or of one that is expected."""
     return {
-        "schema": 2,
+        "cause": failed["message"],
+        "brief": "something is wrong",
+        "severity": failed["severity"],
+        "target": failed.get("target", ""),
+        "uses": failed["matters"],
+        "unless": failed.get("unless", ""),
+        "systems": failed.get("failing", []),
+        "checks": [f"{failed['family']}/{failed['name']}"],
+        "entries": [place],
+        "waived": failed["status"] == "waived",
+        "reason": failed.get("waived_because", ""),
+    }
+
+
+def verdict(
+    use: tuple[str, str, str, bool], checks: list[dict[str, Any]], findings: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What a use can expect, from the failures that matter to it."""
+    name, engine, title, judged = use
+    rows = [k for k, row in enumerate(findings) if name in row["uses"]]
+    bad = [
+        findings[k]
+        for k in rows
+        if not findings[k]["waived"] and findings[k]["severity"] not in ("costs", "cosmetic")
+    ]
+    always = [row for row in bad if not row["unless"]]
+    answer, reason = "yes", ""
+    if always:
+        answer, reason = "no", always[0]["brief"]
+    elif bad:
+        answer, reason = "unless", bad[0]["unless"]
+    known = {"use": name, "engine": engine, "title": title, "judged": judged}
+    return {**known, "answer": answer, "reason": reason, "findings": rows}
+
+
+def content(*checks: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A whole report with these entries, and findings and verdicts that fit them."""
+    common = {"severity": "wrong numbers", "matters": EVERYBODY}
+    entries = [
+        {**common, **entry} if entry["status"] == "fail" or "waived_because" in entry else entry
+        for entry in checks
+    ]
+    findings = [finding(k, entry) for k, entry in enumerate(entries) if "severity" in entry]
+    verdicts = [verdict(use, entries, findings) for use in USES]
+    judged = [row for row in verdicts if row["judged"]]
+    return {
+        "schema": 3,
         "program": {
             "name": "mtt-verify",
             "version": "0.1.0",
@@ -53,7 +106,9 @@ def content(*checks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         },
         "golden_pack": True,
         "level": "full",
-        "engine": "all",
+        "for": [row["use"] for row in judged],
+        "verdicts": verdicts,
+        "findings": findings,
         "only": [],
         "waivers": [],
         "allowed_operators": [],
@@ -65,13 +120,78 @@ def content(*checks: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "filesystem": "read only",
             "notes": [],
         },
-        "checks": list(checks),
+        "checks": entries,
         "coverage": {"checks_run": 1, "checks_total": 60, "systems": ["water"], "calls": 12},
         "peak_memory_bytes": 2**28,
-        "verdict": "fail" if failed else "pass",
+        "verdict": "pass" if all(row["answer"] == "yes" for row in judged) else "fail",
         "seconds": 1.5,
         **changes,
     }
+
+
+def of_schema_2(*checks: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A report as it was before there were verdicts for each engine."""
+    old = content(*checks, **changes)
+    for key in ("for", "verdicts", "findings"):
+        del old[key]
+    entries = [
+        {key: value for key, value in entry.items() if key not in ("severity", "matters")}
+        for entry in old["checks"]
+    ]
+    failed = any(entry["status"] == "fail" for entry in entries)
+    verdict = "fail" if failed else "pass"
+    return {**old, "schema": 2, "engine": "all", "checks": entries, "verdict": verdict, **changes}
+
+
+def waiver(**changes: Any) -> dict[str, Any]:
+    """A failure that is expected."""
+    return {
+        "check": "GEO/periodicity",
+        "reason": "no slabs here",
+        "runs": True,
+        "message": "slabs",
+        "system": "slab",
+        "engines": [],
+        "used": True,
+        "tried": True,
+        "worst": 0.5,
+        **changes,
+    }
+
+
+def several() -> Report:
+    """A failure on several ranks, one for slabs, one nobody judges, an expected one, and a needless waiver."""
+    ranks = ["lammps:ranks=several"]
+    return plain(
+        check(),
+        check("DD", "energy", status="fail", message="domains differ", matters=ranks, measured=3.0),
+        check(
+            "GEO",
+            "cells",
+            status="fail",
+            message="fails for slabs (pbc TTF), other cells pass",
+            matters=["ase"],
+            unless="slabs (pbc TTF)",
+            failing=["slab"],
+            severity="stops",
+            details="Traceback of TorchScript\n  serialized code, line 3",
+        ),
+        check("GEO", "empty system", status="fail", message="needs atoms", matters=["plumed"]),
+        check("LIMITS", "time per call", status="fail", message="slower", severity="costs"),
+        check(
+            "GEO",
+            "periodicity",
+            status="waived",
+            message="slabs are wrong",
+            waived_because="no slabs here",
+        ),
+        waivers=[
+            waiver(),
+            waiver(check="SYM/rotation", used=False, reason="by construction"),
+            {"check": "DTYPE", "reason": "no GPU", "runs": False},
+        ],
+        waivers_file="mtt-verify.yaml",
+    )
 
 
 def plain(*checks: dict[str, Any], **changes: Any) -> Report:

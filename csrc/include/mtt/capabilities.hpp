@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,10 @@ struct Capabilities {
     std::string dtype;
     std::vector<std::string> devices;
     std::vector<OutputInfo> outputs;
-    std::vector<std::string> requested_inputs;
+    /// What the model wants beside types, positions, cell and neighbor lists, by metatomic's current names.
+    std::vector<OutputInfo> requested_inputs;
+    /// In femtoseconds, of a model that predicts where atoms go; LAMMPS' `fix metatomic` reads it.
+    std::optional<double> timestep;
     /// Empty for a model without an energy of which no other output is being checked.
     std::string energy_output;
     std::string energy_unit;

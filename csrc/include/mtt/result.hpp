@@ -48,6 +48,8 @@ struct Result {
     std::vector<std::string> matters;
     /// The circumstances under which alone it fails, in a few words: "a rank has no atoms". Empty: always.
     std::string unless;
+    /// Kinds of the systems that failed, as kind_of() names them; empty if nobody knows.
+    std::vector<std::string> kinds;
     /// Key of the cause, in findings.cpp, where the check knows it. Results with one key are one finding.
     std::string cause;
     /// What the exception said, where there was one. Equal errors are one finding.

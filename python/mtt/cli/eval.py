@@ -16,6 +16,7 @@ from mtt.cli.arguments import (
     signed,
     source,
 )
+from mtt.errors import UserError
 from mtt.files import check_keeps
 
 HELP = "predict other data and report the errors"
@@ -48,6 +49,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="predictions to write (default: predictions.xyz)",
     )
     add_overrides(parser)
+    parser.add_argument(
+        "--extensions",
+        type=Path,
+        metavar="DIR",
+        help="folder of the compiled extensions that the model file needs",
+    )
     add_exceptions(parser)
     add_sources(parser)
     add_required_signature(parser)
@@ -61,6 +68,9 @@ def run(arguments: Namespace) -> None:
     load_eval_options(arguments.options, arguments.overrides)
     model = source(arguments.model, arguments, "model file")
     check_output(arguments.output)
+    extensions: Path | None = arguments.extensions
+    if extensions is not None and not extensions.is_dir():
+        raise UserError("there is no such folder of extensions", where=str(extensions))
     (fetched,) = fetch([model], arguments)
     output: Path = arguments.output
     for written in (output, output.with_suffix(".json"), output.with_suffix(".png")):
@@ -78,4 +88,5 @@ def run(arguments: Namespace) -> None:
             output,
             display=str(fetched.path),
             exceptions=exceptions(arguments),
+            extensions=extensions,
         )

@@ -150,10 +150,21 @@ def _check_keeps(read: Path, output: Path) -> None:
 
 
 def _is_model(path: Path) -> bool:
-    """Whether it is an archive, as exports are and checkpoints are not."""
+    """Whether it is an exported model.
+
+    :raises UserError: it is another archive, such as other programs' checkpoints; the message says
+        which
+    """
+    from mtt.files import reading
     from mtt.filetypes import recognize
 
-    return recognize.container(path) == "zip"
+    if recognize.container(path) != "zip":
+        return False
+    with reading(path):
+        kind = recognize.describe(path)
+    if kind.kind != "model":
+        raise kind.refusal(path)
+    return True
 
 
 def _check_changing(model: Path, arguments: Namespace) -> None:

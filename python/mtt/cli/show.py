@@ -13,7 +13,8 @@ from mtt.tokens import redacted, redacted_json
 HELP = "say what a checkpoint or a model file is"
 DESCRIPTION = """\
 Describe checkpoints and model files: architecture, epoch, metrics, units, elements, data, versions,
-sizes. Nothing in them is run or loaded. Files of other programs are named, and refused."""
+sizes. Nothing in them is run or loaded. Of checkpoints and models of other programs it says whose they
+are and what can be done with them."""
 EPILOG = """\
 examples:
   mtt show model.ckpt
@@ -86,7 +87,7 @@ def run(arguments: Namespace) -> None:
             else:
                 print(redacted(show.difference(compared)))
             return
-        descriptions = [describe.describe(path) for path in files]
+        descriptions = [describe.describe_any(path) for path in files]
     descriptions = [
         {**description, "path": source.shown}
         for description, source in zip(descriptions, origins, strict=True)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +24,15 @@ from mtt.verify.program_catalogue import Option, catalogue
 HELP = "check that an MD engine can use a model file"
 DESCRIPTION = """\
 Check model files with mtt-verify, a C++ program that does what MD engines do and compares the
-results with the reference inside the file. Exits with 3 if a check fails."""
+results with the reference inside the file. Says who can use the model; exits with 3 if one of those that
+--for names cannot. Failures that mtt-verify.yaml beside the model names are expected."""
 EPILOG = """\
 examples:
   mtt verify model.pt
   mtt verify model.pt --level quick --html report.html
   mtt verify model.pt --only LOAD,FD/forces --for lammps
-  mtt verify model.pt --skip "DD=used on one rank only" --junit report.xml
+  mtt verify model.pt --for lammps:ranks=1,ase --junit report.xml
+  mtt verify model.pt --write-waivers mtt-verify.yaml
   mtt verify model.pt --record here.json      and on another machine:
   mtt verify model.pt --against here.json
   mtt verify *.pt
@@ -39,6 +42,7 @@ examples:
 _COMMA = re.compile(r",(?=\s*[A-Z]{2,}\s*(?:[/=,]|$))")
 
 
+_WAIVERS = "waivers"
 # Names of models, data and options, which a slip in the order of words must not overwrite.
 _NO_REPORTS = (".ckpt", ".pt", ".pth", ".xyz", ".extxyz", ".yaml", ".yml", ".so", ".sig", ".key")
 
@@ -52,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="model file: a path, an address, or ORG/REPO FILE",
     )
     _add_program_options(parser)
+    _add_waivers(parser)
     _add_outputs(parser)
     add_sources(parser)
     add_required_signature(parser)
@@ -70,6 +75,8 @@ def _add_program_options(parser: ArgumentParser) -> None:
                 option.group
             ].add_mutually_exclusive_group()
     for option in options:
+        if option.keyword == _WAIVERS:
+            continue
         _add_option(exclusive.get(option.flag, groups[option.group]), option)
 
 
@@ -80,7 +87,7 @@ def _add_option(group: Any, option: Option) -> None:
         text = f"{option.help} (default: {option.default})"
         group.add_argument(option.flag, choices=option.choices, default=option.default, help=text)
     else:
-        action = "extend" if option.type in ("waivers", "names") else "store"
+        action = "extend" if option.type in ("waivers", "names", "uses") else "store"
         group.add_argument(
             option.flag,
             type=_READERS.get(option.type, Path),
@@ -88,6 +95,28 @@ def _add_option(group: Any, option: Option) -> None:
             action=action,
             help=option.help,
         )
+
+
+def _add_waivers(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("failures that are known and accepted")
+    # The program reads JSON; what people write is read and checked here.
+    group.add_argument(
+        "--waivers",
+        type=Path,
+        metavar="FILE",
+        help="expect the failures in this YAML file (default: mtt-verify.yaml beside the model)",
+    )
+    group.add_argument(
+        "--no-waivers",
+        action="store_true",
+        help="expect none",
+    )
+    group.add_argument(
+        "--write-waivers",
+        type=Path,
+        metavar="FILE",
+        help="write what fails to a new file of waivers, for people to say why it is accepted",
+    )
 
 
 def _add_outputs(parser: ArgumentParser) -> None:
@@ -119,6 +148,8 @@ def run(arguments: Namespace) -> None:
 
     options = catalogue().keywords()
     values = {keyword: _value(option, arguments) for keyword, option in options.items()}
+    if arguments.no_waivers:
+        values["waivers"] = False
     settings = Settings(**values)
     _check_paths(values)
     read, written = _of_type("input", values), _of_type("output", values)
@@ -131,6 +162,7 @@ def run(arguments: Namespace) -> None:
         annotations=arguments.annotations,
     )
     written = outputs.paths() + written
+    new: Path | None = arguments.write_waivers
     local = [origin.path for origin in origins if isinstance(origin, LocalFile)]
     for number, path in enumerate(written):
         check_keeps([*local, *read], path)
@@ -143,6 +175,9 @@ def run(arguments: Namespace) -> None:
         if path in written[:number]:
             raise UserError("two reports would go to one file", where=str(path))
         check_output(path)
+    if new is not None:
+        check_keeps([*local, *read, *written], new)
+    _warn_of_unsigned(local, arguments)
     fetched = fetch(origins, arguments)
     with signed(fetched, arguments) as usable:
         shown = [file.source.shown for file in usable]
@@ -151,7 +186,7 @@ def run(arguments: Namespace) -> None:
             return
         (file,) = usable
         display = {} if str(file.path) == shown[0] else {"display": shown[0]}
-        verify.run(file.path, settings=settings, outputs=outputs, **display)
+        verify.run(file.path, settings=settings, outputs=outputs, write_waivers=new, **display)
 
 
 def _value(option: Option, arguments: Namespace) -> Any:
@@ -166,17 +201,35 @@ def _of_type(kind: str, values: dict[str, Any]) -> list[Path]:
 
 
 def _check_paths(values: dict[str, Any]) -> None:
-    for path in _of_type("input", values):
-        check_input(path, "reference")
+    for keyword, option in catalogue().keywords().items():
+        if option.type == "input" and values.get(keyword):
+            check_input(values[keyword], _INPUTS.get(keyword, "file"))
     for path in _of_type("folder", values):
         if not path.is_dir():
             raise UserError("there is no such folder of extensions", where=str(path))
+
+
+def _warn_of_unsigned(models: list[Path], arguments: Namespace) -> None:
+    """Where signatures are required, waivers that anybody may have written are not used by themselves."""
+    if arguments.require_signature is None or arguments.waivers or arguments.no_waivers:
+        return
+    from mtt.verify.waivers import beside
+
+    for path in filter(None, map(beside, models)):
+        print(
+            f"warning: {path} is not used, as nobody has signed it: name it with --waivers",
+            file=sys.stderr,
+        )
 
 
 def _check_together(arguments: Namespace, count: int) -> None:
     if count > 1 and (arguments.record or arguments.against):
         flag = "--record" if arguments.record else "--against"
         raise UserError(f"{flag} is about one model", hint="verify the files one by one")
+    if arguments.no_waivers and arguments.waivers:
+        raise UserError("--waivers and --no-waivers exclude each other")
+    if count > 1 and arguments.write_waivers:
+        raise UserError("--write-waivers is about one model", hint="verify the files one by one")
     waived = {waiver.partition("=")[0] for waiver in arguments.skip or []}
     if (arguments.record or arguments.against) and waived & {"PARITY", "PARITY/reference"}:
         flag = "--record" if arguments.record else "--against"
@@ -223,11 +276,14 @@ def _quantity(text: str) -> float:
     return value
 
 
+# What the files are that options read.
+_INPUTS = {"against": "reference", "waivers": "file of waivers"}
 # How the command line reads a value of each type of the catalogue; all others are paths.
 _READERS: dict[str, Callable[[str], Any]] = {
     "checks": _checks,
     "waivers": _waivers,
     "names": _names,
+    "uses": _names,
     "count": _positive,
     "quantity": _quantity,
 }

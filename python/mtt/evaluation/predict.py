@@ -16,6 +16,7 @@ from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.device import choose_device
 from mtt.errors import UserError
+from mtt.files import reading
 from mtt.filetypes import recognize
 from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions, ModelFailed
 
@@ -129,16 +130,22 @@ class CheckpointModel:
 
 
 def open_model(
-    path: Path, device: str = "auto", exceptions: Exceptions = NO_EXCEPTIONS
+    path: Path,
+    device: str = "auto",
+    exceptions: Exceptions = NO_EXCEPTIONS,
+    extensions: Path | None = None,
 ) -> Predictor:
     """Load a checkpoint or an exported model; which of them it is, its first bytes say.
 
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``
     :param exceptions: what a model file may do beyond what any may
+    :param extensions: folder of the compiled extensions that a model file needs
     :raises UserError: if the file is missing or neither of the two, or the device is not there
     """
     packed = recognize.container(path)
-    if packed == "zip":
+    with reading(path):
+        kind = recognize.describe(path)
+    if packed == "zip" and kind.kind in ("model", "zip-damaged"):
         from mtt.export.exported_model import ExportedModel
 
         if device not in ("auto", "cpu"):
@@ -147,13 +154,15 @@ def open_model(
                 where=str(path),
                 hint="evaluate the checkpoint that it was exported from",
             )
-        return Predictor(ExportedModel(path, exceptions=exceptions))
+        return Predictor(ExportedModel(path, extensions, exceptions=exceptions))
     if packed == "safetensors":
+        if extensions is not None:
+            raise UserError("extensions belong to a model file, and this is none", where=str(path))
         return Predictor(CheckpointModel(path, choose_device(device)))
-    raise UserError(
-        "this is neither an exported model (.pt) nor a checkpoint (.ckpt) of mtt",
-        where=str(path),
-        hint="give the model.pt or model.ckpt that a training run wrote",
+    raise kind.refusal(
+        path,
+        "an exported model (.pt) or a checkpoint (.ckpt) of mtt",
+        give="give the model.pt or model.ckpt that a training run wrote",
     )
 
 

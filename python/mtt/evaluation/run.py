@@ -33,6 +33,7 @@ def run(
     device: str = "auto",
     exceptions: Exceptions = NO_EXCEPTIONS,
     display: str | None = None,
+    extensions: Path | None = None,
 ) -> None:
     """Predict the structures named in ``eval_options`` and compare with what is known of them.
 
@@ -46,6 +47,7 @@ def run(
     :param display: name to record in the place of ``model``, which may be a copy
     :param output: default ``predictions.xyz`` in the current folder
     :param exceptions: what a model file may do beyond what any may
+    :param extensions: folder of the compiled extensions that a model file needs
     :raises UserError: for unusable options, data, model or output
     """
     output = Path("predictions.xyz") if output is None else output
@@ -60,7 +62,7 @@ def run(
     for written_file in (output, output.with_suffix(".json"), output.with_suffix(".png")):
         check_keeps([model, eval_options, *_files(datasets)], written_file)
     check_writable(output)
-    predictor = open_model(model, device, exceptions)
+    predictor = open_model(model, device, exceptions, extensions)
     shown = display or str(model)
     datasets, targets = _matched(predictor, datasets, model, eval_options)
     with Reporter() as reporter:

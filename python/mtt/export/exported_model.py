@@ -42,7 +42,7 @@ class ExportedModel:
     :param extensions: folder of the compiled extensions that it needs
     :param exceptions: what it may do beyond what any model may
     :param widen: turn all its floating-point numbers into float64, which not every code allows
-    :raises UserError: it cannot be loaded
+    :raises UserError: it cannot be loaded, or needs inputs besides positions, types and cell
     """
 
     kind = "exported model"
@@ -63,6 +63,8 @@ class ExportedModel:
                 hint=f"'mtt verify {path}' says more",
             ) from error
         about = self._process.about
+        if about["requested_inputs"]:
+            raise _needs_inputs(path, about["requested_inputs"])
         self.outputs: dict[str, dict[str, str]] = {item["name"]: item for item in about["outputs"]}
         self.length_unit = str(about["length_unit"])
         self.atomic_types = [int(atomic_type) for atomic_type in about["atomic_types"]]
@@ -147,6 +149,16 @@ def _inferred(outputs: dict[str, dict[str, str]]) -> list[Target]:
             unit, description = output["unit"], output["description"]
             targets.append(Target(name, quantity, unit, per, description=description))
     return targets
+
+
+def _needs_inputs(path: Path, names: Sequence[str]) -> UserError:
+    """Return the error for a model that would get zeros, or nothing, in the place of what it asks for."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    return UserError(
+        f"the model asks for inputs that mtt does not supply yet: {listed}",
+        where=str(path),
+        hint="ASE supplies charge and spin_multiplicity from atoms.info: use metatomic's calculator",
+    )
 
 
 def _tensor(array: Any) -> torch.Tensor:

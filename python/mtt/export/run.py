@@ -14,6 +14,8 @@ from mtt.export import provenance
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.verify import run as verification
 from mtt.verify.report import Report
+from mtt.verify.settings import Settings
+from mtt.verify.waivers import beside
 
 QUICK_FAMILIES = ["LOAD", "SCHEMA", "PARITY"]
 Verify = Literal["quick", "full", "none"]
@@ -74,4 +76,5 @@ def verified(temporary: Path, output: Path, verify: Verify) -> Report | None:
         )
         return None
     families = QUICK_FAMILIES if verify == "quick" else None
-    return verification.run(temporary, only=families, display=str(output))
+    settings = Settings(only=families, waivers=beside(output))
+    return verification.run(temporary, settings=settings, display=str(output))

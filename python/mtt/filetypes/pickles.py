@@ -12,6 +12,8 @@ from mtt.filetypes.inert_pickle import Inert, Thing
 from mtt.printable import printable
 
 ANEW: Final = "train anew from the data, or export it with the program that wrote it"
+# The kind of a checkpoint of metatrain.
+METATRAIN: Final = "pickle-metatrain"
 _METATRAIN: Final = (
     "export it with metatrain and check the result with 'mtt verify', or train anew from the data "
     "with the same options"
@@ -75,7 +77,7 @@ def is_old_pickle(content: bytes, cut: bool) -> bool:
 def _dictionary(content: Inert, root: dict[str, Any]) -> Description:
     if isinstance(root.get("architecture_name"), str) or "model_ckpt_version" in root:
         return (
-            "pickle-metatrain",
+            METATRAIN,
             f"a pickled checkpoint of metatrain{_metatrain(root)}",
             _METATRAIN,
         )

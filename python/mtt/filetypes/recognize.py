@@ -46,12 +46,18 @@ class Foreign:
         """Whether opening it with its own program means to run what is in it."""
         return self.kind.startswith("pickle")
 
-    def refusal(self, path: Path, wanted: str = "a checkpoint of mtt") -> UserError:
-        """The error for a file that is not what is wanted."""
+    def refusal(
+        self, path: Path, wanted: str = "a checkpoint of mtt", give: str = _GIVE
+    ) -> UserError:
+        """The error for a file that is not what is wanted.
+
+        :param give: what to give in its place, for files about which there is nothing else to say
+        """
+        hint = give if self.hint == _GIVE else self.hint
         if self.pickled:
             why = "it is not loaded, because loading a pickle runs whatever code is in it"
-            return UserError(f"this is {self.what}; {why}", where=str(path), hint=self.hint)
-        return UserError(f"this is {self.what}, not {wanted}", where=str(path), hint=self.hint)
+            return UserError(f"this is {self.what}; {why}", where=str(path), hint=hint)
+        return UserError(f"this is {self.what}, not {wanted}", where=str(path), hint=hint)
 
 
 # What the first bytes say.

@@ -1,14 +1,14 @@
 """Checkpoint or model file in, description out: a dictionary that is plain JSON, read without torch.
 
-The keys are documented in docs/how-to/show.md, and stay. Files of other programs are refused with what
-they are.
+The keys are documented in docs/how-to/show.md, and stay. What is no checkpoint and no model is refused
+with what it is.
 """
 
 import math
 from pathlib import Path
 from typing import Any, Final
 
-from mtt.files import reading
+from mtt.files import check_regular, reading
 from mtt.filetypes import recognize
 
 Description = dict[str, Any]
@@ -28,6 +28,21 @@ def describe(path: Path) -> Description:
         from mtt.inspect.describe_model import describe_model as description_of
     with reading(path):
         return plain(description_of(path))
+
+
+def describe_any(path: Path) -> Description:
+    """Return :func:`describe`, or what there is to know about a checkpoint or a model of another program.
+
+    :raises UserError: it cannot be read, is damaged, or is no checkpoint and no model
+    """
+    from mtt.inspect.describe_foreign import describe_foreign, is_model
+
+    with reading(path):
+        check_regular(path)
+        kind = recognize.describe(path)
+        if is_model(kind):
+            return plain(describe_foreign(path, kind))
+    return describe(path)
 
 
 def plain(value: Any, depth: int = _DEEPEST) -> Any:

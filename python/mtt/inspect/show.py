@@ -25,8 +25,10 @@ Fact = tuple[str, str]
 
 def text(description: Description) -> str:
     """A checkpoint or a model file, as described by :mod:`mtt.inspect.describe`."""
-    described = _checkpoint if description["kind"] == "checkpoint" else _model
-    name = "checkpoint" if description["kind"] == "checkpoint" else "model file"
+    described, name = {
+        "checkpoint": (_checkpoint, "checkpoint"),
+        "model": (_model, "model file"),
+    }.get(description["kind"], (_foreign, str(description.get("what"))))
     lines = [f"{description['path']}: {name}, {size(description['size'])}"]
     for label, fact in described(description):
         lines += _wrapped(label, fact)
@@ -293,6 +295,41 @@ def _conditions(parts: Any) -> Iterable[Fact]:
         where = f"from step {_value(part.get('step'))} on: " if before else ""
         yield "trained with", where + _hypers(changed)
         before = values
+
+
+# ---- files of other programs ----
+
+
+def _foreign(description: Description) -> Iterable[Fact]:
+    of_metatrain = description["metatrain"]
+    if of_metatrain is not None:
+        yield from _metatrain(of_metatrain)
+    if description["pickled"]:
+        yield "read", "its names only: loading a pickle runs whatever code is in it"
+    yield "what to do", description["hint"]
+    yield "sha256", description["sha256"]
+
+
+def _metatrain(description: Description) -> Iterable[Fact]:
+    architecture = description["architecture"]
+    if architecture["name"] is not None:
+        number = "" if architecture["version"] is None else f", version {architecture['version']}"
+        around = "" if architecture["around"] is None else f", around {architecture['around']}"
+        yield "architecture", f"{architecture['name']}{number}{around}"
+    if description["elements"] is not None:
+        yield "elements", _elements(description["atomic_types"], description["elements"])
+    for name, target in (description["targets"] or {}).items():
+        yield "target", f"{name} in {target['unit'] or 'no unit'}"
+    if description["length_unit"]:
+        yield "lengths", description["length_unit"]
+    if description["epoch"] is not None:
+        yield "epoch", str(description["epoch"])
+    best = description["best"]
+    if best["epoch"] is not None:
+        value = "" if best["value"] is None else f" ({_metric(best['value'], '')})"
+        yield "best epoch", f"{best['epoch']}{value}"
+    if architecture["hypers"]:
+        yield "model", _hypers(architecture["hypers"])
 
 
 # ---- pieces ----

@@ -123,18 +123,25 @@ def _errors(checkpoint: Description) -> Iterable[str]:
 
 
 def _verification(report: Report) -> str:
-    verdict = "**Passed**: an MD engine can use the model file." if report.passed else "**Failed**."
+    word = "Passed" if report.passed else "Failed"
     program = " ".join(report.program.get(key, "") for key in ("name", "version")).strip()
-    how = f"{verdict} Level {report.level}, by {program}; see `verification.html`."
+    summary = f"**{word}**: {_line(report.summary)}."
+    lines = [f"{summary} Level {report.level}, by {program}; see `verification.html`.", ""]
+    if report.verdicts:
+        lines += ["| engine | can use it |", "|---|---|"]
+        lines += [f"| {_cell(row.title)} | {_cell(row.words)} |" for row in report.verdicts]
+        lines.append("")
     header = ["family", *STATUSES]
-    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    lines += [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for family, checks in report.families().items():
         counts = [sum(check.status == status for check in checks) for status in STATUSES]
         lines.append(f"| {family} | {' | '.join(str(count or '') for count in counts)} |")
     waivers = [
-        f"- {_line(waiver.check)} was left out: {_line(waiver.reason)}" for waiver in report.waivers
+        f"- {_line(waiver.check)} {'is expected to fail' if waiver.runs else 'was left out'}: "
+        f"{_line(waiver.reason)}"
+        for waiver in report.waivers
     ]
-    return "\n".join(["## Verification\n", how, "", *lines, *([""] if waivers else []), *waivers])
+    return "\n".join(["## Verification\n", *lines, *([""] if waivers else []), *waivers])
 
 
 def _use(repository: str, files: Files) -> str:

@@ -127,4 +127,6 @@ def _verified(path: Path, level: str) -> Report:
         raise VerificationFailed(report.failure(path.name))
     report_dict = json.loads(report.text)
     report_dict["file"]["path"] = path.name
+    if report.waivers_file is not None:
+        report_dict["waivers_file"] = Path(report.waivers_file).name
     return replace(Report.of(report_dict), path=path.name)

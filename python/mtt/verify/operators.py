@@ -25,7 +25,7 @@ def require_known(
     :raises UserError: something in it is not on the list; the message names it
     """
     report = verification.verify(
-        path, only=[CHECK], extensions=extensions, allow_operators=allowed or None
+        path, only=[CHECK], extensions=extensions, allow_operators=allowed or None, waivers=False
     )
     for check in report.failures:
         raise UserError(

@@ -69,7 +69,8 @@ class ModelProcess:
     """A model file in a sandbox, which answers one question after the other.
 
     - ``about``: what the model declares: ``outputs`` (name, unit, sample_kind, description),
-      ``atomic_types``, ``length_unit``, ``dtype``, and the ``isolation`` in force.
+      ``atomic_types``, ``length_unit``, ``dtype``, ``requested_inputs`` (their names), and the
+      ``isolation`` in force.
 
     :param extensions: folder of the compiled extensions that it needs
     :param exceptions: what it may do beyond what any model may

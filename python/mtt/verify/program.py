@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtt.errors import UserError
 from mtt.tokens import VARIABLES as TOKEN_VARIABLES
-from mtt.verify.program_catalogue import installed_file
+from mtt.verify.program_catalogue import catalogue, installed_file
 from mtt.verify.report import Report
 
 PROGRAM = "MTT_VERIFY"
@@ -22,6 +22,8 @@ _CALLER = "MTT_VERIFY_CALLER"
 _PROGRESS = "progress: "
 _WARNING = "mtt-verify: warning: "
 _MOST_MESSAGES = 100
+# What every engine can expect of a model that ends the verifier.
+_BRIEF = "the verifier itself ended"
 # Patch releases of torch keep their interface; those of metatensor and metatomic add to it.
 _CLASHES = {"torch": 2, "metatensor-torch": 2, "metatomic-torch": 2}
 
@@ -124,28 +126,64 @@ def spawn(command: list[str], on_check: Callable[[str], None] | None) -> Ended:
         return Ended(process.returncode, output.read(), messages, last_check)
 
 
-def crashed(path: Path, result: Ended) -> Report:
-    """A report with one failed check, in the place of the one that the program did not write."""
+def crashed(path: Path, result: Ended, engines: Sequence[str] = ()) -> Report:
+    """A report with one failed check, in the place of the one that the program did not write.
+
+    :param engines: what the exit code judges, as ``--for`` takes it
+    """
     code = result.code
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         what = f"the process died of {name} while it ran the model, as an MD engine would"
     else:
         what = f"the program ended with exit code {code} and no report"
+    message = f"{what}: {result.reason}" if result.reason else what
     family, _, check_name = result.last_check.partition("/")
+    uses, judged = catalogue().uses, catalogue().judged(engines)
+    everybody = [use["id"] for use in uses]
     check: dict[str, Any] = {
         "family": family or "LOAD",
         "name": check_name or "start",
         "status": "fail",
-        "message": f"{what}: {result.reason}" if result.reason else what,
+        "message": message,
+        "severity": "stops",
+        "matters": everybody,
     }
+    finding = {
+        "cause": message,
+        "brief": _BRIEF,
+        "severity": "stops",
+        "target": "",
+        "uses": everybody,
+        "unless": "",
+        "systems": [],
+        "checks": [f"{check['family']}/{check['name']}"],
+        "entries": [0],
+        "waived": False,
+        "reason": "",
+    }
+    verdicts = [
+        {
+            "use": use["id"],
+            "engine": use["engine"],
+            "title": use["title"],
+            "answer": "no",
+            "reason": _BRIEF,
+            "judged": use["id"] in judged,
+            "findings": [0],
+        }
+        for use in uses
+    ]
     return Report.of(
         {
-            "schema": 2,
+            "schema": 3,
             "program": {"name": "mtt-verify"},
             "file": {"path": str(path)},
             "model": None,
             "golden_pack": False,
+            "for": judged,
+            "verdicts": verdicts,
+            "findings": [finding],
             "checks": [check],
             "verdict": "fail",
             "seconds": 0.0,

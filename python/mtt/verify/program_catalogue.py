@@ -7,7 +7,8 @@ line reads it at every start, so it imports little: dataclasses alone take 10 ms
 import functools
 import importlib.util
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 class Option(NamedTuple):
     """An option of the program; one with a ``keyword`` belongs to ``mtt verify`` too.
 
-    ``type`` says what a value is: switch, choice, checks, waivers, names, folder, input, output,
+    ``type`` says what a value is: switch, choice, checks, waivers, names, uses, folder, input, output,
     count (a whole number above zero) or quantity (a number that is not negative).
     """
 
@@ -34,6 +35,8 @@ class Catalogue(NamedTuple):
     """The content of the file; a copy of mtt that was not built has an empty one."""
 
     engines: list[dict[str, str]]
+    uses: list[dict[str, Any]]
+    severities: list[str]
     families: list[dict[str, str]]
     levels: list[str]
     statuses: list[str]
@@ -52,6 +55,23 @@ class Catalogue(NamedTuple):
             for name in (check["name"], *check["results"]):
                 yield f"{check['family']}/{name}"
 
+    def uses_named(self, word: str) -> list[str]:
+        """Return the ids of the uses that a word of ``--for`` stands for; none if it is no such word.
+
+        A word is an id, an engine, or ``all``; ``lammps:ranks=4`` is LAMMPS on several ranks.
+        """
+        engine, key, count = word.partition(":ranks=")
+        if key and re.fullmatch(r"[1-9][0-9]*", count) and count != "1":
+            word = f"{engine}{key}several"
+        return [use["id"] for use in self.uses if word in ("all", use["id"], use["engine"])]
+
+    def judged(self, words: Iterable[str] | None) -> list[str]:
+        """Return the ids of the uses that the exit code judges, in the order of the table."""
+        if not words:
+            return [use["id"] for use in self.uses if use["runs_md"]]
+        chosen = {use for word in words for use in self.uses_named(word)}
+        return [use["id"] for use in self.uses if use["id"] in chosen]
+
 
 @functools.cache
 def catalogue() -> Catalogue:
@@ -60,6 +80,8 @@ def catalogue() -> Catalogue:
     content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return Catalogue(
         engines=content.get("engines", []),
+        uses=content.get("uses", []),
+        severities=content.get("severities", []),
         families=content.get("families", []),
         levels=content.get("levels", []),
         statuses=content.get("statuses", []),

@@ -30,8 +30,16 @@ def render(folder: Path) -> dict[str, str]:
     known = catalogue()
     properties = schema["properties"]
     properties["level"]["enum"] = known.levels
-    properties["engine"]["enum"] = known.keywords()["engine"].choices
-    check = properties["checks"]["items"]["properties"]
+    ids = {"enum": [use["id"] for use in known.uses]}
+    check, finding, waiver, verdict = (
+        properties[name]["items"]["properties"]
+        for name in ("checks", "findings", "waivers", "verdicts")
+    )
+    properties["for"]["items"] = verdict["use"] = ids
+    for listed in (finding["uses"], waiver["engines"], check["matters"], check["expected_for"]):
+        listed["items"] = ids
+    for severity in (finding["severity"], check["severity"]):
+        severity["enum"] = known.severities
     check["family"] = {"enum": [family["name"] for family in known.families]}
     check["status"]["enum"] = known.statuses
     return {_PAGE: _page(), _SCHEMA: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"}
@@ -49,19 +57,32 @@ def _page() -> str:
                 cells = [_name(check), "<br>".join(check["results"])]
                 cells += [check["description"], check["tolerance"]]
                 lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "\n## Engines and conditions\n",
+        "Words of `--for`: an id, or an engine for all its rows.\n",
+    ]
+    lines += ["| id | engine | title | judged by default |", "|---|---|---|---|"]
+    lines += [_use(use) for use in known.uses]
     lines += ["\n## Options\n", "| option | in Python | meaning |", "|---|---|---|"]
     lines += [_row(option) for option in known.options]
     return "\n".join(lines) + "\n"
 
 
 def _name(check: dict[str, object]) -> str:
-    """Return the name, with the level and the engines that a check is kept for."""
-    engines = check["engines"]
-    assert isinstance(engines, list)
+    """Return the name, with the level, the severity of a failure, and whom alone it matters to."""
+    uses = check["uses"]
+    assert isinstance(uses, list)
     notes = [] if check["level"] == "quick" else [f"from `{check['level']}`"]
-    if len(engines) < len(catalogue().engines):
-        notes.append(", ".join(engines))
+    if check["severity"] != catalogue().severities[0]:
+        notes.append(f"{check['severity']}")
+    if len(uses) < len(catalogue().uses):
+        notes.append(", ".join(uses))
     return f"{check['name']}" + "".join(f"<br>({note})" for note in notes)
+
+
+def _use(use: dict[str, object]) -> str:
+    judged = "yes" if use["runs_md"] else "no"
+    return f"| `{use['id']}` | `{use['engine']}` | {use['title']} | {judged} |"
 
 
 def _row(option: Option) -> str:

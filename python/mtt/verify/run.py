@@ -15,7 +15,7 @@ from typing import Any
 
 from mtt.canonical import parse_json
 from mtt.errors import MttError, UserError, VerificationFailed
-from mtt.files import LARGEST_MODEL, LARGEST_TEXT, read_regular, write_atomic
+from mtt.files import LARGEST_MODEL, LARGEST_TEXT, read_regular, reading, write_atomic
 from mtt.filetypes import recognize
 from mtt.printable import harmless_output, print_machine, printable_json
 from mtt.tokens import redacted, without_secrets
@@ -25,6 +25,8 @@ from mtt.verify.report.report import NoReport
 from mtt.verify.settings import Outputs, Settings
 
 _NO_SANDBOX = "the model was not run"
+_WANTED = "an exported model"
+_GIVE = "give a model file (.pt), as 'mtt export' and other programs that use metatomic write it"
 
 __all__ = ["Outputs", "Settings", "execute", "program", "run", "run_all", "verify"]
 
@@ -35,17 +37,27 @@ def run(
     settings: Settings | None = None,
     outputs: Outputs | None = None,
     display: str | None = None,
+    write_waivers: Path | None = None,
 ) -> Report:
     """Verify a model file, print the report as a table, and return it.
 
     :param only: short for settings with nothing else
-    :param display: name to show instead of ``path``, which may be a temporary file
-    :raises UserError: the program cannot run, a family does not exist, or the file is a checkpoint
+    :param display: name to show instead of ``path``, which may be a temporary file; waivers beside
+        it are not looked for then
+    :param write_waivers: new file for all failures, with an empty reason for each
+    :raises UserError: the program cannot run, a family does not exist, or the file is no model
     :raises VerificationFailed: a check failed; the message names all that did
     """
     shown = display or str(path)
-    report = _called(_verified(path, settings or Settings(only=only)), shown)
+    if write_waivers is not None:
+        from mtt.verify import waivers
+
+        waivers.check_new(write_waivers)
+    neighbor = path if display is None else None
+    report = _called(_verified(path, settings or Settings(only=only), neighbor), shown)
     _write([(shown, report)], outputs or Outputs())
+    if write_waivers is not None:
+        _write_waivers(write_waivers, report)
     if not report.passed:
         raise VerificationFailed(report.failure(shown))
     return report
@@ -69,7 +81,8 @@ def run_all(
     problems: list[UserError] = []
     for path, shown in zip(paths, names or map(str, paths), strict=True):
         try:
-            report = _called(_verified(path, settings), shown)
+            neighbor = path if shown == str(path) else None
+            report = _called(_verified(path, settings, neighbor), shown)
         except UserError as error:
             problems.append(error)
             print(without_secrets(error.report()), file=sys.stderr)
@@ -99,13 +112,16 @@ def verify(
     :param skip: those to leave out; with a mapping, or as ``DD=reason``, the reason is recorded
     :param on_check: called with ``FAMILY/name`` when a check starts
     :param options: those of ``mtt verify`` by name, for example ``level="quick"`` or
-        ``max_rotation_error=5``; ``docs/reference/verify-checks.md`` lists them. ``isolation=False``
-        runs the model in the program's own process, without any limit
+        ``max_rotation_error=5``; ``docs/reference/verify-checks.md`` lists them.
+        ``engines=["lammps:ranks=1"]`` are those that the verdict is about; ``waivers`` is a file of
+        failures that are accepted, by default the ``mtt-verify.yaml`` beside the model, and with
+        ``False`` none; ``isolation=False`` runs the model in the program's own process, without any
+        limit
     :raises UserError: the program cannot run, there is no such file, check or level
     :raises TypeError: there is no such option
     """
     settings = Settings(only=only, skip=skip, **options)
-    return _spawned(Path(path), settings, on_check)
+    return _spawned(Path(path), settings, on_check, Path(path))
 
 
 def execute() -> None:
@@ -119,45 +135,66 @@ def execute() -> None:
     os.execv(path, [path, *sys.argv[1:]])
 
 
-def _verified(path: Path, settings: Settings) -> Report:
+def _verified(path: Path, settings: Settings, neighbor: Path | None) -> Report:
     from mtt.verify.report import terminal
 
-    _refuse_checkpoint(path)
+    _refuse_other_files(path)
     with terminal.Progress() as progress:
-        return _spawned(path, settings, progress.show)
+        return _spawned(path, settings, progress.show, neighbor)
 
 
 def _called(report: Report, shown: str) -> Report:
     """Let a report on a copy, or on a file that has no name yet, call it what the user does."""
     if report.path == shown:
         return report
-    content = json.loads(report.text)
-    content["file"]["path"] = shown
-    return Report.of(content)
+    return _changed(report, file={**json.loads(report.text)["file"], "path": shown})
 
 
-def _spawned(path: Path, settings: Settings, on_check: Callable[[str], None] | None) -> Report:
+def _spawned(
+    path: Path,
+    settings: Settings,
+    on_check: Callable[[str], None] | None,
+    neighbor: Path | None,
+) -> Report:
+    """Run the program.
+
+    :param neighbor: the model whose folder may have waivers
+    """
     if settings.against is not None:
         _refuse_other_json(settings.against)
     # One thread, as an MPI rank has: check systems are small, and the sums repeat to the bit.
     command = [str(program()), str(path), "--json", "-", "--quiet", "--progress", "--threads", "1"]
-    if settings.record is None:
-        return _understood(path, spawn([*command, *settings.arguments()], on_check))
-    with tempfile.TemporaryDirectory(prefix="mtt-") as folder:
-        record = Path(folder) / "record.json"
-        result = spawn([*command, *settings.arguments(record)], on_check)
-        if record.exists():  # the program may have had nothing to record
+    waivers = settings.waivers(neighbor)
+    with contextlib.ExitStack() as stack:
+        record = None
+        if settings.record is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mtt-"))
+            record = Path(folder) / "record.json"
+        command += settings.arguments(record)
+        if waivers is not None:
+            from mtt.verify.waivers import as_json, load
+
+            command += ["--waivers", str(stack.enter_context(as_json(load(waivers))))]
+        result = spawn(command, on_check)
+        # The program may have had nothing to record.
+        if settings.record is not None and record is not None and record.exists():
             write_atomic(settings.record, read_regular(record, LARGEST_MODEL))
-    return _understood(path, result)
+    report = _understood(path, result, settings.engines)
+    return report if waivers is None else _changed(report, waivers_file=str(waivers))
 
 
-def _understood(path: Path, result: Ended) -> Report:
+def _changed(report: Report, **changes: Any) -> Report:
+    """Return the report with other values of some keys."""
+    return Report.of({**json.loads(report.text), **changes})
+
+
+def _understood(path: Path, result: Ended, engines: Sequence[str]) -> Report:
     """The report of a program that has ended; one that died is a report with one failed check."""
     if result.code in (0, 3):
         try:
             return Report.from_json(result.output)
         except NoReport:
-            return crashed(path, result)
+            return crashed(path, result, engines)
     if result.code == 2 and result.reason.startswith(_NO_SANDBOX):
         reason = result.reason.removeprefix(f"{_NO_SANDBOX}: ").partition(";")[0]
         raise UserError(
@@ -173,7 +210,7 @@ def _understood(path: Path, result: Ended) -> Report:
         )
     if result.code == 127 and "shared libraries" in result.reason:
         raise UserError(f"mtt-verify could not start: {result.reason}", hint=rebuild_hint())
-    return crashed(path, result)
+    return crashed(path, result, engines)
 
 
 def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool = True) -> None:
@@ -202,6 +239,17 @@ def _write(reports: Sequence[tuple[str, Report]], outputs: Outputs, tables: bool
         if path is not None and path != Path("-"):
             with replacing(path) as temporary:
                 temporary.write_bytes(content())
+
+
+def _write_waivers(path: Path, report: Report) -> None:
+    from mtt.verify import waivers
+
+    count = waivers.write(path, report)
+    failures = "1 failure" if count == 1 else f"{count} failures"
+    said = f"wrote {path}: {failures}; say for each why it is accepted"
+    print(
+        said if count else "nothing fails that could be waived: no file is written", file=sys.stderr
+    )
 
 
 def _json(reports: Sequence[tuple[str, Report]]) -> str:
@@ -235,12 +283,20 @@ def _refuse_other_json(path: Path) -> None:
         )
 
 
-def _refuse_checkpoint(path: Path) -> None:
-    """A checkpoint in the place of a model is a slip, not a finding about a model."""
+def _refuse_other_files(path: Path) -> None:
+    """What is no model is a slip, not a finding about a model."""
     # What is no file the program says itself.
-    if path.is_file() and recognize.container(path) == "safetensors":
+    if not path.is_file():
+        return
+    with reading(path):
+        kind = recognize.describe(path)
+    # What an archive lacks, checks of LOAD say.
+    if kind.kind in ("model", "zip-damaged"):
+        return
+    if kind.kind == "checkpoint":
         raise UserError(
             "this is a checkpoint, not an exported model",
             where=str(path),
             hint=f"export it first: mtt export {path}",
         )
+    raise kind.refusal(path, _WANTED, give=_GIVE)

@@ -11,6 +11,7 @@ from mtt.errors import UserError
 from mtt.verify.program_catalogue import Option, catalogue
 
 _RECORD = "--record"
+_WAIVERS = "waivers"
 
 
 class Settings:
@@ -18,7 +19,9 @@ class Settings:
 
     Keywords, types and choices are those of the catalogue, as ``docs/reference/verify-checks.md``
     lists them. ``only`` is a list of ``FAMILY`` or ``FAMILY/name``; ``skip`` too, or a mapping
-    from these to the reason, which the report records.
+    from these to the reason, which the report records. ``engines`` are words of ``--for``.
+    ``waivers`` is a file of failures that are accepted; without it, the one beside the model is
+    used, and with ``False`` none.
 
     :raises TypeError: there is no such keyword
     :raises UserError: a value that the option does not take
@@ -38,8 +41,14 @@ class Settings:
         self._arguments: list[str] = []
         for keyword, option in known.items():
             value = options.get(keyword)
-            if value is not None:
+            if value is not None and keyword != _WAIVERS:
                 self._arguments += _words(option, value)
+        engines = options.get("engines") or ()
+        self.engines = [engines] if isinstance(engines, str) else list(engines)
+        waivers = options.get(_WAIVERS)
+        self._waivers: Path | bool | None = waivers if isinstance(waivers, bool) else None
+        if isinstance(waivers, str | os.PathLike):
+            self._waivers = Path(waivers)
         against = options.get("against")
         self.against = None if against is None else Path(against)
         record = options.get("record")
@@ -56,9 +65,25 @@ class Settings:
             arguments[arguments.index(_RECORD) + 1] = os.fspath(record)
         return arguments
 
+    def waivers(self, model: Path | None) -> Path | None:
+        """Return the file of waivers to use, if there is one.
+
+        :param model: whose neighbor counts if none was named; None for a model that has no folder of
+            the user's
+        """
+        if isinstance(self._waivers, Path):
+            return self._waivers
+        if self._waivers is False or model is None:
+            return None
+        from mtt.verify.waivers import beside
+
+        return beside(model)
+
     def __eq__(self, other: object) -> bool:
-        """Return whether the program would get the same arguments."""
-        return isinstance(other, Settings) and self.arguments() == other.arguments()
+        """Return whether the program would be asked for the same."""
+        if not isinstance(other, Settings):
+            return False
+        return (self._waivers, self._arguments) == (other._waivers, other._arguments)
 
     def __repr__(self) -> str:
         """Return the arguments in words."""
@@ -104,8 +129,10 @@ def _text(option: Option, value: Any) -> str:
             reasons = value if isinstance(value, Mapping) else _reasons(value)
             _known(reasons)
             return ",".join(f"{name}={why}" if why else name for name, why in reasons.items())
-        case "names" | "uses":
+        case "names":
             return ",".join([value] if isinstance(value, str) else value)
+        case "uses":
+            return ",".join(_engines([value] if isinstance(value, str) else value))
         case "count":
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"{option.keyword} is a whole number above zero, not {value!r}")
@@ -116,6 +143,19 @@ def _text(option: Option, value: Any) -> str:
         case _:
             return os.fspath(value)
     return str(value)
+
+
+def _engines(words: Iterable[str]) -> list[str]:
+    """Return words of ``--for``, once each is known to mean something."""
+    words = list(words)
+    for word in words:
+        if not catalogue().uses_named(word):
+            ids = [use["id"] for use in catalogue().uses]
+            raise UserError(
+                f"there is no engine called '{word}'",
+                hint=f"choose among {', '.join(ids)}; an engine's name means all its rows",
+            )
+    return words
 
 
 def _reasons(words: Sequence[str]) -> dict[str, str]:

@@ -122,7 +122,7 @@ void describe(P& pack, OutputInfo& v) {
 template <class P>
 void describe(P& pack, Capabilities& v) {
     pack(v.name, v.atomic_types, v.interaction_range, v.length_unit, v.dtype, v.devices, v.outputs, v.requested_inputs,
-         v.energy_output, v.energy_unit, v.energy_kind, v.angstrom, v.electronvolt,
+         v.timestep, v.energy_output, v.energy_unit, v.energy_kind, v.angstrom, v.electronvolt,
          v.length_unit_assumed, v.energy_unit_assumed);
 }
 template <class P>
@@ -140,7 +140,8 @@ void describe(P& pack, Pair& v) {
 template <class P>
 void describe(P& pack, Call& v) {
     pack(v.systems, v.pairs, v.select, v.selected, v.kind, v.gradients, v.strain, v.check_consistency,
-         v.leaf_in_model_dtype, v.strided, v.dtype, v.extra, v.length_unit, v.energy_unit);
+         v.leaf_in_model_dtype, v.strided, v.dtype, v.extra, v.length_unit, v.energy_unit, v.withheld, v.charge,
+         v.spin_multiplicity, v.velocities);
 }
 template <class P>
 void describe(P& pack, Block& v) {

@@ -21,6 +21,23 @@ class EngineError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// A call that the model did not answer, and the systems that it was about.
+class CallFailed : public std::runtime_error {
+public:
+    CallFailed(const std::string& what, const std::vector<System>& systems): std::runtime_error(what) {
+        for (const auto& system : systems) {
+            systems_.push_back(system.name);
+            kinds_.push_back(kind_of(system));
+        }
+    }
+    [[nodiscard]] const std::vector<std::string>& systems() const { return systems_; }
+    [[nodiscard]] const std::vector<std::string>& kinds() const { return kinds_; }
+
+private:
+    std::vector<std::string> systems_;
+    std::vector<std::string> kinds_;
+};
+
 enum class Kind { system, atom };
 enum class Select { all, none, listed };
 
@@ -47,6 +64,13 @@ struct Call {
     /// Units of the engine; empty: those of the model.
     std::string length_unit;
     std::string energy_unit;
+    /// Inputs that the model requests and this engine does not give.
+    std::vector<std::string> withheld;
+    /// Of each system, in units of the electron's.
+    double charge = 0.0;
+    double spin_multiplicity = 1.0;
+    /// [system][atom] in (eV/u)^(1/2), as ASE has them; empty: all atoms at rest.
+    std::vector<std::vector<Vec3>> velocities;
 };
 
 /// Numbers of an output beside the energy.

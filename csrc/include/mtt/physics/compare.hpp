@@ -13,7 +13,8 @@ class Comparison {
 public:
     /// The system that what is added from here on is about.
     void in(const System& system);
-    /// Takes |measured| against its tolerance; NaN counts as infinitely wrong.
+    /// Takes |measured| against its tolerance; NaN counts as infinitely wrong. What is missing is infinite, as NaN is for
+    /// numbers of the model.
     void add(double measured, double tolerance, const std::string& where);
     void energies(double a, double b, const Budget& budget, const std::string& where);
     void atomic_energies(
@@ -37,13 +38,15 @@ public:
     [[nodiscard]] double measured() const { return measured_; }
     [[nodiscard]] double tolerance() const { return tolerance_; }
     [[nodiscard]] const std::string& where() const { return where_; }
-    /// Whether an energy, a force or a virial was no number.
+    /// Whether what was added was no number.
     [[nodiscard]] bool not_finite() const { return not_finite_; }
     /// Of the first system that could not be measured; empty if all could.
     [[nodiscard]] const std::string& error() const { return error_; }
     [[nodiscard]] const std::string& details() const { return details_; }
     /// Names of the systems in which something failed, if they were named and others passed.
     [[nodiscard]] std::vector<std::string> failing() const;
+    /// Kinds of the systems in which something failed, as kind_of() names them; empty if not all of them were named.
+    [[nodiscard]] std::vector<std::string> failing_kinds() const;
     /// Whether there are named systems in which nothing failed, and nothing failed outside of named ones.
     [[nodiscard]] bool others_pass() const;
     /// What those have in common and the others have not, in a few words: "slabs (pbc TTF)". Empty if nothing.
@@ -52,8 +55,7 @@ public:
 private:
     struct Part {
         std::string name;
-        std::string periodicity;
-        bool tilted = false;
+        std::string kind;
         bool failed = false;
     };
     std::vector<Part> parts_;

@@ -23,6 +23,9 @@ struct System {
     [[nodiscard]] bool periodic() const { return pbc[0] || pbc[1] || pbc[2]; }
 };
 
+/// What matters to a model that treats some systems otherwise: "pbc TTF", "pbc TTT, tilted".
+std::string kind_of(const System& system);
+
 /// The cell, with non-periodic rows filled by unit vectors that complete it to a full-rank frame.
 Mat3 full_frame(const System& system);
 /// Distances between opposite faces of the full frame (meaningful along periodic axes).

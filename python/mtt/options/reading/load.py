@@ -79,11 +79,19 @@ def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[D
 
 def load_metadata(path: str | Path) -> Metadata:
     """The checked contents of a metadata.yaml. Raises the same errors as :func:`load_options`."""
-    file = _open(Path(path), (), what="metadata file")
-    metadata = file.check(Metadata)
+    return load_as(path, Metadata, "metadata file")
+
+
+def load_as(path: str | Path, model: type[M], what: str) -> M:
+    """The checked contents of another YAML file, which ``what`` names.
+
+    Raises the same errors as :func:`load_options`.
+    """
+    file = _open(Path(path), (), what=what)
+    checked = file.check(model)
     file.raise_problems()
-    assert metadata is not None
-    return metadata
+    assert checked is not None
+    return checked
 
 
 @dataclass

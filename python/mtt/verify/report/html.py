@@ -6,7 +6,11 @@ from mtt.verify.program_catalogue import catalogue
 from mtt.verify.report import parity_plots
 from mtt.verify.report.report import Check, Report
 from mtt.verify.report.style import STYLE
+from mtt.verify.report.verdicts import Finding, Verdict, Waiver
 from mtt.verify.report.wording import number, plural, safe, size
+
+# Of a traceback.
+_MOST_LINES = 60
 
 
 def page(reports: Sequence[tuple[str, Report]]) -> bytes:
@@ -31,20 +35,27 @@ def _contents(reports: Sequence[tuple[str, Report]]) -> str:
     rows = "".join(
         f'<tr><td class="{report.verdict}">{report.verdict}</td>'
         f'<td><a href="#report-{k}">{safe(shown)}</a></td>'
-        f"<td>{safe(', '.join(check.label for check in report.failures), 300)}</td></tr>"
+        f"<td>{safe(_short(report), 300)}</td></tr>"
         for k, (shown, report) in enumerate(reports)
     )
     anchors = f"<h1>Verification of {plural(len(reports), 'model')}</h1>"
     return f"<header>{anchors}<table>{rows}</table></header>"
 
 
+def _short(report: Report) -> str:
+    if report.verdicts:
+        return report.summary
+    return ", ".join(check.label for check in report.failures)
+
+
 def _report(order: int, shown: str, report: Report) -> str:
     parts = [
         f'<header><p class="badge {report.verdict}">{report.verdict}</p>'
         f"<h1>{safe(shown)}</h1><p>{_verdict(report)} {_counts(report)}</p></header>",
-        _failures(report),
-        _facts(report),
+        _verdicts(order, report),
+        _findings(order, report) if report.verdicts else _failures(report),
         _waivers(report),
+        _facts(report),
         _figure("Margins", parity_plots.margins(report), _MARGINS),
         _series(report),
         _figure("Time", parity_plots.times(report), "Wall time of each family of checks."),
@@ -60,17 +71,85 @@ _MARGINS = (
 
 
 def _verdict(report: Report) -> str:
-    if not report.passed:
-        return "Do not use this file."
-    if report.only or report.waivers or report.allowed_operators:
-        return "As far as it was checked, an MD engine can use this file."
-    return "An MD engine can use this file."
+    return f"{safe(report.summary[:1].upper() + report.summary[1:])}."
 
 
 def _counts(report: Report) -> str:
     words = {"pass": "passed", "fail": "failed", "skip": "skipped", "waived": "waived"}
     counts = [f"{report.count(status)} {word}" for status, word in words.items()]
     return "Checks: " + ", ".join(count for count in counts if not count.startswith("0 ")) + "."
+
+
+def _verdicts(order: int, report: Report) -> str:
+    """Return the table of who can use the model; those who are not judged are pale."""
+    if not report.verdicts:
+        return ""
+    rows = "".join(
+        f'<tr class="{"judged" if row.judged else "aside"}"><td>{safe(row.title)}</td>'
+        f'<td class="{row.answer}">{"yes, unless" if row.answer == "unless" else row.answer}</td>'
+        f"<td>{safe(row.reason)}{_links(order, row)}</td></tr>"
+        for row in report.verdicts
+    )
+    head = "<tr><th>engine</th><th>can use it</th><th></th></tr>"
+    aside = (
+        '<p class="quiet">The verdict is about the rows in bold.</p>'
+        if any(not row.judged for row in report.verdicts)
+        else ""
+    )
+    table = f'<div class="scroll"><table class="verdicts">{head}{rows}</table></div>'
+    return f"<section><h2>Who can use it</h2>{table}{aside}</section>"
+
+
+def _links(order: int, row: Verdict) -> str:
+    """Return numbers that lead to the findings."""
+    return "".join(f' <a href="#{_anchor(order, place)}">{place + 1}</a>' for place in row.findings)
+
+
+def _anchor(order: int, place: int) -> str:
+    return f"finding-{order}-{place + 1}"
+
+
+def _findings(order: int, report: Report) -> str:
+    """Return a section for each cause, worst first."""
+    parts = "".join(
+        _finding(order, report, place, finding) for place, finding in enumerate(report.findings)
+    )
+    return f"<section><h2>What is wrong</h2>{parts}</section>" * bool(parts)
+
+
+def _finding(order: int, report: Report, place: int, finding: Finding) -> str:
+    kind = "waived" if finding.waived else "counts" if report.matters(finding) else "aside"
+    word = f"waived, {finding.severity}" if finding.waived else finding.severity
+    titles = {row.use: row.title for row in report.verdicts}
+    facts = [
+        ("reason", finding.reason),
+        ("only if", finding.unless),
+        ("measured", report.numbers(finding)),
+        ("matters to", ", ".join(titles.get(use, use) for use in finding.uses)),
+        ("systems", ", ".join(finding.systems)),
+    ]
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{safe(value, 600)}</td></tr>" for name, value in facts if value
+    )
+    seen = "".join(
+        f"<li><b>{safe(check.label)}</b>: {safe(check.message)}{_details(check)}</li>"
+        for check in (report.checks[entry] for entry in finding.entries)
+    )
+    number_of_checks = plural(len(finding.entries), "check")
+    return (
+        f'<section class="finding {kind}" id="{_anchor(order, place)}">'
+        f'<h3>{place + 1}. {safe(finding.brief or finding.root)} <span class="severity">{word}</span></h3>'
+        f'<p>{safe(finding.cause)}</p><table class="facts">{rows}</table>'
+        f"<details><summary>{number_of_checks}</summary><ul>{seen}</ul></details></section>"
+    )
+
+
+def _details(check: Check) -> str:
+    """Return the traceback of an exception, as it was."""
+    if not check.details:
+        return ""
+    lines = "\n".join(safe(line) for line in check.details.splitlines()[:_MOST_LINES])
+    return f"<pre>{lines}</pre>"
 
 
 def _failures(report: Report) -> str:
@@ -87,14 +166,24 @@ def _failures(report: Report) -> str:
 
 def _waivers(report: Report) -> str:
     items = "".join(
-        f"<li><b>{safe(waiver.check)}</b>: {safe(waiver.reason) or 'no reason given'}</li>"
+        f"<li><b>{safe(waiver.check)}</b>: {safe(waiver.reason) or 'no reason given'}"
+        f"{_state(waiver)}</li>"
         for waiver in report.waivers
     )
+    source = f'<p class="quiet">From {safe(report.waivers_file)}.</p>' * bool(report.waivers_file)
     allowed = "".join(f"<li>{safe(name)}</li>" for name in report.allowed_operators)
-    return f"<section><h2>Waived</h2><ul>{items}</ul></section>" * bool(items) + (
+    return f"<section><h2>Waived</h2>{source}<ul>{items}</ul></section>" * bool(items) + (
         f"<section><h2>Operators allowed beside the list</h2><ul>{allowed}</ul></section>"
         * bool(allowed)
     )
+
+
+def _state(waiver: Waiver) -> str:
+    """Return whether it is still needed, in words."""
+    if waiver.needless:
+        return ' <span class="needless">no longer needed: nothing like it fails</span>'
+    which = ", ".join(filter(None, [waiver.system, *waiver.engines]))
+    return f' <span class="quiet">({safe(which)})</span>' if which else ""
 
 
 def _facts(report: Report) -> str:
@@ -144,7 +233,10 @@ def _run(report: Report) -> list[tuple[str, str]]:
         if program.get(name)
     ]
     facts = [("mtt-verify", program.get("version", "")), ("libraries", ", ".join(libraries))]
-    facts += [("level", report.level), ("engine", report.engine), ("only", ", ".join(report.only))]
+    whom = (
+        ("judged for", ", ".join(report.judged)) if report.verdicts else ("engine", report.engine)
+    )
+    facts += [("level", report.level), whom, ("only", ", ".join(report.only))]
     if report.coverage:
         counts = {k: len(v) if isinstance(v, list) else v for k, v in report.coverage.items()}
         words = [f"{str(key).replace('_', ' ')} {value}" for key, value in counts.items()]
@@ -219,7 +311,13 @@ def _named(check: Check) -> str:
         lines.append(f"tolerance: {check.tolerance_source}")
     if check.systems:
         lines.append(f"systems: {', '.join(check.systems)}")
-    text = "".join(f"<p>{safe(line)}</p>" for line in lines if line)
+    if check.failing:
+        lines.append(f"systems that fail: {', '.join(check.failing)}")
+    if check.unless:
+        lines.append(f"only if {check.unless}")
+    if check.waived_because:
+        lines.append(f"expected: {check.waived_because}")
+    text = "".join(f"<p>{safe(line)}</p>" for line in lines if line) + _details(check)
     if not text:
         return safe(check.name_and_target)
     word = " open" if check.status == "fail" else ""

@@ -1,16 +1,26 @@
-"""What ``mtt-verify`` found, as typed objects made from its JSON (schema 2, and 1 of older files).
+"""What ``mtt-verify`` found, as typed objects made from its JSON (schema 3, and 1 and 2 of older files).
 
 Nothing here computes a verdict: the program gives it, and Python only reads it.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mtt.canonical import parse_json
 from mtt.tokens import redacted_json
+from mtt.verify.report.verdicts import (
+    HARMLESS,
+    Finding,
+    Verdict,
+    Waiver,
+    finding_of,
+    number_or_none,
+    texts,
+    verdict_of,
+    waiver_of,
+)
 
 SCHEMAS = (1, 2, 3)
 STATUSES = ("pass", "fail", "skip", "waived")
@@ -27,14 +37,6 @@ class Point:
     x: float
     y: float
     label: str
-
-
-@dataclass(frozen=True)
-class Waiver:
-    """A check that somebody decided not to run: ``FAMILY`` or ``FAMILY/name``, and why."""
-
-    check: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class Check:
     tolerance_source: str = ""
     series: tuple[Point, ...] = ()
     target: str = ""
+    severity: str = ""
+    matters: tuple[str, ...] = ()
+    unless: str = ""
+    failing: tuple[str, ...] = ()
+    details: str = ""
+    expected_for: tuple[str, ...] = ()
+    waived_because: str = ""
 
     @property
     def full_name(self) -> str:
@@ -113,6 +122,10 @@ class Report:
     only: tuple[str, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     seed: int | None = None
+    judged: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    waivers_file: str | None = None
     allowed_operators: tuple[str, ...] = ()
     isolation: Mapping[str, Any] | None = None
     coverage: Mapping[str, Any] | None = None
@@ -133,7 +146,7 @@ class Report:
             raise NoReport(f"it is not JSON: {error}") from error
         if not isinstance(data, dict) or data.get("schema") not in SCHEMAS:
             schema = data.get("schema") if isinstance(data, dict) else None
-            raise NoReport(f"its schema is {schema!r}, and this program knows 1 and 2")
+            raise NoReport(f"its schema is {schema!r}, and this program knows 1, 2 and 3")
         try:
             if harmless != data:
                 text = json.dumps(harmless, indent=2) + "\n"
@@ -161,6 +174,69 @@ class Report:
         """The checks that failed."""
         return tuple(check for check in self.checks if check.status == "fail")
 
+    def counts(self, check: Check) -> bool:
+        """Return whether the exit code depends on a failure: it matters to a use that is judged."""
+        if check.status != "fail" or not self.verdicts:
+            return check.status == "fail"
+        wanted = set(self.judged) & set(check.matters) - set(check.expected_for)
+        return bool(wanted) and check.severity not in HARMLESS
+
+    @property
+    def counted(self) -> tuple[Check, ...]:
+        """The failures that the exit code depends on."""
+        return tuple(check for check in self.checks if self.counts(check))
+
+    def matters(self, finding: Finding) -> bool:
+        """Return whether the exit code depends on a finding."""
+        return any(self.counts(self.checks[entry]) for entry in finding.entries)
+
+    def numbers(self, finding: Finding) -> str:
+        """Return what the check that says most about a finding measured, or nothing."""
+        return self.checks[finding.entries[0]].numbers if finding.entries else ""
+
+    def titles(self, *answers: str) -> str:
+        """Return the names of the judged uses with these answers: ``ASE, LAMMPS on several ranks``."""
+        return self.names(row for row in self.verdicts if row.judged and row.answer in answers)
+
+    def names(self, rows: Iterable[Verdict]) -> str:
+        """Return the names of some judged uses; an engine of which all are there without its conditions."""
+        chosen = list(rows)
+        names: list[str] = []
+        for row in chosen:
+            same = [one for one in self.verdicts if one.judged and one.engine == row.engine]
+            whole = len(same) > 1 and all(one in chosen for one in same)
+            names.append(row.title.partition(" on ")[0] if whole else row.title)
+        return ", ".join(dict.fromkeys(names))
+
+    @property
+    def partial(self) -> bool:
+        """Whether less was checked, or more allowed, than somebody who hears of a pass expects."""
+        waived = any(waiver.used or not waiver.runs for waiver in self.waivers)
+        return bool(self.only or waived or self.allowed_operators)
+
+    @property
+    def summary(self) -> str:
+        """Who can use the model, in a line: what the exit code says in words."""
+        partly = "as far as it was checked, " if self.partial else ""
+        if not self.verdicts:
+            return f"{partly}an MD engine can use it" if self.passed else "do not use this file"
+        if self.passed:
+            return f"{partly}for {self.titles('yes', 'untried')}"
+        phrases = {"not for": "no", "not always for": "unless", "untried for": "untried"}
+        words = [
+            f"{phrase} {names}"
+            for phrase, answer in phrases.items()
+            if (names := self.titles(answer))
+        ]
+        if words and self.titles("yes"):
+            words.append(f"good for {self.titles('yes')}")
+        return "; ".join(words) or "no check passed"
+
+    @property
+    def needless(self) -> tuple[Waiver, ...]:
+        """The waivers that nothing needs any more."""
+        return tuple(waiver for waiver in self.waivers if waiver.needless)
+
     @property
     def weak_sandbox(self) -> str | None:
         """What was missing between the model and the user's files, if anything was."""
@@ -182,12 +258,17 @@ class Report:
         return sum(check.status == status for check in self.checks)
 
     def failure(self, shown: str | None = None) -> str:
-        """One sentence with the file and the names of the checks that failed."""
-        names = [check.label for check in self.failures]
+        """One sentence with the file, the checks that failed, and whom that keeps from using it."""
+        shown = shown or self.path
+        names = list(dict.fromkeys(check.label for check in self.counted))
         count = "1 check" if len(names) == 1 else f"{len(names)} checks"
-        if not names:
-            return f"{shown or self.path}: no check passed, which proves nothing"
-        return f"{shown or self.path} failed {count}: {', '.join(names)}"
+        without = self.titles("no", "unless")
+        whom = f", which matters to {without}" if without else ""
+        if names:
+            return f"{shown} failed {count}: {', '.join(names)}{whom}"
+        if untried := self.titles("untried"):
+            return f"{shown}: nothing was tried for {untried}"
+        return f"{shown}: no check passed, which proves nothing"
 
 
 def tightest(checks: Sequence[Check]) -> Check | None:
@@ -198,6 +279,12 @@ def tightest(checks: Sequence[Check]) -> Check | None:
 
 def _report(data: dict[str, Any], text: str) -> Report:
     file = data["file"]
+    checks = tuple(_check(entry) for entry in data["checks"])
+    findings = tuple(finding_of(entry, len(checks)) for entry in data.get("findings", []))
+    for finding in findings:
+        named = [checks[entry].full_name for entry in finding.entries]
+        if list(finding.checks) != named:
+            raise ValueError(f"a finding of {', '.join(finding.checks)} that names other checks")
     if data["verdict"] not in ("pass", "fail"):
         raise ValueError(f"the verdict {data['verdict']!r}")
     return Report(
@@ -209,17 +296,19 @@ def _report(data: dict[str, Any], text: str) -> Report:
             (str(entry["name"]), entry.get("sha256")) for entry in file.get("extensions", [])
         ),
         verdict=data["verdict"],
-        checks=tuple(_check(entry) for entry in data["checks"]),
-        seconds=_number(data.get("seconds")) or 0.0,
+        checks=checks,
+        seconds=number_or_none(data.get("seconds")) or 0.0,
         program={key: str(value) for key, value in data.get("program", {}).items()},
         model=data.get("model"),
         golden_pack=bool(data.get("golden_pack", False)),
         level=str(data.get("level", "full")),
         engine=str(data.get("engine", "all")),
         only=tuple(str(entry) for entry in data.get("only", [])),
-        waivers=tuple(
-            Waiver(str(entry["check"]), str(entry["reason"])) for entry in data.get("waivers", [])
-        ),
+        judged=texts(data.get("for")),
+        verdicts=tuple(verdict_of(entry, len(findings)) for entry in data.get("verdicts", [])),
+        findings=findings,
+        waivers=tuple(waiver_of(entry) for entry in data.get("waivers", [])),
+        waivers_file=data.get("waivers_file"),
         seed=data.get("seed"),
         allowed_operators=tuple(str(name) for name in data.get("allowed_operators", [])),
         isolation=data.get("isolation"),
@@ -233,31 +322,33 @@ def _check(data: dict[str, Any]) -> Check:
     if data["status"] not in STATUSES:
         raise ValueError(f"the status {data['status']!r}")
     points = [
-        (_number(entry.get("x")), _number(entry.get("y")), str(entry.get("label", "")))
+        (
+            number_or_none(entry.get("x")),
+            number_or_none(entry.get("y")),
+            str(entry.get("label", "")),
+        )
         for entry in data.get("series") or []
     ]
     return Check(
         family=str(data["family"]),
         name=str(data["name"]),
         status=data["status"],
-        measured=_number(data.get("measured")),
-        tolerance=_number(data.get("tolerance")),
+        measured=number_or_none(data.get("measured")),
+        tolerance=number_or_none(data.get("tolerance")),
         unit=str(data.get("unit", "")),
-        margin=_number(data.get("margin")),
+        margin=number_or_none(data.get("margin")),
         message=str(data.get("message", "")),
         systems=tuple(str(entry) for entry in data.get("systems", [])),
-        seconds=_number(data.get("seconds")) or 0.0,
+        seconds=number_or_none(data.get("seconds")) or 0.0,
         target=str(data.get("target", "")),
+        severity=str(data.get("severity", "")),
+        matters=texts(data.get("matters")),
+        unless=str(data.get("unless", "")),
+        failing=texts(data.get("failing")),
+        details=str(data.get("details", "")),
+        expected_for=texts(data.get("expected_for")),
+        waived_because=str(data.get("waived_because", "")),
         description=str(data.get("description", "")),
         tolerance_source=str(data.get("tolerance_source", "")),
         series=tuple(Point(x, y, name) for x, y, name in points if x is not None and y is not None),
     )
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
-    # 1e999 is JSON, and infinite.
-    return float(value) if math.isfinite(value) else None

@@ -16,6 +16,16 @@ font-weight:600;text-transform:uppercase;letter-spacing:.06em}
 .badge.pass{background:var(--good)}.badge.fail{background:var(--bad)}
 .quiet,figcaption,footer{color:var(--quiet)}figcaption,footer,details{font-size:.85rem}
 .failures{border-left:4px solid var(--bad);padding-left:1rem}ul{padding-left:1.2rem}
+.verdicts td:first-child{white-space:nowrap}.verdicts td:nth-child(2){white-space:nowrap;font-weight:600}
+.verdicts .judged td:first-child{font-weight:600}.verdicts .aside td{color:var(--quiet)}
+.verdicts .judged td.yes{color:var(--good)}.verdicts .judged td.no{color:var(--bad)}
+.verdicts .judged td.unless,.verdicts .judged td.untried{color:var(--warn)}
+h3{font-size:1rem;margin:0 0 .2rem}
+.finding{border-left:4px solid var(--line);padding-left:1rem;margin:0 0 1.2rem}
+.finding.counts{border-color:var(--bad)}.finding.waived{border-color:var(--warn)}
+.finding.aside,.finding.aside .severity{color:var(--quiet)}
+.severity{font-weight:400;font-size:.85rem;color:var(--bad)}.waived .severity,.needless{color:var(--warn)}
+pre{font-size:.75rem;overflow-x:auto;background:var(--soft);padding:.4rem}a{color:var(--blue)}
 table{border-collapse:collapse;width:100%;font-size:.88rem}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;
 border-bottom:1px solid var(--line)}th{font-weight:600}

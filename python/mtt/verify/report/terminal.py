@@ -1,4 +1,4 @@
-"""A report for people at a terminal: a table that fits a screen, and the failures in words."""
+"""A report for people at a terminal: what was checked, what is wrong, and who can use the model."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -15,9 +15,12 @@ from mtt.report.console import SteadyConsole
 from mtt.verify.report.report import STATUSES, Check, Report, tightest
 
 _STYLE = {"pass": "green", "fail": "bold red", "skip": "yellow", "waived": "magenta"}
+_ANSWER_STYLE = {"yes": "green", "no": "bold red", "unless": "yellow", "untried": "yellow"}
 _WIDTH = 80
 # Names that a model chose; longer ones would push the numbers off the screen.
 _LONGEST_NAME = 34
+# The whole of it is in the other forms of the report.
+_LONGEST_CAUSE = 300
 
 
 class Progress:
@@ -48,7 +51,7 @@ class Progress:
 
 
 def print_report(report: Report, shown: str, console: Console | None = None) -> None:
-    """One line per family when all is well; every check that did not pass with its message."""
+    """One line per family when all is well; each finding in words; the verdict for each engine."""
     console = console or SteadyConsole()
     console.print(Text(f"verification of {printable(shown)}", style="bold"))
     if about := _about(report):
@@ -56,13 +59,13 @@ def print_report(report: Report, shown: str, console: Console | None = None) -> 
     console.print(_table(report))
     if report.weak_sandbox:
         console.print(Text(printable(report.weak_sandbox), style=_STYLE["skip"]))
-    for status, sentence in _sentences(report):
-        console.print(Text.assemble((f"{status} ", _STYLE[status]), printable(sentence)))
-    verdict = "an MD engine can use it" if report.passed else "do not use this file"
-    if report.passed and (report.only or report.waivers or report.allowed_operators):
-        verdict = "as far as it was checked, an MD engine can use it"
+    for text in (*_findings(report), *_sentences(report), *_waivers(report)):
+        console.print(text)
+    if report.verdicts:
+        console.print()
+        console.print(_verdicts(report))
     memory = f", {report.peak_memory_bytes / 1e6:.0f} MB" if report.peak_memory_bytes else ""
-    line = f"{report.verdict}: {verdict} ({report.seconds:.1f} s{memory})"
+    line = f"{report.verdict}: {printable(report.summary)} ({report.seconds:.1f} s{memory})"
     console.print(Text(line, style=_STYLE[report.verdict]))
 
 
@@ -72,11 +75,22 @@ def print_line(report: Report, shown: str, console: Console | None = None) -> No
     if report.passed:
         waived = report.count("waived")
         rest = f"{report.count('pass')} checks passed" + (f", {waived} waived" if waived else "")
+        if report.verdicts:
+            rest = f"{report.summary}; {rest}"
+    elif report.verdicts:
+        rest = "; ".join(_bad_verdicts(report)) or "no check passed"
     else:
         rest = ", ".join(check.label for check in report.failures) or "no check passed"
     status = (f"{report.verdict} ", _STYLE[report.verdict])
     text = f"{printable(shown)}: {printable(rest, 400)} ({report.seconds:.1f} s)"
-    console.print(Text.assemble(status, text))
+    console.print(Text.assemble(status, text), soft_wrap=True)
+
+
+def _bad_verdicts(report: Report) -> Iterable[str]:
+    """Yield what is wrong for those that are judged; those with the same words share a place."""
+    bad = [row for row in report.verdicts if row.judged and row.answer != "yes"]
+    for words in dict.fromkeys(row.words for row in bad):
+        yield f"{report.names(row for row in bad if row.words == words)}: {words}"
 
 
 def _about(report: Report) -> str:
@@ -125,16 +139,60 @@ def _tightest(checks: list[Check]) -> tuple[str, str]:
     )
 
 
-def _sentences(report: Report) -> Iterable[tuple[str, str]]:
-    """Status and text of all that did not pass; checks that share a reason share a line."""
-    for check in report.failures:
-        yield "fail", check.sentence
+def _findings(report: Report) -> Iterable[Text]:
+    """Yield a line for each cause, worst first: those that count, those of others, those accepted."""
+    if report.schema < 3:
+        for check in report.failures:
+            yield Text.assemble(("fail ", _STYLE["fail"]), printable(check.sentence))
+        return
+    rows = [finding for finding in report.findings if not finding.waived]
+    for finding in sorted(rows, key=lambda row: not report.matters(row)):
+        numbers = report.numbers(finding)
+        text = f"{finding.label}: {printable(finding.cause, _LONGEST_CAUSE)}"
+        text = printable(text + (f" ({numbers})" if numbers else ""))
+        if report.matters(finding):
+            yield Text.assemble((f"{finding.severity} ", _STYLE["fail"]), text)
+        else:
+            yield Text(f"{finding.severity} {text} (not judged)", style="dim")
+    for finding in report.findings:
+        if finding.waived:
+            text = f"{finding.label}: {printable(finding.cause, _LONGEST_CAUSE)}: {finding.reason}"
+            yield Text.assemble(("waived ", _STYLE["waived"]), printable(text))
+
+
+def _sentences(report: Report) -> Iterable[Text]:
+    """Yield what did not run; checks that share a reason share a line."""
+    found = {entry for finding in report.findings for entry in finding.entries}
     for status in ("skip", "waived"):
         reasons: dict[str, list[str]] = {}
-        for check in report.checks:
-            if check.status == status:
+        for place, check in enumerate(report.checks):
+            if check.status == status and place not in found:
                 reasons.setdefault(check.message, []).append(check.label)
         for reason, names in reasons.items():
             families = {name.split("/")[0] for name in names}
             several = f"{len(names)} checks of {', '.join(sorted(families))}"
-            yield status, f"{names[0] if len(names) == 1 else several}: {reason}"
+            text = f"{names[0] if len(names) == 1 else several}: {reason}"
+            yield Text.assemble((f"{status} ", _STYLE[status]), printable(text))
+
+
+def _waivers(report: Report) -> Iterable[Text]:
+    """Yield where waivers are from, and which of them can go."""
+    if report.waivers_file:
+        yield Text(printable(f"with the waivers of {report.waivers_file}"), style="dim")
+    for waiver in report.needless:
+        text = f"the waiver of {waiver.check} is no longer needed: nothing like it fails"
+        yield Text.assemble(("warning ", _STYLE["skip"]), printable(text))
+
+
+def _verdicts(report: Report) -> Table:
+    """Return a row for each use; those that the exit code judges are marked."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, width=_WIDTH)
+    table.add_column("", no_wrap=True)
+    table.add_column("engine (* is judged)", no_wrap=True)
+    table.add_column("can use it", ratio=1)
+    for row in report.verdicts:
+        style = _ANSWER_STYLE[row.answer] if row.judged else "dim"
+        mark = "*" if row.judged else ""
+        cells = [mark, printable(row.title, _LONGEST_NAME), printable(row.words)]
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table

@@ -1,0 +1,49 @@
+#include "mtt/checks/scattered.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "mtt/physics/compare.hpp"
+
+namespace mtt {
+
+System scattered_system(Context& context, double density, bool periodic, double length, size_t atoms, std::mt19937_64& random) {
+    constexpr size_t fewest = 16;
+    const double around = std::max(context.cutoff(), context.spacing());
+    const double per_volume = density / std::pow(context.capabilities().angstrom, 3);
+    const double width = std::min(std::sqrt(double(atoms) / (per_volume * length)), 2.5 * around);
+    const auto count = std::max(fewest, size_t(per_volume * length * width * width));
+    auto out = scattered(context.types(), count, {length, width, width}, {periodic, periodic, periodic},
+                         0.9 * context.spacing(), random);
+    out.name = (periodic ? "box of " : "cluster of ") + std::to_string(count) + " atoms (" + short_number(density) +
+               " per cubic angstrom)";
+    return out;
+}
+
+std::vector<System> systems_to_divide(Context& context, size_t at_most, std::mt19937_64& random) {
+    constexpr size_t atoms = 72;
+    const double range = context.capabilities().interaction_range;
+    const double gap = 2 * context.spacing();
+    std::vector<System> out;
+    std::vector<std::pair<double, bool>> kinds;
+    for (const double density : usual_densities) {
+        for (const bool periodic : {true, false}) {
+            kinds.emplace_back(density, periodic);
+        }
+    }
+    for (size_t k = kinds.size(); k > 1; --k) {
+        std::swap(kinds[k - 1], kinds[uniform_index(random, k)]);
+    }
+    std::stable_partition(kinds.begin(), kinds.end(), [&](const auto& kind) { return kind == std::pair(kinds[0].first, true); });
+    for (const auto& [density, periodic] : kinds) {
+        if (out.size() == at_most) {
+            break;
+        }
+        // Two domains see half a box and the range on either side: a box of 4 ranges is just seen whole.
+        const double length = (periodic ? 4.0 : 2.0) * range + gap;
+        out.push_back(scattered_system(context, density, periodic, length, atoms, random));
+    }
+    return out;
+}
+
+}  // namespace mtt
