@@ -255,7 +255,7 @@ std::vector<Result> run(Context& context) {
     // Here the domains are cut at random places.
     const bool quick = context.level() == Level::quick;
     std::mt19937_64 random(17 + context.mode().seed);
-    for (const auto& system : systems_to_divide(context, quick ? 2 : 10, random)) {
+    for (const auto& system : systems_to_divide(context, quick ? 3 : 10, random)) {
         const std::vector<Grid> grids = {{2, 1, 1}, {3, 1, 1}, {2, 2, 1}, {4, 1, 2}};
         std::vector<Grid> drawn = {grids[0], grids[1 + uniform_index(random, grids.size() - 1)]};
         drawn.resize(quick ? 1 : 2);

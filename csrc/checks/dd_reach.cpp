@@ -300,7 +300,7 @@ void look_at_scattered(Context& context, Reach& reach, std::vector<std::string>&
     std::mt19937_64 random(13 + context.mode().seed);
     const double around = std::max(context.cutoff(), context.spacing());
     const bool quick = context.level() == Level::quick;
-    for (int round = 0; round < (quick ? 1 : 3); ++round) {
+    for (int round = 0; round < (quick ? 2 : 4); ++round) {
         size_t number = 0;
         for (const double density : usual_densities) {
             for (const bool periodic : {false, true}) {

@@ -32,26 +32,23 @@ std::vector<Result> domains(Context& context) {
     std::mt19937_64 random(15);
     const ValueReader reader(context);
     const auto* standard = standard_quantity(context.target().name);
-    std::vector<System> systems = {
-        cluster(context.types(), {int(std::ceil(2.4 * range / spacing)) + 2, 2, 1}, spacing, random),
-        crystal(context.types(), {int(std::ceil(4.3 * range / spacing)) + 1, 2, 1}, spacing, 0.2, random),
-    };
-    if (standard != nullptr && standard->per_volume) {
-        systems.erase(systems.begin());
-    }
+    auto open = cluster(context.types(), {int(std::ceil(2.4 * range / spacing)) + 2, 2, 1}, spacing, random);
+    auto periodic = crystal(context.types(), {int(std::ceil(4.3 * range / spacing)) + 1, 2, 1}, spacing, 0.2, random);
     std::mt19937_64 drawn(17 + context.mode().seed);
-    for (const auto& system : systems_to_divide(context, context.level() == Level::quick ? 2 : 10, drawn)) {
-        if (system.periodic() || standard == nullptr || !standard->per_volume) {
-            systems.push_back(system);
-        }
+    auto systems = systems_to_divide(context, context.level() == Level::quick ? 2 : 10, drawn);
+    systems.push_back(open);
+    systems.push_back(periodic);
+    if (standard != nullptr && standard->per_volume) {
+        std::erase_if(systems, [](const System& system) { return !system.periodic(); });
     }
+    std::vector<std::string> names;
     Comparison comparison;
     size_t unseen = 0;
     auto& model = context.model();
-    std::vector<std::string> names;
     for (const auto& system : systems) {
-        const auto undivided = reader.undivided(model, system);
         names.push_back(system.name);
+        comparison.in(system);
+        const auto undivided = reader.undivided(model, system);
         for (const int pieces : {2, 4}) {
             const auto parts = decompose(system, {pieces, 1, 1}, range, model.requests(), 16);
             for (const auto& part : parts) {
@@ -68,7 +65,9 @@ std::vector<Result> domains(Context& context) {
         out = skipped(name, "every domain saw the whole system, so this proves nothing");
     }
     out.systems = names;
-    return {among_selected(context, std::move(out))};
+    out = among_selected(context, std::move(out));
+    std::erase(out.matters, "plumed");  // it has no domains
+    return {out};
 }
 
 /// PLUMED starts with a call without atoms, to learn the shape of features; so do ranks that own nothing and see nothing.
