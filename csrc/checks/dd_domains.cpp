@@ -66,22 +66,36 @@ void allow_rounding(Context& context, const System& system, const Properties& na
     constexpr double most = 10.0;  // more is no rounding
     auto& precise = context.precise();
     Properties exact;
+    const auto evaluate_all = [&](const System& what) {
+        auto out = evaluate(precise, what);
+        if (!narrow.energies.empty()) {
+            out.energies = atomic_energies(precise, what);
+        }
+        return out;
+    };
     if (&precise != &context.model()) {
-        exact = evaluate(precise, system);
+        exact = evaluate_all(system);
     } else {
         std::vector<size_t> order(system.size());
         for (size_t i = 0; i < order.size(); ++i) {
             order[i] = order.size() - 1 - i;
         }
         const double far = context.spacing();
-        const auto other = evaluate(precise, permuted(translated(system, {1.37 * far, -2.71 * far, 0.59 * far}), order));
+        const auto other = evaluate_all(permuted(translated(system, {1.37 * far, -2.71 * far, 0.59 * far}), order));
         exact = other;
         for (size_t i = 0; i < order.size(); ++i) {
             exact.forces[order[i]] = other.forces[i];
         }
+        for (size_t i = 0; i < other.energies.size(); ++i) {
+            exact.energies[order[i]] = other.energies[i];
+        }
     }
     double force = 0.0;
     double virial = 0.0;
+    double atomic = 0.0;
+    for (size_t i = 0; i < narrow.energies.size(); ++i) {
+        atomic = std::max(atomic, std::abs(exact.energies[i] - narrow.energies[i]));
+    }
     for (size_t i = 0; i < system.size(); ++i) {
         force = std::max(force, largest(std::vector<Vec3>{exact.forces[i] - narrow.forces[i]}));
     }
@@ -93,6 +107,7 @@ void allow_rounding(Context& context, const System& system, const Properties& na
     widen(limit.force, force);
     widen(limit.virial, virial);
     widen(limit.energy, energy);
+    widen(limit.atomic_energy, atomic);
 }
 
 struct Outcome {
