@@ -10,8 +10,8 @@ from corpus import fault
 from faults_wrapper import export_bare
 from metatensor.torch import Labels
 from metatomic.torch import ModelOutput, System
-from toy_models import Embedded, Pair, export_toy, neighbor_edges, pair_energies, sum_to_atoms
 from toy_engines import Charged, ChargedStrictly, Described, Direct, Flash, export_outputs
+from toy_models import Embedded, Pair, export_toy, neighbor_edges, pair_energies, sum_to_atoms
 
 # ruff: noqa: UP006, UP045
 
@@ -107,7 +107,9 @@ class NoMomenta(Described):
     """Predicts neither positions nor momenta, so ``fix metatomic`` refuses it."""
 
 
-@fault("P15", "ENGINE/lammps:compute", exporter=export_outputs, arguments=("--for", "lammps:compute"))
+@fault(
+    "P15", "ENGINE/lammps:compute", exporter=export_outputs, arguments=("--for", "lammps:compute")
+)
 class OrderOfPairs(Direct):
     """Its own forces depend on which pair comes first."""
 
@@ -121,7 +123,9 @@ class ChargeOfTheSystem(Charged):
     """Requests charge and spin multiplicity, and takes 0 and 1 where an engine has none."""
 
 
-@fault("P17", "SCHEMA/inputs", "ENGINE/ipi", "ENGINE/gromacs", "ENGINE/eon", exporter=export_outputs)
+@fault(
+    "P17", "SCHEMA/inputs", "ENGINE/ipi", "ENGINE/gromacs", "ENGINE/eon", exporter=export_outputs
+)
 class ChargeRequired(ChargedStrictly):
     """Requests charge and spin multiplicity, and stops where an engine has none."""
 
