@@ -104,8 +104,12 @@ json about(const Capabilities& model, const Isolation& isolation) {
         outputs.push_back({{"name", output.name}, {"unit", output.unit}, {"sample_kind", output.sample_kind},
                            {"description", output.description}});
     }
+    json inputs = json::array();
+    for (const auto& input : model.requested_inputs) {
+        inputs.push_back(input.name);
+    }
     return {{"outputs", outputs}, {"atomic_types", model.atomic_types}, {"length_unit", model.length_unit},
-            {"dtype", model.dtype}, {"requested_inputs", model.requested_inputs}, {"isolation", to_json(isolation)}};
+            {"dtype", model.dtype}, {"requested_inputs", inputs}, {"isolation", to_json(isolation)}};
 }
 
 void serve(RemoteHost& host, bool widened) {
