@@ -10,13 +10,19 @@ from corpus import fault
 from faults_wrapper import export_bare
 from metatensor.torch import Labels
 from metatomic.torch import ModelOutput, System
-from toy_models import Embedded, Pair, export_toy, neighbor_edges, pair_energies, sum_to_atoms
 from toy_engines import Charged, ChargedStrictly, Described, Direct, Flash, export_outputs
+from toy_models import Embedded, Pair, export_toy, neighbor_edges, pair_energies, sum_to_atoms
 
 # ruff: noqa: UP006, UP045
 
 
-@fault("L20", "ENGINE/lammps", "ENGINE/ase", "ENGINE/torch-sim", "ENGINE/gromacs")
+@fault(
+    "L20",
+    "ENGINE/lammps@energy",
+    "ENGINE/ase@energy",
+    "ENGINE/torch-sim@energy",
+    "ENGINE/gromacs@energy",
+)
 def uncertainty_promised(path: Path) -> None:
     """Declares an uncertainty and never returns it: these engines ask for it in every step."""
     atoms = {"unit": "eV", "sample_kind": "atom"}
@@ -130,7 +136,7 @@ class ChargeRequired(ChargedStrictly):
     """Requests charge and spin multiplicity, and stops where an engine has none."""
 
 
-@fault("P15", "ENGINE/lammps", exporter=export_outputs)
+@fault("P15", "ENGINE/lammps@energy", exporter=export_outputs)
 class ForcesOfAllAtoms(Direct):
     """Gives its own forces of atoms that are not selected."""
 

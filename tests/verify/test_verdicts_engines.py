@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from metatomic.torch import System
-from toy_models import Pair, export_toy
 from toy_engines import (
     Charged,
     ChargedStrictly,
@@ -22,6 +21,7 @@ from toy_engines import (
     Unlimited,
     export_outputs,
 )
+from toy_models import Pair, export_toy
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 with warnings.catch_warnings():
@@ -266,6 +266,12 @@ def test_positions_and_momenta_are_for_fix_metatomic(look: Look) -> None:
     assert table.other() == ["lammps:fix", "lammps:compute"]
     assert table.verdicts["lammps:ranks=1"]["answer"] == "yes"
     assert table.verdicts["ase"]["answer"] == "yes"
+
+
+def test_a_file_without_energy_is_for_fix_and_compute_metatomic_only(look: Look) -> None:
+    table = look(Flash, energy=False)
+    assert table.answers() == all_say("no")
+    assert table.other() == ["lammps:fix", "lammps:compute"]
 
 
 class RestingOnly(Flash):
