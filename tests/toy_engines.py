@@ -219,7 +219,9 @@ class Unlimited(Pair):
         energies = raw + self.baseline.index_select(0, species)
         if not bool(system.pbc.any()):
             charges = 0.3 + 0.1 * species.to(torch.float64)
-            apart = (system.positions.unsqueeze(0) - system.positions.unsqueeze(1)).to(torch.float64)
+            apart = (system.positions.unsqueeze(0) - system.positions.unsqueeze(1)).to(
+                torch.float64
+            )
             inverse = 1.0 / torch.sqrt((apart * apart).sum(dim=2) + 1.0)
             own = torch.eye(len(system), dtype=torch.float64, device=inverse.device)
             energies = energies + ((inverse * (1.0 - own)) @ charges) * charges

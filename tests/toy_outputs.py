@@ -111,7 +111,9 @@ class Outputs(Pair):
         weights = self.weights(species, centers, neighbors, vectors)
         density = sums(self.densities_of(weights), centers, n_atoms)
         if name == "position":
-            return system.positions + 0.1 * sums(self.vectors_of(weights, vectors), centers, n_atoms)
+            return system.positions + 0.1 * sums(
+                self.vectors_of(weights, vectors), centers, n_atoms
+            )
         if name == "momentum" or name == "mtt::dipole" or name == "non_conservative_force":
             return sums(self.vectors_of(weights, vectors), centers, n_atoms)
         if name == "mtt::tensor" or name == "non_conservative_stress":
@@ -247,7 +249,9 @@ class Composition(torch.nn.Module):
     def __init__(self, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         lookup = torch.zeros(120, dtype=torch.float64)
-        lookup[torch.tensor(ATOMIC_TYPES)] = torch.tensor([-13.6, -1029.5, -2041.25, -45.0]).double()
+        lookup[torch.tensor(ATOMIC_TYPES)] = torch.tensor(
+            [-13.6, -1029.5, -2041.25, -45.0]
+        ).double()
         self.register_buffer("lookup", lookup)
 
     def range(self) -> float:

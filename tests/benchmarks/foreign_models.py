@@ -124,7 +124,9 @@ def variants() -> dict[str, dict[str, Any]]:
         "llpr of soap-bpnn 32": one("llpr", {}, 32, of="soap-bpnn 32"),
     }
     outputs = {
-        "pet non-conservative 64": one("pet", SMALL_PET, 64, targets=["energy", "forces", "stress"]),
+        "pet non-conservative 64": one(
+            "pet", SMALL_PET, 64, targets=["energy", "forces", "stress"]
+        ),
         "pet two variants 64": one("pet", SMALL_PET, 64, targets=["energy/pbe", "energy/scan"]),
         "pet energy and variant 32": one("pet", SMALL_PET, 32, targets=["energy", "energy/pbe"]),
         "pet dipole 64": one("pet", SMALL_PET, 64, targets=["dipole"]),
@@ -132,7 +134,9 @@ def variants() -> dict[str, dict[str, Any]]:
         "pet energy and charges 64": one("pet", SMALL_PET, 64, targets=["energy", "charges"]),
         "pet quadrupole 64": one("pet", SMALL_PET, 64, targets=["quadrupole"]),
         "soap-bpnn dipole 64": one("soap_bpnn", SMALL_SOAP, 64, targets=["dipole"]),
-        "pet charge and spin 64": one("pet", {**SMALL_PET, "system_conditioning": True}, 64, inputs=True),
+        "pet charge and spin 64": one(
+            "pet", {**SMALL_PET, "system_conditioning": True}, 64, inputs=True
+        ),
         "pet long range 64": one("pet", {**SMALL_PET, "long_range": {"enable": True}}, 64),
         "flashmd 64": one("experimental.flashmd", SMALL_PET, 64, targets=["positions", "momenta"]),
         "pet residual adaptive 64": one(

@@ -173,10 +173,16 @@ def test_user_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     with zipfile.ZipFile("other.pt", "w") as archive:
         archive.writestr("other/data.pkl", b"\x80\x02}q\x00.")
-    assert fails(capsys, "other.pt", *words) == (
+    assert fails(capsys, "other.pt", *words).startswith(
+        "error: this is a pickled checkpoint of another program; it is not loaded, "
+    )
+    with zipfile.ZipFile("odd.pt", "w") as archive:
+        archive.writestr("odd/data.pkl", b"\x80\x02}q\x00.")
+        archive.writestr("odd/code/__torch__/metatomic/torch/model.py", b"")
+    assert fails(capsys, "odd.pt", *words) == (
         "error: the metadata of the model file cannot be changed: its metadata is not where metatomic "
         "puts it\n"
-        "  where: other.pt\n"
-        "  hint: 'mtt verify other.pt' says more\n"
+        "  where: odd.pt\n"
+        "  hint: 'mtt verify odd.pt' says more\n"
     )
     assert not Path("new.pt").exists()

@@ -107,7 +107,9 @@ class NoMomenta(Described):
     """Predicts neither positions nor momenta, so ``fix metatomic`` refuses it."""
 
 
-@fault("P15", "ENGINE/lammps:compute", exporter=export_outputs, arguments=("--for", "lammps:compute"))
+@fault(
+    "P15", "ENGINE/lammps:compute", exporter=export_outputs, arguments=("--for", "lammps:compute")
+)
 class OrderOfPairs(Direct):
     """Its own forces depend on which pair comes first."""
 
@@ -121,7 +123,9 @@ class ChargeOfTheSystem(Charged):
     """Requests charge and spin multiplicity, and takes 0 and 1 where an engine has none."""
 
 
-@fault("P17", "SCHEMA/inputs", "ENGINE/ipi", "ENGINE/gromacs", "ENGINE/eon", exporter=export_outputs)
+@fault(
+    "P17", "SCHEMA/inputs", "ENGINE/ipi", "ENGINE/gromacs", "ENGINE/eon", exporter=export_outputs
+)
 class ChargeRequired(ChargedStrictly):
     """Requests charge and spin multiplicity, and stops where an engine has none."""
 

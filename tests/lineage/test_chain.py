@@ -168,7 +168,7 @@ def test_a_report_of_a_failure(folder: Path) -> None:
             "show --chain model.pt --report model.pt.intoto.json",
             (
                 "error: this is no report of a verification: its schema is None, and this program "
-                "knows 1 and 2\n  where: model.pt.intoto.json\n"
+                "knows 1, 2 and 3\n  where: model.pt.intoto.json\n"
             ),
         ),
         (

@@ -215,7 +215,8 @@ def test_a_model_that_fails_is_not_published(web: Web, capsys: pytest.CaptureFix
             archive.writestr(one, content)
     assert push("--token", TOKEN) == 3
     said = capsys.readouterr()
-    assert said.out.startswith("fail model.pt: PARITY/")
+    assert said.out.startswith("fail model.pt: ASE, i-PI, ")
+    assert "failed 1 check: PARITY/" in said.err
     assert "PARITY" in said.err
     assert web.asked == []
 

@@ -236,6 +236,11 @@ def test_what_was_not_tried_is_no_pass() -> None:
     assert shown(report)[-1] == "fail: untried for ASE (1.5 s, 268 MB)"
     root = ET.fromstring(junit.junit([("m.pt", report)]))
     assert [failure.get("message") for failure in root.iter("failure")] == ["untried: no units"]
+    # Whoever chose the checks does not want to hear that others did not run.
+    some = content(check(), verdicts=[untried], only=["PARITY"], **{"for": ["ase"]})
+    root = ET.fromstring(junit.junit([("m.pt", Report.of(some))]))
+    assert [skipped.get("message") for skipped in root.iter("skipped")] == ["untried: no units"]
+    assert shown(Report.of(some))[-1] == "pass: as far as it was checked, for ASE (1.5 s, 268 MB)"
 
 
 def test_checks_that_share_a_reason_share_a_line() -> None:
@@ -325,16 +330,16 @@ def test_sarif() -> None:
     assert rules == [
         "PARITY/energy",
         "DD/energy",
-        "GEO/cells",
         "GEO/empty system",
+        "GEO/cells",
         "LIMITS/time per call",
         "GEO/periodicity",
     ]
     levels = [(one["ruleId"], one["level"]) for one in run["results"]]
     assert levels == [
         ("DD/energy", "error"),
-        ("GEO/cells", "error"),
         ("GEO/empty system", "warning"),
+        ("GEO/cells", "error"),
         ("LIMITS/time per call", "warning"),
         ("GEO/periodicity", "none"),
     ]
@@ -382,7 +387,7 @@ def test_annotations() -> None:
     )
     lines = github.annotations("m.pt", several()).splitlines()
     assert [line.partition(" ")[0] for line in lines] == [
-        *("::error", "::error", "::warning", "::warning", "::notice", "::warning", "::error"),
+        *("::error", "::warning", "::error", "::warning", "::notice", "::warning", "::error"),
     ]
 
 

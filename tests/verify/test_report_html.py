@@ -131,7 +131,7 @@ def test_who_can_use_the_model_comes_first_and_each_cause_has_a_section() -> Non
     ):
         assert said in text
     kinds = re.findall(r'<section class="finding (\w+)"', content)
-    assert kinds == ["counts", "counts", "aside", "aside", "waived"]
+    assert kinds == ["counts", "aside", "counts", "aside", "waived"]
 
 
 def test_model_that_did_not_load_has_a_page() -> None:

@@ -182,7 +182,9 @@ def test_tensors_and_several_blocks(verify: Verify) -> None:
     report = verify(Outputs, ["mtt::tensor", "mtt::quadrupole", "mtt::multipoles"])
     assert set(failures(report)) == {"SCHEMA/energy output"}
     assert passes(report) >= OF_VALUES | {"DD/values", "SCHEMA/values of selected atoms"}
-    rows = [c["message"] for c in report["checks"] if c["name"] == "values" and c["family"] == "SCHEMA"]
+    rows = [
+        c["message"] for c in report["checks"] if c["name"] == "values" and c["family"] == "SCHEMA"
+    ]
     assert [row.split(", ")[1] for row in rows] == [
         "6 numbers in each row",
         "5 numbers in each row",
@@ -318,7 +320,9 @@ def test_units_that_the_file_lacks(verify: Verify) -> None:
     failed = failures(report)["SCHEMA/units"]
     assert failed["severity"] == "wrong numbers"
     assert failed["unless"] == "its lengths are in another unit than the engine's"
-    engine = [c for c in report["checks"] if c["family"] == "ENGINE" and c["name"].startswith("ase")]
+    engine = [
+        c for c in report["checks"] if c["family"] == "ENGINE" and c["name"].startswith("ase")
+    ]
     assert {c["status"] for c in engine} == {"skip"}
 
 
@@ -326,7 +330,9 @@ def test_units_that_the_caller_gives(verify: Verify) -> None:
     report = without_units(verify, "--length-unit", "angstrom", "--energy-unit", "eV")
     assert "ENGINE/ase" in passes(report) and "ENGINE/lammps" in passes(report)
     assert {answers(report)[use] for use in ("ase", "ipi", "torch-sim", "eon")} == {"yes"}
-    assert {answers(report)[use] for use in ("lammps:ranks=1", "lammps:ranks=several")} == {"unless"}
+    assert {answers(report)[use] for use in ("lammps:ranks=1", "lammps:ranks=several")} == {
+        "unless"
+    }
     assert {answers(report)[use] for use in ("gromacs:ranks=1", "gromacs:ranks=several")} == {"no"}
     assert reason(report, "lammps:ranks=1") == "it works in other units than angstrom and eV"
     judged = without_units(
@@ -339,7 +345,9 @@ def test_units_that_contradict_the_file(verify: Verify) -> None:
     report = verify(Outputs, ["energy"], "--length-unit", "nm", "--only", "SCHEMA")
     failed = failures(report)["SCHEMA/given units"]
     assert failed["message"].startswith("--length-unit says 'nm', and the file declares 'angstrom'")
-    same = verify(Outputs, ["energy"], "--length-unit", "A", "--energy-unit", "eV", "--only", "SCHEMA")
+    same = verify(
+        Outputs, ["energy"], "--length-unit", "A", "--energy-unit", "eV", "--only", "SCHEMA"
+    )
     assert "SCHEMA/given units" in passes(same)
 
 

@@ -165,6 +165,7 @@ def several() -> Report:
     return plain(
         check(),
         check("DD", "energy", status="fail", message="domains differ", matters=ranks, measured=3.0),
+        check("GEO", "empty system", status="fail", message="needs atoms", matters=["plumed"]),
         check(
             "GEO",
             "cells",
@@ -176,7 +177,6 @@ def several() -> Report:
             severity="stops",
             details="Traceback of TorchScript\n  serialized code, line 3",
         ),
-        check("GEO", "empty system", status="fail", message="needs atoms", matters=["plumed"]),
         check("LIMITS", "time per call", status="fail", message="slower", severity="costs"),
         check(
             "GEO",

@@ -93,7 +93,7 @@ def run(arguments: Namespace) -> None:
         verify = "full" if arguments.verify else "none"
     (fetched,) = fetch([origin], arguments)
     with signed([fetched], arguments) as (usable,):
-        if _is_model(usable.path):
+        if _is_model(usable.path, changing=arguments.metadata is not None):
             _check_changing(usable.path, arguments)
             _check_keeps(fetched.path, output)
             from mtt.export import add_metadata
@@ -149,9 +149,10 @@ def _check_keeps(read: Path, output: Path) -> None:
         check_keeps([read], written)
 
 
-def _is_model(path: Path) -> bool:
+def _is_model(path: Path, changing: bool) -> bool:
     """Whether it is an exported model.
 
+    :param changing: whether it is to be copied with other metadata
     :raises UserError: it is another archive, such as other programs' checkpoints; the message says
         which
     """
@@ -162,9 +163,10 @@ def _is_model(path: Path) -> bool:
         return False
     with reading(path):
         kind = recognize.describe(path)
-    if kind.kind != "model":
-        raise kind.refusal(path)
-    return True
+    # What a damaged one lacks, whoever changes it says best.
+    if kind.kind == "model" or (changing and kind.kind == "zip-damaged"):
+        return True
+    raise kind.refusal(path)
 
 
 def _check_changing(model: Path, arguments: Namespace) -> None:
