@@ -246,6 +246,8 @@ class Outputs(Pair):
 class Composition(torch.nn.Module):
     """An energy of each atomic type and nothing else: no neighbor lists, a range of 0."""
 
+    lookup: torch.Tensor
+
     def __init__(self, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         lookup = torch.zeros(120, dtype=torch.float64)

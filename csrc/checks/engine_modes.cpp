@@ -339,6 +339,10 @@ std::vector<Result> run(Context& context, const EngineProfile& profile) {
     try {
         for (size_t k = 0; k < units; ++k) {
             const auto& [length_unit, energy_unit] = profile.units[k];
+            // Where the file declares none, SCHEMA/units says what other units of the same engine mean.
+            if (k > 0 && (capabilities.length_unit_assumed || capabilities.energy_unit_assumed)) {
+                continue;
+            }
             Asking asking{profile, length_unit, energy_unit, unit_factor(length_unit, capabilities.length_unit),
                           unit_factor(energy_unit, capabilities.energy_unit), "", missing_inputs(profile, capabilities)};
             const auto uncertainty = output_beside(capabilities, "energy_uncertainty");

@@ -125,6 +125,7 @@ const std::vector<Rule>& rules() {
         {"LOAD/metadata", {"LOAD/model"}},
         {"LOAD/extensions", {"LOAD/model"}},
         {"SCHEMA/units", {"ENGINE", "SCHEMA/engine units"}},
+        {"SCHEMA/variants", {"ENGINE/gromacs"}},
         {"SCHEMA/selected atoms", {"DD", "SCHEMA/rows belong to atoms", "SCHEMA/rank without atoms",
                                    "SCHEMA/rank without atoms (per-atom energies)", "ENGINE/lammps", "ENGINE/gromacs"}},
         {"SCHEMA/rank without atoms", {"SCHEMA/rank without atoms (per-atom energies)", "DD/empty selection",

@@ -25,6 +25,7 @@ pytestmark = [
 ]
 MD = ["ase", "ipi", "torch-sim", "lammps:ranks=1", "lammps:ranks=several"]
 MD += ["gromacs:ranks=1", "gromacs:ranks=several", "eon"]
+SPECIAL = {"plumed", "lammps:fix", "lammps:compute"}
 Verify = Callable[..., dict[str, Any]]
 
 
@@ -52,11 +53,14 @@ def verify(tmp_path_factory: pytest.TempPathFactory) -> Verify:
 
 
 def failures(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the failed checks by ``FAMILY/name``, with ``@TARGET`` where the report names one."""
+    """Return the failed checks by ``FAMILY/name``, with ``@TARGET`` where the report names one.
+
+    What PLUMED and LAMMPS' fix and compute ask for has tests of its own.
+    """
     return {
         f"{c['family']}/{c['name']}" + (f"@{c['target']}" if c.get("target") else ""): c
         for c in report["checks"]
-        if c["status"] == "fail"
+        if c["status"] == "fail" and not (c["family"] == "ENGINE" and set(c["matters"]) <= SPECIAL)
     }
 
 
@@ -103,13 +107,23 @@ def test_a_dipole_of_a_system(verify: Verify) -> None:
     assert skipped >= {"DD/values", "SCHEMA/values of selected atoms", "GEO/values without atoms"}
 
 
+class Moves(Outputs):
+    """With the time step that LAMMPS' fix reads."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.register_buffer("timestep", torch.tensor(8.0, dtype=dtype))
+
+
 def test_positions_and_momenta(verify: Verify) -> None:
     """As FlashMD predicts them: places in space, which move with the system and its domains."""
-    report = verify(Outputs, ["position", "momentum"])
+    report = verify(Moves, ["position", "momentum"])
     assert set(failures(report)) == {"SCHEMA/energy output"}
     assert_no_energy(report, "momentum, position")
     domains = OF_VALUES | {"DD/values", "SCHEMA/values of selected atoms"}
     assert passes(report) >= domains
+    assert (answers(report)["lammps:fix"], answers(report)["plumed"]) == ("yes", "no")
+    assert verify(Moves, ["position", "momentum"], "--for", "lammps:fix")["exit code"] == 0
 
 
 class OtherSign(Outputs):
@@ -119,7 +133,7 @@ class OtherSign(Outputs):
         return weights * torch.abs(vectors)
 
 
-class FixedDirection(Outputs):
+class FixedDirection(Moves):
     """Vectors of the right length, all along x."""
 
     def vectors_of(self, weights: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -250,9 +264,13 @@ def test_an_output_that_fails_is_one_line(verify: Verify) -> None:
 
 def test_two_variants_without_a_plain_energy(verify: Verify) -> None:
     report = verify(Outputs, ["energy/pbe", "energy/pbesol"])
-    assert set(failures(report)) == {"SCHEMA/variants"}
+    variants = ("energy/pbe", "energy/pbesol")
+    gromacs = ["SCHEMA/variants", *(f"ENGINE/gromacs@{name}" for name in variants)]
+    assert set(failures(report)) == set(gromacs)
+    finding = next(item for item in report["findings"] if "SCHEMA/variants" in item["checks"])
+    assert finding["checks"] == ["SCHEMA/variants", "ENGINE/gromacs", "ENGINE/gromacs"]
     targets = {c.get("target") for c in report["checks"] if c["name"] == "forces"}
-    assert targets == {"energy/pbe", "energy/pbesol"}
+    assert targets == set(variants)
     told = next(c["message"] for c in report["checks"] if c["name"] == "energy output")
     assert told.startswith("only variants (pbe, pbesol): engines must be told which")
     refused = {use for use, answer in answers(report).items() if answer == "no"}
