@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "mtt/checks/scattered.hpp"
 #include "mtt/engines/uses.hpp"
@@ -101,22 +102,37 @@ struct Outcome {
     Comparison virials;
     size_t unseen = 0;
     size_t without_atoms = 0;
-    /// What went wrong on a domain without atoms; empty if nothing.
-    std::string empty_problem;
+    /// What went wrong on a domain without atoms.
+    std::optional<Result> empty_failure;
 };
 
-/// A rank without atoms must give one row of zero, whatever its ghosts are.
-std::string empty_domain_problem(Model& model, const Domain& domain) {
+/// A rank without atoms must give one row of zero, whatever its ghosts are. LAMMPS takes one number of each rank; GROMACS
+/// adds up whatever rows there are.
+std::optional<Result> empty_domain_failure(Model& model, const Domain& domain) {
+    const std::string name = "empty selection";
+    const std::string circumstances = "a rank has no atoms";
     try {
-        const auto alone = evaluate_domains(model, {domain}, domain.origin.empty() ? 1 : 1 + *std::max_element(
-            domain.origin.begin(), domain.origin.end()));
-        if (alone.energy != 0.0 || !(largest(alone.forces) == 0.0) || !(largest(alone.virial) == 0.0)) {
-            return "a rank without atoms adds energy, forces or virial of its own";
+        Call call;
+        call.systems = {domain.system};
+        call.pairs = {domain.pairs};
+        call.select = Select::listed;
+        const auto answer = model.evaluate(call);
+        double energy = 0.0;
+        for (const double row : answer.values) {
+            energy += row;
         }
-        return "";
+        if (energy != 0.0 || !(largest(answer.forces.at(0)) == 0.0) || !(largest(answer.virials.at(0)) == 0.0)) {
+            return failed(name, "a rank without atoms adds energy, forces or virial of its own").when(circumstances);
+        }
+        if (answer.values.size() != 1) {
+            return failed(name, "a rank without atoms ends the run on all ranks: the model returned " +
+                          std::to_string(answer.values.size()) + " rows instead of one row of zero")
+                .as(Severity::stops).only({"lammps:ranks=several"}).when(circumstances);
+        }
     } catch (const std::exception& error) {
-        return "a rank without atoms ends the run on all ranks: " + explain(error);
+        return failed(name, "a rank without atoms ends the run on all ranks", error).as(Severity::stops).when(circumstances);
     }
+    return std::nullopt;
 }
 
 void compare_atoms(Model& model, const std::vector<Domain>& domains, const std::vector<double>& undivided,
@@ -156,8 +172,8 @@ void compare_grid(Context& context, const System& system, const Properties& undi
         }
         if (domain.n_local == 0) {
             ++outcome.without_atoms;
-            if (outcome.empty_problem.empty()) {
-                outcome.empty_problem = empty_domain_problem(model, domain);
+            if (!outcome.empty_failure.has_value()) {
+                outcome.empty_failure = empty_domain_failure(model, domain);
             }
         }
     }
@@ -193,8 +209,8 @@ std::vector<Result> results_of(const Outcome& outcome, const Capabilities& capab
             }
         }
     }
-    if (!outcome.empty_problem.empty()) {
-        out.push_back(failed("empty selection", outcome.empty_problem));
+    if (outcome.empty_failure.has_value()) {
+        out.push_back(*outcome.empty_failure);
     } else if (outcome.without_atoms == 0) {
         out.push_back(skipped("empty selection", "no domain was without atoms"));
     } else {

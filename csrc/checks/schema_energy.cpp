@@ -14,7 +14,6 @@ namespace {
 
 constexpr const char* energy_name = "energy output";
 constexpr const char* variants_name = "variants";
-constexpr const char* others_name = "other outputs";
 constexpr const char* units_name = "given units";
 
 std::string listed(const std::vector<std::string>& words) {
@@ -71,10 +70,11 @@ Result variants_result(Context& context) {
     return passed(variants_name, "engines pick 'energy' unless they are told another: " + listed(energy_variants(outputs)));
 }
 
-Result others_result(Context& context) {
+/// What else is checked, and what is not.
+std::string others_of(Context& context) {
     std::vector<std::string> checked;
     for (const auto& target : context.targets()) {
-        if (!is_energy(target.name)) {
+        if (!target.asked_by_engines()) {
             checked.push_back(target.name);
         }
     }
@@ -82,8 +82,8 @@ Result others_result(Context& context) {
     for (const auto& [output, why] : context.left_out()) {
         left.push_back(output + " (" + why + ")");
     }
-    return passed(others_name, (checked.empty() ? "" : "checked: " + listed(checked)) +
-                  (checked.empty() || left.empty() ? "" : "; ") + (left.empty() ? "" : "not checked: " + listed(left)));
+    return (checked.empty() || !context.has_energy() ? "" : "; beside it are checked: " + listed(checked)) +
+           (left.empty() ? "" : "; not checked: " + listed(left));
 }
 
 /// Empty if the file declares no unit, or the same.
@@ -115,12 +115,9 @@ Result units_result(Context& context) {
 
 std::vector<Result> run(Context& context) {
     std::vector<Result> out = {energy_result(context)};
+    out.front().message += others_of(context);
     if (!energy_variants(context.capabilities().outputs).empty()) {
         out.push_back(variants_result(context));
-    }
-    auto others = others_result(context);
-    if (!others.message.empty()) {
-        out.push_back(others);
     }
     if (!context.mode().length_unit.empty() || !context.mode().energy_unit.empty()) {
         out.push_back(units_result(context));
@@ -132,7 +129,7 @@ const Registered check({
     "SCHEMA", "outputs of the file",
     "There is an energy for engines to pick, all of them can name its variants, and units named by the caller are those of "
     "the file.",
-    "exact", {energy_name, variants_name, others_name, units_name}, run, Level::quick, {}, About::file, Severity::wrong,
+    "exact", {energy_name, variants_name, units_name}, run, Level::quick, {}, About::file, Severity::wrong,
 }, About::file);
 
 }  // namespace

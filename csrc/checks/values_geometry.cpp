@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "mtt/checks/scattered.hpp"
 #include "mtt/checks/values.hpp"
 #include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
@@ -22,26 +23,32 @@ std::vector<Result> domains(Context& context) {
     if (!context.capabilities().per_atom() && !context.target().additive) {
         return {skipped(name, "its values belong to systems, and are no sum over atoms that engines could divide")};
     }
-    if (!(range >= 0) || !std::isfinite(range) || context.cutoff() > range || 4.3 * range / spacing > 60) {
+    if (!(range >= 0) || !std::isfinite(range)) {
+        return {skipped(name, "an interaction range of " + short_number(range) + " allows one domain only")};
+    }
+    if (context.cutoff() > range || 4.3 * range / spacing > 60) {
         return {skipped(name, "the interaction range allows no decomposition of a small system")};
     }
     std::mt19937_64 random(15);
     const ValueReader reader(context);
     const auto* standard = standard_quantity(context.target().name);
-    std::vector<System> systems = {
-        cluster(context.types(), {int(std::ceil(2.4 * range / spacing)) + 2, 2, 1}, spacing, random),
-        crystal(context.types(), {int(std::ceil(4.3 * range / spacing)) + 1, 2, 1}, spacing, 0.2, random),
-    };
+    auto open = cluster(context.types(), {int(std::ceil(2.4 * range / spacing)) + 2, 2, 1}, spacing, random);
+    auto periodic = crystal(context.types(), {int(std::ceil(4.3 * range / spacing)) + 1, 2, 1}, spacing, 0.2, random);
+    std::mt19937_64 drawn(17 + context.mode().seed);
+    auto systems = systems_to_divide(context, context.level() == Level::quick ? 2 : 10, drawn);
+    systems.push_back(open);
+    systems.push_back(periodic);
     if (standard != nullptr && standard->per_volume) {
-        systems.erase(systems.begin());
+        std::erase_if(systems, [](const System& system) { return !system.periodic(); });
     }
+    std::vector<std::string> names;
     Comparison comparison;
     size_t unseen = 0;
     auto& model = context.model();
-    std::vector<std::string> names;
     for (const auto& system : systems) {
-        const auto undivided = reader.undivided(model, system);
         names.push_back(system.name);
+        comparison.in(system);
+        const auto undivided = reader.undivided(model, system);
         for (const int pieces : {2, 4}) {
             const auto parts = decompose(system, {pieces, 1, 1}, range, model.requests(), 16);
             for (const auto& part : parts) {

@@ -75,7 +75,7 @@ void TorchPredictor::read_capabilities() {
             arguments.emplace_back(/*use_new_names=*/true);
         }
         for (const auto& item : (*method)(std::move(arguments)).toGenericDict()) {
-            out.requested_inputs.push_back({.name = item.key().toStringRef()});
+            out.requested_inputs.push_back({item.key().toStringRef(), "", "", ""});
         }
     }
 }

@@ -273,6 +273,9 @@ std::string brief_of(const ReportEntry& entry) {
     if (cause != causes().end()) {
         return cause->second;
     }
+    if (entry.family == "ENGINE" && entry.severity == Severity::refuses) {
+        return entry.result.message.substr(0, entry.result.message.find(','));
+    }
     if (!entry.result.error.empty()) {
         constexpr size_t few = 70;
         const auto& error = entry.result.error;

@@ -41,6 +41,12 @@ std::string optional_number(const std::optional<double>& value) {
 /// One line for each cause and what it matters to, worst first.
 void print_findings(const Report& report, std::ostream& out) {
     for (const auto& finding : report.findings) {
+        // What matters to nobody who is judged is in the table.
+        if (std::none_of(finding.uses.begin(), finding.uses.end(), [&](const std::string& use) {
+                return std::find(report.judged.begin(), report.judged.end(), use) != report.judged.end();
+            })) {
+            continue;
+        }
         const auto& first = report.entries[finding.entries.front()];
         std::string text = std::string(finding.waived ? "waived" : name_of(finding.severity)) + ": " + finding.cause;
         text += " [" + first.family + "/" + first.result.name;

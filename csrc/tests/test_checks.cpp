@@ -77,6 +77,8 @@ TEST("a range that is too small fails DD") {
     CHECK(fails(breakage, "DD/receptive field", 2));
     CHECK(fails(breakage, "DD/energy", 2));
     CHECK(fails(breakage, "DD/forces", 2));
+    // Wrong on the first decomposition as on later ones: nothing is remembered.
+    CHECK(!fails(breakage, "DD/after re-decomposition", 2));
     breakage.range_factor = 0.99;
     CHECK(fails(breakage, "DD/receptive field", 2));
 }

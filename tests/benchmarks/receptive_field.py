@@ -229,3 +229,83 @@ def truth(folder: Path, drawn: dict[str, Any], name: str) -> dict[str, Any]:
                     "where": f"{kind} of {len(x)} atoms, {density} per cubic angstrom",
                 }
     return worst
+
+
+def verify(program: Path, path: Path, level: str) -> dict[str, Any]:
+    """What the checks of domains say of a file."""
+    command = [program, path, "--json", "-", "--threads", "1", "--level", level, "--only", "DD"]
+    start = time.perf_counter()
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    return {
+        "failed": [name for name in ABOUT if checks[name]["status"] == "fail"],
+        "message": checks["receptive field"]["message"],
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def line(drawn: dict[str, Any], truths: dict[str, Any], said: dict[str, Any]) -> str:
+    hypers = drawn["hypers"]
+    adaptive = hypers["num_neighbors_adaptive"]
+    about = (
+        f"{drawn['number']:2} float{drawn['precision']} {hypers['featurizer_type']:11} "
+        f"{hypers['num_gnn_layers']} layers of {hypers['cutoff']:.2f} "
+        f"{f'adaptive {adaptive:2}' if adaptive else '           '} range {drawn['range']:5.2f}"
+    )
+    short, sound = truths["short"], truths["true"]
+    found = " ".join(
+        f"{level}: {'found' if said['short', level]['failed'] else 'MISSED'}"
+        f"{', FALSE ALARM ' + str(said['true', level]['failed']) if said['true', level]['failed'] else ''}"
+        for level in ("quick", "full")
+        if ("short", level) in said
+    )
+    return (
+        f"{about} | forces wrong by {short['percent']:.1e} % ({short['ratio']:.1e} tolerances; "
+        f"sound {sound['ratio']:.1e}) | {found}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("programs", type=Path, metavar="METATRAIN")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--levels", default="quick,full")
+    parser.add_argument("--make", action="store_true", help="only make the models, in this process")
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    if arguments.make:
+        make(folder)
+        return
+    subprocess.run([arguments.programs / "python", __file__, "--make", arguments.programs, folder])
+
+    import torch
+
+    from mtt.verify import run as verification
+
+    torch.set_num_threads(1)
+    program = verification.program()
+    levels = arguments.levels.split(",")
+    found = dict.fromkeys(levels, 0)
+    alarms, differing, missed = 0, 0, []
+    for number in range(COUNT):
+        place = folder / f"{number:02}"
+        drawn = json.loads((place / "drawn.json").read_text())
+        cases = [(name, level) for name in ("short", "true") for level in levels]
+        with ThreadPoolExecutor(2) as pool:
+            answers = pool.map(lambda c: verify(program, place / f"{c[0]}.pt", c[1]), cases)
+            truths = {name: truth(place, drawn, name) for name in ("short", "true")}
+            said = dict(zip(cases, answers, strict=True))
+        print(line(drawn, truths, said), flush=True)
+        differs = truths["short"]["ratio"] > 1
+        differing += differs
+        for level in levels:
+            found[level] += bool(said["short", level]["failed"])
+            alarms += bool(said["true", level]["failed"])
+            if differs and not said["short", level]["failed"]:
+                missed.append(f"{number} by {level}")
+    print(f"one cutoff short: found {found} of {COUNT}; false alarms with the true range: {alarms}")
+    print(f"divided systems differ by more than the tolerance: {differing}; of these missed: {missed}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@ from toy_models import (
     export_toy,
     neighbor_edges,
     pair_terms,
+    smooth_cutoff,
     sum_to_atoms,
 )
 
@@ -46,6 +47,91 @@ class LongRange(Embedded):
     ) -> torch.Tensor:
         raw = embedded_energies(species, centers, neighbors, vectors, self.strength, self.cutoff)
         return raw + 1e-3 * torch.tanh(raw.sum() / max(1, species.shape[0]))
+
+
+@fault("D01", "DD/receptive field", "DD/forces", truth=None)
+class AdaptiveCutoff(Pair):
+    """Each atom has a cutoff that shrinks with its neighbors; the cutoff of a pair depends on both.
+
+    In a dense system no atom sees beyond the declared range, in a thin one far beyond.
+    """
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        squared = (vectors * vectors).sum(dim=1)
+        count = sum_to_atoms(smooth_cutoff(squared, self.cutoff), centers, species.shape[0])
+        room = torch.clamp(1.0 - count / 3.0, min=0.0)
+        part = 0.5 + 0.5 * room * room * room
+        both = 0.5 * (part.index_select(0, centers) + part.index_select(0, neighbors))
+        reach = squared / (both * both)
+        depth = self.strength[species.index_select(0, centers), species.index_select(0, neighbors)]
+        terms = depth * torch.exp(-0.25 * squared) * smooth_cutoff(reach, self.cutoff)
+        return sum_to_atoms(terms, centers, species.shape[0])
+
+
+@fault("D01", "DD/receptive field", truth=None)
+class MessagesWhereCrowded(Pair):
+    """Neighbors hand on how many they have, but only those that have many: chains do not show it."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        squared = (vectors * vectors).sum(dim=1)
+        near = smooth_cutoff(squared, self.cutoff)
+        count = sum_to_atoms(near, centers, species.shape[0])
+        crowd = torch.clamp(count - 1.2, min=0.0)
+        crowd = crowd * crowd * crowd
+        terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        handed = terms * (1.0 + 0.01 * crowd.index_select(0, neighbors))
+        return sum_to_atoms(handed, centers, species.shape[0])
+
+
+@fault("D01", "DD/receptive field", truth=None)
+class NeighborsCounted(Pair):
+    """A neighbor counts by how many neighbors it has, a number that no gradient shows."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        terms = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        count = sum_to_atoms(torch.ones_like(terms), centers, species.shape[0])
+        return sum_to_atoms(
+            terms * (1.0 + 0.01 * count.index_select(0, neighbors)), centers, species.shape[0]
+        )
+
+
+@fault("D01", "DD/receptive field", dtype="float32", golden=False)
+class RangeShortInSinglePrecision(Embedded):
+    """One layer short, in code that cannot be run in float64 to see more of it."""
+
+    def range(self) -> float:
+        return self.cutoff
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        assert vectors.dtype == torch.float32
+        first = pair_terms(species, centers, neighbors, vectors, self.strength, self.cutoff)
+        state = torch.tanh(sum_to_atoms(first, centers, species.shape[0]))
+        message = 1e-6 * state.index_select(0, neighbors)
+        return sum_to_atoms(first * (1.0 + message), centers, species.shape[0])
 
 
 @fault("D03", "DD/energy", "DD/forces", "DD/virial")

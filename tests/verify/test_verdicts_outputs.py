@@ -267,7 +267,7 @@ def test_one_variant_is_checked_on_request(verify: Verify) -> None:
     assert report["exit code"] == 0 and set(failures(report)) == {"SCHEMA/variants"}
     assert {c.get("target") for c in report["checks"]} <= {None, ""}
     message = next(c["message"] for c in report["checks"] if c["name"] == "energy output")
-    assert message == "'energy/pbesol'"
+    assert message == "'energy/pbesol'; not checked: energy/pbe (it is of another variant)"
     absent = verify(Outputs, ["energy/pbe", "energy/pbesol"], "--variant", "scan")
     failed = failures(absent)["SCHEMA/energy output"]
     assert failed["message"].startswith("the model has no output 'energy/scan'; it has: energy/pbe")
@@ -278,7 +278,8 @@ def test_all_known_outputs_beside_an_energy(verify: Verify) -> None:
     outputs = [name for name in OUTPUTS if not name.startswith("energy/")]
     report = verify(Outputs, outputs, "--only", "SCHEMA,DD,SYM,NTH,GEO,DTYPE")
     assert failures(report) == {}
-    others = next(c["message"] for c in report["checks"] if c["name"] == "other outputs")
+    others = next(c["message"] for c in report["checks"] if c["name"] == "energy output")
+    assert others.startswith("'energy'; beside it are checked: energy_ensemble, ")
     assert "non_conservative_stress" in others.split("not checked")[0]
     assert "mtt::tensor (too many for the level quick)" in others
 
