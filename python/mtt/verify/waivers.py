@@ -132,7 +132,7 @@ def check_new(path: Path) -> None:
 
 
 def write(path: Path, report: Report) -> int:
-    """Write every failure of a report that no waiver accepts; return how many, and write no empty file.
+    """Write every failure that keeps a report from passing; return how many, and write no empty file.
 
     Reasons are empty, so the file is refused until somebody has said why each is accepted. What
     cannot be waived is left out.
@@ -140,7 +140,7 @@ def write(path: Path, report: Report) -> int:
     :raises UserError: as :func:`check_new`
     """
     check_new(path)
-    rows = [_row(check) for check in report.failures if check.family != _LOAD]
+    rows = [_row(check) for check in report.counted if check.family != _LOAD]
     # Several targets, or several results of one name, are one line to whoever reads it.
     rows = [row for place, row in enumerate(rows) if row not in rows[:place]]
     if not rows:

@@ -121,7 +121,7 @@ def _table(report: Report) -> Table:
     for family, checks in report.families().items():
         counts = [str(sum(c.status == status for c in checks) or "") for status in statuses]
         name, used = _tightest(checks)
-        style = _STYLE["fail"] if any(c.status == "fail" for c in checks) else ""
+        style = _STYLE["fail"] if any(map(report.counts, checks)) else ""
         seconds = f"{sum(c.seconds for c in checks):.1f}"
         cells = [printable(family, 12), *counts, name, used, seconds]
         table.add_row(*(Text(cell) for cell in cells), style=style)
