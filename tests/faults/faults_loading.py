@@ -167,9 +167,9 @@ def energy_unit_wrong(path: Path) -> None:
     export_toy(path, "pair", unit="kcal/mol")
 
 
-@fault("L22", "LOAD/model")
+@fault("L22", "SCHEMA/variants")
 def energy_only_as_variant(path: Path) -> None:
-    """Only ``energy/pbe`` and no ``energy``: LAMMPS stops unless it is told the variant."""
+    """Only ``energy/pbe`` and no ``energy``: GROMACS asks for the variant and reads back ``energy``."""
     export_toy(path, "pair", golden=False, output="energy/pbe")
 
 

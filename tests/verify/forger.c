@@ -78,6 +78,8 @@ static void answer_call(const char *call, uint64_t question) {
     begin(question);
     number(1), zeros(1);                          // values
     number(2), number(1), number(1);              // shape
+    number(1), number(1), put(&row, sizeof row);  // layout of its one block: key,
+    number(0), number(0), number(1);              // components and their labels, properties
     text("float64"), number(1);                   // dtype, blocks
     number(1), text("system");                    // names of samples
     number(1), number(1), put(&row, sizeof row);  // samples
@@ -90,7 +92,7 @@ static void answer_call(const char *call, uint64_t question) {
 }
 
 static void declare(uint64_t question) {
-    const unsigned char yes = 1;
+    const unsigned char yes = 1, no = 0;
     const int64_t types[] = {1, 6, 8, 29};
     const double range = 3.2, one = 1.0;
     begin(question);
@@ -99,8 +101,9 @@ static void declare(uint64_t question) {
     put(&range, sizeof range), text("angstrom"), text("float64");
     number(1), text("cpu");
     number(1), text("energy"), text("eV"), text("system"), text("");
-    number(0);                                              // inputs
+    number(0), put(&no, 1);                                 // inputs, time step
     text("energy"), text("eV"), text("system"), put(&one, sizeof one), put(&one, sizeof one);
+    put(&no, 1), put(&no, 1);                               // units that somebody assumes
     number(1), put(&range, sizeof range), put(&yes, 1), put(&yes, 1);
     end();
 }
