@@ -168,8 +168,8 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
             "type": {"cartesian": {"rank": 2}},
         },
     ),
-    "dipole": ("mtt::dipole", {"key": "dipole", "type": {"cartesian": {"rank": 1}}}),
-    "charges": ("mtt::charges", {"key": "charges", "sample_kind": "atom"}),
+    "dipole": ("mtt::dipole", {"key": "total_dipole", "type": {"cartesian": {"rank": 1}}}),
+    "charges": ("mtt::charges", {"key": "partial_charges", "sample_kind": "atom"}),
     "quadrupole": (
         "mtt::quadrupole",
         {
@@ -239,8 +239,10 @@ def data(path: Path, count: int = 24) -> None:
         atoms = ase.Atoms(random.choice(TYPES, 12), x, cell=[4.4, 4.4, 6.6], pbc=True)
         atoms.numbers[:4] = TYPES
         energy, forces, stress = pair_energy(atoms)
-        atoms.arrays["charges"] = np.tanh(0.1 * forces.sum(1) + 0.05 * atoms.numbers)
-        atoms.info["dipole"] = (atoms.arrays["charges"][:, None] * (x - x.mean(0))).sum(0)
+        atoms.arrays["partial_charges"] = np.tanh(0.1 * forces.sum(1) + 0.05 * atoms.numbers)
+        atoms.info["total_dipole"] = (
+            atoms.arrays["partial_charges"][:, None] * (x - x.mean(0))
+        ).sum(0)
         atoms.info["quadrupole"] = random.normal(0.0, 1.0, 5)
         atoms.info["charge"], atoms.info["spin_multiplicity"] = 0, 1
         momenta = random.normal(0.0, 1.0, (12, 3))
@@ -327,15 +329,18 @@ def make(name: str, variant: dict[str, Any], base: Path, programs: Path) -> str:
     return lines[-1][:300] if lines else "no output"
 
 
-def findings(path: Path) -> Iterator[tuple[str, str]]:
-    """Checks that fail, or one line that says that none does."""
+def findings(path: Path, level: str) -> Iterator[tuple[str, str]]:
+    """Verdicts, and what is wrong, worst first."""
     extensions = path.parent / "extensions"
-    report = verify.verify(path, extensions=extensions if extensions.is_dir() else None)
-    (path.parent / "report.json").write_text(report.text)
-    for check in report.failures:
-        yield check.full_name, f"{check.message} ({check.numbers})"
-    if report.passed:
-        yield "", f"passed, {report.count('pass')} checks, {report.seconds:.1f} s"
+    report = verify.verify(
+        path, level=level, extensions=extensions if extensions.is_dir() else None
+    )
+    (path.parent / f"{level}.json").write_text(report.text)
+    for verdict in report.verdicts:
+        yield verdict.title, f"{verdict.answer}: {verdict.reason}" if verdict.reason else "yes"
+    for finding in report.findings:
+        yield f"  {finding.label}", f"{finding.severity}: {finding.cause}"
+    yield "", f"{report.count('pass')} checks passed, {report.seconds:.1f} s"
 
 
 def main() -> None:
@@ -343,6 +348,7 @@ def main() -> None:
     parser.add_argument("programs", type=Path, metavar="METATRAIN")
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--level", default="full")
     arguments = parser.parse_args()
     base = arguments.folder.resolve()
     base.mkdir(exist_ok=True)
@@ -356,10 +362,10 @@ def main() -> None:
         problem = make(name, variant, base, arguments.programs.resolve())
         made = time.perf_counter() - start
         path = base / slug(name) / "model.pt"
-        found[name] = [("not made", problem)] if problem else list(findings(path))
+        found[name] = [("not made", problem)] if problem else list(findings(path, arguments.level))
         print(f"{name} ({made:.0f} s to make)")
         for check, message in found[name]:
-            print(f"    {check:40} {message[:200]}", flush=True)
+            print(f"    {check:44} {message[:200]}", flush=True)
     (base / "findings.json").write_text(json.dumps(found, indent=2))
 
 
