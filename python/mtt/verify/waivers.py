@@ -16,7 +16,7 @@ import yaml
 from pydantic import AfterValidator, Field
 
 from mtt.errors import UserError
-from mtt.files import check_writable, replacing
+from mtt.files import check_writable, replacing, write_atomic
 from mtt.options.reading.load import load_as
 from mtt.options.reading.problems import did_you_mean
 from mtt.options.schema.base import OptionsModel, invalid
@@ -113,7 +113,7 @@ def as_json(waivers: Waivers) -> Iterator[Path]:
     content = {"waivers": [row.model_dump(exclude_none=True) for row in waivers.waivers]}
     with tempfile.TemporaryDirectory(prefix="mtt-") as folder:
         path = Path(folder) / "waivers.json"
-        path.write_text(json.dumps(content), encoding="utf-8")
+        write_atomic(path, json.dumps(content).encode())
         yield path
 
 
