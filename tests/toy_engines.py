@@ -145,12 +145,13 @@ class Flash(Pair):
         """Positions after the step [N, 3]."""
         return system.positions + 0.5 * momenta / masses
 
-    def forward(
+    def steps(
         self,
         systems: List[System],
         outputs: Dict[str, ModelOutput],
         selected_atoms: Optional[Labels],
     ) -> Dict[str, TensorMap]:
+        """Positions and momenta, of those that are asked for."""
         results = self.energies(systems, outputs, selected_atoms)
         positions: List[torch.Tensor] = []
         momenta: List[torch.Tensor] = []
@@ -172,6 +173,14 @@ class Flash(Pair):
                 torch.cat(momenta).unsqueeze(-1), torch.cat(labels), names, ["xyz"], "momentum"
             )
         return results
+
+    def forward(
+        self,
+        systems: List[System],
+        outputs: Dict[str, ModelOutput],
+        selected_atoms: Optional[Labels],
+    ) -> Dict[str, TensorMap]:
+        return self.steps(systems, outputs, selected_atoms)
 
 
 class Charged(Pair):

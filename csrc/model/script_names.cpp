@@ -470,10 +470,11 @@ private:
                 target = by_space ? operator_name(names) : "aten::" + Select(callee).selector().name();
             }
             const bool any = target.empty() && keyword == "out";
-            // Parts of torch.functional that many exports contain; the tensor is resized, and checked for overlap.
+            // Parts of torch.functional and (div) of nn.functional.normalize that many exports contain; the tensor is
+            // resized, checked for overlap, and counted as changed for derivatives.
             static const std::set<std::string> harmless = {
                 "aten::tensordot", "aten::linalg_vector_norm", "aten::linalg_matrix_norm", "aten::frobenius_norm",
-                "aten::nuclear_norm",
+                "aten::nuclear_norm", "aten::div",
             };
             const bool writes = output_arguments().count(target + " " + keyword) != 0 && harmless.count(target) == 0;
             if (any || writes) {

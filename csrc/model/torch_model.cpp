@@ -186,6 +186,12 @@ void read_other_blocks(const metatensor_torch::TensorMap& map, Answer& answer) {
     }
 }
 
+/// Where atoms are after a step, and how they move: whoever asks for one asks for both, and models may count on that.
+bool is_step(const std::string& output) {
+    const auto quantity = quantity_of(output);
+    return quantity == "position" || quantity == "momentum";
+}
+
 class TorchModel final : public Model {
 public:
     TorchModel(
@@ -236,6 +242,8 @@ private:
     std::vector<NeighborRequest> requests_;
     torch::Dtype dtype_ = torch::kFloat64;
     torch::Device device_ = torch::kCPU;
+    /// Outputs that are asked for together with the one in use.
+    std::vector<std::string> companions_;
     /// Of a widened model: its numbers, and the values that the file holds.
     std::vector<std::pair<torch::Tensor, torch::Tensor>> exact_;
 };
@@ -294,6 +302,12 @@ void TorchModel::read_capabilities() {
 
 void TorchModel::ask_for(const std::string& output) {
     auto& out = capabilities_;
+    companions_.clear();
+    for (const auto& other : distinct_outputs(out.outputs)) {
+        if (is_step(output) && is_step(other.name) && other.name != current_name(output)) {
+            companions_.push_back(other.name);
+        }
+    }
     const auto declared = declared_->outputs().at(output);
     out.energy_output = output;
     out.energy_unit = declared->unit();
@@ -388,6 +402,9 @@ metatomic_torch::ModelEvaluationOptions TorchModel::options_for(const Call& call
         item->set_unit(extra.unit);
         item->set_sample_kind(extra.sample_kind);
         options->outputs.insert(extra.name, item);
+    }
+    for (const auto& name : companions_) {
+        options->outputs.insert(name, declared_->outputs().at(name));
     }
     if (call.select == Select::none) {
         return options;

@@ -119,6 +119,8 @@ struct Rule {
     const char* root;
     /// FAMILY/name, or a family.
     std::vector<std::string> signs;
+    /// Of these, the results of other targets are signs too: they have the range of the file.
+    std::string for_all_targets = "";
 };
 
 const std::vector<Rule>& rules() {
@@ -137,7 +139,7 @@ const std::vector<Rule>& rules() {
         {"SCHEMA/rank without atoms and ghosts", {"GEO/empty system"}},
         {"SCHEMA/values of selected atoms", {"DD/values"}},
         {"DD/receptive field", {"DD/energy", "DD/atomic energies", "DD/forces", "DD/virial", "DD/values",
-                                "DD/after re-decomposition"}},
+                                "DD/after re-decomposition"}, "DD/values"},
         {"DD/energy", {"DD/atomic energies", "DD/forces", "DD/virial"}},
         {"DD/forces", {"DD/virial"}},
         {"NTH/repeated calls", {"NTH"}},
@@ -240,7 +242,8 @@ void apply(const Rule& rule, const Report& report, Groups& groups) {
         groups[g].ruled = true;
         const auto is_sign = [&](size_t k) {
             const auto& entry = report.entries[k];
-            return entry.result.status == report.entries[head].result.status && related(entry, report.entries[head]) &&
+            return entry.result.status == report.entries[head].result.status &&
+                   (related(entry, report.entries[head]) || full_name(entry) == rule.for_all_targets) &&
                    std::any_of(rule.signs.begin(), rule.signs.end(), [&](const auto& sign) { return matches(sign, entry); });
         };
         for (size_t other = 0; other < groups.size(); ++other) {

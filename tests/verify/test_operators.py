@@ -144,6 +144,14 @@ class Language(nn.Module):
         return out
 
 
+class Directions(nn.Module):
+    """Unit vectors by the functional form, whose code holds a branch for ``out=`` (MACE)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return them."""
+        return nn.functional.normalize(x, dim=-1)
+
+
 class Recurrent(nn.Module):
     """Recurrent layers."""
 
@@ -172,6 +180,7 @@ def common_modules() -> Dict[str, nn.Module]:
         "conv1": nn.Conv1d(3, 4, 3, padding="same"),
         "conv2": nn.Conv2d(3, 4, 3, padding_mode="circular", padding=1),
         "conv3": nn.Conv3d(3, 4, 3),
+        "directions": Directions(),
         "recurrent": Recurrent(),
         "batch": nn.BatchNorm2d(4),
         "layer": nn.LayerNorm(4),

@@ -3,15 +3,18 @@
 Each table is right for a reason that stands in docs/reference/engine-calls.md.
 """
 
+# ruff: noqa: UP006, UP045
+
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, List, Optional  # noqa: UP035  (for TorchScript)
 
 import pytest
 import torch
-from metatomic.torch import System
+from metatensor.torch import Labels, TensorMap
+from metatomic.torch import ModelOutput, System
 from toy_engines import (
     Charged,
     ChargedStrictly,
@@ -271,6 +274,25 @@ def test_positions_and_momenta_are_for_fix_metatomic(look: Look) -> None:
 def test_a_file_without_energy_is_for_fix_and_compute_metatomic_only(look: Look) -> None:
     table = look(Flash, energy=False)
     assert table.answers() == all_say("no")
+    assert table.other() == ["lammps:fix", "lammps:compute"]
+
+
+class BothTogether(Flash):
+    """Fails where it is asked for momenta without positions, as FlashMD does."""
+
+    def forward(
+        self,
+        systems: List[System],
+        outputs: Dict[str, ModelOutput],
+        selected_atoms: Optional[Labels],
+    ) -> Dict[str, TensorMap]:
+        if "momentum" in outputs and "position" not in outputs:
+            raise RuntimeError("momenta come with positions")
+        return self.steps(systems, outputs, selected_atoms)
+
+
+def test_positions_and_momenta_are_asked_for_together(look: Look) -> None:
+    table = look(BothTogether, energy=False)
     assert table.other() == ["lammps:fix", "lammps:compute"]
 
 
