@@ -17,7 +17,8 @@ from mtt.filetypes.inert_pickle import Thing
 from mtt.filetypes.pickles import METATRAIN
 from mtt.filetypes.recognize import Foreign
 
-_KINDS: Final = ("torchscript", "pt2", "onnx", "tensorflow", "tensorflow-deepmd", "safetensors")
+# Not safetensors: a damaged checkpoint of ours is one of "another program" too.
+_KINDS: Final = ("torchscript", "pt2", "onnx", "tensorflow", "tensorflow-deepmd")
 # A pickle may refer to itself, or to one part of it in a thousand places.
 _MOST_VALUES: Final = 2000
 _DEEPEST: Final = 6
@@ -26,7 +27,8 @@ _LARGEST: Final = 2**53
 
 def is_model(kind: Foreign) -> bool:
     """Return whether a file is a checkpoint or a model, of whichever program."""
-    return kind.pickled or kind.kind in _KINDS
+    # A pickle of nobody known may be anything.
+    return (kind.pickled and kind.kind not in ("pickle", "pickle-object")) or kind.kind in _KINDS
 
 
 def describe_foreign(path: Path, kind: Foreign) -> dict[str, Any]:
