@@ -199,7 +199,8 @@ def test_commands_refuse_before_they_open_the_file(
         "error: the signature of my modél.pt was made with another key\n"
     )
     if command[0] == "verify":  # with the right key it is opened, and found to be none
-        assert main([*command, "--require-signature", "lab.pub"]) == 3
+        assert main([*command, "--require-signature", "lab.pub"]) == 2
+        assert "error: this is a file of an unknown kind" in capsys.readouterr().err
         assert "signature" not in capsys.readouterr().err
 
 
