@@ -265,7 +265,7 @@ def test_the_program_that_runs_models_gets_no_token(
     monkeypatch.setenv("MTT_VERIFY", str(program))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", TOKEN)
-    Path("model.pt").write_bytes(b"PK")
+    Path("model.pt").write_bytes(b"PK\x03\x04 cut off")
     assert main(["verify", "model.pt"]) == 2
     seen = (tmp_path / "seen").read_text()
     assert "MTT_VERIFY=" in seen
