@@ -34,6 +34,10 @@ std::vector<Result> run(Context& context) {
         names.push_back(label);
         attempt(comparison, open, [&] {
             const auto reference = evaluate(model, vacuum);
+            if (!std::isfinite(reference.energy) || !std::isfinite(largest(reference.forces))) {
+                vacuum.name = label + " with vacuum";
+                comparison.in(vacuum);  // the one that goes wrong
+            }
             const auto limit = budget(
                 Agreement::geometry, model.capabilities(), open, reference, summation_roundings(open.size())
             );

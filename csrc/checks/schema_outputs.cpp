@@ -64,6 +64,7 @@ Result labels_result(Context& context) {
     const auto& systems = context.systems();
     for (size_t k = 0; k < std::min<size_t>(3, systems.size()); ++k) {
         const auto& system = systems[k];
+        comparison.in(system);
         Properties reference = evaluate(model, system);
         reference.energies = atomic_energies(model, system);
         const auto limit = budget(Agreement::repeat, model.capabilities(), system, reference);

@@ -13,6 +13,8 @@ class Comparison {
 public:
     /// The system that what is added from here on is about.
     void in(const System& system);
+    /// What follows is about none that has a name.
+    void in_general() { part_ = parts_.size(); }
     /// Takes |measured| against its tolerance; NaN counts as infinitely wrong. What is missing is infinite, as NaN is for
     /// numbers of the model.
     void add(double measured, double tolerance, const std::string& where);
@@ -59,7 +61,7 @@ private:
         bool failed = false;
     };
     std::vector<Part> parts_;
-    /// Of parts_, or its size if no system has been named.
+    /// Of parts_, or its size if no system is named.
     size_t part_ = 0;
     bool unnamed_failure_ = false;
     bool not_finite_ = false;

@@ -1,0 +1,92 @@
+"""Models that fail for some systems only: the report names these, and says yes for the others."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from metatomic.torch import System
+from toy_models import Pair, export_toy
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message=".torch.jit", category=DeprecationWarning)
+    from harness import find_program, run_verify
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+OTHERS = {"plumed", "lammps:fix"}
+
+
+class NoSlabs(Pair):
+    """Stops for slabs."""
+
+    def anchor(self, system: System) -> torch.Tensor:
+        if int(system.pbc.sum()) == 2:
+            raise RuntimeError("slabs are not supported")
+        return 0.0 * system.positions.sum().to(torch.float64)
+
+
+class NoTiltedCells(Pair):
+    """Gives no numbers for cells whose first two vectors are not at right angles."""
+
+    def anchor(self, system: System) -> torch.Tensor:
+        zero = 0.0 * system.positions.sum().to(torch.float64)
+        tilted = (system.cell[0] * system.cell[1]).sum().abs() > 0.01
+        return zero + float("nan") if bool(tilted) else zero
+
+
+def report_of(kind: type[Pair], folder: Path, *arguments: str) -> dict[str, Any]:
+    path = folder / "model.pt"
+    export_toy(path, kind, golden=False)
+    return run_verify(find_program(), path, ["--level", "quick", *arguments])
+
+
+def test_slabs_alone_are_named(tmp_path: Path) -> None:
+    """The code raises for two periodic directions, whatever engine asks."""
+    report = report_of(NoSlabs, tmp_path)
+    slabs = "slabs (pbc FTT, TFT, TTF)"
+    answers = {v["use"]: (v["answer"], v["reason"]) for v in report["verdicts"]}
+    assert all(answers[use] == ("unless", slabs) for use in answers.keys() - OTHERS), answers
+    assert report["exit code"] == 3
+    (finding,) = [f for f in report["findings"] if f["severity"] != "refuses"]
+    assert (finding["unless"], finding["severity"]) == (slabs, "stops")
+    assert "slabs are not supported" in finding["cause"]
+    assert {"GEO/periodicity", "ENGINE/lammps", "ENGINE/ase"} <= set(finding["checks"])
+
+
+def test_tilted_cells_alone_are_named(tmp_path: Path) -> None:
+    """The energy of every tilted cell is NaN, that of others is the pair potential's."""
+    report = report_of(NoTiltedCells, tmp_path)
+    answers = {v["use"]: (v["answer"], v["reason"]) for v in report["verdicts"]}
+    for use in answers.keys() - OTHERS:
+        answer, reason = answers[use]
+        # Domains without atoms of a tilted cell give none either.
+        expected = "a rank has no atoms, or tilted cells" if "several" in use else "tilted cells"
+        assert (answer, reason) == ("unless", expected), use
+    worst = report["findings"][0]
+    assert all("\n" not in finding["cause"] for finding in report["findings"])
+    numbers = [f for f in report["findings"] if "no numbers" in f["cause"]]
+    assert len(numbers) == 1 and numbers[0]["severity"] == "stops", worst
+
+
+def test_a_known_failure_of_slabs_can_be_accepted(tmp_path: Path) -> None:
+    """One waiver for all that slabs do; for other systems or another message it does not hold."""
+    waivers = tmp_path / "waivers.json"
+    rows = ",".join(
+        f'{{"check": "{family}", "system": "slabs", "message": "{{message}}", "reason": "bulk only"}}'
+        for family in ("SCHEMA", "FD", "GEO", "DTYPE", "ENGINE", "LIMITS")
+    )
+    text = f'{{"waivers": [{rows}]}}'
+    waivers.write_text(text.replace("{message}", "slabs are not supported"))
+    report = report_of(NoSlabs, tmp_path, "--waivers", str(waivers))
+    assert (report["verdict"], report["exit code"]) == ("pass", 0), report["verdicts"]
+    assert all(waiver["used"] for waiver in report["waivers"])
+    waivers.write_text(text.replace("{message}", "wires are not supported"))
+    report = run_verify(
+        find_program(),
+        tmp_path / "model.pt",
+        ["--level", "quick", "--waivers", str(waivers)],
+    )
+    assert (report["verdict"], report["exit code"]) == ("fail", 3)
