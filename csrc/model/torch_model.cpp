@@ -404,7 +404,12 @@ metatomic_torch::ModelEvaluationOptions TorchModel::options_for(const Call& call
         options->outputs.insert(extra.name, item);
     }
     for (const auto& name : companions_) {
-        options->outputs.insert(name, declared_->outputs().at(name));
+        // Not under two names at once, where a caller asks for it by the old one.
+        if (std::none_of(call.extra.begin(), call.extra.end(), [&](const auto& extra) {
+                return current_name(extra.name) == name;
+            })) {
+            options->outputs.insert(name, declared_->outputs().at(name));
+        }
     }
     if (call.select == Select::none) {
         return options;
