@@ -13,6 +13,7 @@ from toy_models import Pair, export_toy
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".torch.jit", category=DeprecationWarning)
+    from faults_domains import AdaptiveCutoff
     from harness import find_program, run_verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -90,3 +91,17 @@ def test_a_known_failure_of_slabs_can_be_accepted(tmp_path: Path) -> None:
         ["--level", "quick", "--waivers", str(waivers)],
     )
     assert (report["verdict"], report["exit code"]) == ("fail", 3)
+
+
+def test_a_cutoff_that_adapts_to_the_density_is_for_one_rank(tmp_path: Path) -> None:
+    """Where neighbors are few it reaches beyond the range: whoever cuts the box loses them."""
+    report = report_of(AdaptiveCutoff, tmp_path)
+    answers = {v["use"]: v["answer"] for v in report["verdicts"]}
+    several = {"lammps:ranks=several", "gromacs:ranks=several"}
+    assert all(answers[use] == "no" for use in several)
+    assert all(answers[use] == "yes" for use in answers.keys() - OTHERS - several), answers
+    assert report["findings"][0]["checks"][0] == "DD/receptive field"
+    alone = run_verify(
+        find_program(), tmp_path / "model.pt", ["--level", "quick", "--for", "ase,lammps:ranks=1"]
+    )
+    assert (alone["verdict"], alone["exit code"]) == ("pass", 0)
