@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".torch.jit", category=DeprecationWarning)
     from corpus import load_corpus
-    from harness import SOUND, export_sound, find_program, run_verify
+    from harness import SOUND, export_sound
+    from run_verifier import find_program, run_verify
 
 
 @pytest.fixture(scope="session")

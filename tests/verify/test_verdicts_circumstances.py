@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from metatomic.torch import System
+from run_verifier import find_program, run_verify
 from toy_models import Pair, export_toy
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".torch.jit", category=DeprecationWarning)
     from faults_domains import AdaptiveCutoff
-    from harness import find_program, run_verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 OTHERS = {"plumed", "lammps:fix"}

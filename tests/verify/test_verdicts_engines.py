@@ -5,16 +5,14 @@ Each table is right for a reason that stands in docs/reference/engine-calls.md.
 
 # ruff: noqa: UP006, UP045
 
-import sys
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Dict, List, Optional  # noqa: UP035  (for TorchScript)
 
 import pytest
 import torch
 from metatensor.torch import Labels, TensorMap
 from metatomic.torch import ModelOutput, System
+from run_verifier import find_program, run_verify
 from toy_engines import (
     Charged,
     ChargedStrictly,
@@ -25,11 +23,6 @@ from toy_engines import (
     export_outputs,
 )
 from toy_models import Pair, export_toy
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message=".torch.jit", category=DeprecationWarning)
-    from harness import find_program, run_verify
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit:DeprecationWarning", "ignore:.*deprecated", "ignore:.*empty unit"

@@ -13,11 +13,9 @@ from typing import Any, List
 
 import pytest
 import torch
+from run_verifier import find_program, run_verify
 from toy_models import Pair, export_toy
 from toy_outputs import OUTPUTS, Composition, Outputs, export_outputs
-
-from mtt.errors import UserError
-from mtt.verify import run as stage
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
@@ -32,10 +30,7 @@ Verify = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="module")
 def verify(tmp_path_factory: pytest.TempPathFactory) -> Verify:
     """``verify(model, outputs, *arguments, **export)``: the report on such a file, with its exit code."""
-    try:
-        program = stage.program()
-    except UserError as error:
-        pytest.skip(str(error))
+    program = find_program()
     folder = tmp_path_factory.mktemp("outputs")
     files: dict[str, Path] = {}
 
@@ -43,11 +38,7 @@ def verify(tmp_path_factory: pytest.TempPathFactory) -> Verify:
         key = f"{model.__name__} {outputs} {export}"
         if key not in files:
             files[key] = export_outputs(folder / f"{len(files)}.pt", model, outputs, **export)
-        command = [str(program), str(files[key]), "--json", "-", "--threads", "1", "--seed", "5"]
-        command += ["--level", "quick", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.stdout, done.stderr
-        return {**json.loads(done.stdout), "exit code": done.returncode}
+        return run_verify(program, files[key], ["--seed", "5", "--level", "quick", *arguments])
 
     return run
 
@@ -353,7 +344,7 @@ def test_units_that_contradict_the_file(verify: Verify) -> None:
 
 @pytest.mark.parametrize("option", [("--length-unit", "eV"), ("--energy-unit", "parsec")])
 def test_units_that_are_none(option: tuple[str, str], tmp_path: Path) -> None:
-    program = stage.program()
+    program = find_program()
     done = subprocess.run([program, "x.pt", *option], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert f"'{option[1]}' is not a unit that converts to" in done.stderr
@@ -367,7 +358,7 @@ def test_an_output_whose_unit_is_missing(verify: Verify) -> None:
 
 
 def test_extensions_beside_the_file_are_named_and_not_loaded(tmp_path: Path) -> None:
-    program = stage.program()
+    program = find_program()
     declared = json.dumps([{"name": "fast", "path": "libfast.so", "sha256": ""}])
     (tmp_path / "extensions").mkdir()
     (tmp_path / "extensions" / "libfast.so").write_bytes(b"not a library")
