@@ -24,12 +24,6 @@ constexpr double roundings = 64.0;
 /// at any distance, and no engine can notice.
 constexpr double small_part = 1e-3;
 
-double relative_tolerance(const std::string& dtype) {
-    const auto& table = tolerance_table();
-    const auto row = std::find_if(table.begin(), table.end(), [](const auto& r) { return r.agreement == Agreement::repeat; });
-    return dtype == "float32" ? row->float32 : row->float64;
-}
-
 /// Atoms of a system, the sum of whose energies is looked at.
 using Atoms = std::vector<int32_t>;
 
@@ -38,9 +32,9 @@ class Reach {
 public:
     explicit Reach(Context& context):
         context_(context), range_(context.capabilities().interaction_range),
-        noticeable_(small_part * relative_tolerance(context.capabilities().dtype)),
+        noticeable_(small_part * relative_tolerance(Agreement::repeat, context.capabilities().dtype)),
         rounding_(roundings * context.precise().capabilities().epsilon()),
-        change_(std::max(relative_tolerance(context.precise().capabilities().dtype), noticeable_)) {}
+        change_(std::max(relative_tolerance(Agreement::repeat, context.precise().capabilities().dtype), noticeable_)) {}
 
     /// Groups of atoms of one system that know nothing of each other, such as chains far apart: for each the atoms
     /// whose energies are looked at, and all of its atoms.

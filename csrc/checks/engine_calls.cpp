@@ -87,4 +87,37 @@ std::string listed(const std::vector<std::string>& words) {
     return out;
 }
 
+double rounding_of(const Capabilities& capabilities, const std::vector<double>& values) {
+    double size = 0.0;
+    for (const double value : values) {
+        size = std::max(size, std::isfinite(value) ? std::abs(value) : 0.0);
+    }
+    return (capabilities.dtype == "float32" ? 2e-5 : 1e-9) * size;
+}
+
+bool all_finite(const std::vector<double>& values) {
+    return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
+}
+
+std::vector<std::string> input_names(const Capabilities& capabilities) {
+    std::vector<std::string> out;
+    for (const auto& input : capabilities.requested_inputs) {
+        out.push_back(input.name);
+    }
+    return out;
+}
+
+Call without_gradients(const System& system, Kind kind) {
+    Call call;
+    call.systems = {system};
+    call.gradients = false;
+    call.kind = kind;
+    return call;
+}
+
+std::vector<double> in_order(const Answer& answer, Kind kind, size_t atoms) {
+    const size_t columns = answer.samples.empty() ? 1 : answer.values.size() / answer.samples.size();
+    return kind == Kind::atom ? rows_by_atom(answer, 0, atoms, columns) : answer.values;
+}
+
 }  // namespace mtt

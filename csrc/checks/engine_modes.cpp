@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mtt/checks/engine_calls.hpp"
+#include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
 
@@ -234,9 +235,8 @@ void run_direct(Context& context, const Asking& asking, Comparison& comparison) 
         std::vector<Part> parts;
         const auto ask = [&](const std::string& name, const std::string& unit, const char* kind, std::vector<int64_t> shape) {
             // The current name is what a plain call uses; engines may know the old one only.
-            const auto current = name.rfind("non_conservative_forces", 0) == 0
-                ? output_beside(capabilities, "non_conservative_force") : name;
-            const auto* declared = declared_output(capabilities, current.empty() ? name : current);
+            const auto* current = declared_output(capabilities, current_name(name));
+            const auto* declared = current != nullptr ? current : declared_output(capabilities, name);
             parts.push_back({name, declared->name, declared->unit.empty() ? 1.0 : unit_factor(unit, declared->unit), std::move(shape)});
             call.extra.push_back({name, unit, kind, ""});
             plain.extra.push_back({declared->name, declared->unit, kind, ""});
@@ -374,7 +374,7 @@ Check check_of(const EngineProfile& profile) {
     return {
         "ENGINE", profile.name, std::string("The calls that ") + profile.title + " makes give what a plain call gives.",
         "'geometry' of the tolerance table, plus the rounding of per-atom energies that an engine adds up",
-        {profile.name}, [&profile](Context& context) { return run(context, profile); }, Level::quick, profile.uses,
+        {profile.name}, [&profile](Context& context) { return run(context, profile); }, Level::quick, {profile.name},
     };
 }
 

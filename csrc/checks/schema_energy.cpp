@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "mtt/engines/uses.hpp"
+#include "mtt/joined.hpp"
 #include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
@@ -15,14 +16,6 @@ namespace {
 constexpr const char* energy_name = "energy output";
 constexpr const char* variants_name = "variants";
 constexpr const char* units_name = "given units";
-
-std::string listed(const std::vector<std::string>& words) {
-    std::string out;
-    for (const auto& word : words) {
-        out += (out.empty() ? "" : ", ") + word;
-    }
-    return out;
-}
 
 std::vector<std::string> names_of(const std::vector<OutputInfo>& outputs) {
     std::vector<std::string> out;
@@ -39,13 +32,13 @@ Result energy_result(Context& context) {
     const auto names = names_of(distinct_outputs(outputs));
     if (!wanted.empty() && std::find(variants.begin(), variants.end(), wanted) == variants.end()) {
         return failed(energy_name, "the model has no output 'energy/" + wanted + "'; it has: " +
-                      (names.empty() ? "none" : listed(names)))
+                      (names.empty() ? "none" : joined(names)))
             .as(Severity::refuses).only(uses_with(&Use::runs_md)).because("no energy");
     }
     // Models of tests list no outputs.
     if (first_energy(outputs).empty() && (!outputs.empty() || !context.has_energy())) {
         return failed(energy_name, "the model has no output 'energy', which engines that run MD ask for; it has: " +
-                      (names.empty() ? "none" : listed(names)))
+                      (names.empty() ? "none" : joined(names)))
             .as(Severity::refuses).only(uses_with(&Use::runs_md)).because("no energy");
     }
     if (!wanted.empty()) {
@@ -54,7 +47,7 @@ Result energy_result(Context& context) {
     if (outputs.empty() || first_energy(outputs) == "energy") {
         return passed(energy_name, "'energy'");
     }
-    return passed(energy_name, "only variants (" + listed(variants) + "): engines must be told which, by 'variant' in LAMMPS "
+    return passed(energy_name, "only variants (" + joined(variants) + "): engines must be told which, by 'variant' in LAMMPS "
                   "and eOn, 'variants' in ASE and torch-sim, 'energy_variant' in i-PI");
 }
 
@@ -67,14 +60,14 @@ Result variants_result(Context& context) {
         return failed(variants_name, "GROMACS cannot use a variant of the energy: it asks for it and reads 'energy'")
             .as(Severity::refuses).only({"gromacs"});
     }
-    return passed(variants_name, "engines pick 'energy' unless they are told another: " + listed(energy_variants(outputs)));
+    return passed(variants_name, "engines pick 'energy' unless they are told another: " + joined(energy_variants(outputs)));
 }
 
 /// What else is checked, and what is not.
 std::string others_of(Context& context) {
     std::vector<std::string> checked;
     for (const auto& target : context.targets()) {
-        if (!target.asked_by_engines()) {
+        if (!is_energy(target.name)) {
             checked.push_back(target.name);
         }
     }
@@ -82,8 +75,8 @@ std::string others_of(Context& context) {
     for (const auto& [output, why] : context.left_out()) {
         left.push_back(output + " (" + why + ")");
     }
-    return (checked.empty() || !context.has_energy() ? "" : "; beside it are checked: " + listed(checked)) +
-           (left.empty() ? "" : "; not checked: " + listed(left));
+    return (checked.empty() || !context.has_energy() ? "" : "; beside it are checked: " + joined(checked)) +
+           (left.empty() ? "" : "; not checked: " + joined(left));
 }
 
 /// Empty if the file declares no unit, or the same.
@@ -110,7 +103,7 @@ Result units_result(Context& context) {
         problem = problem.empty() && is_energy_like(output.name)
             ? contradiction(output.unit, mode.energy_unit, "--energy-unit") : problem;
     }
-    return problem.empty() ? passed(units_name, listed({mode.length_unit, mode.energy_unit})) : failed(units_name, problem);
+    return problem.empty() ? passed(units_name, joined({mode.length_unit, mode.energy_unit})) : failed(units_name, problem);
 }
 
 std::vector<Result> run(Context& context) {

@@ -127,10 +127,7 @@ std::vector<Result> run(Context& context) {
     for (const auto& profile : engine_profiles()) {
         const auto missing = missing_inputs(profile, capabilities);
         const std::string title = profile.title;
-        auto uses = profile.uses;
-        if (title == "LAMMPS") {
-            uses = {"lammps"};  // fix and compute metatomic as well
-        }
+        const std::vector<std::string> uses = {profile.name};
         if (missing.empty()) {
             out.push_back(passed(name, title + " gives " + quoted(all)).only(uses));
         } else if (title == "LAMMPS") {

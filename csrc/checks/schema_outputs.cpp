@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -27,7 +28,7 @@ std::string layout_problem(const Answer& answer, Kind kind, const std::string& d
     if (answer.shape.size() != 2 || answer.shape[1] != 1) {
         return "the energy block is not a matrix with one column";
     }
-    if (target.asked_by_engines() && answer.property_names != std::vector<std::string>{"energy"}) {
+    if (is_energy(target.name) && answer.property_names != std::vector<std::string>{"energy"}) {
         return "the property of the energy block is not named 'energy'";
     }
     if (!answer.explicit_gradients.empty()) {

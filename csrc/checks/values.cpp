@@ -104,17 +104,14 @@ private:
     double largest_ = 0.0;
 };
 
-const std::vector<std::string>& selecting_uses() {
-    static const std::vector<std::string> all = {
-        "lammps:ranks=several", "gromacs:ranks=several", "plumed", "lammps:fix", "lammps:compute"
-    };
-    return all;
-}
+/// Whoever uses these has asked for the output.
+bool asks_by_itself(const std::string& use) { return !use_of(use).runs_md; }
 
+/// Those that select atoms.
 std::vector<std::string> selecting(const std::vector<std::string>& uses) {
     std::vector<std::string> out;
     for (const auto& use : uses_named(uses)) {
-        if (std::find(selecting_uses().begin(), selecting_uses().end(), use) != selecting_uses().end()) {
+        if (use_of(use).decomposes || asks_by_itself(use)) {
             out.push_back(use);
         }
     }
@@ -128,13 +125,8 @@ void address(const Askers& askers, Result& result) {
     if (result.matters.empty()) {
         result.matters = askers.uses;
     }
-    // Who uses these has asked for the output.
-    static const std::vector<std::string> dedicated = uses_named({"plumed", "lammps:fix", "lammps:compute"});
-    const auto asks_anyway = [](const std::string& use) {
-        return std::find(dedicated.begin(), dedicated.end(), use) != dedicated.end();
-    };
     const auto matters = uses_named(result.matters);
-    if (!askers.when.empty() && !std::all_of(matters.begin(), matters.end(), asks_anyway)) {
+    if (!askers.when.empty() && !std::all_of(matters.begin(), matters.end(), asks_by_itself)) {
         result.unless = askers.when + (result.unless.empty() ? "" : ": " + result.unless);
     }
 }
@@ -186,7 +178,7 @@ ValueReader::ValueReader(Context& context):
     additive_(context.target().additive),
     place_(standard_quantity(context.target().name) != nullptr && standard_quantity(context.target().name)->place &&
            facts_.numbers == 3),
-    float32_(context.capabilities().dtype == "float32") {}
+    dtype_(context.capabilities().dtype) {}
 
 Call ValueReader::call_of(const System& system) {
     Call call;
@@ -262,10 +254,7 @@ Values ValueReader::undivided(Model& model, const System& system) const {
 void ValueReader::compare(
     Comparison& comparison, const Values& a, const Values& b, Agreement agreement, const std::string& where, double extra
 ) const {
-    const auto& row = *std::find_if(tolerance_table().begin(), tolerance_table().end(), [&](const auto& item) {
-        return item.agreement == agreement;
-    });
-    const double tolerance = facts_.rounding + facts_.scale * (extra + (float32_ ? row.float32 : row.float64));
+    const double tolerance = facts_.rounding + facts_.scale * (extra + relative_tolerance(agreement, dtype_));
     if (a.atoms.size() != b.atoms.size() || a.total.size() != b.total.size()) {
         comparison.add(std::nan(""), tolerance, "number of values of " + where);
         return;

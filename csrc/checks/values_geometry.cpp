@@ -5,6 +5,7 @@
 
 #include "mtt/checks/scattered.hpp"
 #include "mtt/checks/values.hpp"
+#include "mtt/engines/uses.hpp"
 #include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/physics/generate.hpp"
@@ -67,7 +68,7 @@ std::vector<Result> domains(Context& context) {
     out.systems = names;
     out = among_selected(context, std::move(out));
     std::erase(out.matters, "plumed");  // it has no domains
-    const auto cuts = [](const std::string& use) { return use.find("ranks=several") != std::string::npos; };
+    const auto cuts = [](const std::string& use) { return use_of(use).decomposes; };
     if (out.status == Status::fail && !out.matters.empty() && std::none_of(out.matters.begin(), out.matters.end(), cuts)) {
         out.unless = "it runs on several ranks" + (out.unless.empty() ? "" : ": " + out.unless);
     }

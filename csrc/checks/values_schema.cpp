@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mtt/checks/values.hpp"
+#include "mtt/joined.hpp"
 #include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
@@ -17,11 +18,7 @@ constexpr const char* selected = "values of selected atoms";
 constexpr const char* unit = "unit of values";
 
 std::string names_of(const std::vector<std::string>& words) {
-    std::string out;
-    for (const auto& word : words) {
-        out += (out.empty() ? "" : ", ") + word;
-    }
-    return out.empty() ? "none" : out;
+    return words.empty() ? "none" : joined(words);
 }
 
 /// One block with the key '_', as engines read the outputs that they know.

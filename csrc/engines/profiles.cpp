@@ -6,29 +6,34 @@ namespace mtt {
 
 const std::vector<EngineProfile>& engine_profiles() {
     static const std::vector<EngineProfile> all = {
-        {.name = "lammps", .title = "LAMMPS", .uses = {"lammps:ranks=1", "lammps:ranks=several"},
-         .units = {{"A", "eV"}, {"A", "kcal/mol"}, {"Bohr", "Hartree"}}, .select = Select::all, .leaf_in_model_dtype = false,
+        {.name = "lammps", .title = "LAMMPS", .units = {{"A", "eV"}, {"A", "kcal/mol"}, {"Bohr", "Hartree"}},
+         .select = Select::all, .leaf_in_model_dtype = false,
          .strain = Strain::sometimes, .atomic_energies = true, .sorted_pairs = false, .uncertainty = true,
          .direct_forces = "non_conservative_forces", .direct_stress = "non_conservative_stress",
          .inputs = {"mass", "momentum", "velocity"}},
-        {.name = "ase", .title = "ASE", .uses = {"ase"}, .units = {{"angstrom", "ev"}}, .atomic_energies = true,
+        {.name = "ase", .title = "ASE", .units = {{"angstrom", "ev"}}, .atomic_energies = true,
          .uncertainty = true, .direct_forces = "non_conservative_force", .direct_stress = "non_conservative_stress",
          .inputs = {"mass", "momentum", "velocity", "charge", "spin_multiplicity", "ase::initial_magmoms",
                     "ase::initial_charges", "ase::tags"}},
-        {.name = "ipi", .title = "i-PI", .uses = {"ipi"}, .units = {{"Angstrom", "eV"}}, .batch = Batch::replicas,
+        {.name = "ipi", .title = "i-PI", .units = {{"Angstrom", "eV"}}, .batch = Batch::replicas,
          .direct_forces = "non_conservative_forces", .direct_stress = "non_conservative_stress", .goes_without = true},
-        {.name = "torch-sim", .title = "torch-sim", .uses = {"torch-sim"}, .units = {{"angstrom", "eV"}},
+        {.name = "torch-sim", .title = "torch-sim", .units = {{"angstrom", "eV"}},
          .batch = Batch::any, .uncertainty = true, .direct_forces = "non_conservative_forces",
          .direct_stress = "non_conservative_stress"},
-        {.name = "gromacs", .title = "GROMACS", .uses = {"gromacs:ranks=1", "gromacs:ranks=several"},
-         .units = {{"nm", "kJ/mol"}}, .as_declared = true, .sorted_pairs = false, .single_precision = true, .slabs = false,
+        {.name = "gromacs", .title = "GROMACS", .units = {{"nm", "kJ/mol"}}, .as_declared = true, .sorted_pairs = false,
+         .single_precision = true, .slabs = false,
          .uncertainty = true, .direct_forces = "non_conservative_forces", .direct_stress = "non_conservative_stress",
          .goes_without = true, .variants = false},
-        {.name = "eon", .title = "eOn", .uses = {"eon"}, .units = {{"angstrom", "eV"}}, .strain = Strain::never,
+        {.name = "eon", .title = "eOn", .units = {{"angstrom", "eV"}}, .strain = Strain::never,
          .as_declared = true, .direct_forces = "non_conservative_force", .goes_without = true,
          .executor = {.profiling = false, .optimize = true, .deterministic = true}},
     };
     return all;
+}
+
+const EngineProfile& engine_profile(const std::string& name) {
+    const auto& all = engine_profiles();
+    return *std::find_if(all.begin(), all.end(), [&](const auto& profile) { return name == profile.name; });
 }
 
 std::vector<std::string> missing_inputs(const EngineProfile& profile, const Capabilities& capabilities) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "mtt/joined.hpp"
+
 namespace mtt {
 
 namespace {
@@ -20,11 +22,11 @@ std::string canonical(const std::string& word) {
 }
 
 std::string all_words() {
-    std::string out;
+    std::vector<std::string> out;
     for (const auto& use : uses()) {
-        out += (out.empty() ? "" : ", ") + std::string(use.id);
+        out.emplace_back(use.id);
     }
-    return out;
+    return joined(out);
 }
 
 }  // namespace

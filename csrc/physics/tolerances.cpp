@@ -26,15 +26,19 @@ const std::vector<ToleranceRow>& tolerance_table() {
     return table;
 }
 
+double relative_tolerance(Agreement agreement, const std::string& dtype) {
+    const auto& row = *std::find_if(tolerance_table().begin(), tolerance_table().end(), [&](const auto& item) {
+        return item.agreement == agreement;
+    });
+    return dtype == "float32" ? row.float32 : row.float64;
+}
+
 double summation_roundings(size_t atoms) { return 1.0 + std::sqrt(double(atoms)); }
 
 Budget budget(
     Agreement agreement, const Capabilities& model, const System& system, const Properties& reference, double roundings
 ) {
-    const auto& row = *std::find_if(tolerance_table().begin(), tolerance_table().end(), [&](const auto& r) {
-        return r.agreement == agreement;
-    });
-    const double relative = model.dtype == "float32" ? row.float32 : row.float64;
+    const double relative = relative_tolerance(agreement, model.dtype);
     const double n = std::max<double>(1.0, double(system.size()));
     const double unit_force = model.electronvolt / model.angstrom;
     double force_scale = std::max(unit_force, largest(reference.forces));

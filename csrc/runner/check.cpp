@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
-#include "mtt/engines/profiles.hpp"
 #include "mtt/engines/uses.hpp"
+#include "mtt/joined.hpp"
+#include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 
 namespace mtt {
@@ -55,17 +56,6 @@ const std::vector<Level>& levels() {
     return all;
 }
 
-const std::vector<std::string>& engines() {
-    static const std::vector<std::string> all = [] {
-        std::vector<std::string> out;
-        for (const auto& profile : engine_profiles()) {
-            out.emplace_back(profile.name);
-        }
-        return out;
-    }();
-    return all;
-}
-
 const char* name_of(Level level) {
     return level == Level::quick ? "quick" : (level == Level::full ? "full" : "soak");
 }
@@ -114,7 +104,7 @@ Result Result::because(std::string key) && {
 bool Check::fits(const Target& target) const {
     switch (about) {
         case About::energy: return target.gradients;
-        case About::engine_energy: return target.gradients && target.asked_by_engines();
+        case About::engine_energy: return target.gradients && is_energy(target.name);
         case About::values: return !target.gradients;
         case About::file:
         case About::picked_energy: break;
@@ -236,8 +226,8 @@ Result judged(std::string name, const Comparison& comparison, const std::string&
         out.measured.reset();
         out.tolerance.reset();
     }
-    for (const auto& system : where.empty() && comparison.others_pass() ? out.failing : std::vector<std::string>{}) {
-        where += (where.empty() ? "" : ", ") + system;
+    if (where.empty() && comparison.others_pass()) {
+        where = joined(out.failing);
     }
     out.message = what + (where.empty() ? "" : "; only for " + where + ", others pass") +
                   (comparison.error().empty() ? "; worst: " + comparison.where() : "");

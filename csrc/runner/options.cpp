@@ -5,6 +5,7 @@
 
 #include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
+#include "mtt/joined.hpp"
 #include "mtt/runner/expected.hpp"
 #include "mtt/runner/selection.hpp"
 
@@ -261,11 +262,7 @@ std::string usage_text() {
     for (const auto& row : option_table()) {
         std::string help = row.help;
         if (row.type == ValueType::choice) {
-            std::string names;
-            for (const auto& choice : row.choices) {
-                names += (names.empty() ? "" : ", ") + choice;
-            }
-            help += ": " + names + " (default: " + row.standard + ")";
+            help += ": " + joined(row.choices) + " (default: " + row.standard + ")";
         }
         add(row.flag + (row.metavar.empty() ? "" : " " + row.metavar), help);
     }

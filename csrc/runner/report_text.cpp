@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "mtt/isolation/sandbox.hpp"
+#include "mtt/joined.hpp"
 #include "mtt/physics/compare.hpp"
 #include "mtt/report.hpp"
 #include "mtt/runner/printable.hpp"
@@ -81,16 +82,16 @@ void print_verdicts(const Report& report, std::ostream& out) {
 /// Names those that keep the file from passing, or else all that were judged.
 std::string summary(const Report& report) {
     const bool passed = report.passed();
-    std::string who;
+    std::vector<std::string> who;
     for (const auto& verdict : report.verdicts) {
         if (verdict.judged && (passed || verdict.answer != Usable::yes)) {
-            who += (who.empty() ? "" : ", ") + verdict.title;
+            who.push_back(verdict.title);
         }
     }
     if (who.empty()) {
         return "nothing was checked";
     }
-    return (passed ? "good for " : "do not use this file with ") + who;
+    return (passed ? "good for " : "do not use this file with ") + joined(who);
 }
 
 }  // namespace

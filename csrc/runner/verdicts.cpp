@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mtt/engines/uses.hpp"
+#include "mtt/joined.hpp"
 #include "mtt/runner/expected.hpp"
 
 namespace mtt {
@@ -103,9 +104,7 @@ Verdict verdict_of(const Report& report, const Use& use) {
     }
     if (!when.empty()) {
         out.answer = Usable::unless;
-        for (const auto& circumstances : when) {
-            out.reason += (out.reason.empty() ? "" : ", or ") + circumstances;
-        }
+        out.reason = joined(when, ", or ");
         return out;
     }
     if (const auto why = untried(report, use); !why.empty()) {
@@ -145,7 +144,7 @@ bool Report::passed() const {
 
 void judge(Report& report) {
     // Waivers may name circumstances, which checks learn from each other.
-    findings_of(report);
+    spread_circumstances(report);
     expect(report);
     report.findings = findings_of(report);
     report.verdicts.clear();

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "mtt/engines/profiles.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/options.hpp"
 #include "testing.hpp"
@@ -40,7 +41,7 @@ TEST("the catalogue has every option, engine, family and check, and the help eve
         CHECK(row.keyword.empty() || keywords.insert(row.keyword).second);
         CHECK(row.keyword.empty() == row.group.empty());
     }
-    CHECK(content["engines"].size() == engines().size());
+    CHECK(content["engines"].size() == engine_profiles().size());
     CHECK(content["families"].size() == families().size());
     CHECK(content["checks"].size() == catalogue().size());
 }

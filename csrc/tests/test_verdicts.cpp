@@ -1,5 +1,6 @@
 // From failures to findings, and from these to what each engine can expect.
 #include <algorithm>
+#include <set>
 
 #include "mtt/engines/uses.hpp"
 #include "mtt/runner/check.hpp"
@@ -199,5 +200,19 @@ TEST("a file of waivers is read with care") {
     };
     for (const auto& [text, message] : bad) {
         CHECK_THROWS(parse_expected_failures(text), std::invalid_argument, message);
+    }
+}
+
+TEST("every result has a few words, and every rule names results that there are") {
+    std::set<std::string> results;
+    for (const auto& check : catalogue()) {
+        for (const auto& name : check.results) {
+            results.insert(check.family + "/" + name);
+            const ReportEntry failure{check.family, failed(name, "wrong"), "", ""};
+            CHECK(brief_of(failure) != check.family + "/" + name + " fails");
+        }
+    }
+    for (const auto& name : names_in_tables()) {
+        CHECK(results.count(name) == 1 || name.find('/') == std::string::npos);
     }
 }

@@ -30,4 +30,14 @@ const OutputInfo* declared_output(const Capabilities& capabilities, const std::s
 /// "a, b and c".
 std::string listed(const std::vector<std::string>& words);
 
+/// By how much answers of the same output to several calls may differ.
+double rounding_of(const Capabilities& capabilities, const std::vector<double>& values);
+bool all_finite(const std::vector<double>& values);
+
+/// What the model requests beside atoms and neighbor lists.
+std::vector<std::string> input_names(const Capabilities& capabilities);
+Call without_gradients(const System& system, Kind kind);
+/// Values of per-atom rows in the order of the atoms; as they are otherwise.
+std::vector<double> in_order(const Answer& answer, Kind kind, size_t atoms);
+
 }  // namespace mtt

@@ -58,7 +58,7 @@ private:
     bool per_atom_;
     bool additive_;
     bool place_;
-    bool float32_;
+    std::string dtype_;
 };
 
 bool finite(const Values& values);

@@ -26,8 +26,6 @@ struct EngineProfile {
     /// Of the uses that make its calls, see uses.hpp.
     const char* name;
     const char* title;
-    /// Ids of the uses that its calls matter to.
-    std::vector<std::string> uses;
     /// Units of length and energy that its users choose from.
     std::vector<std::pair<std::string, std::string>> units;
     Select select = Select::none;
@@ -59,6 +57,8 @@ struct EngineProfile {
 
 /// In the order of reports.
 const std::vector<EngineProfile>& engine_profiles();
+/// The one of that name, which must be there.
+const EngineProfile& engine_profile(const std::string& name);
 
 /// Inputs that the model requests and the engine has not.
 std::vector<std::string> missing_inputs(const EngineProfile& profile, const Capabilities& capabilities);

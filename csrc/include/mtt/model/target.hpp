@@ -22,9 +22,6 @@ struct Target {
     size_t properties = 1;
     /// By positions and strain: the target is an energy, and these are minus its forces and virial.
     bool gradients = true;
-
-    /// Engines know these outputs by name; any other one is for programs that know the model.
-    [[nodiscard]] bool asked_by_engines() const { return name == "energy" || name.compare(0, 7, "energy/") == 0; }
 };
 
 }  // namespace mtt

@@ -29,6 +29,9 @@ struct ToleranceRow {
 /// The table, for documentation and for the Python catalogue.
 const std::vector<ToleranceRow>& tolerance_table();
 
+/// The number of the table for a dtype.
+double relative_tolerance(Agreement agreement, const std::string& dtype);
+
 /// Allowed absolute differences for one system.
 struct Budget {
     double energy = 0.0;

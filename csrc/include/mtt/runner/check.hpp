@@ -61,8 +61,6 @@ const std::vector<Family>& family_table();
 const std::vector<std::string>& families();
 /// From the quickest to the longest.
 const std::vector<Level>& levels();
-/// Engines whose calls ENGINE makes.
-const std::vector<std::string>& engines();
 
 Result passed(std::string name, std::string message = "");
 Result failed(std::string name, std::string message);
