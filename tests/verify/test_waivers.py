@@ -36,6 +36,8 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    # No line breaks in the middle of what is looked for, however long a random number is.
+    monkeypatch.setenv("COLUMNS", "1000")
     return tmp_path
 
 
