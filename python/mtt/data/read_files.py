@@ -1,6 +1,7 @@
 """Structures and their references from files, with every gap in the data named."""
 
 import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from mtt.data.ase_frames import read_frames
 from mtt.data.ase_targets import read_target
+from mtt.data.plausibility.contradictions import contradictions
 from mtt.data.reader import InMemory, Reader
 from mtt.data.same_units import check_same_units
 from mtt.data.splits import resolve_indices
@@ -23,6 +25,8 @@ MIN_HEIGHT: Final = 1e-3
 
 if TYPE_CHECKING:
     from mtt.options.schema.datasets import DatasetOptions
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["check_same_units", "read_datasets", "read_plain", "read_structures"]
 
@@ -44,6 +48,8 @@ def read_structures(options: "DatasetOptions", require_targets: bool = True) -> 
     chosen = resolve_indices(options.systems.indices, len(files[path]), f"{path}, indices")
     structures = [_structure(files[path][index], f"{path}#{index}") for index in chosen]
     for name, target in options.targets.items():
+        for text in contradictions([files[path][index] for index in chosen], target, name):
+            logger.warning("%s: %s", path, text)
         values = read_target(path, files, chosen, structures, target, require_targets)
         for structure, value in zip(structures, values, strict=True):
             if value is not None:

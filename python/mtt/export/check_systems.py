@@ -1,6 +1,7 @@
 """Systems that an exported model is checked with: some that were trained on, some of every geometry."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -9,15 +10,29 @@ from mtt.data.structure import Structure
 
 Named = tuple[str, Structure]
 
+# Models need memory for each neighbor, some for each pair of them: a long cutoff sees an emptier
+# lattice rather than one that does not fit.
+_MOST_NEIGHBORS: Final = 200
+_MOST_PAIRS: Final = 200_000
 
-def check_systems(samples: Sequence[Structure], atomic_types: Sequence[int]) -> list[Named]:
+
+def check_systems(
+    samples: Sequence[Structure], atomic_types: Sequence[int], cutoff: float
+) -> list[Named]:
     """Return the training structures, then made-up ones for every kind of geometry, all with a name.
 
-    :param samples: small structures of the training set; they set the distances of the others
+    :param samples: small structures of the training set; they set the distances of the others.
+        Those with more pairs than a check needs are left out.
     :param atomic_types: every type appears in an isolated atom, and in the others by turns
+    :param cutoff: of the model's neighbor lists
     """
-    spacing = typical_spacing(samples)
-    named: list[Named] = [(f"training-{i}", sample) for i, sample in enumerate(samples)]
+    volume = 4.0 / 3.0 * np.pi * cutoff**3
+    spacing = max(typical_spacing(samples), float(np.cbrt(volume / _MOST_NEIGHBORS)))
+    named: list[Named] = [
+        (f"training-{i}", sample)
+        for i, sample in enumerate(samples)
+        if _pairs(sample, volume) <= _MOST_PAIRS
+    ]
     named += [(f"atom-{t}", _structure([t], np.zeros((1, 3)))) for t in list(atomic_types)[:8]]
     random = generator(0, "golden")
 
@@ -40,6 +55,17 @@ def check_systems(samples: Sequence[Structure], atomic_types: Sequence[int]) -> 
     named.append(("slab", _structure(types(8), lattice((2, 2, 2), 0.1), 2 * cube, (1, 1, 0))))
     named.append(("wire", _structure(types(4), lattice((1, 2, 2), 0.1), cube, (1, 0, 0))))
     return named
+
+
+def _pairs(sample: Structure, volume: float) -> float:
+    """Return about how many pairs a structure has within a sphere of some volume around each atom."""
+    if not sample.pbc.any():
+        return float(len(sample) ** 2)
+    rows = sample.cell[sample.pbc]
+    # A slab or a wire, as if it were a crystal: as many pairs as a wider one could have at most.
+    extent = np.ptp(sample.positions, axis=0)[~sample.pbc] + 2.0 * np.cbrt(volume)
+    own = float(np.sqrt(np.linalg.det(rows @ rows.T)) * np.prod(extent))
+    return len(sample) ** 2 * volume / own
 
 
 def typical_spacing(samples: Sequence[Structure]) -> float:

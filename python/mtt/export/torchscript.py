@@ -35,7 +35,8 @@ def export_bytes(
     :param tensors: of its checkpoint; the check systems are taken from there
     :param provenance: what the file says of its origin (:func:`mtt.export.provenance.record`)
     """
-    systems = check_systems(structures_from_tensors("check", tensors), potential.atomic_types)
+    samples = structures_from_tensors("check", tensors)
+    systems = check_systems(samples, potential.atomic_types, potential.cutoff)
     pack = golden_pack(potential, systems).content()
     model = atomistic_model(potential, header, provenance["metadata"])
     extra: dict[str, Any] = {

@@ -14,18 +14,23 @@ the scale the root mean square of ``q_k - c_t(k)`` over the atoms, and the train
 
     value            v_k = (q_k - c_t(k)) / scale
 
-Values that are not known take no part in any of this. Everything here is float64, so that an offset
-of -1e5 eV per atom changes nothing that a float32 model gets to see.
+Values that are not known take no part in any of this, and neither do values per system that are
+further than 100 robust deviations from a fit that such values do not spoil: one energy that is
+wrong by 1e5 eV would make the scale, and with it the loss, meaningless. Everything here is float64,
+so that an offset of -1e5 eV per atom changes nothing that a float32 model gets to see.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtt.data.dataset import named
+from mtt.data.plausibility.robust import far_from_others, robust_residuals
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import Target
+from mtt.errors import UserError
 
 Fixed = float | Mapping[int, float] | None
 
@@ -57,7 +62,7 @@ def fit_baseline(
     """
     values, design = _values(structures, target), _design(structures, target, atomic_types)
     columns, residuals, sizes = [], [], []
-    for known, column in _columns(values, design):
+    for known, column in _without_far_values(values, design):
         composition = _fit_composition(known, column, atomic_types, fixed)
         columns.append(composition)
         residuals.append((column - known.times(composition)) / known.n_atoms)
@@ -70,6 +75,39 @@ def fit_baseline(
     # Values that the composition explains exactly leave only noise to divide by.
     noise = 1e-12 * max(1e-300, float(size.max()))
     return Baseline(composition, rms if rms > noise else 1.0)
+
+
+def isolated_atoms(
+    structures: Iterable[Structure], target: Target, atomic_types: Sequence[int]
+) -> dict[int, float]:
+    """Return the value of each atomic type from frames of one atom, that is without periodicity.
+
+    :raises UserError: a type has no such frame, or several whose values differ
+    """
+    values: dict[int, float] = {}
+    for structure in structures:
+        reference = structure.references.get(target.name)
+        if len(structure) != 1 or structure.pbc.any() or reference is None:
+            continue
+        value, kind = float(reference.values.reshape(-1)[0]), int(structure.types[0])
+        if not np.isfinite(value):
+            continue
+        if abs(values.setdefault(kind, value) - value) > 1e-6 * max(1.0, abs(value)):
+            raise UserError(
+                f"single atoms of type {named(kind)} have different values of '{target.name}': "
+                f"{values[kind]:.8g} and {value:.8g} {target.unit}".rstrip(),
+                where=structure.source or None,
+                hint="keep the frame of the ground state only",
+            )
+    missing = [named(kind) for kind in atomic_types if kind not in values]
+    if missing:
+        raise UserError(
+            f"there is no frame of a single atom of type {', '.join(missing)} with '{target.name}'",
+            where="architecture.training.atomic_baseline",
+            hint="`isolated` takes the baseline from structures of one atom, not periodic, in "
+            "training_set: add them, or write the numbers as {H: -13.6}",
+        )
+    return values
 
 
 def refit_baseline(
@@ -232,6 +270,20 @@ def _columns(
     for column in values.T:
         known = ~np.isnan(column)
         yield design.where(known), column[known]
+
+
+def _without_far_values(
+    values: NDArray[np.float64], design: "_Sums | _Atoms"
+) -> Iterator[tuple["_Sums | _Atoms", NDArray[np.float64]]]:
+    """Give what :func:`_columns` gives, without values of systems that no composition explains."""
+    for known, column in _columns(values, design):
+        if isinstance(known, _Sums) and len(column):
+            shares = known.counts / known.n_atoms[:, None]
+            far = far_from_others(robust_residuals(shares, column / known.n_atoms))
+            if far.any():
+                yield known.where(~far), column[~far]
+                continue
+        yield known, column
 
 
 def _counts(structures: Sequence[Structure], atomic_types: Sequence[int]) -> NDArray[np.float64]:

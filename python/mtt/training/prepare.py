@@ -21,8 +21,17 @@ from mtt.device import choose_device
 from mtt.errors import UserError
 from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
+from mtt.options.schema.training import ISOLATED
+from mtt.options.schema.training import Baseline as BaselineOption
 from mtt.training import fine_tune
-from mtt.training.baseline import Baseline, fit_baseline, in_training_units
+from mtt.training.baseline import (
+    Baseline,
+    Fixed,
+    fit_baseline,
+    in_training_units,
+    isolated_atoms,
+)
+from mtt.training.check_data import check_loss, check_sets, doubts_about
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.fine_tune import Start
 from mtt.training.fine_tune_base import find_base, protect
@@ -93,7 +102,12 @@ def prepare(
     else:
         data = read_run_data(options)
         potential, origin = _new_potential(options, data, say), None
+    check_sets(data, potential)
     problem = _problem(options, data, potential, device, communicator or Alone())
+    check_loss(problem)
+    if header is None:
+        for doubt in doubts_about(data, potential, options):
+            say(f"check the data: {doubt}")
     potential.to(device)
     state = State(potential, make_optimizer(potential.parameters(), problem.hypers))
     state.train_sums = state.train_sums.to(device)
@@ -180,7 +194,7 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
             data.train,
             target,
             atomic_types,
-            hypers.atomic_baseline.get(target.name),
+            _fixed_baseline(hypers.atomic_baseline.get(target.name), data, target),
             hypers.scale_targets,
         )
         for target in data.targets
@@ -199,6 +213,13 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         baseline.scale.fill_(fitted.scale)
         say(_baseline_line(target, atomic_types, fitted, alone=len(names) == 1))
     return potential
+
+
+def _fixed_baseline(asked: BaselineOption | None, data: RunData, target: Target) -> Fixed:
+    if asked != ISOLATED:
+        return asked
+    # In whichever set the frames are: single atoms tell nothing about errors.
+    return isolated_atoms([*data.train, *data.validation, *data.test], target, data.train.types)
 
 
 def _baseline_line(

@@ -1,6 +1,6 @@
 """Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
 
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import (
     Field,
@@ -17,7 +17,9 @@ from pydantic import (
 from mtt.options.schema.base import Conflict, FilePath, OptionsModel, inconsistent, invalid
 from mtt.options.schema.durations import Duration, SaveInterval
 
-Baseline = float | dict[int, float]
+ISOLATED: Final = "isolated"
+# "isolated": from frames of single atoms
+Baseline = float | dict[int, float] | Literal["isolated"]
 # What a loss can be: mtt.training.loss has the formula of each.
 LossType = Literal["mse", "mae", "huber"]
 
@@ -27,6 +29,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _check_baselines(value: Any) -> dict[str, Baseline]:
+    if value == ISOLATED:
+        value = {"energy": ISOLATED}
     if not isinstance(value, dict):
         raise invalid("expected a mapping from targets to energies, as in {energy: -5.0}")
     return {str(target): _check_baseline(target, entry) for target, entry in value.items()}
@@ -35,10 +39,12 @@ def _check_baselines(value: Any) -> dict[str, Baseline]:
 def _check_baseline(target: Any, value: Any) -> Baseline:
     if _is_number(value):
         return float(value)
+    if value == ISOLATED:
+        return "isolated"
     if not isinstance(value, dict):
         raise invalid(
-            f"the baseline of '{target}' must be a number or a mapping from atomic types to "
-            f"numbers, as in {{1: -13.6, 6: -1029.0}}"
+            f"the baseline of '{target}' must be a number, a mapping from atomic types to numbers, "
+            f"as in {{1: -13.6, 6: -1029.0}}, or isolated"
         )
     fixed: dict[int, float] = {}
     for key, energy in value.items():
@@ -72,6 +78,7 @@ Baselines = Annotated[
             "additionalProperties": {
                 "anyOf": [
                     {"type": "number"},
+                    {"const": "isolated"},
                     {
                         "type": "object",
                         "propertyNames": {"pattern": "^[0-9]+$"},
@@ -190,8 +197,9 @@ class TrainingHypers(OptionsModel):
     with fine_tune."""
     atomic_baseline: Baselines = Field(default_factory=dict)
     """Values per atom to subtract before training, by the name of the target, for targets whose
-    baseline is not to be fitted: one number for all atomic types, or a mapping from atomic number to
-    number. Not with fine_tune."""
+    baseline is not to be fitted: one number for all atomic types, a mapping from atomic number to
+    number, or `isolated`, which takes it from frames of one atom (of all sets, not periodic); alone,
+    `isolated` is meant for the target `energy`. Not with fine_tune."""
     num_workers: NonNegativeInt = 0
     """Threads that prepare batches ahead; 0 prepares each batch when it is due. The result does not
     depend on it."""

@@ -1,0 +1,73 @@
+"""What can be known of the data and the loss before the first step."""
+
+from collections.abc import Iterator, Mapping
+
+from mtt.architectures.potential import Potential
+from mtt.data.dataset import named
+from mtt.data.neighbors import neighbor_list
+from mtt.data.plausibility import doubts
+from mtt.data.reader import Reader
+from mtt.errors import UserError
+from mtt.options import Options
+from mtt.training.loop import Problem
+from mtt.training.run_data import RunData
+
+
+def _by_name(data: RunData) -> Mapping[str, Reader]:
+    return {
+        "training_set": data.train,
+        "validation_set": data.validation,
+        "test_set": data.test,
+    }
+
+
+def check_sets(data: RunData, potential: Potential) -> None:
+    """Refuse structures that the model cannot predict, of the test set as well.
+
+    :raises UserError: unknown atomic types; structures of the test set without a neighbor list,
+        which those of the others get anyway
+    """
+    known = set(potential.atomic_types)
+    for name, reader in _by_name(data).items():
+        unknown = [kind for kind in reader.types if kind not in known]
+        if not unknown:
+            continue
+        first = next(
+            (structure for structure in reader if unknown[0] in structure.types.tolist()), None
+        )
+        listed = ", ".join(named(kind) for kind in unknown)
+        model = ", ".join(named(kind) for kind in potential.atomic_types)
+        raise UserError(
+            f"{name} has atomic types that the model is not trained on: {listed}",
+            where=None if first is None else f"{first.source} is the first of them",
+            hint=f"the training set has {model}: move structures with the others into it, or leave "
+            f"them out of {name}",
+        )
+    for structure in data.test:
+        neighbor_list(structure, potential.cutoff)
+
+
+def check_loss(problem: Problem) -> None:
+    """Refuse a loss that nothing enters.
+
+    :raises UserError: all weights of quantities that the data have are zero
+    """
+    terms = problem.loss().terms
+    if any(weight > 0.0 for term in terms for weight in term.weights.values()):
+        return
+    raise UserError(
+        "all weights of the loss are zero: nothing would be learned",
+        where="architecture.training.loss",
+        hint="give energy, forces or stress a weight above zero, for a quantity that the data have",
+    )
+
+
+def doubts_about(data: RunData, potential: Potential, options: Options) -> Iterator[str]:
+    """Give a sentence for each thing in the data that is rarely meant."""
+    return doubts(
+        _by_name(data),
+        data.targets,
+        potential.length_unit,
+        potential.cutoff,
+        options.architecture.training.atomic_baseline,
+    )
