@@ -55,6 +55,18 @@ def test_own_keys_and_no_periodicity(tmp_path: Path) -> None:
     assert not water.pbc.any() and not water.cell.any() and water.volume == 0.0
 
 
+def test_the_group_of_a_structure_is_kept_beside_what_is_learned(tmp_path: Path) -> None:
+    atoms = frames.copper(3)
+    grouped = [a.copy() for a in atoms]
+    for copy, own in zip(grouped, atoms, strict=True):
+        copy.calc = own.calc
+    grouped[0].info["config_type"], grouped[1].info["config_type"] = "bulk amorphous", 7
+    structures = read_structures(options(frames.write(tmp_path / "cu.xyz", grouped)))
+    assert [one.config_type for one in structures] == ["bulk amorphous", "7", ""]
+    plain = read_structures(options(frames.write(tmp_path / "plain.xyz", atoms)))
+    assert content_hash(structures) == content_hash(plain)
+
+
 def test_rows_of_non_periodic_axes_are_zero(tmp_path: Path) -> None:
     atoms = frames.copper(1)[0]
     atoms.pbc = (True, False, True)

@@ -22,6 +22,7 @@ from mtt.errors import UserError
 # In the length unit of the data, whichever it is: angstrom, bohr, nanometer.
 MAX_COORDINATE: Final = 1e5
 MIN_HEIGHT: Final = 1e-3
+CONFIG_TYPE: Final = "config_type"
 
 if TYPE_CHECKING:
     from mtt.options.schema.datasets import DatasetOptions
@@ -107,7 +108,14 @@ def _structure(atoms: ase.Atoms, source: str) -> Structure:
             where=source,
             hint="check the unit of the cell",
         )
-    return Structure(np.array(atoms.numbers, dtype=np.int32), positions, cell, pbc, {}, source)
+    return Structure(
+        np.array(atoms.numbers, dtype=np.int32),
+        positions,
+        cell,
+        pbc,
+        source=source,
+        config_type=str(atoms.info.get(CONFIG_TYPE, "")),
+    )
 
 
 def _check_lengths(positions: NDArray[np.float64], rows: NDArray[np.float64], source: str) -> None:

@@ -37,7 +37,8 @@ class Structure:
     - ``cell`` (3, 3) float64: lattice vectors as rows; rows of non-periodic axes are zero;
     - ``pbc`` (3,) bool;
     - ``references``: reference values by target name, without the targets that have none;
-    - ``source``: where it was read, ``FILE#INDEX`` with the index counted from 0.
+    - ``source``: where it was read, ``FILE#INDEX`` with the index counted from 0;
+    - ``config_type``: the group that the data put it in, empty where they name none.
     """
 
     types: NDArray[np.int32]
@@ -46,6 +47,7 @@ class Structure:
     pbc: NDArray[np.bool_]
     references: dict[str, Reference] = field(default_factory=dict)
     source: str = ""
+    config_type: str = ""
 
     def __len__(self) -> int:
         return len(self.types)
@@ -60,7 +62,8 @@ def content_hash(structures: Sequence[Structure]) -> str:
     """Return the SHA-256 (hex) of what the structures contain, not of the files that they came from.
 
     Covers the order of the structures, types, positions, cells, periodicity and all references bit
-    by bit; leaves out ``source``, so that moving or renaming a file changes nothing.
+    by bit; leaves out ``source``, so that moving or renaming a file changes nothing, and
+    ``config_type``, which is no part of what is learned.
     """
     return fingerprints(structures)[0]
 
