@@ -10,7 +10,9 @@ namespace mtt {
 System scattered_system(Context& context, double density, bool periodic, double length, size_t atoms, std::mt19937_64& random) {
     constexpr size_t fewest = 16;
     const double around = std::max(context.cutoff(), context.spacing());
-    const double per_volume = density / std::pow(context.capabilities().angstrom, 3);
+    // Some models need time for each pair of neighbors, and many such systems are tried.
+    const double most = context.densest(300);
+    const double per_volume = std::min(density / std::pow(context.capabilities().angstrom, 3), most);
     const double width = std::min(std::sqrt(double(atoms) / (per_volume * length)), 2.5 * around);
     const auto count = std::max(fewest, size_t(per_volume * length * width * width));
     auto out = scattered(context.types(), count, {length, width, width}, {periodic, periodic, periodic},

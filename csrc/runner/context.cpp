@@ -1,6 +1,8 @@
 #include "mtt/runner/context.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <limits>
 #include <set>
 
@@ -262,8 +264,14 @@ std::vector<int32_t> Context::types() {
 
 double Context::spacing() {
     const double typical = 1.1 * typical_distance(types()) * capabilities().angstrom;
-    // Close enough that nearest neighbors interact well inside the cutoff.
-    return cutoff() > 0 ? std::min(typical, 0.62 * cutoff()) : typical;
+    // Close enough that nearest neighbors interact well inside the cutoff, and not so close that a long one
+    // costs the memory of the machine: no engine has time for so many neighbors.
+    return cutoff() > 0 ? std::clamp(typical, std::cbrt(1.0 / densest(1000)), 0.62 * cutoff()) : typical;
+}
+
+double Context::densest(double neighbors) {
+    const double sphere = 4.0 / 3.0 * std::numbers::pi * std::pow(cutoff(), 3);
+    return neighbors / std::max(sphere, 1e-300);
 }
 
 std::vector<size_t> Context::drawn_order(size_t n) {

@@ -31,6 +31,7 @@ examples:
   mtt train options.yaml -r seed=2 -r architecture.training.batch_size=4
   mtt train options.yaml --continue model.ckpt
   mtt train options.yaml -c auto
+  mtt train options.yaml --dry-run
 """
 
 
@@ -53,6 +54,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="checkpoint to resume from; 'auto' takes the newest in outputs/ that fits; with the "
         "option fine_tune, also the checkpoint to fine-tune; a path, an address, or "
         "hf://ORG/REPO/FILE",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check options and data, take three steps, say how long and how much memory training "
+        "takes, and write nothing",
     )
     add_overrides(parser)
     add_sources(parser)
@@ -96,7 +103,7 @@ def _run(arguments: Namespace) -> None:
 
         from mtt.training import run as train
 
-        train.run(options, continue_from, arguments.output)
+        train.run(options, continue_from, arguments.output, dry_run=arguments.dry_run)
 
 
 def _in_image(arguments: Namespace, origin: "Source | Literal['auto'] | None") -> bool:

@@ -130,7 +130,7 @@ class Reporter:
         rate = self._structures / max(now - self._epoch_started, 1e-9)
         status = f"loss {float(loss):.4g}" + (f"  {rate:.0f} structures/s" if rate else "")
         self._progress.update(self._bars[1], completed=self._steps_done, status=status)
-        self._progress.update(self._bars[0], status=f"ETA {_duration(self._remaining(now))}")
+        self._progress.update(self._bars[0], status=f"ETA {duration(self._remaining(now))}")
 
     def epoch(self, metrics: Mapping[str, float | int]) -> None:
         """An epoch is done, with its row of the metrics file (see :mod:`mtt.report.metrics`)."""
@@ -209,7 +209,7 @@ class Reporter:
         if rate > 0:
             parts.append(f"{rate:.0f} structures/s")
         if self._epoch < self._num_epochs and not math.isnan(remaining):
-            parts.append(f"ETA {_duration(remaining)}")
+            parts.append(f"ETA {duration(remaining)}")
         return " | ".join(parts)
 
     def _print(self, text: str) -> None:
@@ -255,7 +255,8 @@ class _Handler(logging.Handler):
         self._reporter.message(text)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``12 s``, ``3 min 05 s``, ``7 h 10 min``, ``2 d 5 h``."""
     if math.isnan(seconds):
         return "unknown"
     total = max(0, round(seconds))

@@ -17,7 +17,9 @@ from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.loop import Interrupted, train
+from mtt.training.memory import estimate, free_memory
 from mtt.training.prepare import Run, prepare
+from mtt.training.rehearsal import rehearse
 from mtt.training.runs.folder import (
     LOG,
     OPTIONS,
@@ -44,6 +46,7 @@ def run(
     output: Path = Path("model.pt"),
     recorded: dict[str, Any] | None = None,
     communicator: Communicator | None = None,
+    dry_run: bool = False,
 ) -> None:
     """Train, or resume training, and export the best model.
 
@@ -55,6 +58,7 @@ def run(
     :param output: the model file to write, ending in ``.pt``
     :param recorded: what checkpoints say that the options were, for a run that is made once more
     :param communicator: to the other processes of the run; there are none if None
+    :param dry_run: check everything, take three steps, say what the run would take, write nothing
     :raises UserError: unusable data, device, checkpoint or output; options that have changed;
         training that has diverged; another process that trains in the same folder
     :raises VerificationFailed: the exported model failed a check
@@ -74,7 +78,12 @@ def run(
         job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:
             assert source is not None
-            _already_finished(job, source, folder, reporter)
+            if not dry_run:
+                _already_finished(job, source, folder, reporter)
+            return
+        _tell_memory(job, reporter)
+        if dry_run:
+            rehearse(job, reporter)
             return
         with StopSignals() as signals:
             if folder is None:
@@ -89,6 +98,11 @@ def run(
             if signals.received is not None:  # while the last epoch was written down
                 raise signals.exception("")
             _finish(job, saver, reporter)
+
+
+def _tell_memory(job: Run, reporter: Reporter) -> None:
+    free = free_memory(job.problem.device)
+    reporter.message(estimate(job.problem, job.state.model).line(free))
 
 
 def _open_folder(job: Run, folder: Path, last_whole: Path | None, reporter: Reporter) -> Saver:

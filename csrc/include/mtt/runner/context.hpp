@@ -128,6 +128,8 @@ public:
     double cutoff();
     /// Distance between neighbors in generated systems.
     double spacing();
+    /// Atoms per volume at which an atom has this many neighbors within the cutoff.
+    double densest(double neighbors);
     /// Factor from the length unit of the golden pack to that of the model.
     double golden_length_factor();
 

@@ -9,13 +9,14 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from mtt.data.plausibility.pair_fit import PairFit, fit_pairs
-from mtt.data.plausibility.robust import far_from_others
+from mtt.data.plausibility.robust import far_from_others, robust_residuals
 from mtt.data.plausibility.sets import EV, Sets, count_of, counts, places
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 
 _CUTOFF: Final = 5.0  # angstrom; of the quick fit
 _FORCES: Final = 8.0  # eV/angstrom, root mean square
+_FAR_FORCES: Final = 50.0  # eV/angstrom, the largest component
 _STRESS: Final = 0.6  # eV/angstrom^3, root mean square: 100 GPa
 _SHORTEST_VACUUM: Final = 6.0  # angstrom
 # A correlation below the first says nothing; a quick fit that explains more than the second does.
@@ -70,9 +71,7 @@ def _size_of_forces(sets: Sets, target: Target, structures: Sequence[Structure])
             f"materials: is {target.unit}/{sets.length_unit} their unit (kcal/mol taken for eV gives "
             "23 times too much)?"
         )
-    far = np.flatnonzero(
-        far_from_others(np.log10(np.maximum(largest, 1e-12)), 30.0) & (largest > 50.0)
-    )
+    far = np.flatnonzero(largest > max(_FAR_FORCES, 20.0 * float(np.median(largest))))
     if len(far):
         worst = far[np.argsort(-largest[far])]
         yield (
@@ -87,6 +86,8 @@ def _energies_and_forces(target: Target, fit: PairFit) -> Iterator[str]:
     energies = np.array([s.references[target.name].values[0] for s in fit.structures])
     known = np.isfinite(energies)
     _, table = counts(fit.structures)
+    # One of them alone would decide the correlation.
+    known[known] = ~far_from_others(robust_residuals(table[known], energies[known]))
     if known.sum() < max(10, 2 * table.shape[1]):
         return
     own, suggested = (_without(values[known], table[known]) for values in (energies, fit.energies))
@@ -171,35 +172,45 @@ def _stress_and_forces(sets: Sets, target: Target, fit: PairFit) -> Iterator[str
             "the place of xx, yy, zz, yz, xz, xy would fit the forces"
         )
         return
-    if abs(correlation) < 0.8:
-        return
-    if slope < 0:
+    kinds = _kinds(sets, target, volumes)
+    fits = [(text, *_compare(_traceless(own), _traceless(suggested * f))) for text, f in kinds]
+    good = [(text, c, s) for text, c, s in fits if abs(c) > 0.8 and 0.6 < abs(s) < 1.6]
+    if good:
+        text, _, slope = min(good, key=lambda fit: abs(np.log(abs(fit[2]))))
+        if slope < 0:
+            yield (
+                f"the stress of '{target.name}' has the wrong sign: it is the derivative of the energy "
+                "by strain over the volume, positive where the cell wants to shrink; a virial has the "
+                "other sign (`virial: {key: ...}` takes it)"
+            )
+        if text:
+            yield f"the stress of '{target.name}' is no stress in {_own_unit(sets, target)}: {text}"
+    elif abs(correlation) > 0.8:
         yield (
-            f"the stress of '{target.name}' has the wrong sign: it is the derivative of the energy by "
-            "strain over the volume, positive where the cell wants to shrink; what other programs "
-            "call a virial has the other sign (`virial: {key: ...}` takes it)"
-        )
-    if not 0.4 < abs(slope) < 2.5:
-        yield (
-            f"the stress of '{target.name}' is {abs(slope):.4g} times what belongs to the forces: "
-            + (_factor(sets, target, abs(slope), volumes))
+            f"the stress of '{target.name}' is {slope:.4g} times what belongs to the forces: "
+            f"{_other_kinds(target)}"
         )
 
 
-def _factor(sets: Sets, target: Target, slope: float, volumes: NDArray[np.float64]) -> str:
+def _own_unit(sets: Sets, target: Target) -> str:
+    return f"{target.unit}/{sets.length_unit}^3"
+
+
+def _kinds(
+    sets: Sets, target: Target, volumes: NDArray[np.float64]
+) -> list[tuple[str, NDArray[np.float64]]]:
+    """Return what a stress may be, with the factors (S, 1, 1) from a stress in the right unit."""
     unit = EV[target.unit.lower()] / sets.angstrom**3
-    known = {
-        "that is a virial, an energy: ask for it with `virial: {key: ...}`": float(
-            np.median(volumes)
-        ),
+    constants = {
+        "": 1.0,
         "that is kbar: say `stress: {unit: kbar}`": unit / (0.1 * GPa),
         "that is GPa: say `stress: {unit: GPa}`": unit / GPa,
-        "that is eV/angstrom^3: say `stress: {unit: eV/angstrom^3}`": unit,
     }
-    for text, factor in known.items():
-        if factor != 1.0 and 0.6 < slope / factor < 1.6:
-            return text
-    return _other_kinds(target)
+    if unit != 1.0:
+        constants["that is eV/angstrom^3: say `stress: {unit: eV/angstrom^3}`"] = unit
+    virial = "that is a virial, an energy: ask for it with `virial: {key: ...}`"
+    ones = np.ones((len(volumes), 1, 1))
+    return [(text, f * ones) for text, f in constants.items()] + [(virial, volumes[:, None, None])]
 
 
 def _traceless(matrices: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,173 @@
+"""How much memory a run will take, from what one structure takes: told before the first step."""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from mtt.architectures.potential import Potential
+from mtt.data.batch import collate
+from mtt.data.dataset import Dataset
+from mtt.training.loop import Problem, reproducible
+
+# Bytes of the whole step for each byte that autograd keeps: measured with PET of several sizes.
+_PASSING: Final = 1.0
+# A process with libtorch and a model, before it computes: measured with the image of the verifier.
+_LIBTORCH: Final = 0.4e9
+# The largest system of a full verification, and about how many neighbors an atom has in it.
+_CHECK_ATOMS: Final = 256
+_CHECK_DENSITY: Final = 0.1  # per cubic angstrom
+_MOST_NEIGHBORS: Final = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of a run: of the process that trains, on the device of the model, and of those after it."""
+
+    training: float
+    export: float
+    verification: float
+
+    def line(self, free: float | None) -> str:
+        """Return the estimate as people read it, with what is ``free``, if that is known."""
+        text = (
+            f"memory, estimated: {_size(self.training)} for training, {_size(self.export)} for the "
+            f"export, {_size(self.verification)} for its full verification"
+        )
+        if free is None:
+            return text
+        most = max(self.training, self.export, self.verification)
+        if most <= free:
+            return f"{text}; {_size(free)} are free"
+        return f"warning: {text}, but only {_size(free)} are free: {self._advice(free)}"
+
+    def _advice(self, free: float) -> str:
+        if self.training > free:
+            return "use a smaller batch_size, cutoff or model"
+        return (
+            "train here, and run `mtt export --verify` where there is more, or use a smaller cutoff"
+        )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{max(count / 1e6, 1.0):.0f} MB"
+
+
+def estimate(problem: Problem, potential: Potential) -> Estimate:
+    """Estimate from one step on the structure of most pairs, of which nothing remains.
+
+    Bytes are counted that the step keeps for its backward passes, and taken to grow with the number
+    of pairs. The largest batch is that of the structures with most pairs.
+    """
+    pairs = np.sort([len(problem.train[index].centers) for index in range(len(problem.train))])
+    largest = max(int(pairs[-1]), 1)
+    kept = kept_by_a_step(problem, potential)
+    batch = max(float(pairs[-problem.batch_size :].sum()), 1.0)
+    weights = float(sum(p.numel() * p.element_size() for p in potential.parameters()))
+    # weights of the best epoch and gradients, two moments of Adam
+    state = 5.0 * weights
+    data = 0.0 if problem.device.type == "cuda" else _bytes_of(problem.train, problem.validation)
+    training = _process() + state + data + _PASSING * kept * batch / largest
+    # An evaluation keeps no graph of the derivatives, but engines hold other tensors beside it.
+    per_pair = 0.75 * kept / largest
+    to_double = 8.0 / torch.empty((), dtype=problem.dtype).element_size()
+    cutoff = potential.cutoff * _angstrom(potential.length_unit)
+    neighbors = min(_CHECK_DENSITY * 4.0 / 3.0 * np.pi * cutoff**3, _MOST_NEIGHBORS)
+    golden = 12.0 * min(neighbors, 200.0)
+    return Estimate(
+        training=training,
+        export=_LIBTORCH + 2.0 * weights + to_double * per_pair * golden,
+        verification=_LIBTORCH + weights + per_pair * _CHECK_ATOMS * neighbors,
+    )
+
+
+def kept_by_a_step(problem: Problem, potential: Potential) -> float:
+    """Return the bytes that one step on the structure of most pairs keeps for its backward passes."""
+    sizes = [len(problem.train[index].centers) for index in range(len(problem.train))]
+    batch = collate(problem.train, [int(np.argmax(sizes))], problem.dtype, problem.device)
+    loss = problem.loss()
+    core = potential.core.train()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in potential.parameters()}
+    with reproducible(problem.device), _kept_storages() as storages:
+        total = loss(loss.errors(core, batch, training=True), batch)
+        kept = sum(size for place, size in storages.items() if place not in weights)
+        del total
+    return float(kept)
+
+
+@contextmanager
+def _kept_storages() -> Iterator[dict[int, int]]:
+    """Collect the storages, by their places, that autograd keeps in the block."""
+    storages: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield storages
+
+
+def _bytes_of(*datasets: Dataset) -> float:
+    total = 0
+    for dataset in datasets:
+        for index in range(len(dataset)):
+            item = dataset[index]
+            arrays = (item.species, item.centers, item.neighbors, item.vectors, item.reverse)
+            total += sum(array.nbytes for array in arrays)
+    # The lists are in memory already, and batches of the validation set are kept as well.
+    return float(total) * 0.5
+
+
+def _process() -> float:
+    """Return what this process has taken so far: the data and the libraries."""
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024.0
+
+
+def _angstrom(unit: str) -> float:
+    from mtt.data.plausibility.sets import ANGSTROM
+
+    return ANGSTROM[unit.lower()]
+
+
+def free_memory(device: torch.device) -> float | None:
+    """Return the bytes that are free for this process and others of its group, if that is known."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    limits = [_available(), *_of_control_group()]
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
+
+
+def _available() -> float | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    values = {line.partition(":")[0]: line.split()[1] for line in lines if len(line.split()) > 1}
+    own = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
+    return float(values["MemAvailable"]) * 1024.0 + own if "MemAvailable" in values else None
+
+
+def _of_control_group() -> Iterator[float | None]:
+    """Give what batch systems and containers allow, by version 2 and 1 of control groups."""
+    for folder, limit in (("", "memory.max"), ("memory", "memory/memory.limit_in_bytes")):
+        try:
+            path = Path("/proc/self/cgroup").read_text().splitlines()
+            own = next(
+                (line.split(":", 2)[2] for line in path if line.split(":", 2)[1] == folder), "/"
+            )
+            parts = limit.split("/")
+            file = Path("/sys/fs/cgroup", *parts[:-1], own.lstrip("/"), parts[-1])
+            text = file.read_text().strip()
+        except (OSError, IndexError):
+            yield None
+            continue
+        yield float(text) if text.isdigit() and int(text) < 1 << 60 else None

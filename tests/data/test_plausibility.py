@@ -1,0 +1,265 @@
+"""Each kind of slip in real data gives its sentence, and sound data gives none."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk, fcc111
+from ase.calculators.emt import EMT
+
+from mtt.data.ase_targets import describe_targets
+from mtt.data.plausibility import doubts
+from mtt.data.plausibility.energies import all_electron_energy
+from mtt.data.read_files import read_structures
+from mtt.data.structure import Reference, Structure
+from mtt.options.schema.datasets import DatasetOptions
+
+REPOSITORY = Path(__file__).parents[2]
+ETHANOL = REPOSITORY / "docs/examples/ethanol/ethanol.xyz"
+ALLOY = REPOSITORY / "docs/examples/alloy/alloy.xyz"
+SAME_COMPOSITION = "are arbitrary: all structures have the same composition"
+
+
+def told(
+    structures: list[Structure],
+    unit: str = "eV",
+    length_unit: str = "angstrom",
+    cutoff: float = 4.5,
+    fixed: Mapping[str, object] | None = None,
+    **other_sets: list[Structure],
+) -> list[str]:
+    options = DatasetOptions.model_validate(
+        {"systems": {"read_from": str(ALLOY)}, "targets": {"energy": {"unit": unit}}}
+    )
+    targets = describe_targets(options.targets, structures)
+    sets = {"training_set": structures, **other_sets}
+    return list(doubts(sets, targets, length_unit, cutoff, fixed or {}))
+
+
+def read(path: Path, energy: Mapping[str, Any], indices: str | None = None) -> list[Structure]:
+    systems = {"read_from": str(path), "indices": indices}
+    return read_structures(
+        DatasetOptions.model_validate({"systems": systems, "targets": {"energy": dict(energy)}})
+    )
+
+
+@pytest.fixture(scope="module")
+def alloy() -> list[Structure]:
+    return read(ALLOY, {"forces": {"key": "forces"}, "stress": {"key": "stress"}}, "0:60")
+
+
+@pytest.fixture(scope="module")
+def ethanol() -> list[Structure]:
+    return read(ETHANOL, {"forces": {"key": "forces"}}, "0:60")
+
+
+def changed(structures: list[Structure], **change: Callable[[Any], Any]) -> list[Structure]:
+    """Return structures whose references, or positions, went through functions."""
+    result = []
+    for structure in structures:
+        own = structure.references["energy"]
+        parts = {
+            name: function(getattr(own, name))
+            for name, function in change.items()
+            if name in ("values", "forces", "stress")
+        }
+        references = {"energy": replace(own, **parts)}
+        factor = change.get("positions", lambda x: x)
+        result.append(
+            replace(
+                structure,
+                references=references,
+                positions=factor(structure.positions),
+                cell=factor(structure.cell),
+            )
+        )
+    return result
+
+
+def test_sound_data_give_no_doubt(alloy: list[Structure], ethanol: list[Structure]) -> None:
+    assert told(alloy) == []
+    assert told(ethanol, fixed={"energy": -5.0}) == []
+    (only,) = told(ethanol)
+    assert SAME_COMPOSITION in only and "1 (H), 6 (C), 8 (O)" in only
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"forces": lambda x: -x}, "forces of 'energy' have the wrong sign"),
+        ({"forces": lambda x: 0 * x}, "all forces of 'energy' are zero"),
+        ({"values": lambda x: 27.2114 * x}, "times what the forces suggest: are both in eV?"),
+        ({"stress": lambda x: 1602.1766 * x}, "that is kbar: say `stress: {unit: kbar}`"),
+        ({"stress": lambda x: 160.21766 * x}, "that is GPa: say `stress: {unit: GPa}`"),
+        ({"stress": lambda x: -x}, "the stress of 'energy' has the wrong sign"),
+        ({"stress": lambda x: 0 * x}, "all stresses of 'energy' are zero"),
+        (
+            {
+                "stress": lambda x: (
+                    x[np.ix_([2, 0, 1], [2, 0, 1])] * (1 - np.eye(3)) + np.diag(np.diag(x))
+                )
+            },
+            "seem to be in another order",
+        ),
+        ({"positions": lambda x: 0.1 * x}, "is `length_unit: nm` meant?"),
+        ({"positions": lambda x: x / 0.529177}, "is `length_unit: bohr` meant?"),
+    ],
+)
+def test_slips_in_all_structures(
+    alloy: list[Structure], change: dict[str, Callable[[Any], Any]], sentence: str
+) -> None:
+    lines = told(changed(alloy, **change))
+    assert any(sentence in line for line in lines), lines
+    assert all("\n" not in line for line in lines)
+
+
+def test_a_virial_under_the_name_of_a_stress(alloy: list[Structure]) -> None:
+    virials = [
+        replace(
+            s,
+            references={
+                "energy": replace(
+                    s.references["energy"], stress=-s.volume * s.references["energy"].stress
+                )
+            },
+        )
+        for s in alloy
+    ]
+    text = " ".join(told(virials))
+    assert "that is a virial, an energy: ask for it with `virial: {key: ...}`" in text
+    assert "wrong sign" in text
+
+
+def test_units_of_total_energies() -> None:
+    structures = read(ETHANOL, {"forces": {"key": "forces"}}, "0:20")
+    total = float(all_electron_energy(structures[0].types).sum())
+
+    def total_energies(factor: float) -> list[Structure]:
+        shift = structures[0].references["energy"].values[0]
+        return changed(structures, values=lambda x: factor * (total + x - shift))
+
+    def lines(factor: float, unit: str) -> list[str]:
+        return [line for line in told(total_energies(factor), unit) if "all electrons" in line]
+
+    assert lines(1.0, "eV") == []
+    assert "in Hartree, and the options say eV" in lines(1 / 27.2114, "eV")[0]
+    assert "in kcal/mol, and the options say eV" in lines(23.0605, "eV")[0]
+    assert "in eV, and the options say hartree" in lines(1.0, "hartree")[0]
+    assert lines(1 / 27.2114, "hartree") == [] and lines(23.0605, "kcal/mol") == []
+    # Exact: -0.5 hartree for H; Hartree-Fock limits of C and Ar are -37.69 and -526.82 hartree.
+    energies = all_electron_energy(np.array([1, 6, 18], dtype=np.int32)) / 27.211386
+    assert energies == pytest.approx([-0.5, -37.69, -526.82], rel=0.01)
+
+
+def test_one_value_far_from_all_others(alloy: list[Structure]) -> None:
+    spoilt = [*alloy[:30], *changed(alloy[30:31], values=lambda x: x + 1e5), *alloy[31:]]
+    (line,) = told(spoilt)
+    assert "the energy of 1 structure of training_set is off by up to 2.5e+04 eV per atom" in line
+    assert "alloy.xyz#30" in line
+    (line,) = told(alloy[:30], validation_set=spoilt[30:])
+    assert "of validation_set is off" in line
+    # Real tails stay: a value five times as far as the farthest is not an error.
+    wide = [*alloy[:30], *changed(alloy[30:31], values=lambda x: x + 3.0), *alloy[31:]]
+    assert told(wide) == []
+
+
+def test_forces_far_beyond_the_others(alloy: list[Structure]) -> None:
+    spoilt = [*alloy[:30], *changed(alloy[30:31], forces=lambda x: x + 500.0), *alloy[31:]]
+    assert any(
+        "1 structure of training_set has forces of up to 50" in line for line in told(spoilt)
+    )
+
+
+def test_copies_within_and_across_sets(alloy: list[Structure]) -> None:
+    again = [*alloy[:20], alloy[3], *changed(alloy[4:5], values=lambda x: x + 0.1)]
+    (line,) = told(again)
+    assert "2 structures of training_set are copies of another of the same set" in line
+    assert line.endswith("alloy.xyz#3 and " + alloy[4].source + ", 1 of them with other values")
+    lines = told(alloy[:30], validation_set=alloy[28:40], test_set=alloy[29:30])
+    assert [line.partition(" of validation_set")[0] for line in lines[:1]] == ["2 of 12 structures"]
+    assert lines[1].startswith("1 of 1 structure of test_set is in the training set too")
+
+
+def test_cutoffs_that_see_little(alloy: list[Structure], ethanol: list[Structure]) -> None:
+    assert told(ethanol, cutoff=2.0, fixed={"energy": 0.0})[0].startswith(
+        "the cutoff of 2 angstrom is short"
+    )
+    assert "no atom has a neighbor within the cutoff of 1.5 angstrom" in told(alloy, cutoff=1.5)[0]
+    bohr = changed(ethanol, positions=lambda x: x / 0.529177)
+    lines = told(bohr, length_unit="bohr", cutoff=4.5, fixed={"energy": 0.0})
+    assert any("the cutoff of 2.38 angstrom (4.5 bohr) is short" in line for line in lines)
+
+
+def test_structures_without_any_pair_are_counted(ethanol: list[Structure]) -> None:
+    far = replace(ethanol[0], positions=30.0 * ethanol[0].positions)
+    lines = told([*ethanol, far], fixed={"energy": 0.0})
+    assert any("1 structure of 61 looked at has no pair of atoms within" in line for line in lines)
+
+
+def test_stress_of_a_slab_in_a_box(tmp_path: Path) -> None:
+    slabs = []
+    for seed in range(8):
+        slab = fcc111("Cu", (1, 1, 3), vacuum=6.0)
+        slab.pbc = True
+        slab.rattle(0.05, seed=seed)
+        slabs.append(labelled(slab))
+    lines = told(slabs, fixed={"energy": 0.0})
+    assert any(
+        "8 structures with a stress have more than 6 angstrom of vacuum" in line for line in lines
+    )
+
+
+def labelled(atoms: ase.Atoms) -> Structure:
+    atoms.calc = EMT()
+    reference = Reference(
+        np.array([atoms.get_potential_energy()]),
+        atoms.get_forces(),
+        atoms.get_stress(voigt=False) if atoms.pbc.all() else None,
+    )
+    return Structure(
+        atoms.numbers.astype(np.int32),
+        atoms.positions.copy(),
+        atoms.cell.array.copy(),
+        np.array(atoms.pbc),
+        {"energy": reference},
+        "made",
+    )
+
+
+def test_an_energy_beside_a_free_energy_and_a_stress_beside_a_virial(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = []
+    for seed in range(6):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.1, seed=seed)
+        own = labelled(atoms).references["energy"]
+        assert own.stress is not None and own.forces is not None
+        copy = atoms.copy()
+        copy.info |= {
+            "energy": own.values[0],
+            "free_energy": own.values[0] - 0.1 * seed,
+            "stress": own.stress,
+            "virial": own.stress * atoms.get_volume(),
+        }
+        copy.arrays["forces"] = own.forces
+        rows.append(copy)
+    path = tmp_path / "a.xyz"
+    ase.io.write(path, rows, format="extxyz")
+
+    def said(**energy: Any) -> str:
+        caplog.clear()
+        read(path, energy)
+        return caplog.text
+
+    text = said()
+    assert "5 of 6 structures have an `energy` and another `free_energy` (up to 0.5 apart)" in text
+    assert "6 of 6 structures have a `stress` and a `virial` that contradict each other" in text
+    assert "the sign of one of them is reversed" in text
+    quiet = said(key="free_energy", stress=False, virial={"key": "virial"})
+    assert "free_energy" not in quiet and "contradict" not in quiet
