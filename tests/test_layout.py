@@ -34,6 +34,7 @@ ORDER = (
     "lineage",
     "images",
     "sources",
+    "api",
     "cli",
     "__main__",
     "__init__",

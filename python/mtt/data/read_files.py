@@ -47,7 +47,7 @@ def read_structures(options: "DatasetOptions", require_targets: bool = True) -> 
     path = options.systems.read_from
     files = {path: read_frames(path)}
     chosen = resolve_indices(options.systems.indices, len(files[path]), f"{path}, indices")
-    structures = [_structure(files[path][index], f"{path}#{index}") for index in chosen]
+    structures = [structure_of(files[path][index], f"{path}#{index}") for index in chosen]
     for name, target in options.targets.items():
         for text in contradictions([files[path][index] for index in chosen], target, name):
             logger.warning("%s: %s", path, text)
@@ -73,10 +73,15 @@ def read_plain(path: Path) -> list[Structure]:
 
     :raises UserError: as :func:`read_structures`
     """
-    return [_structure(atoms, f"{path}#{k}") for k, atoms in enumerate(read_frames(path))]
+    return [structure_of(atoms, f"{path}#{k}") for k, atoms in enumerate(read_frames(path))]
 
 
-def _structure(atoms: ase.Atoms, source: str) -> Structure:
+def structure_of(atoms: ase.Atoms, source: str) -> Structure:
+    """Return atoms as a structure without references.
+
+    :param source: where they are from, for messages
+    :raises UserError: no atoms, no elements, numbers that are not finite, cells that are none
+    """
     if len(atoms) == 0:
         raise UserError("the structure has no atoms", where=source, hint="remove it from the file")
     if (atoms.numbers <= 0).any():

@@ -47,8 +47,8 @@ def run(
     recorded: dict[str, Any] | None = None,
     communicator: Communicator | None = None,
     dry_run: bool = False,
-) -> None:
-    """Train, or resume training, and export the best model.
+) -> Path | None:
+    """Train, or resume training, and export the best model; return the folder of the run.
 
     Progress goes to ``outputs/DATE/TIME/``, made once options, data and model have been found good;
     a run that resumes from the newest checkpoint there stays in its folder. At the end the
@@ -80,11 +80,11 @@ def run(
             assert source is not None
             if not dry_run:
                 _already_finished(job, source, folder, reporter)
-            return
+            return folder or source.parent
         _tell_memory(job, reporter)
         if dry_run:
             rehearse(job, reporter)
-            return
+            return None
         with StopSignals() as signals:
             if folder is None:
                 folder, last_whole = new_run_folder(), None
@@ -98,6 +98,7 @@ def run(
             if signals.received is not None:  # while the last epoch was written down
                 raise signals.exception("")
             _finish(job, saver, reporter)
+        return folder
 
 
 def _tell_memory(job: Run, reporter: Reporter) -> None:

@@ -1,0 +1,1 @@
+"""mtt from Python: ``mtt.load``, ``mtt.train``, ``mtt.evaluate``, and what they return."""
