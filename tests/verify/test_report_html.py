@@ -7,7 +7,7 @@ import pytest
 from verification_reports import HOSTILE, check, hostile, mixed, plain, several
 
 from mtt.verify.report import Report, html, parity_plots
-from mtt.verify.report.svg import Axis, linear, tick_label
+from mtt.report.svg import Axis, linear, tick_label
 
 # Those that HTML closes by itself.
 VOID = {"meta", "br"}
