@@ -107,7 +107,9 @@ def run(arguments: Namespace) -> None:
                 return
 
             _check_keeps(fetched.path, output)
+            from mtt.checkpoint import read_header
             from mtt.export import run as export
+            from mtt.export.run import weights_in_words
 
             written = export.run(
                 usable.path,
@@ -117,6 +119,8 @@ def run(arguments: Namespace) -> None:
                 verify=verify,
                 source=fetched.record,
             )
+            exported = weights_in_words(read_header(usable.path), arguments.weights or "best")
+            print(f"exported the weights of {exported}")
     print(f"wrote {written}")
 
 
