@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,6 @@ from mtt.evaluation.rotations import rotational_error
 ENERGY = Target("energy", gradients=GRADIENTS)
 
 
-@dataclass(frozen=True)
-class Named(Structure):
-    config_type: str | None = None
-
-
 def structures() -> list[Structure]:
     made: list[Structure] = []
     for number, (types, name) in enumerate(
@@ -38,7 +32,17 @@ def structures() -> list[Structure]:
         positions = random.normal(size=(n, 3))
         source = f"/data/a.xyz#{number}"
         known = {"energy": own}
-        made.append(Named(np.array(types, np.int32), positions, cell, pbc, known, source, name))
+        made.append(
+            Structure(
+                np.array(types, np.int32),
+                positions,
+                cell,
+                pbc,
+                known,
+                source,
+                config_type=name or "",
+            )
+        )
     return made
 
 

@@ -107,20 +107,18 @@ def run(arguments: Namespace) -> None:
                 return
 
             _check_keeps(fetched.path, output)
-            from mtt.checkpoint import read_header
             from mtt.export import run as export
-            from mtt.export.run import weights_in_words
+            from mtt.report.progress import Reporter
 
-            written = export.run(
-                usable.path,
-                output,
-                weights=arguments.weights or "best",
-                metadata=arguments.metadata,
-                verify=verify,
-                source=fetched.record,
-            )
-            exported = weights_in_words(read_header(usable.path), arguments.weights or "best")
-            print(f"exported the weights of {exported}")
+            with Reporter():  # which says what is exported, and when it is verified
+                written = export.run(
+                    usable.path,
+                    output,
+                    weights=arguments.weights or "best",
+                    metadata=arguments.metadata,
+                    verify=verify,
+                    source=fetched.record,
+                )
     print(f"wrote {written}")
 
 

@@ -185,10 +185,8 @@ def run(arguments: Namespace) -> None:
             verify.run_all([file.path for file in usable], settings, outputs, shown)
             return
         (file,) = usable
-        display = None if str(file.path) == shown[0] else shown[0]
-        verify.run(
-            file.path, settings=settings, outputs=outputs, write_waivers=new, display=display
-        )
+        display: dict[str, Any] = {} if str(file.path) == shown[0] else {"display": shown[0]}
+        verify.run(file.path, settings=settings, outputs=outputs, write_waivers=new, **display)
 
 
 def _value(option: Option, arguments: Namespace) -> Any:

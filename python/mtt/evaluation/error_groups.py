@@ -24,12 +24,6 @@ _WORST: Final = 10
 _BINS: Final = 41
 
 
-def config_type(structure: Structure) -> str | None:
-    """Return what the data call this kind of structure; None if they do not say."""
-    name: str | None = getattr(structure, "config_type", None)
-    return name
-
-
 def errors(panels: Mapping[str, Parity]) -> Errors:
     """Return RMSE, MAE, largest error, unit and number of values of each panel, ready for JSON."""
     return {key(name): _errors(panel.errors, panel.unit) for name, panel in panels.items()}
@@ -57,7 +51,7 @@ def groups(panels: Mapping[str, Parity], structures: Sequence[Structure]) -> Gro
     """
     divided: Groups = {}
     for division, names in (
-        (CONFIG_TYPE, [config_type(structure) or _NO_CONFIG_TYPE for structure in structures]),
+        (CONFIG_TYPE, [structure.config_type or _NO_CONFIG_TYPE for structure in structures]),
         (SIZE, _sizes([len(structure) for structure in structures])),
     ):
         if len(set(names)) > 1:
@@ -128,7 +122,7 @@ def worst(
             {
                 "index": int(index),
                 "source": structures[index].source,
-                "config_type": config_type(structures[index]),
+                "config_type": structures[index].config_type,
                 "atoms": len(structures[index]),
                 "error": float(largest[index]),
                 "unit": panel.unit,

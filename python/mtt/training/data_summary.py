@@ -10,7 +10,6 @@ import numpy as np
 from mtt.data.elements import symbols
 from mtt.data.structure import Structure
 from mtt.data.target import Target
-from mtt.evaluation.error_groups import config_type
 from mtt.report.metrics import readable
 
 # Data may be larger than memory: so many structures tell what they are like.
@@ -30,7 +29,7 @@ def summary(structures: Sequence[Structure], targets: Sequence[Target]) -> dict[
         "periodic": f"{periodic} of {len(looked_at)}",
         "atoms by element": _elements(looked_at),
     }
-    kinds = Counter(kind for one in looked_at if (kind := config_type(one)))
+    kinds = Counter(one.config_type for one in looked_at if one.config_type)
     if kinds:
         facts["config_type"] = _listed(kinds)
     files = Counter(one.source.rpartition("#")[0].rpartition("/")[2] for one in looked_at)
