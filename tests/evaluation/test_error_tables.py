@@ -12,7 +12,10 @@ from rich.console import Console
 from mtt.data.ase_frames import find
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import GRADIENTS, Target
-from mtt.evaluation.results import error_table, errors, parity_panels, write_xyz, xyz_names
+from mtt.evaluation.analysis import error_table
+from mtt.evaluation.error_groups import errors
+from mtt.evaluation.panels import parity_panels
+from mtt.evaluation.results import write_xyz, xyz_names
 
 ENERGY = Target("energy", gradients=GRADIENTS)
 PBE = Target("energy/pbe", unit="Hartree", gradients=("positions",))

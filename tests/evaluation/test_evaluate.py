@@ -16,7 +16,7 @@ from several_targets import export, potential_of, save
 
 from mtt.architectures.potential import Potential
 from mtt.data.target import Target
-from mtt.errors import UserError
+from mtt.errors import UserError, VerificationFailed
 from mtt.evaluation import predict
 from mtt.evaluation import run as evaluate
 from mtt.evaluation.predict import open_model
@@ -109,11 +109,28 @@ def test_the_numbers_are_those_of_an_md_engine(exported: Path, folder: Path, cap
     assert report["model"]["kind"] == "exported model"
     assert report["data"] == [{"file": "data.xyz", "structures": 4}]
     assert Path("predictions.png").read_bytes()[1:4] == b"PNG"
+    sizes = report["groups"]["size"]
+    assert sum(part["structures"] for part in sizes.values()) == 4
+    assert {"H", "C", "O", "Cu"} == set(report["groups"]["element"])
+    assert report["worst"]["forces"][0]["source"].startswith("data.xyz#")
+    assert sum(report["histograms"]["forces"]["counts"]) == forces_error["values"]
+    assert report["rotation"]["structures"] == 4
+    assert report["cost"]["atoms"] == 18 and report["cost"]["ms_per_atom"] > 0
+    assert report["cost"]["peak_memory_bytes"] > 10**7
     printed = capsys.readouterr().out
+    for text in ("rotations change energy by up to", "ms/atom on cpu", "largest errors of forces"):
+        assert text in printed
     for text in ("model.pt on data.xyz: 4 structures", "RMSE", "eV/atom", "wrote predictions.png"):
         assert text in printed
     evaluate.run(exported, Path("eval.yaml"))
     assert "replaced predictions.xyz" in capsys.readouterr().out
+
+
+def test_rotations_may_change_so_much(exported: Path, folder: Path) -> None:
+    evaluate.run(exported, Path("eval.yaml"), max_rotation_error=1e9)
+    with pytest.raises(VerificationFailed, match="--max-rotation-error allows 0"):
+        evaluate.run(exported, Path("eval.yaml"), output=Path("b.xyz"), max_rotation_error=0.0)
+    assert Path("b.json").exists() and Path("b.xyz").exists()
 
 
 def test_every_digit_is_written(exported: Path, folder: Path) -> None:

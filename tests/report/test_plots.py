@@ -1,15 +1,18 @@
 """Pictures are written whole, show what they were given, and are the same every time."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from mtt.data.target import GRADIENTS, Target
-from mtt.report import plots
+from mtt.report.error_plots import error_plots
 from mtt.report.metrics import quantities
-from mtt.report.plots import Parity, learning_curve, parity
+from mtt.report.parity import Parity
+from mtt.report.plots import learning_curve, save, svg_of
 
 ENERGY = Target("energy", gradients=GRADIENTS)
 ROWS = [
@@ -18,56 +21,85 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def figure(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    drawn: list[Figure] = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda fig, path: (drawn.append(fig), save(fig, path)))
-    return drawn
-
-
-def test_learning_curve(tmp_path: Path, figure: list[Figure]) -> None:
+def test_learning_curve(tmp_path: Path) -> None:
     path = tmp_path / "curve.png"
-    learning_curve([*ROWS, {"epoch": 6, "train_loss": float("nan")}], path, [ENERGY], "A", 3)
-    loss, forces = figure[0].axes
+    rows = [*ROWS, {"epoch": 6, "train_loss": float("nan")}]
+    figure = learning_curve(rows, [ENERGY], "A", 3)
+    loss, forces = figure.axes
     assert (loss.get_ylabel(), forces.get_ylabel()) == ("loss", "forces RMSE / eV/Å")
     assert loss.get_yscale() == "log"
     np.testing.assert_allclose(loss.lines[0].get_ydata(), [row["train_loss"] for row in ROWS])
     np.testing.assert_allclose(loss.lines[1].get_ydata(), [row["validation_loss"] for row in ROWS])
     labels = [line.get_label() for line in loss.lines]
     assert labels == ["train", "validation", "best: 3"]
+    save(figure, path)
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    learning_curve(
-        [*ROWS, {"epoch": 6, "train_loss": float("nan")}], tmp_path / "b.png", [ENERGY], "A", 3
-    )
+    again = learning_curve(rows, [ENERGY], "A", 3)
+    save(again, tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes() == path.read_bytes()
+    assert svg_of(again) == svg_of(learning_curve(rows, [ENERGY], "A", 3))
 
 
 def test_curve_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
-    learning_curve([], tmp_path / "none.png", [ENERGY], "A")
-    learning_curve(ROWS[:1], tmp_path / "one.png", [ENERGY], "A")
+    save(learning_curve([], [ENERGY], "A"), tmp_path / "none.png")
+    save(learning_curve(ROWS[:1], [ENERGY], "A"), tmp_path / "one.png")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["none.png", "one.png"]
 
 
-def test_parity(tmp_path: Path, figure: list[Figure]) -> None:
+def test_errors_are_seen_beside_large_energies(tmp_path: Path) -> None:
+    """88 meV/atom look perfect on a diagonal from -2500 to -1600 eV/atom, and not as residuals."""
+    total = np.linspace(-2500.0, -1600.0, 50)
+    noise = 0.088 * np.tile([1.0, -1.0], 25)
+    panel = Parity("energy per atom", "eV/atom", total, total + noise, offset=total - 0.1)
+    diagonal, residuals, histogram = error_plots([panel], "model.pt on $x$.xyz").axes
+    points = diagonal.collections[0].get_offsets()
+    np.testing.assert_allclose(points, np.column_stack([np.full(50, 0.1), 0.1 + noise]))
+    np.testing.assert_allclose(residuals.collections[0].get_offsets()[:, 1], 1000 * noise)
+    assert residuals.get_ylabel() == "predicted - reference / meV/atom"
+    assert residuals.get_title() == "RMSE 88 meV/atom (dashed)"
+    assert residuals.get_ylim()[1] == pytest.approx(1.1 * 88)
+    assert sum(bar.get_height() for bar in histogram.patches) == 50
+    save(diagonal.figure, tmp_path / "parity.png")
+    assert (tmp_path / "parity.png").stat().st_size > 5000
+
+
+def test_parity() -> None:
     reference = np.linspace(-3.0, 3.0, 50)
     panels = [
         Parity("forces", "eV/A", reference, reference + 0.25),
-        Parity("energy per atom", "eV/atom", np.array([-7.0]), np.array([-7.0])),
+        Parity("mtt::$\\frac", "e", np.array([-7.0]), np.array([-7.0])),
     ]
-    parity(panels, tmp_path / "parity.png", "model.pt on test.xyz")
-    first, second = figure[0].axes
-    assert first.get_title() == "forces\nRMSE 250 meV/Å"
+    figure = error_plots(panels)
+    first, _, _, second, *_ = figure.axes
+    assert (first.get_title(), second.get_title()) == (
+        "forces: 50 values",
+        "mtt::$\\frac: 1 values",
+    )
     assert first.get_xlabel() == "reference / eV/Å"
-    assert second.get_title() == "energy per atom\nRMSE 0 meV/atom"
     points = first.collections[0].get_offsets()
     np.testing.assert_allclose(points, np.column_stack([reference, reference + 0.25]))
     assert first.get_xlim() == first.get_ylim()
     assert first.get_xlim()[0] < -3.0 and first.get_xlim()[1] > 3.25
-    assert (tmp_path / "parity.png").stat().st_size > 5000
+    assert b"mtt::$\\frac: 1 values" in svg_of(figure)
 
 
-def test_learning_curve_of_several_targets(tmp_path: Path, figure: list[Figure]) -> None:
+def test_a_home_that_cannot_be_written_makes_no_noise(tmp_path: Path) -> None:
+    code = (
+        "from mtt.report.plots import save, learning_curve; import sys; from pathlib import Path; "
+    )
+    code += "save(learning_curve([], [], 'A'), Path(sys.argv[1]))"
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_learning_curve_of_several_targets() -> None:
     targets = [
         ENERGY,
         Target("energy/pbe", unit="Hartree", gradients=("positions",)),
@@ -78,8 +110,8 @@ def test_learning_curve_of_several_targets(tmp_path: Path, figure: list[Figure])
         {"epoch": e, "train_loss": 1.0 / e, **{f"validation_{name}": 0.1 / e for name in names}}
         for e in range(1, 4)
     ]
-    learning_curve(rows, tmp_path / "several.png", targets, "bohr")
-    assert [axes.get_ylabel() for axes in figure[0].axes] == [
+    figure = learning_curve(rows, targets, "bohr")
+    assert [axes.get_ylabel() for axes in figure.axes] == [
         "loss",
         "energy RMSE / eV/atom",
         "energy forces RMSE / eV/bohr",

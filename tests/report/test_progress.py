@@ -2,11 +2,13 @@
 
 import io
 import logging
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
@@ -49,8 +51,8 @@ def test_plain_lines(tmp_path: Path) -> None:
     assert lines[0] == "reading [data]"
     assert [line.split(" | ")[0] for line in lines[1:]] == ["epoch 2/3", "epoch 3/3"]
     assert lines[2] == (
-        "epoch 3/3 | loss 0.25 | validation loss 0.5 | validation RMSE"
-        " energy 3 meV/atom, forces 125 meV/A, stress 0.5 meV/A^3 | lr 0.0001"
+        "epoch 3/3 | loss 0.25 | validation loss 0.5 | RMSE of training/validation:"
+        " energy 2/3 meV/atom, forces -/125 meV/A, stress -/0.5 meV/A^3 | lr 0.0001"
     )
     assert "ETA 0 s" in lines[1]
     log = (tmp_path / "train.log").read_text().splitlines()
@@ -82,8 +84,8 @@ def test_a_line_of_several_targets() -> None:
         reporter.start(1, 1, quantities(targets, "bohr"))
         reporter.epoch(row)
     assert text(console) == (
-        "epoch 1/1 | validation RMSE energy 3 meV/atom, energy/pbe 0.125 Hartree/atom,"
-        " energy/pbe forces 0.5 Hartree/bohr, mtt::charges 0.25 e\n"
+        "epoch 1/1 | RMSE of training/validation: energy -/3 meV/atom, energy/pbe -/0.125"
+        " Hartree/atom, energy/pbe forces -/0.5 Hartree/bohr, mtt::charges -/0.25 e\n"
     )
 
 
@@ -98,7 +100,7 @@ def test_log_records_are_shown_inside_only() -> None:
 
 
 def test_terminal_shows_a_live_display() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
     with Reporter(console) as reporter:
         reporter.start(5, 2, QUANTITIES, first_epoch=1)
         for _ in range(2):
@@ -110,6 +112,45 @@ def test_terminal_shows_a_live_display() -> None:
     assert "epoch 2/5 | loss 0.25" in text(console)
     assert "structures/s" in text(console)
     assert "ETA" in text(console)
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 100, 130, 200])
+def test_no_line_of_an_epoch_is_longer_than_the_terminal(width: int, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width)
+    with Reporter(console) as reporter:
+        reporter.log_to(tmp_path / "train.log")
+        reporter.start(5000, 1, QUANTITIES)
+        reporter.step(0.25, 16)
+        reporter.epoch({"epoch": 2, **ROW})
+    shown = [line for line in re.split(r"[\r\n]+", text(console)) if "epoch    2/5000" in line]
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in shown]
+    assert lines and all(len(line) <= width for line in lines), lines
+    # What matters most is said last to leave; the log has everything.
+    assert ("energy 2/3 meV/atom, forces -/125 meV/A" in lines[0]) == (width >= 100)
+    assert ("lr 0.0001" in lines[0]) == (width >= 200)
+    assert "lr 0.0001" in (tmp_path / "train.log").read_text()
+
+
+def test_plain_output_has_the_time() -> None:
+    console = plain()
+    with Reporter(console, stamps=True) as reporter:
+        reporter.message("one")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d one\n", text(console))
+    console = Console(file=io.StringIO(), force_terminal=True, width=60)
+    with Reporter(console, stamps=True) as reporter:
+        reporter.message("one")
+    assert text(console) == "one\n"
+
+
+def test_tables_are_in_the_log(tmp_path: Path) -> None:
+    table = Table("target", title="the test set")
+    table.add_row("forces \x1b[31m")
+    with Reporter(plain()) as reporter:
+        reporter.log_to(tmp_path / "train.log")
+        reporter.show(table)
+        reporter.show("a line")
+    log = (tmp_path / "train.log").read_text()
+    assert "the test set" in log and "forces \\x1b[31m" in log and log.endswith(" a line\n")
 
 
 def test_log_that_cannot_be_written(tmp_path: Path) -> None:

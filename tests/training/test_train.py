@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def exports(monkeypatch):
     """Export has tests of its own; here it is enough that it is called, and with what."""
     calls = []
 
-    def export(ckpt, output, reporter):
+    def export(ckpt, output, reporter, folder):
         calls.append((ckpt, output))
         Path(output).write_text("model")
 
@@ -76,6 +77,7 @@ def test_what_a_run_leaves(folder, exports, capsys):
     stage.run(options)
     (run,) = run_folders()
     assert sorted(path.name for path in run.iterdir()) == [
+        "analysis.json",
         "errors.json",
         "learning_curve.png",
         "metrics.csv",
@@ -84,13 +86,19 @@ def test_what_a_run_leaves(folder, exports, capsys):
         "options.yaml",
         "parity_test.png",
         "parity_validation.png",
+        "report.html",
         "train.log",
     ]
     assert len(run.parent.name) == 10 and len(run.name) == 8
     assert load_options(run / "options.yaml") == options
     header = checkpoint.read_header(Path("model.ckpt"))
     assert read_rows(run / "metrics.csv") == header.history
-    assert_same_run(Path("model.ckpt"), run / "model_3.ckpt")
+    # The errors on the test set were measured once all epochs were done.
+    tested = {error.quantity: error for error in header.test_errors}
+    assert set(tested) == {"energy", "energy_per_atom", "forces"}
+    before = checkpoint.read_header(run / "model_3.ckpt")
+    assert before.test_errors == []
+    assert replace(header, test_errors=[], content_hash="") == replace(before, content_hash="")
     assert header.split["test"] == [0, 1] and len(header.split["validation"]) == 3
     assert exports == [(Path("model.ckpt"), Path("model.pt"))]
     log = (run / "train.log").read_text()
@@ -455,6 +463,39 @@ def test_going_on_with_a_finished_run(folder, no_pictures, exports, capsys):
     Path("model.ckpt").unlink()
     stage.run(options, "auto")
     assert Path("model.ckpt").read_bytes() == before and len(exports) == 2
+
+
+def test_results_that_are_missing_are_made(folder, exports, monkeypatch):
+    monkeypatch.setattr(stage, "_learning_curve", lambda *_: None)
+    monkeypatch.setattr("mtt.report.plots.save", lambda *_: None)
+    monkeypatch.setattr("mtt.training.run_report.svg_of", lambda _: b"<svg/>")
+    options = make_options(folder, test_set="0:2")
+    stage.run(options)
+    (run,) = run_folders()
+    ckpt, last, report = Path("model.ckpt"), run / "model_3.ckpt", run / "report.html"
+    whole = ckpt.read_bytes()
+    exports.clear()
+
+    # Killed after the checkpoint, before its test errors: the bits are those of the run without a break.
+    ckpt.write_bytes(last.read_bytes())
+    (run / "errors.json").unlink()
+    stage.run(options, "auto")
+    assert ckpt.read_bytes() == whole and len(exports) == 1
+
+    # Killed before the report.
+    report.unlink()
+    stage.run(options, "auto")
+    assert report.exists() and ckpt.read_bytes() == whole and len(exports) == 1
+
+    # A run of an older mtt has no test errors in its checkpoint, and its model file belongs to that.
+    ckpt.write_bytes(last.read_bytes())
+    report.unlink()
+    stage.run(options, "auto")
+    assert report.exists() and ckpt.read_bytes() == last.read_bytes() and len(exports) == 1
+
+    ckpt.unlink()
+    stage.run(options, "auto")
+    assert ckpt.read_bytes() == whole and len(exports) == 2
 
 
 # ---- refusals and full disks ----

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from verification_reports import HOSTILE, check, hostile, mixed, plain, several
 
+from mtt.report.svg import Axis, linear, tick_label
 from mtt.verify.report import Report, html, parity_plots
-from mtt.verify.report.svg import Axis, linear, tick_label
 
 # Those that HTML closes by itself.
 VOID = {"meta", "br"}

@@ -11,24 +11,27 @@ from mtt.checkpoint.header import (
     Best,
     Conditions,
     Header,
+    MeasuredError,
     Origin,
     Position,
     UpgradedFrom,
 )
 from mtt.checkpoint.load_model import build_potential, load_potential, precision_dtype
 from mtt.checkpoint.reading import read, read_header
-from mtt.checkpoint.writing import package_versions, to_bytes, write
+from mtt.checkpoint.writing import hash_of, package_versions, to_bytes, write
 
 __all__ = [
     "ArchitectureRecord",
     "Best",
     "Conditions",
     "Header",
+    "MeasuredError",
     "Origin",
     "Position",
     "UpgradedFrom",
     "build_potential",
     "check_architecture",
+    "hash_of",
     "load_potential",
     "package_versions",
     "precision_dtype",

@@ -85,6 +85,17 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class MeasuredError:
+    """The error of one quantity of the best model on the test set, over so many values."""
+
+    quantity: str
+    unit: str
+    rmse: float
+    mae: float
+    values: int
+
+
+@dataclass(frozen=True)
 class UpgradedFrom:
     """Content hash and versions, by what they are of, of the file that was upgraded."""
 
@@ -107,6 +118,7 @@ class Header:
     - ``history``: one row for each finished epoch, as in the metrics file;
     - ``conditions``: those of each part of the run, the first one first; empty where an older mtt
       recorded none;
+    - ``test_errors``: of the best weights; empty before the end of a run, and without a test set;
     - ``format_version``, ``content_hash``: of the file it was read from.
     """
 
@@ -129,6 +141,7 @@ class Header:
     best: Best = field(default_factory=Best)
     history: list[dict[str, float]] = field(default_factory=list)
     conditions: list[Conditions] = field(default_factory=list)
+    test_errors: list[MeasuredError] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
     content_hash: str = ""
 
@@ -142,6 +155,7 @@ class Header:
         for key in ("origin", "upgraded_from"):
             plain[key] = None if plain[key] is None else plain[key].to_dict()
         plain["conditions"] = [conditions.to_dict() for conditions in self.conditions]
+        plain["test_errors"] = [asdict(error) for error in self.test_errors]
         for key in OPTIONAL:
             if not plain[key]:
                 del plain[key]
@@ -281,6 +295,26 @@ def conditions_of(value: Any) -> list[Conditions]:
     ]
 
 
+def _test_errors(value: Any) -> list[MeasuredError]:
+    _require(isinstance(value, list) and len(value) <= 4 * _MOST_TARGETS)
+    return [
+        MeasuredError(
+            _text(row["quantity"]),
+            _text(row["unit"]),
+            _finite(row["rmse"]),
+            _finite(row["mae"]),
+            _natural(row["values"]),
+        )
+        for row in value
+    ]
+
+
+def _finite(value: Any) -> float:
+    # Integers have no limit, but floating-point numbers have.
+    _require(type(value) in (int, float) and abs(value) < 2**1000)
+    return float(value)
+
+
 def _upgraded_from(value: Any) -> UpgradedFrom:
     versions = _object(value)
     content_hash = _text(versions.pop("content_hash"))
@@ -314,4 +348,7 @@ ENTRIES: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 # Lists that came to the format when files without them were there already: absent where empty.
-OPTIONAL: Final[dict[str, Callable[[Any], Any]]] = {"conditions": conditions_of}
+OPTIONAL: Final[dict[str, Callable[[Any], Any]]] = {
+    "conditions": conditions_of,
+    "test_errors": _test_errors,
+}

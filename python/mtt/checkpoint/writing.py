@@ -63,10 +63,21 @@ def to_bytes(header: Header, tensors: "Tensors") -> bytes:
     return _with_hash(bytearray(safetensors.torch.save(written, metadata=metadata)))
 
 
+def hash_of(header: Header, tensors: "Tensors") -> str:
+    """Return the content hash of the file that :func:`write` would write."""
+    raw = to_bytes(header, tensors)
+    begin, end = _place_of_hash(raw)
+    return raw[begin:end].hex()
+
+
 def _with_hash(raw: bytearray) -> bytes:
     """Return the file with its content hash, which covers all of it but the zeros in its own place."""
+    begin, end = _place_of_hash(raw)
+    raw[begin:end] = formats.digest_without(raw, begin, end)
+    return bytes(raw)
+
+
+def _place_of_hash(raw: bytes | bytearray) -> tuple[int, int]:
     (length,) = struct.unpack("<Q", raw[:8])
     begin, end = json.loads(raw[8 : 8 + length])[formats.HASH]["data_offsets"]
-    digest = formats.digest_without(raw, 8 + length + begin, 8 + length + end)
-    raw[8 + length + begin : 8 + length + end] = digest
-    return bytes(raw)
+    return 8 + length + begin, 8 + length + end

@@ -16,17 +16,20 @@ from mtt.cli.arguments import (
     signed,
     source,
 )
+from mtt.cli.values import quantity
 from mtt.errors import UserError
 from mtt.files import check_keeps
 
 HELP = "predict other data and report the errors"
 DESCRIPTION = """\
 Evaluate a model file or a checkpoint on data. Writes the predictions as extended XYZ, and beside
-them the RMSE and MAE of each target as JSON and a parity plot; prints them as a table."""
+them the errors as JSON and as pictures: of each target, by config_type, element and size, the worst
+structures, how much rotations change, time and memory. Prints them in short."""
 EPILOG = """\
 examples:
   mtt eval model.pt eval.yaml
   mtt eval ORG/REPO model.pt eval.yaml
+  mtt eval model.pt eval.yaml --max-rotation-error 5
   mtt eval model.ckpt eval.yaml -o test/predictions.xyz -r systems.read_from=test.xyz
 """
 
@@ -49,6 +52,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="predictions to write (default: predictions.xyz)",
     )
     add_overrides(parser)
+    parser.add_argument(
+        "--max-rotation-error",
+        type=quantity,
+        metavar="X",
+        help="end with exit code 3 if rotations change energies by more than X meV per atom or forces by "
+        "more than X meV/angstrom (default: only report the change)",
+    )
     parser.add_argument(
         "--extensions",
         type=Path,
@@ -89,4 +99,5 @@ def run(arguments: Namespace) -> None:
             display=str(fetched.path),
             exceptions=exceptions(arguments),
             extensions=extensions,
+            max_rotation_error=arguments.max_rotation_error,
         )

@@ -108,15 +108,17 @@ def run(arguments: Namespace) -> None:
 
             _check_keeps(fetched.path, output)
             from mtt.export import run as export
+            from mtt.report.progress import Reporter
 
-            written = export.run(
-                usable.path,
-                output,
-                weights=arguments.weights or "best",
-                metadata=arguments.metadata,
-                verify=verify,
-                source=fetched.record,
-            )
+            with Reporter():  # which says what is exported, and when it is verified
+                written = export.run(
+                    usable.path,
+                    output,
+                    weights=arguments.weights or "best",
+                    metadata=arguments.metadata,
+                    verify=verify,
+                    source=fetched.record,
+                )
     print(f"wrote {written}")
 
 

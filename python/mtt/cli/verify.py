@@ -1,6 +1,5 @@
 """`mtt verify`: model files in, verdict of the C++ verifier out."""
 
-import math
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -17,6 +16,7 @@ from mtt.cli.arguments import (
     signed,
     sources,
 )
+from mtt.cli.values import quantity
 from mtt.errors import UserError
 from mtt.files import check_keeps
 from mtt.verify.program_catalogue import Option, catalogue
@@ -185,7 +185,7 @@ def run(arguments: Namespace) -> None:
             verify.run_all([file.path for file in usable], settings, outputs, shown)
             return
         (file,) = usable
-        display = {} if str(file.path) == shown[0] else {"display": shown[0]}
+        display: dict[str, Any] = {} if str(file.path) == shown[0] else {"display": shown[0]}
         verify.run(file.path, settings=settings, outputs=outputs, write_waivers=new, **display)
 
 
@@ -266,16 +266,6 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _quantity(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not (math.isfinite(value) and value >= 0):
-        raise ArgumentTypeError(f"expected a number that is not negative, found '{text}'")
-    return value
-
-
 # What the files are that options read.
 _INPUTS = {"against": "reference", "waivers": "file of waivers"}
 # How the command line reads a value of each type of the catalogue; all others are paths.
@@ -285,5 +275,5 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "names": _names,
     "uses": _names,
     "count": _positive,
-    "quantity": _quantity,
+    "quantity": quantity,
 }

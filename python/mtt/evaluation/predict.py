@@ -1,5 +1,6 @@
 """Predictions of all targets of a model for many structures, from a checkpoint or an exported model."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtt import checkpoint
 from mtt.architectures.evaluate import Values
+from mtt.checkpoint import Header
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.device import choose_device
 from mtt.errors import UserError
+from mtt.evaluation.cost import Cost, Stopwatch
 from mtt.files import reading
 from mtt.filetypes import recognize
 from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions, ModelFailed
@@ -44,7 +48,9 @@ class Model(Protocol):
     """What can be evaluated: a checkpoint or an exported model.
 
     - ``targets``: what it predicts; ``described`` is False if that is a guess from their names;
-    - ``length_unit``: empty if it is not known.
+    - ``length_unit``: empty if it is not known;
+    - ``baselines``: what it adds for an atom of each type, by target; empty if it does not say;
+    - ``own_process``: whether it runs in a process beside this one.
     """
 
     kind: str
@@ -52,11 +58,18 @@ class Model(Protocol):
     described: bool
     length_unit: str
     atomic_types: list[int]
+    baselines: dict[str, dict[int, float]]
+    device: torch.device
+    own_process: bool
 
     def evaluate(
         self, structures: Sequence[Structure], targets: Sequence[Target]
     ) -> Mapping[str, Values]:
         """Return values of targets for all structures at once."""
+        ...
+
+    def close(self) -> None:
+        """End what runs beside this process."""
         ...
 
 
@@ -70,6 +83,14 @@ class Predictor:
         self.described = model.described
         self.length_unit = model.length_unit
         self.atomic_types = model.atomic_types
+        self.baselines = model.baselines
+        self.stopwatch = Stopwatch()
+
+    def close(self) -> Cost:
+        """End the model, and return what the predictions so far have cost."""
+        self._model.close()
+        threads = torch.get_num_threads()  # a process of its own has as many
+        return self.stopwatch.cost(self._model.device, threads, self._model.own_process)
 
     def predict(
         self, structures: Sequence[Structure], targets: Sequence[Target] | None = None
@@ -81,8 +102,11 @@ class Predictor:
         """
         chosen = self.targets if targets is None else targets
         for chunk in _chunks(structures):
+            started = time.perf_counter()
             try:
                 values = self._model.evaluate(chunk, chosen)
+                # On its way to this process, it waits for a GPU.
+                parts = [list(_split(chunk, values[target.name], target)) for target in chosen]
             except ModelFailed as error:
                 raise UserError(
                     f"the model fails for these structures: {error}",
@@ -91,7 +115,8 @@ class Predictor:
                     else f"{chunk[0].source} and those after it",
                     hint="'mtt verify' says more about a model that fails",
                 ) from error
-            parts = [_split(chunk, values[target.name], target) for target in chosen]
+            atoms = sum(len(structure) for structure in chunk)
+            self.stopwatch.calls.append((atoms, time.perf_counter() - started))
             for predictions in zip(*parts, strict=True):
                 yield {
                     target.name: prediction
@@ -104,11 +129,11 @@ class CheckpointModel:
 
     kind = "checkpoint"
     described = True
+    own_process = False
 
-    def __init__(self, path: Path, device: torch.device) -> None:
-        from mtt import checkpoint
-
-        header, tensors = checkpoint.read(path)
+    def __init__(
+        self, header: Header, tensors: dict[str, torch.Tensor], device: torch.device
+    ) -> None:
         self.dtype = checkpoint.precision_dtype(header.precision)
         self.device = device
         self._potential = checkpoint.load_potential(header, tensors, weights="best")
@@ -117,6 +142,14 @@ class CheckpointModel:
         self.targets = [target.with_all_gradients() for target in self._potential.targets]
         self.length_unit = self._potential.length_unit
         self.atomic_types = self._potential.atomic_types
+        self.baselines = {
+            target.name: dict(zip(self.atomic_types, composition[:, 0].tolist(), strict=True))
+            for target in self.targets
+            if (composition := self._potential.baseline(target.name).composition).shape[1] == 1
+        }
+
+    def close(self) -> None:
+        """Do nothing: it runs in this process."""
 
     def evaluate(
         self, structures: Sequence[Structure], targets: Sequence[Target]
@@ -158,7 +191,7 @@ def open_model(
     if packed == "safetensors":
         if extensions is not None:
             raise UserError("extensions belong to a model file, and this is none", where=str(path))
-        return Predictor(CheckpointModel(path, choose_device(device)))
+        return Predictor(CheckpointModel(*checkpoint.read(path), choose_device(device)))
     raise kind.refusal(
         path,
         "an exported model (.pt) or a checkpoint (.ckpt) of mtt",

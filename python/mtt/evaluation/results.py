@@ -1,4 +1,4 @@
-"""Predictions as extended XYZ, and their errors as a table and as numbers."""
+"""Predictions as extended XYZ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,15 +7,11 @@ from typing import Protocol
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from rich.table import Table
 
-from mtt.data.structure import Reference, Structure
+from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.files import replacing
-from mtt.report.metrics import FORCES, PER_ATOM, STRESS, quantities, readable
-from mtt.report.plots import Parity
-
-Errors = dict[str, dict[str, float | int | str]]
+from mtt.report.metrics import FORCES, STRESS
 
 
 class Prediction(Protocol):
@@ -105,93 +101,3 @@ def _frame(
 
 def _numbers(array: NDArray[np.float64]) -> str:
     return " ".join(repr(float(value)) for value in array.ravel())
-
-
-def parity_panels(
-    structures: Sequence[Structure],
-    predictions: Predictions,
-    targets: Sequence[Target],
-    length_unit: str,
-) -> dict[str, Parity]:
-    """Return reference and predicted values of everything that has references, by their labels.
-
-    For one energy, labels are ``energy`` (per structure), ``energy per atom``, ``forces`` and
-    ``stress`` (components); see :func:`mtt.report.metrics.quantities`. What is compared of a target
-    need not be in its ``gradients``, which describe the data that it was trained on.
-
-    :param predictions: for each structure, by the name of the target
-    """
-    panels: dict[str, Parity] = {}
-    for quantity in quantities([target.with_all_gradients() for target in targets], length_unit):
-        pairs = [
-            pair
-            for structure, prediction in zip(structures, predictions, strict=True)
-            for pair in _compared(
-                structure.references.get(quantity.target),
-                prediction[quantity.target],
-                quantity.part,
-                len(structure),
-            )
-        ]
-        if pairs:
-            reference, predicted = (np.concatenate(values) for values in zip(*pairs, strict=True))
-            panels[quantity.label] = Parity(
-                quantity.label, quantity.unit, reference, predicted, quantity.is_total
-            )
-    return panels
-
-
-def _compared(
-    reference: Reference | None, predicted: Prediction, part: str, n_atoms: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Give the values of one structure, if both are known."""
-    if reference is None:
-        return
-    if part in (FORCES, STRESS):
-        pair = (getattr(reference, part), getattr(predicted, part))
-        if pair[0] is not None and pair[1] is not None:
-            yield pair[0].ravel(), pair[1].ravel()
-        return
-    known = ~np.isnan(reference.values)
-    if known.any():
-        divisor = n_atoms if part == PER_ATOM else 1
-        yield reference.values[known] / divisor, predicted.values[known] / divisor
-
-
-def errors(panels: Mapping[str, Parity]) -> Errors:
-    """Return RMSE, MAE, unit and number of values of each panel, ready for JSON."""
-    result: Errors = {}
-    for name, panel in panels.items():
-        difference = panel.predicted - panel.reference
-        result[name.replace(" ", "_")] = {
-            "rmse": float(np.sqrt(np.mean(difference * difference))),
-            "mae": float(np.mean(np.abs(difference))),
-            "unit": panel.unit,
-            "values": len(difference),
-        }
-    return result
-
-
-def error_table(rows: Errors, title: str) -> Table:
-    """Return the errors as a table for the terminal."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("target")
-    for column in ("RMSE", "MAE", "values"):
-        table.add_column(column, justify="right")
-    for name, error in rows.items():
-        unit, rmse = str(error["unit"]), float(error["rmse"])
-        table.add_row(
-            _label(name),
-            readable(rmse, unit),
-            readable(float(error["mae"]), unit, like=rmse),
-            str(error["values"]),
-        )
-    return table
-
-
-def _label(name: str) -> str:
-    """Return what :func:`errors` made its name of."""
-    for part in (PER_ATOM, FORCES, STRESS):
-        if name.endswith(f"_{part}"):
-            return f"{name.removesuffix(f'_{part}')} {part.replace('_', ' ')}"
-    return name

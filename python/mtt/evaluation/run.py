@@ -13,13 +13,15 @@ from mtt.data.read_files import check_same_units, read_structures
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError
+from mtt.evaluation.analysis import Analysis, analyse
 from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
-from mtt.evaluation.results import Errors, error_table, errors, parity_panels, write_xyz
+from mtt.evaluation.results import write_xyz
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.options import DatasetOptions, load_eval_options
 from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
 from mtt.options.schema.differences import canonical
-from mtt.report.plots import parity
+from mtt.report.error_plots import error_plots
+from mtt.report.plots import save
 from mtt.report.progress import Reporter
 from mtt.tokens import redacted_json
 from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions
@@ -34,12 +36,13 @@ def run(
     exceptions: Exceptions = NO_EXCEPTIONS,
     display: str | None = None,
     extensions: Path | None = None,
+    max_rotation_error: float | None = None,
 ) -> None:
     """Predict the structures named in ``eval_options`` and compare with what is known of them.
 
     Predicts the targets that ``eval_options`` names, or all of the model where it names none.
     Writes ``output`` (extended XYZ with predictions and references), and beside it the errors as
-    ``.json`` and, where there are references, parity plots as ``.png``. Files that are there
+    ``.json`` and, where there are references, their pictures as ``.png``. Files that are there
     already are replaced when the new ones are complete.
 
     :param model: exported model (.pt) or checkpoint (.ckpt), recognised by its content
@@ -48,7 +51,9 @@ def run(
     :param output: default ``predictions.xyz`` in the current folder
     :param exceptions: what a model file may do beyond what any may
     :param extensions: folder of the compiled extensions that a model file needs
+    :param max_rotation_error: most that rotations may change, in meV per atom and meV/angstrom
     :raises UserError: for unusable options, data, model or output
+    :raises VerificationFailed: rotations change more than is allowed; the files are written
     """
     output = Path("predictions.xyz") if output is None else output
     if output.suffix in (".json", ".png"):
@@ -69,21 +74,24 @@ def run(
         sets = [read_structures(entry, require_targets=False) for entry in datasets]
         structures = [structure for structures in sets for structure in structures]
         predictions = _predict(predictor, structures, targets, reporter.console)
-        panels = parity_panels(structures, predictions, targets, datasets[0].systems.length_unit)
-        rows = errors(panels)
+        length_unit = datasets[0].systems.length_unit
+        analysis = analyse(predictor, structures, predictions, targets, length_unit)
         name = f"{model.name} on {_names(datasets)}: {len(structures)} structures"
         written = [output, output.with_suffix(".json")]
         replaced = [path for path in (*written, output.with_suffix(".png")) if path.exists()]
         write_xyz(output, structures, predictions, targets)
-        _write_json(written[1], _report(model, shown, predictor, targets, datasets, sets, rows))
-        if panels:
+        _write_json(written[1], _report(model, shown, predictor, targets, datasets, sets, analysis))
+        if analysis.drawn:
             written.append(output.with_suffix(".png"))
-            parity([panel for panel in panels.values() if not panel.is_total], written[-1], name)
-            reporter.console.print(error_table(rows, name))
+            save(error_plots(analysis.drawn, name), written[-1])
         else:
             reporter.message("the data has no reference values: no errors, no parity plots")
+        for part in analysis.show(name):
+            reporter.show(part)
         for path in written:
             reporter.message(f"{'replaced' if path in replaced else 'wrote'} {path}")
+    if analysis.rotation is not None:
+        analysis.rotation.check(max_rotation_error, shown)
 
 
 def _matched(
@@ -219,7 +227,7 @@ def _report(
     targets: Sequence[Target],
     datasets: list[DatasetOptions],
     sets: list[list[Structure]],
-    rows: Errors,
+    analysis: Analysis,
 ) -> dict[str, Any]:
     return {
         "schema": 2,
@@ -233,7 +241,7 @@ def _report(
             for entry, structures in zip(datasets, sets, strict=True)
         ],
         "targets": [target.to_dict() for target in targets],
-        "errors": rows,
+        **analysis.to_dict(),
     }
 
 

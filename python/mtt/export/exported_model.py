@@ -46,6 +46,7 @@ class ExportedModel:
     """
 
     kind = "exported model"
+    own_process = True
 
     def __init__(
         self,
@@ -73,6 +74,13 @@ class ExportedModel:
         pack = [target for target in _described(path) if target.name in self.outputs]
         self.described = bool(pack)
         self.targets = pack or _inferred(self.outputs)
+        self.device = torch.device("cpu")
+        # Its file does not say what it adds for an atom.
+        self.baselines: dict[str, dict[int, float]] = {}
+
+    def close(self) -> None:
+        """End its process."""
+        self._process.close()
 
     def has_atoms(self, target: Target) -> bool:
         """Return whether it gives values of each atom for a target."""

@@ -74,6 +74,9 @@ def record(
         "metadata": metadata,
         "verification": "passed" if verified else "skipped by --no-verify",
     }
+    # They were measured with the best weights; older checkpoints have none.
+    if weights == "best" and header.test_errors:
+        stored["test_errors"] = [asdict(error) for error in header.test_errors]
     return dict(redacted_json(stored))
 
 

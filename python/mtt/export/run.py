@@ -4,19 +4,26 @@ The file appears under its name only after ``mtt-verify`` has passed it; whateve
 what was there untouched. Beside it a statement says what it was made from, ``model.pt.intoto.json``.
 """
 
+import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from mtt import checkpoint as checkpoints
+from mtt.checkpoint import Header
 from mtt.export import process as export_process
 from mtt.export import provenance
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
+from mtt.printable import printable
 from mtt.verify import run as verification
 from mtt.verify.report import Report
+from mtt.verify.report.terminal import Progress
 from mtt.verify.settings import Settings
 from mtt.verify.waivers import beside
 
+_log = logging.getLogger(__name__)
+_LONGEST = 100
 QUICK_FAMILIES = ["LOAD", "SCHEMA", "PARITY"]
 Verify = Literal["quick", "full", "none"]
 
@@ -28,6 +35,7 @@ def run(
     metadata: Path | None = None,
     verify: Verify = "quick",
     source: dict[str, Any] | None = None,
+    keep: Callable[[Report], None] | None = None,
 ) -> Path:
     """Export ``checkpoint`` and return the path of the file written.
 
@@ -38,6 +46,7 @@ def run(
         which the file then records about itself
     :param source: where the checkpoint was fetched from, for the statement beside the file; not for
         the file, which is the same wherever its checkpoint has been
+    :param keep: called with the verification report, also if a check failed
     :raises UserError: unreadable checkpoint or metadata, output that cannot be written
     :raises VerificationFailed: a check failed; nothing was written
     """
@@ -52,19 +61,40 @@ def run(
         fields = load_metadata(metadata).model_dump(mode="json")
     check_writable(beside)
     # Before a process is started for it.
-    checkpoints.check_architecture(checkpoints.read_header(checkpoint), checkpoint)
+    header = checkpoints.read_header(checkpoint)
+    checkpoints.check_architecture(header, checkpoint)
     date = provenance.date()
     task = export_process.Task(checkpoint, weights, fields, verified=verify != "none")
     with replacing(output) as temporary:
-        temporary.write_bytes(export_process.run(task))
-        report = verified(temporary, output, verify)
+        _log.info("exporting the weights of %s", weights_in_words(header, weights))
+        with Progress("exporting"):
+            temporary.write_bytes(export_process.run(task))
+        if verify != "none":
+            _log.info("verifying %s: %s checks", output, "all" if verify == "full" else "the quick")
+        report = verified(temporary, output, verify, keep)
         digest = sha256_of(temporary)
     made = provenance.Made(output.name, digest, report, date)
     provenance.write_statement(beside, provenance.of_export(made, output, checkpoint.name, source))
     return output
 
 
-def verified(temporary: Path, output: Path, verify: Verify) -> Report | None:
+def weights_in_words(header: Header, weights: str) -> str:
+    """Return which weights these are: the epoch, and what its validation metric was."""
+    best, epochs = header.best, header.position.epoch
+    if weights == "last":
+        return f"the last epoch, {epochs}"
+    if not best.epoch or best.value is None:
+        return "the start: no epoch has been finished"
+    metric = printable(best.metric, _LONGEST)
+    return f"the best epoch, {best.epoch} of {epochs} (validation {metric} {best.value:.4g})"
+
+
+def verified(
+    temporary: Path,
+    output: Path,
+    verify: Verify,
+    keep: Callable[[Report], None] | None = None,
+) -> Report | None:
     """The report of the checks that were asked for, on a file not yet named ``output``.
 
     :raises VerificationFailed: a check failed
@@ -77,4 +107,4 @@ def verified(temporary: Path, output: Path, verify: Verify) -> Report | None:
         return None
     families = QUICK_FAMILIES if verify == "quick" else None
     settings = Settings(only=families, waivers=beside(output))
-    return verification.run(temporary, settings=settings, display=str(output))
+    return verification.run(temporary, settings=settings, display=str(output), keep=keep)

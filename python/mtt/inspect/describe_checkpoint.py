@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +57,7 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         },
         "history": _history(header),
         "conditions": [conditions.to_dict() for conditions in header.conditions],
+        "test_errors": [asdict(error) for error in header.test_errors],
         "data": {name: {"structures": sizes[name], "hash": hashes[name]} for name in sizes},
         "split": {part: len(indices) for part, indices in header.split.items()},
         "tensors": _tensors(file),

@@ -91,6 +91,7 @@ def _checkpoint(description: Description) -> Iterable[Fact]:
     yield "epoch", f"{position['epoch']} of {_value(position['num_epochs'])}{batch}"
     yield "step", f"{position['step']} of {position['num_steps']}"
     yield from _history(description)
+    yield from _test_errors(description["test_errors"])
     yield (
         "data",
         _listed(
@@ -168,6 +169,17 @@ def _history(description: Description) -> Iterable[Fact]:
             name = metric.removeprefix(prefix).replace("_", " ")
             name = name.replace("rmse", "RMSE").replace("mae", "MAE")
             yield "", _row(name, cells)
+
+
+def _test_errors(rows: Any) -> Iterable[Fact]:
+    """Errors of the best weights on the test set, if the file has them."""
+    listed = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    if listed:
+        yield "test set", _row("", ["RMSE", "MAE"])
+    for row in listed[:_MOST]:
+        unit = str(row.get("unit"))
+        cells = [_metric(row.get(kind), unit) for kind in ("rmse", "mae")]
+        yield "", _row(str(row.get("quantity")).replace("_", " "), cells)
 
 
 def _row(name: str, cells: Sequence[str]) -> str:
@@ -278,6 +290,7 @@ def _provenance(record: Any) -> Iterable[Fact]:
     content = checkpoint.get("content_hash") if isinstance(checkpoint, dict) else None
     yield "checkpoint", f"content hash {_short(content)}"
     yield "weights", f"{_value(record.get('weights'))}, of epoch {_value(record.get('epoch'))}"
+    yield from _test_errors(record.get("test_errors"))
     yield "verification", _value(record.get("verification"))
     yield from _conditions(record.get("conditions"))
     yield "exported by", _packages(record.get("packages"))

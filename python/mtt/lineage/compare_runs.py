@@ -27,9 +27,17 @@ _CIRCUMSTANCES: Final = (
     "options",
     "architecture",
     "origin",
+    "test_errors",
 )
 # Entries of a model's provenance that follow from them.
-_CLAIMS: Final = {"checkpoint", "conditions", "trained_with", "packages", "image_digest"}
+_CLAIMS: Final = {
+    "checkpoint",
+    "conditions",
+    "trained_with",
+    "packages",
+    "image_digest",
+    "test_errors",
+}
 _NO_REASON: Final = "threads, a processor or a device, which older files do not record"
 _NO_REASON_KNOWN: Final = "none that the files record"
 _MOST: Final = 3

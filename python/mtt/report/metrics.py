@@ -87,13 +87,18 @@ def units(targets: Sequence[Target], length_unit: str) -> dict[str, str]:
     }
 
 
+def milli(value: float, unit: str) -> tuple[float, str]:
+    """Return a factor and its unit for values of this size: small electronvolts are millielectronvolts."""
+    return (1000.0, f"m{unit}") if unit.startswith("eV") and abs(value) < 1.0 else (1.0, unit)
+
+
 def readable(value: float, unit: str, like: float | None = None) -> str:
     """Return a value with its unit in four digits; small electronvolts become millielectronvolts.
 
     :param like: the value that decides on the unit, where several are to have the same
     """
-    if unit.startswith("eV") and abs(value if like is None else like) < 1.0:
-        value, unit = 1000.0 * value, f"m{unit}"
+    factor, unit = milli(value if like is None else like, unit)
+    value *= factor
     digits = f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
     return f"{digits} {unit}".rstrip()
 

@@ -1,46 +1,32 @@
-"""Pictures (PNG): how the errors fell in training, and predictions against references."""
+"""Pictures: how the errors fell in training, and what all pictures have in common."""
 
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
 from mtt.data.target import Target
 from mtt.files import replacing
-from mtt.report.metrics import Row, quantities, readable
+from mtt.report.metrics import Row, quantities
 
 TRAIN, VALIDATION = "#2a6f97", "#d1603d"
 _BEST = "#5c5c5c"
 
 
-@dataclass(frozen=True)
-class Parity:
-    """One panel of a parity plot: what is compared, in which unit; both arrays (n,).
-
-    ``is_total``: whether pictures leave it to the panel of the same values per atom.
-    """
-
-    title: str
-    unit: str
-    reference: NDArray[np.float64]
-    predicted: NDArray[np.float64]
-    is_total: bool = False
-
-
 def learning_curve(
     rows: Sequence[Row],
-    path: Path,
     targets: Sequence[Target],
     length_unit: str,
     best_epoch: int | None = None,
-) -> None:
+) -> Figure:
     """Draw loss and errors of training and validation over the epochs.
 
     :param rows: as written to the metrics file: ``epoch`` and metrics named as in
@@ -69,10 +55,10 @@ def learning_curve(
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        _finish(axes)
+        finish(axes)
     if panels:
         figure.axes[0].legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    return figure
 
 
 def _curves(targets: Sequence[Target], length_unit: str) -> list[tuple[str, str]]:
@@ -82,54 +68,9 @@ def _curves(targets: Sequence[Target], length_unit: str) -> list[tuple[str, str]
         if not quantity.is_total:
             # Its unit says that an energy is per atom.
             label = f"{quantity.label.removesuffix(' per atom')} RMSE"
-            unit = _pretty(quantity.unit)
+            unit = pretty(quantity.unit)
             curves.append((quantity.metric("rmse"), f"{label} / {unit}" if unit else label))
     return curves
-
-
-def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
-    """Draw predicted against reference values, one panel each, with the RMSE in its title."""
-    columns = min(max(len(panels), 1), 4)
-    rows = -(-len(panels) // columns) or 1
-    figure = Figure(figsize=(4.2 * columns, 4.9 * rows), layout="constrained")
-    for number, panel in enumerate(panels, start=1):
-        _parity_panel(figure.add_subplot(rows, columns, number), panel)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    _save(figure, path)
-
-
-def _parity_panel(axes: Axes, panel: Parity) -> None:
-    reference, predicted = panel.reference, panel.predicted
-    # Energies have large offsets: their differences are what the axes must show.
-    both = np.concatenate([reference, predicted])
-    low, high = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
-    margin = 0.05 * (high - low) or max(1e-6, 1e-3 * abs(high))
-    limits = (low - margin, high + margin)
-    many = len(reference) > 2000
-    axes.plot(limits, limits, color="#9a9a9a", lw=1, zorder=1)
-    axes.scatter(
-        reference,
-        predicted,
-        s=5 if many else 14,
-        alpha=0.25 if many else 0.6,
-        color=TRAIN,
-        linewidths=0,
-        rasterized=True,
-        zorder=2,
-    )
-    rmse = float(np.sqrt(np.mean((predicted - reference) ** 2))) if len(reference) else 0.0
-    unit = _pretty(panel.unit)
-    axes.set_title(f"{panel.title}\nRMSE {_pretty(readable(rmse, panel.unit))}", fontsize=10)
-    axes.set_xlim(limits)
-    axes.set_ylim(limits)
-    axes.set_box_aspect(1)
-    over = f" / {unit}" if unit else ""
-    axes.set_xlabel(f"reference{over}")
-    axes.set_ylabel(f"predicted{over}")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=5))
-    _finish(axes)
 
 
 def _points(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
@@ -142,7 +83,11 @@ def _points(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
 def _log_scale(axes: Axes) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    if high / low < 30:
+    if high / low < 2:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    elif high / low < 30:
         # Powers of ten alone would leave an axis of about a decade without numbers.
         fine = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0)
         steps = (1.0, 2.0, 5.0) if high / low > 5 else fine
@@ -151,21 +96,35 @@ def _log_scale(axes: Axes) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _pretty(unit: str) -> str:
+def pretty(unit: str) -> str:
+    """Return a unit, or a number with it, as it is printed in pictures."""
     if unit.endswith("/A"):
         return f"{unit[:-2]}/Å"
     return unit.replace("/A^3", "/Å³").replace("^3", "³")
 
 
-def _finish(axes: Axes) -> None:
+def finish(axes: Axes) -> None:
+    """Give axes the look of all pictures; what others named is no mathematics in their texts."""
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
     axes.set_axisbelow(True)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG; the same data gives the same file."""
     canvas = FigureCanvasAgg(figure)
-    # Without the version of matplotlib in it, the same data gives the same file.
+    # Without the version of matplotlib in it.
     metadata: dict[str, Any] = {"Software": None}
     with replacing(path) as temporary:
         canvas.print_figure(temporary, format="png", dpi=150, metadata=metadata)
+
+
+def svg_of(figure: Figure) -> bytes:
+    """Return a picture as SVG, without its date, and with texts as texts."""
+    file = io.BytesIO()
+    metadata: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.hashsalt": "mtt", "svg.fonttype": "none"}):
+        FigureCanvasSVG(figure).print_figure(file, format="svg", dpi=150, metadata=metadata)
+    return file.getvalue()

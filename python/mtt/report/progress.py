@@ -1,5 +1,6 @@
 """What is seen of a run: a live display on a terminal, plain lines elsewhere, and a log."""
 
+import io
 import logging
 import math
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     import torch
 
 _REFRESH = 0.2
+# What a line of an epoch leaves out first, where a terminal is narrow.
+_NEEDLESS = ("rate", "learning_rate", "train_loss", "validation_loss", "remaining")
+# Of tables in the log, where no terminal breaks lines.
+_LOG_WIDTH = 200
 
 
 class Reporter:
@@ -39,12 +44,17 @@ class Reporter:
     :param console: where to write; standard output by default
     :param log_interval: epochs between plain lines; the last epoch is always reported
     :param silent: say and write nothing, as in all processes of a run but one
+    :param stamps: put the time before lines that go elsewhere than to a terminal, as in the log
     """
 
     def __init__(
-        self, console: Console | None = None, log_interval: int = 1, silent: bool = False
+        self,
+        console: Console | None = None,
+        log_interval: int = 1,
+        silent: bool = False,
+        stamps: bool = False,
     ) -> None:
-        self._silent = silent
+        self._silent, self._stamps = silent, stamps
         self.console = console if console is not None else SteadyConsole()
         self.log_interval = log_interval
         self._log: Path | None = None
@@ -138,13 +148,14 @@ class Reporter:
         self._epoch = int(metrics.get("epoch", self._epoch + 1))
         rate = self._structures / max(now - self._epoch_started, 1e-9)
         self._steps_done = 0
-        line = self._line(metrics, rate, self._remaining(now))
+        parts = self._parts(metrics, rate, self._remaining(now))
+        line = " | ".join(parts.values())
         self._write_log(line)
         last = self._epoch >= self._num_epochs
         if self._progress is not None and self._bars is not None:
             # The line stays above the display.
             if last or self._epoch % self.log_interval == 0:
-                self._print(line)
+                self._print(fitting(parts, self.console.width))
             self._progress.update(self._bars[0], completed=self._epoch)
             self._progress.update(self._bars[1], completed=0)
         elif last or self._epoch % self.log_interval == 0:
@@ -156,6 +167,20 @@ class Reporter:
         text = redacted(text)
         self._write_log(text)
         self._print(text)
+
+    def show(self, part: RenderableType) -> None:
+        """Show a table or a line; the log gets it as text, without colors and line breaks of its own."""
+        if self._silent:
+            return
+        if isinstance(part, str):
+            self.message(part)
+            return
+        self.console.print(part)
+        plain = Console(file=io.StringIO(), width=_LOG_WIDTH, markup=False, emoji=False)
+        plain.print(part)
+        assert isinstance(plain.file, io.StringIO)
+        for line in plain.file.getvalue().splitlines():
+            self._write_log(redacted(line.rstrip()))
 
     def finish(self) -> None:
         """Training has ended, well or not: the display goes away, its lines stay."""
@@ -189,37 +214,37 @@ class Reporter:
         done = self._epoch * self._steps + self._steps_done
         return (self._num_epochs * self._steps - done) * (now - self._started) / self._timed_steps
 
-    def _line(self, metrics: Mapping[str, float | int], rate: float, remaining: float) -> str:
+    def _parts(
+        self, metrics: Mapping[str, float | int], rate: float, remaining: float
+    ) -> dict[str, str]:
+        """Return the parts of the line of an epoch, by names that :data:`_NEEDLESS` uses."""
         width = len(str(self._num_epochs))
-        parts = [f"epoch {self._epoch:{width}d}/{self._num_epochs}"]
+        parts = {"epoch": f"epoch {self._epoch:{width}d}/{self._num_epochs}"}
         for name, label in (("train_loss", "loss"), ("validation_loss", "validation loss")):
             if name in metrics:
-                parts.append(f"{label} {metrics[name]:.4g}")
-        # Errors on the training set are in the metrics file; one line has no place for both.
-        errors = [
-            f"{quantity.label.removesuffix(' per atom')} "
-            + readable(float(metrics[f"validation_{quantity.metric('rmse')}"]), quantity.unit)
-            for quantity in self._quantities
-            if f"validation_{quantity.metric('rmse')}" in metrics
-        ]
+                parts[name] = f"{label} {metrics[name]:.4g}"
+        errors = [text for one in self._quantities if (text := _both_errors(one, metrics))]
         if errors:
-            parts.append(f"validation RMSE {', '.join(errors)}")
+            parts["errors"] = f"RMSE of training/validation: {', '.join(errors)}"
         if "learning_rate" in metrics:
-            parts.append(f"lr {metrics['learning_rate']:.3g}")
+            parts["learning_rate"] = f"lr {metrics['learning_rate']:.3g}"
         if rate > 0:
-            parts.append(f"{rate:.0f} structures/s")
+            parts["rate"] = f"{rate:.0f} structures/s"
         if self._epoch < self._num_epochs and not math.isnan(remaining):
-            parts.append(f"ETA {duration(remaining)}")
-        return " | ".join(parts)
+            parts["remaining"] = f"ETA {duration(remaining)}"
+        return parts
 
     def _print(self, text: str) -> None:
-        if not self._silent:
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._silent:
+            return
+        if self._stamps and not self.console.is_terminal:
+            text = f"{_now()} {text}"
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _write_log(self, text: str) -> None:
         if self._silent:
             return
-        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable_lines(text)}\n"
+        stamped = f"{_now()} {printable_lines(text)}\n"
         if self._log is None:
             self._early.append(stamped)
             return
@@ -233,6 +258,35 @@ class Reporter:
                 self._print(f"warning: the log could not be written: {failure.what} ({self._log})")
             return
         self._log_fails = False
+
+
+def fitting(parts: Mapping[str, str], width: int) -> str:
+    """Return the parts as one line of a terminal, without what the reader misses least."""
+    kept = dict(parts)
+    for name in _NEEDLESS:
+        if len(" | ".join(kept.values())) <= width:
+            break
+        kept.pop(name, None)
+    line = " | ".join(kept.values())
+    return line if len(line) <= width else f"{line[: width - 3]}..."
+
+
+def _both_errors(quantity: Quantity, metrics: Mapping[str, float | int]) -> str:
+    """Return the RMSE on both sets, in one unit; nothing where validation has none."""
+    name = quantity.metric("rmse")
+    value = metrics.get(f"validation_{name}")
+    if value is None:
+        return ""
+    label, shown = quantity.label.removesuffix(" per atom"), readable(float(value), quantity.unit)
+    train = metrics.get(f"train_{name}")
+    if train is None:
+        return f"{label} -/{shown}"
+    number = readable(float(train), quantity.unit, like=float(value)).partition(" ")[0]
+    return f"{label} {number}/{shown}"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _append(path: Path, text: str) -> None:

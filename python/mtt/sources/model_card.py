@@ -120,6 +120,17 @@ def _errors(checkpoint: Description) -> Iterable[str]:
         which = "best" if history["best"] else "last"
         where = f"On the validation set, after the {which} epoch:"
         yield f"## Errors\n\n{where}\n\n{_table(rows)}"
+    tested = [
+        (
+            str(row["quantity"]).replace("_", " "),
+            f"RMSE {readable(row['rmse'], row['unit'])}, MAE "
+            f"{readable(row['mae'], row['unit'], like=row['rmse'])}, {row['values']} values",
+        )
+        for row in checkpoint["test_errors"]
+    ]
+    if tested:
+        title = "" if rows else "## Errors\n\n"
+        yield f"{title}On the test set, with the weights of the best epoch:\n\n{_table(tested)}"
 
 
 def _verification(report: Report) -> str:

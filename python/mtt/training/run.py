@@ -2,27 +2,38 @@
 
 import contextlib
 import functools
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtt import checkpoint as checkpoints
-from mtt.errors import Terminated, UserError
-from mtt.files import LARGEST_MODEL, check_writable, clear_leftovers, read_regular, write_atomic
+from mtt.errors import Terminated, UserError, VerificationFailed
+from mtt.files import (
+    LARGEST_MODEL,
+    check_writable,
+    clear_leftovers,
+    read_regular,
+    sha256_of,
+    write_atomic,
+)
 from mtt.options import Options
 from mtt.options.schema import durations
 from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
+from mtt.training import run_header
 from mtt.training.communicator import Alone, Communicator
+from mtt.training.final_checkpoint import add_test_errors, content_without_errors
 from mtt.training.loop import Interrupted, train
 from mtt.training.memory import estimate, free_memory
 from mtt.training.prepare import Run, prepare
 from mtt.training.rehearsal import rehearse
 from mtt.training.runs.folder import (
+    ERRORS,
     LOG,
     OPTIONS,
+    REPORT,
+    VERIFICATION,
+    VERIFICATION_PAGE,
     command_to_continue,
     new_run_folder,
     write_options,
@@ -32,11 +43,13 @@ from mtt.training.runs.resume import starting_point
 from mtt.training.runs.saving import Saver, tolerate
 from mtt.training.runs.signals import StopSignals, program_age
 from mtt.verify import run as verify
+from mtt.verify.report import Report
 
 if TYPE_CHECKING:
     import torch
 
-ERRORS = "errors.json"
+    from mtt.training.final_errors import Analyses
+
 _REST = "the rest is made"
 
 
@@ -71,10 +84,12 @@ def run(
     communicator = communicator or Alone()
     speaks = communicator.rank == 0
     with (
-        Reporter(log_interval=hypers.log_interval, silent=not speaks) as reporter,
+        Reporter(log_interval=hypers.log_interval, silent=not speaks, stamps=True) as reporter,
         FolderLock() as lock,
     ):
         source, folder = starting_point(options, continue_from, lock)
+        for line in run_header.lines(options.device):
+            reporter.message(line)
         job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:
             assert source is not None
@@ -234,21 +249,20 @@ def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Rep
     )
     ckpt = job.output.with_suffix(".ckpt")
     with _can_be_finished_later("the same command makes them"):
-        same = ckpt.exists() and _content(ckpt) == _content(source)
+        content = content_without_errors(source)
+        same = ckpt.exists() and content_without_errors(ckpt) == content
         if not same:
             write_atomic(ckpt, read_regular(source, LARGEST_MODEL))
             reporter.message(f"wrote {ckpt}")
-        if folder is not None and not (folder / ERRORS).exists():
-            _pictures(job, ckpt, folder, reporter)
-        if not (same and job.output.exists()):
-            _export(ckpt, job.output, reporter)
-
-
-def _content(path: Path) -> str | None:
-    try:
-        return checkpoints.read_header(path).content_hash
-    except UserError:
-        return None
+        digest = sha256_of(ckpt)
+        analyses: Analyses | None = None
+        if folder is not None:
+            new = not same or not (folder / ERRORS).exists()
+            if new or not (folder / REPORT).exists():
+                analyses = _pictures(job, ckpt, folder, reporter, new)
+        # The model file says which checkpoint it was made from.
+        same = same and sha256_of(ckpt) == digest
+        _make_model(job, ckpt, folder, reporter, analyses, not (same and job.output.exists()))
 
 
 def _finish(job: Run, saver: Saver, reporter: Reporter) -> None:
@@ -264,8 +278,8 @@ def _finish(job: Run, saver: Saver, reporter: Reporter) -> None:
             error.what, error.where, _what_is_left(job, saver), code=error.code
         ) from error
     reporter.message(f"wrote {ckpt}")
-    _pictures(job, ckpt, saver.folder, reporter)
-    _export(ckpt, job.output, reporter)
+    analyses = _pictures(job, ckpt, saver.folder, reporter)
+    _make_model(job, ckpt, saver.folder, reporter, analyses)
 
 
 def _what_is_left(job: Run, saver: Saver) -> str:
@@ -277,50 +291,78 @@ def _what_is_left(job: Run, saver: Saver) -> str:
     return f"{kept} is the last that is whole; once there is space, resume with: {command}"
 
 
-def _pictures(job: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
-    """What a finished run has in its folder besides its last checkpoint."""
+def _pictures(
+    job: Run, ckpt: Path, folder: Path, reporter: Reporter, complete: bool = True
+) -> "Analyses | None":
+    """What a finished run has in its folder besides its last checkpoint.
+
+    :param complete: write the test errors into the checkpoint
+    """
     tolerate("the learning curve", lambda: _learning_curve(job, folder), reporter, _REST)
-    _final_errors(job, ckpt, folder, reporter)
+    return _final_errors(job, ckpt, folder, reporter, complete)
 
 
 def _learning_curve(job: Run, folder: Path) -> None:
-    from mtt.report.plots import learning_curve
+    from mtt.report.plots import save
+    from mtt.training.run_report import curves
 
-    learning_curve(
-        job.state.history,
-        folder / "learning_curve.png",
-        job.problem.targets,
-        job.header.length_unit,
-        job.state.best_epoch.epoch or None,
-    )
+    save(curves(job), folder / "learning_curve.png")
 
 
-def _final_errors(job: Run, ckpt: Path, folder: Path, reporter: Reporter) -> None:
-    """Errors of the best model on validation and test set: table, JSON and parity plots."""
-    from mtt.evaluation.predict import open_model
-    from mtt.evaluation.results import error_table, errors, parity_panels
-    from mtt.report.plots import parity
+def _final_errors(
+    job: Run, ckpt: Path, folder: Path, reporter: Reporter, complete: bool
+) -> "Analyses":
+    """Errors of the best model on validation and test set: tables, JSON, pictures, checkpoint."""
+    from mtt.training import final_errors
 
-    model = open_model(ckpt, str(job.problem.device))
-    summaries = {}
-    for name, structures in (("validation", job.data.validation), ("test", job.data.test)):
-        if not structures:
-            continue
-        predictions = list(model.predict(structures))
-        panels = parity_panels(structures, predictions, model.targets, model.length_unit)
-        summaries[name] = errors(panels)
-        title = f"best model on the {name} set: {len(structures)} structures"
-        reporter.console.print(error_table(summaries[name], title))
-        shown = [panel for panel in panels.values() if not panel.is_total]
-        draw = functools.partial(parity, shown, folder / f"parity_{name}.png", title)
-        tolerate("a picture", draw, reporter, _REST)
-    text = json.dumps(summaries, indent=2, allow_nan=False) + "\n"
-    write = functools.partial(write_atomic, folder / ERRORS, text.encode())
-    tolerate("the errors", write, reporter, _REST)
+    analyses = final_errors.evaluate(job, ckpt, reporter)
+    # Before errors.json, which tells a later resume that all this is done.
+    if complete:
+        add = functools.partial(add_test_errors, ckpt, final_errors.measured(analyses))
+        tolerate("the test errors in the checkpoint", add, reporter, _REST)
+    final_errors.write(job, analyses, folder, reporter)
+    return analyses
 
 
-def _export(ckpt: Path, output: Path, reporter: Reporter) -> None:
+def _make_model(
+    job: Run,
+    ckpt: Path,
+    folder: Path | None,
+    reporter: Reporter,
+    analyses: "Analyses | None",
+    export: bool = True,
+) -> None:
+    """Export and verify, and write the report of the run, whatever the verdict is."""
+
+    def report() -> None:
+        if folder is not None and analyses is not None:
+            write = functools.partial(_report, job, ckpt, folder, analyses)
+            if tolerate("the report", write, reporter, _REST):
+                reporter.message(f"wrote {folder / REPORT}")
+
+    try:
+        if export:
+            _export(ckpt, job.output, reporter, folder)
+    except VerificationFailed:
+        report()
+        raise
+    report()
+
+
+def _report(job: Run, ckpt: Path, folder: Path, analyses: "Analyses") -> None:
+    from mtt.training import run_report
+
+    write_atomic(folder / REPORT, run_report.page(job, ckpt, folder, analyses))
+
+
+def _export(ckpt: Path, output: Path, reporter: Reporter, folder: Path | None) -> None:
     from mtt.export import run as export
 
-    written = export.run(ckpt, output, weights="best", verify="full")
+    def keep(report: Report) -> None:
+        if folder is not None:
+            files = verify.Outputs(json=folder / VERIFICATION, html=folder / VERIFICATION_PAGE)
+            write = functools.partial(verify.write, report, str(output), files)
+            tolerate("the verification report", write, reporter, _REST)
+
+    written = export.run(ckpt, output, weights="best", verify="full", keep=keep)
     reporter.message(f"wrote {written}")

@@ -28,7 +28,7 @@ _NO_SANDBOX = "the model was not run"
 _WANTED = "an exported model"
 _GIVE = "give a model file (.pt), as 'mtt export' and other programs that use metatomic write it"
 
-__all__ = ["Outputs", "Settings", "execute", "program", "run", "run_all", "verify"]
+__all__ = ["Outputs", "Settings", "execute", "program", "run", "run_all", "verify", "write"]
 
 
 def run(
@@ -38,6 +38,7 @@ def run(
     outputs: Outputs | None = None,
     display: str | None = None,
     write_waivers: Path | None = None,
+    keep: Callable[[Report], None] | None = None,
 ) -> Report:
     """Verify a model file, print the report as a table, and return it.
 
@@ -45,6 +46,7 @@ def run(
     :param display: name to show instead of ``path``, which may be a temporary file; waivers beside
         it are not looked for then
     :param write_waivers: new file for all failures, with an empty reason for each
+    :param keep: called with the report, also if a check failed
     :raises UserError: the program cannot run, a family does not exist, or the file is no model
     :raises VerificationFailed: a check failed; the message names all that did
     """
@@ -58,6 +60,8 @@ def run(
     _write([(shown, report)], outputs or Outputs())
     if write_waivers is not None:
         _write_waivers(write_waivers, report)
+    if keep is not None:
+        keep(report)
     if not report.passed:
         raise VerificationFailed(report.failure(shown))
     return report
@@ -122,6 +126,14 @@ def verify(
     """
     settings = Settings(only=only, skip=skip, **options)
     return _spawned(Path(path), settings, on_check, Path(path))
+
+
+def write(report: Report, shown: str, outputs: Outputs) -> None:
+    """Write the files of a report, each replaced at once; nothing is printed.
+
+    :param shown: what to call the model
+    """
+    _write([(shown, report)], outputs, tables=False)
 
 
 def execute() -> None:

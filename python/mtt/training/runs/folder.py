@@ -15,6 +15,9 @@ from mtt.options import Options
 
 OUTPUTS = Path("outputs")
 LOG, OPTIONS = "train.log", "options.yaml"
+# Of a finished run.
+ERRORS, ANALYSIS, REPORT = "errors.json", "analysis.json", "report.html"
+VERIFICATION, VERIFICATION_PAGE = "verification.json", "verification.html"
 _NAME = re.compile(r"model_(0|[1-9][0-9]*)(?:_([1-9][0-9]*))?\.ckpt")
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from mtt.report.page import document
+from mtt.report.wording import number, plural, safe, size
 from mtt.verify.program_catalogue import catalogue
 from mtt.verify.report import parity_plots
 from mtt.verify.report.report import Check, Report
-from mtt.verify.report.style import STYLE
 from mtt.verify.report.verdicts import Finding, Verdict, Waiver
-from mtt.verify.report.wording import number, plural, safe, size
 
 # Of a traceback.
 _MOST_LINES = 60
@@ -19,16 +19,7 @@ def page(reports: Sequence[tuple[str, Report]]) -> bytes:
     body = "".join(_report(k, shown, report) for k, (shown, report) in enumerate(reports))
     if len(reports) > 1:
         body = _contents(reports) + body
-    # The policy makes the browser refuse what escaping could have missed.
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    document = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Verification of {safe(names, 200)}</title><style>{STYLE}</style></head>"
-        f"<body>{body}<footer>Made by mtt verify.</footer></body></html>\n"
-    )
-    return document.encode("utf-8", "backslashreplace")
+    return document(f"Verification of {names}", body, "Made by mtt verify.")
 
 
 def _contents(reports: Sequence[tuple[str, Report]]) -> str:
@@ -241,6 +232,7 @@ def _run(report: Report) -> list[tuple[str, str]]:
         counts = {k: len(v) if isinstance(v, list) else v for k, v in report.coverage.items()}
         words = [f"{str(key).replace('_', ' ')} {value}" for key, value in counts.items()]
         facts.append(("coverage", ", ".join(words)))
+    facts.append(("rotations", report.rotation or ""))
     facts.append(("peak memory", size(report.peak_memory_bytes or None)))
     facts.append(("time", f"{report.seconds:.1f} s"))
     if report.isolation:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from mtt.verify.report import svg
+from mtt.report import svg
+from mtt.report.wording import number
 from mtt.verify.report.report import Check, Point, Report
-from mtt.verify.report.wording import number
 
 # More points hide each other, and make the page slow.
 _MOST_POINTS = 1500

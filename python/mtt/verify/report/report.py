@@ -23,6 +23,7 @@ from mtt.verify.report.verdicts import (
 )
 
 SCHEMAS = (1, 2, 3)
+_ROTATION = "SYM/rotation"
 STATUSES = ("pass", "fail", "skip", "waived")
 
 
@@ -245,6 +246,17 @@ class Report:
             str(note) for note in notes if str(note).startswith(("weak sandbox: ", "no sandbox: "))
         )
         return next(weak, None)
+
+    @property
+    def rotation(self) -> str | None:
+        """How much rotations change energies and forces; None if that was not measured."""
+        for check in self.checks:
+            if check.label == _ROTATION and check.measured is not None:
+                allowed = "only reported: --max-rotation-error makes it a check"
+                if check.tolerance is not None:
+                    allowed = f"--max-rotation-error allows {check.tolerance:g} {check.unit}"
+                return f"{check.message} ({allowed})"
+        return None
 
     def families(self) -> dict[str, list[Check]]:
         """The checks by family, in the order in which they ran."""

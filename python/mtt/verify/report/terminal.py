@@ -24,11 +24,11 @@ _LONGEST_CAUSE = 300
 
 
 class Progress:
-    """A line on standard error that names the running check, on terminals only."""
+    """A line on standard error that says what is being done, on terminals only."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "verifying") -> None:
         console = SteadyConsole(stderr=True)
-        self._status: Status | None = console.status("verifying") if console.is_terminal else None
+        self._status: Status | None = console.status(what) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._status is not None:
@@ -59,6 +59,8 @@ def print_report(report: Report, shown: str, console: Console | None = None) -> 
     console.print(_table(report))
     if report.weak_sandbox:
         console.print(Text(printable(report.weak_sandbox), style=_STYLE["skip"]))
+    if report.rotation:
+        console.print(Text(printable(report.rotation, _LONGEST_CAUSE), style="dim"))
     for text in (*_findings(report), *_sentences(report), *_waivers(report)):
         console.print(text)
     if report.verdicts:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtt.verify.report.wording import number, safe
+from mtt.report.wording import number, safe
 
 Pair = tuple[float, float]
 

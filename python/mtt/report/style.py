@@ -44,6 +44,9 @@ svg .limit{stroke:var(--warn);stroke-width:1.4;stroke-dasharray:5 3}
 svg .stem{stroke-width:1.6;opacity:.45}svg .stem.good{stroke:var(--good)}
 svg .stem.bad{stroke:var(--bad)}svg circle.good{fill:var(--good)}svg circle.bad{fill:var(--bad)}
 svg .point{fill:var(--blue);fill-opacity:.6}svg .bar{fill:var(--blue)}
+img.plot{width:100%;background:#fff;border-radius:4px}
+.plain td:first-child{white-space:nowrap;overflow-wrap:normal}
+.rms{display:inline-block;height:.35rem;background:var(--blue)}.badge.skip{background:var(--warn)}
 footer{margin-top:3rem}
 @media print{body{max-width:none;padding:0;font-size:11px}section{break-inside:avoid-page}}
 """.replace("\n", "")

@@ -1,0 +1,109 @@
+"""Predictions beside the references of the data, quantity by quantity."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtt.data.structure import Structure
+from mtt.data.target import Target
+from mtt.evaluation.results import Prediction, Predictions
+from mtt.report.metrics import FORCES, PER_ATOM, STRESS, Quantity, quantities
+from mtt.report.parity import Parity
+
+# What a model adds for each atom to the values of a target, by its atomic type.
+Baselines = Mapping[str, Mapping[int, float]]
+
+
+def parity_panels(
+    structures: Sequence[Structure],
+    predictions: Predictions,
+    targets: Sequence[Target],
+    length_unit: str,
+    baselines: Baselines | None = None,
+) -> dict[str, Parity]:
+    """Return reference and predicted values of everything that has references, by their labels.
+
+    For one energy, labels are ``energy`` (per structure), ``energy per atom``, ``forces`` and
+    ``stress`` (components); see :func:`mtt.report.metrics.quantities`. What is compared of a target
+    need not be in its ``gradients``, which describe the data that it was trained on.
+
+    :param predictions: for each structure, by the name of the target
+    :param baselines: those of the model, which pictures leave out; for a target without one, the
+        values of each element that fit the references best are left out
+    """
+    panels: dict[str, Parity] = {}
+    for quantity in quantities([target.with_all_gradients() for target in targets], length_unit):
+        parts = [
+            part
+            for index, (structure, prediction) in enumerate(
+                zip(structures, predictions, strict=True)
+            )
+            if (part := _compared(index, structure, prediction[quantity.target], quantity))
+        ]
+        if parts:
+            reference, predicted, indices, types = (
+                np.concatenate(arrays) for arrays in zip(*parts, strict=True)
+            )
+            panel = Parity(
+                quantity.label, quantity.unit, reference, predicted, quantity.is_total, indices
+            )
+            if quantity.part == PER_ATOM:
+                panel = _offset(panel, structures, (baselines or {}).get(quantity.target))
+            elif types[0]:
+                panel = replace(panel, types=types)
+            panels[quantity.label] = panel
+    return panels
+
+
+class _Part(NamedTuple):
+    """The values of one structure; the atomic type is 0 for those that belong to no atom."""
+
+    reference: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    types: NDArray[np.int32]
+
+
+def _compared(
+    index: int, structure: Structure, prediction: Prediction, quantity: Quantity
+) -> _Part | None:
+    """Return the values of one structure, if both are known."""
+    known = structure.references.get(quantity.target)
+    if known is None:
+        return None
+    if quantity.part in (FORCES, STRESS):
+        reference, predicted = getattr(known, quantity.part), getattr(prediction, quantity.part)
+    else:
+        divisor = len(structure) if quantity.part == PER_ATOM else 1
+        reference, predicted = known.values / divisor, prediction.values / divisor
+    if reference is None or predicted is None:
+        return None
+    of_atoms = quantity.part == FORCES or (quantity.part != STRESS and reference.ndim == 2)
+    types = structure.types[:, None] if of_atoms else np.zeros(1, np.int32)
+    types = np.broadcast_to(types, reference.shape)
+    kept = ~np.isnan(reference)
+    if not kept.any():
+        return None
+    indices = np.full(int(kept.sum()), index)
+    return _Part(reference[kept], predicted[kept], indices, types[kept])
+
+
+def _offset(
+    panel: Parity, structures: Sequence[Structure], baseline: Mapping[int, float] | None
+) -> Parity:
+    """Return the panel of values per atom with the part of them that the elements explain."""
+    assert panel.structures is not None
+    types = sorted({int(kind) for structure in structures for kind in structure.types})
+    counts = np.array(
+        [[np.mean(structure.types == kind) for kind in types] for structure in structures]
+    )
+    fractions = counts[panel.structures]
+    if baseline is not None:
+        values, name = np.array([baseline[kind] for kind in types]), "baseline"
+    else:
+        values = np.linalg.lstsq(fractions, panel.reference, rcond=None)[0]
+        name = "fit by element"
+    return replace(panel, offset=fractions @ values, offset_name=name)

@@ -1,0 +1,195 @@
+"""How much the predictions of a model change when the structures turn, which nature's do not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import ase.units
+import numpy as np
+
+from mtt.data.random import generator, random_rotations
+from mtt.data.structure import Structure
+from mtt.data.target import Target
+from mtt.errors import UserError, VerificationFailed
+from mtt.evaluation.results import Prediction, Predictions
+from mtt.report.metrics import FORCES, PER_ATOM, quantities, readable
+from mtt.report.parity import rmse
+
+# So many structures and rotations tell the size of the error, and cost little beside the evaluation.
+_STRUCTURES: Final = 10
+_ROTATIONS: Final = 4
+_ATOMS: Final = 2000
+_EV: Final = {
+    "ev": 1.0,
+    "mev": 1e-3,
+    "hartree": ase.units.Hartree,
+    "ry": ase.units.Rydberg,
+    "kcal/mol": ase.units.kcal / ase.units.mol,
+    "kj/mol": ase.units.kJ / ase.units.mol,
+    "j": ase.units.J,
+}
+_ANGSTROM: Final = {
+    "angstrom": 1.0,
+    "a": 1.0,
+    "bohr": ase.units.Bohr,
+    "nm": ase.units.nm,
+    "nanometer": ase.units.nm,
+}
+
+
+class Rotated(Protocol):
+    """What gives predictions: see :class:`mtt.evaluation.predict.Predictor`."""
+
+    def predict(self, structures: Sequence[Structure], targets: Sequence[Target]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Change:
+    """By how much rotations change a quantity.
+
+    - ``largest``: of an energy per atom, or of the force on an atom, as the length of the difference;
+    - ``rmse``: over all energies, or all components of forces;
+    - ``mev``: the largest one in meV per atom or meV/angstrom, None where the units are not known.
+    """
+
+    label: str
+    unit: str
+    largest: float
+    rmse: float
+    mev: float | None
+
+
+@dataclass(frozen=True)
+class RotationalError:
+    """Changes of all energies and forces under rotations, half of them with an inversion."""
+
+    structures: int
+    rotations: int
+    changes: tuple[Change, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        changes = {
+            change.label.replace(" ", "_"): {
+                "max": change.largest,
+                "rmse": change.rmse,
+                "unit": change.unit,
+            }
+            for change in self.changes
+        }
+        return {"structures": self.structures, "rotations": self.rotations, "changes": changes}
+
+    def sentence(self) -> str:
+        """Return what people read."""
+        parts = [
+            f"{change.label.removesuffix(' per atom')} by up to {readable(change.largest, change.unit)} "
+            f"(RMS {readable(change.rmse, change.unit, like=change.largest)})"
+            for change in self.changes
+        ]
+        tried = f"{self.structures} structures, {self.rotations} rotations of each"
+        return f"rotations change {', '.join(parts)}; {tried}"
+
+    def check(self, allowed: float | None, model: str) -> None:
+        """Compare with ``allowed``, in meV per atom and meV/angstrom; None allows everything.
+
+        :raises VerificationFailed: more than is allowed
+        :raises UserError: the units are not known
+        """
+        if allowed is None:
+            return
+        for change in self.changes:
+            if change.mev is None:
+                raise UserError(
+                    f"the model's unit '{change.unit}' cannot be compared with --max-rotation-error",
+                    where=model,
+                )
+            if not change.mev <= allowed:
+                of = "meV/angstrom" if change.label.endswith(FORCES) else "meV per atom"
+                raise VerificationFailed(
+                    f"{model}: rotations change {change.label} by up to {change.mev:.4g} {of}, and "
+                    f"--max-rotation-error allows {allowed:g}"
+                )
+
+
+def rotational_error(
+    model: Rotated,
+    structures: Sequence[Structure],
+    predictions: Predictions,
+    targets: Sequence[Target],
+    length_unit: str,
+) -> RotationalError | None:
+    """Return the changes for some of the structures, evenly spaced; None for a model without energies.
+
+    :param predictions: of the structures as they are
+    """
+    energies = [target.with_all_gradients() for target in targets if target.is_energy]
+    chosen = _chosen(structures)
+    if not energies or not chosen:
+        return None
+    matrices = random_rotations(
+        generator(0, "rotational error"), _ROTATIONS * len(chosen), inversion=True
+    )
+    origins = [index for index in chosen for _ in range(_ROTATIONS)]
+    turned = [
+        _turned(structures[index], matrix) for index, matrix in zip(origins, matrices, strict=True)
+    ]
+    differences: dict[str, list[Any]] = {}
+    results = model.predict(turned, energies)
+    for index, matrix, result in zip(origins, matrices, results, strict=True):
+        for target in energies:
+            before, after = predictions[index][target.name], result[target.name]
+            parts = _differences(before, after, matrix, len(structures[index]))
+            for part, difference in parts.items():
+                differences.setdefault(f"{target.name} {part}", []).append(difference)
+    return RotationalError(
+        len(chosen), _ROTATIONS, tuple(_changes(energies, length_unit, differences))
+    )
+
+
+def _chosen(structures: Sequence[Structure]) -> list[int]:
+    """Return indices of structures that are evenly spaced, with so many atoms at most, or one."""
+    count = min(_STRUCTURES, len(structures))
+    spaced = [number * len(structures) // count for number in range(count)]
+    atoms = np.cumsum([len(structures[index]) for index in spaced])
+    return [index for place, index in enumerate(spaced) if place == 0 or atoms[place] <= _ATOMS]
+
+
+def _turned(structure: Structure, matrix: Any) -> Structure:
+    positions, cell = structure.positions @ matrix.T, structure.cell @ matrix.T
+    return replace(structure, positions=positions, cell=cell, references={})
+
+
+def _differences(
+    before: Prediction, after: Prediction, matrix: Any, n_atoms: int
+) -> Mapping[str, Any]:
+    parts = {PER_ATOM: (after.values - before.values) / n_atoms}
+    if before.forces is not None and after.forces is not None:
+        parts[FORCES] = after.forces - before.forces @ matrix.T
+    return parts
+
+
+def _changes(
+    energies: Sequence[Target], length_unit: str, differences: Mapping[str, list[Any]]
+) -> Any:
+    factors = {
+        (target.name, part): _in_milli(target.unit, length_unit if part == FORCES else None)
+        for target in energies
+        for part in (PER_ATOM, FORCES)
+    }
+    for quantity in quantities(energies, length_unit):
+        listed = differences.get(f"{quantity.target} {quantity.part}")
+        if listed is None:
+            continue
+        values = np.concatenate(listed)
+        lengths = np.linalg.norm(values, axis=1) if values.ndim == 2 else np.abs(values)
+        largest = float(lengths.max())
+        factor = factors[quantity.target, quantity.part]
+        mev = None if factor is None else factor * largest
+        yield Change(quantity.label, quantity.unit, largest, rmse(values.ravel()), mev)
+
+
+def _in_milli(unit: str, length_unit: str | None) -> float | None:
+    """Return the factor to meV, or to meV/angstrom; None if a unit is not known."""
+    energy = _EV.get(unit.lower())
+    length = 1.0 if length_unit is None else _ANGSTROM.get(length_unit.lower())
+    return None if energy is None or length is None else 1000.0 * energy / length

@@ -1,0 +1,80 @@
+"""The errors of the best model of a run on its validation and test sets, once all epochs are done."""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from mtt.checkpoint import MeasuredError
+from mtt.evaluation.analysis import Analysis, analyse, error_table
+from mtt.evaluation.predict import open_model
+from mtt.files import write_atomic
+from mtt.report.progress import Reporter
+from mtt.tokens import redacted_json
+from mtt.training.loop import reproducible
+from mtt.training.prepare import Run
+from mtt.training.runs.folder import ANALYSIS, ERRORS
+from mtt.training.runs.saving import tolerate
+
+TEST: Final = "test"
+_REST: Final = "the rest is made"
+Analyses = Mapping[str, Analysis]
+
+
+def evaluate(job: Run, ckpt: Path, reporter: Reporter) -> dict[str, Analysis]:
+    """Return the analysis of each set that has structures, and show the main numbers."""
+    analyses = {}
+    for name, structures in (("validation", job.data.validation), (TEST, job.data.test)):
+        if not structures:
+            continue
+        reporter.message(f"evaluating the best model on the {name} set")
+        model = open_model(ckpt, str(job.problem.device))
+        with reproducible(job.problem.device):
+            predictions = list(model.predict(structures))
+            analyses[name] = analyse(
+                model, structures, predictions, model.targets, model.length_unit
+            )
+        title = title_of(name, len(structures))
+        last = name == TEST or not job.data.test
+        for part in (
+            analyses[name].show(title) if last else [error_table(analyses[name].errors, title)]
+        ):
+            reporter.show(part)
+    return analyses
+
+
+def title_of(name: str, structures: int) -> str:
+    """Return the title of tables and pictures of a set."""
+    return f"best model on the {name} set: {structures} structures"
+
+
+def write(job: Run, analyses: Analyses, folder: Path, reporter: Reporter) -> None:
+    """Write pictures and numbers to the folder of a run; the last of the files is ``errors.json``."""
+    from mtt.report.error_plots import error_plots
+    from mtt.report.plots import save
+
+    def draw(name: str) -> None:
+        figure = error_plots(analyses[name].drawn, title_of(name, len(getattr(job.data, name))))
+        save(figure, folder / f"parity_{name}.png")
+
+    for name in analyses:
+        tolerate("a picture", functools.partial(draw, name), reporter, _REST)
+    everything = {name: analysis.to_dict() for name, analysis in analyses.items()}
+    errors = {name: analysis.errors for name, analysis in analyses.items()}
+    for name, content in ((ANALYSIS, everything), (ERRORS, errors)):
+        text = json.dumps(redacted_json(content), indent=2, allow_nan=False) + "\n"
+        write_file = functools.partial(write_atomic, folder / name, text.encode())
+        tolerate("the errors", write_file, reporter, _REST)
+
+
+def measured(analyses: Analyses) -> list[MeasuredError]:
+    """Return the test errors as a checkpoint has them; none without a test set."""
+    if TEST not in analyses:
+        return []
+    return [
+        MeasuredError(
+            name, str(row["unit"]), float(row["rmse"]), float(row["mae"]), int(row["values"])
+        )
+        for name, row in analyses[TEST].errors.items()
+    ]
