@@ -286,3 +286,11 @@ def test_selected_metric():
     several = {"mtt::q_rmse": 7.0, **{f"energy/b_{k}": v for k, v in metrics.items()}}
     assert selected_metric(several, "rmse_prod") == 7.0 * 30.0
     assert selected_metric({"energy_rmse": 4.0, "mtt::q_mae": 7.0}, "mae_prod") == 7.0
+
+
+def test_an_error_of_zero_does_not_hide_the_others():
+    better, worse = (
+        {"energy_rmse": 9.0, "energy_rmse_per_atom": value, "forces_rmse": 0.0}
+        for value in (0.1, 0.2)
+    )
+    assert 0.0 < selected_metric(better, "rmse_prod") < selected_metric(worse, "rmse_prod")

@@ -137,7 +137,7 @@ class LoadedModel:
         """Return the target that MD would run with: ``energy``, or the first energy."""
         energies = [target for target in self.targets if target.is_energy]
         named = [target for target in energies if target.name == ENERGY]
-        return (named or energies or [None])[0]
+        return next(iter(named + energies), None)
 
     @property
     def _angstrom(self) -> float:

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mtt.api.loaded_model import LoadedModel, load
 from mtt.checkpoint import Header, read_header
 from mtt.options import load_options, load_recorded
 from mtt.report.metrics import read_rows
-
-if TYPE_CHECKING:
-    from mtt.options import Options
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Run:
 
 
 def train(
-    options: "Mapping[str, Any] | str | os.PathLike[str]",
+    options: Mapping[str, Any] | str | os.PathLike[str],
     output: str | os.PathLike[str] = "model.pt",
     continue_from: str | os.PathLike[str] | None = None,
 ) -> Run:
@@ -67,11 +64,9 @@ def train(
     """
     from mtt.training import run as training
 
-    checked: Options
-    if isinstance(options, Mapping):
-        checked = load_recorded(options)
-    else:
-        checked = load_options(Path(options))
+    checked = (
+        load_recorded(options) if isinstance(options, Mapping) else load_options(Path(options))
+    )
     source = None if continue_from is None else str(continue_from)
     folder = training.run(checked, source, Path(output))
     assert folder is not None  # as only a dry run has none

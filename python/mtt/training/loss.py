@@ -27,6 +27,7 @@ from mtt.report.metrics import FORCES, PER_ATOM, STRESS, VALUE, quantities
 _STRAIN = "strain"
 _ROWS = (VALUE, PER_ATOM, FORCES, STRESS, _STRAIN)
 _COLUMNS = ("squares", "absolutes", "loss", "count")
+_LEAST_ERROR = 1e-12
 TABLE_SHAPE = (len(_ROWS), len(_COLUMNS))
 
 
@@ -230,7 +231,8 @@ def selected_metric(metrics: Mapping[str, float], name: str) -> float:
     """Return the number that the best epoch has least of.
 
     ``loss``, or the product of the RMSEs (``rmse_prod``) or MAEs (``mae_prod``) of values, forces
-    and stress of all targets, as far as there are references. Values of systems count per atom.
+    and stress of all targets, as far as there are references. Values of systems count per atom. An
+    error of zero, as of forces that are all zero, counts as a tiny one: it must not hide the others.
     """
     if name == "loss":
         return metrics["loss"]
@@ -242,4 +244,4 @@ def selected_metric(metrics: Mapping[str, float], name: str) -> float:
         if metric.endswith((f"_{kind}", f"_{kind}_per_atom"))
         and f"{metric}_per_atom" not in metrics
     ]
-    return math.prod(metrics[metric] for metric in chosen)
+    return math.prod(max(metrics[metric], _LEAST_ERROR) for metric in chosen)
