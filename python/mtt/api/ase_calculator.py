@@ -1,15 +1,35 @@
 """A model as a calculator of ASE."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import ase
+import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
 
+from mtt.data.target import Target
 from mtt.errors import UserError
 
-if TYPE_CHECKING:
-    from mtt.api.loaded_model import LoadedModel
+
+class _Energies(Protocol):
+    """What a model predicts of one structure, in ASE's units."""
+
+    @property
+    def energy(self) -> float: ...
+    @property
+    def forces(self) -> NDArray[np.float64] | None: ...
+    @property
+    def stress(self) -> NDArray[np.float64] | None: ...
+
+
+class _Model(Protocol):
+    path: Path
+
+    @property
+    def energy_target(self) -> Target | None: ...
+    def predict(self, atoms: ase.Atoms) -> _Energies: ...
 
 
 class MttCalculator(Calculator):
@@ -17,7 +37,7 @@ class MttCalculator(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, model: "LoadedModel", **parameters: Any) -> None:
+    def __init__(self, model: _Model, **parameters: Any) -> None:
         """
         :raises UserError: the model predicts no energy
         """

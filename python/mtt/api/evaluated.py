@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mtt.api.loaded_model import LoadedModel
 from mtt.evaluation.analysis import Analysis
 from mtt.evaluation.predict import TargetPrediction, open_model
