@@ -17,6 +17,7 @@ ORDER = (
     "errors",
     "canonical",
     "device",
+    "elements",
     "files",
     "tokens",
     "architecture_registry",

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtt.data import read_files
+from mtt.data import frames as data_frames
 from mtt.data.ase_targets import describe_targets
-from mtt.data.read_files import check_same_units, read_datasets, read_structures
+from mtt.data.read_files import read_datasets, read_structures
 from mtt.data.reader import Selection
+from mtt.data.same_units import check_same_targets
 from mtt.data.structure import content_hash
 from mtt.data.target import Target
 from mtt.errors import UserError
@@ -144,14 +145,14 @@ def test_gradients_that_some_structures_lack(tmp_path: Path, caplog: Any) -> Non
         structures = read_structures(options(path))
     assert [one.references["energy"].forces is None for one in structures] == [False, True, False]
     assert caplog.messages == [
-        f"{path}: forces found in 2 of 3 structures; the others go without",
+        f"{path}: forces found in 2 of 3 structures; the others go without: {path}#1",
         f"{path}: stress found in all 3 structures and used",
     ]
     assert message(options(path, forces=GradientOptions(key="forces"))) == (
         "forces were asked for, but 1 of 3 structures lacks the key 'forces'\n"
         f"  where: {path}#1 (counted from 0)\n"
-        "  hint: keys in the file that could be forces: 'forces'; or leave 'forces' out of the"
-        " options to use what is there"
+        "  hint: keys in the file that could be forces: 'forces'; 'forces: {key: forces, missing: allow}'"
+        " learns from those that have it"
     )
 
 
@@ -159,9 +160,8 @@ def test_forces_asked_for_but_absent(tmp_path: Path) -> None:
     path = frames.write(tmp_path / "mol.xyz", frames.molecules())
     assert message(options(path, key="U", forces=GradientOptions(key="forces"))) == (
         "forces were asked for, but all 2 structures lack the key 'forces'\n"
-        f"  where: {path}#0 is the first of them (counted from 0)\n"
+        f"  where: {path}#0 to #1 (counted from 0)\n"
         "  hint: keys in the file that could be forces: 'F'; or leave 'forces' out of the options"
-        " to use what is there"
     )
 
 
@@ -193,7 +193,8 @@ def test_missing_target_key(tmp_path: Path) -> None:
     assert message(options(path, key="dft_energy")) == (
         "no energy is stored under the key 'dft_energy' in 1 of 3 structures\n"
         f"  where: {path}#2 (counted from 0)\n"
-        "  hint: keys in the file that could be an energy: 'dft_energy', 'energy'"
+        "  hint: keys in the file that could be an energy: 'dft_energy', 'energy';"
+        " 'missing: allow' learns it from the others"
     )
 
 
@@ -219,7 +220,8 @@ def test_files_that_are_no_structures(tmp_path: Path) -> None:
         "  hint: paths are relative to the folder that mtt is run in"
     )
     assert message(options(tmp_path)) == (
-        f"this is a folder, not a file of structures\n  where: {tmp_path}"
+        f"the folder has no files of structures (.xyz, .extxyz, .traj, .db): {tmp_path}\n"
+        f"  where: {tmp_path}"
     )
     empty = tmp_path / "empty.xyz"
     empty.touch()
@@ -228,13 +230,13 @@ def test_files_that_are_no_structures(tmp_path: Path) -> None:
     )
     junk = tmp_path / "junk.xyz"
     junk.write_text("hello\n")
-    text = message(options(junk))
-    assert text.startswith("the file cannot be read as a file of structures: ")
-    assert text.endswith(
-        f"\n  where: {junk}\n  hint: use a format that ASE reads, for example extended XYZ (.xyz)"
+    assert message(options(junk)) == (
+        "the file cannot be read as a file of structures: the number of atoms of a structure is to be"
+        f" here, and here is 'hello'\n  where: {junk}#0, line 1\n"
+        "  hint: mend this line, or use a format that ASE reads, for example extended XYZ (.xyz)"
     )
-    assert message(options(frames.write(tmp_path / "cu.xyz", frames.copper()), "7:")) == (
-        f"the slice '7:' selects none of the 3 structures\n  where: {tmp_path / 'cu.xyz'}, indices"
+    assert message(options(frames.write(tmp_path / "cu.xyz", frames.copper()), "3:")) == (
+        f"the slice '3:' selects none of the 3 structures\n  where: {tmp_path / 'cu.xyz'}, indices"
     )
 
 
@@ -320,26 +322,33 @@ def test_stress_of_another_shape(tmp_path: Path) -> None:
     )
 
 
+def scalar(path: Path, unit: str) -> DatasetOptions:
+    targets = {"mtt::x": TargetOptions(unit=unit)}
+    return DatasetOptions(systems=SystemsOptions(read_from=path), targets=targets)
+
+
 def test_mixed_units(tmp_path: Path) -> None:
     train, other = tmp_path / "a.xyz", tmp_path / "b.xyz"
     same = options(other, length_unit="A", unit="EV")
-    check_same_units({"training_set": [options(train), same], "validation_set": [options(other)]})
+    check_same_targets({"training_set": [options(train), same], "validation_set": [options(other)]})
     with pytest.raises(UserError) as caught:
-        check_same_units(
-            {"training_set": [options(train)], "test_set": [options(other, unit="kcal/mol")]}
+        check_same_targets(
+            {"training_set": [options(train, unit="kcal/mol")], "test_set": [options(other)]}
         )
     assert str(caught.value) == (
-        f"mixed units: 'energy' is in kcal/mol here and in eV in training_set ({train})\n"
+        f"mixed units: 'energy' is in eV here and in kcal/mol in training_set ({train})\n"
         f"  where: test_set ({other})\n"
-        "  hint: convert one of the files: mtt computes in the units of the data"
+        "  hint: state 'unit' to have the data converted"
     )
-    with pytest.raises(UserError, match="mixed units: lengths are in bohr here and in angstrom"):
-        check_same_units({"training_set": [options(train), options(other, length_unit="bohr")]})
+    with pytest.raises(UserError, match="mixed units: 'mtt::x' is in Debye here and in e in"):
+        check_same_targets({"training_set": [scalar(train, "e"), scalar(other, "Debye")]})
+    stated = options(other, length_unit="bohr", unit="kcal/mol")
+    check_same_targets({"training_set": [options(train)], "test_set": [stated]})
     named = DatasetOptions(
         systems=SystemsOptions(read_from=other), targets={"energy/b": TargetOptions()}
     )
     with pytest.raises(UserError, match="the targets differ: energy/b here, energy in"):
-        check_same_units({"training_set": [options(train)], "validation_set": [named]})
+        check_same_targets({"training_set": [options(train)], "validation_set": [named]})
 
 
 def several(path: Path, **changes: Any) -> DatasetOptions:
@@ -402,7 +411,7 @@ def test_values_of_atoms_as_a_column_are_the_same(
     for atoms in some:
         atoms.arrays["charges"] = atoms.arrays["charges"].reshape(-1, 1)
     # Extended XYZ cannot tell a column from a flat array; other formats can.
-    monkeypatch.setattr(read_files, "read_frames", lambda path: some)
+    monkeypatch.setattr(data_frames, "read_frames", lambda path, form: some)
     column = read_structures(several(tmp_path / "cu.xyz"))
     for one, other in zip(flat, column, strict=True):
         first, second = one.references["mtt::charges"], other.references["mtt::charges"]
@@ -465,7 +474,8 @@ def test_charges_that_are_missing_or_no_numbers(tmp_path: Path) -> None:
     assert message(several(path)) == (
         "no charge of atoms is stored under the key 'charges' in 1 of 3 structures\n"
         f"  where: {path}#1 (counted from 0)\n"
-        "  hint: keys in the file that could be a charge of atoms: 'charges'"
+        "  hint: keys in the file that could be a charge of atoms: 'charges'; 'missing: allow' learns it from"
+        " the others"
     )
     structures = read_structures(several(path), require_targets=False)
     assert ["mtt::charges" in one.references for one in structures] == [True, False, True]
@@ -475,7 +485,9 @@ def test_targets_that_mean_something_else_are_not_mixed(tmp_path: Path) -> None:
     one = several(tmp_path / "a.xyz", x={"quantity": "charge", "per": "atom"})
     for other in ({"quantity": "spin", "per": "atom"}, {"quantity": "charge"}):
         with pytest.raises(UserError) as caught:
-            check_same_units({"training_set": [one], "test_set": [several(Path("b.xyz"), x=other)]})
+            check_same_targets(
+                {"training_set": [one], "test_set": [several(Path("b.xyz"), x=other)]}
+            )
         assert caught.value.what == (
             f"'mtt::x' is {other['quantity']} per {other.get('per', 'system')} here and charge per"
             f" atom in training_set ({tmp_path / 'a.xyz'})"

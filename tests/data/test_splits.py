@@ -72,6 +72,12 @@ def test_mistakes() -> None:
         "  where: training_set\n"
         "  hint: use smaller fractions or fewer indices, or add structures"
     )
-    assert message(3, "5:", 0.0, 0) == (
-        "the slice '5:' selects none of the 3 structures\n  where: validation_set"
+    assert message(3, "3:", 0.0, 0) == (
+        "the slice '3:' selects none of the 3 structures\n  where: validation_set"
     )
+    for beyond in ("0:4", "5:", "-4:", ":100"):
+        assert message(3, beyond, 0.0, 0) == (
+            f"the slice '{beyond}' goes beyond the end: there are 3 structures\n"
+            "  where: validation_set\n"
+            "  hint: leave the number of the end out to go to the last, as in '10:'"
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import ase
 import ase.io
+import ase.units
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from mtt.errors import UserError, VerificationFailed
 from mtt.evaluation import predict
 from mtt.evaluation import run as evaluate
 from mtt.evaluation.predict import open_model
+from mtt.options import SystemsOptions
 
 TYPES = [1, 6, 8, 29]
 
@@ -234,16 +236,42 @@ def test_target_that_the_model_lacks(exported: Path, folder: Path) -> None:
     )
 
 
-def test_mixed_units(exported: Path, folder: Path) -> None:
-    Path("eval.yaml").write_text("systems: data.xyz\ntargets: {energy: {unit: kcal/mol}}\n")
-    assert failure(exported, Path("eval.yaml")) == (
-        "mixed units: 'energy' is in kcal/mol in the data and in eV in the model\n"
-        f"  where: eval.yaml and {exported}\n"
-        "  hint: state the unit of the data with 'unit' or convert the data"
+def test_data_in_other_units_are_converted_to_those_of_the_model(
+    exported: Path, folder: Path
+) -> None:
+    evaluate.run(exported, Path("eval.yaml"))
+    expected = json.loads(Path("predictions.json").read_text())["errors"]
+    frames = ase.io.read("data.xyz", ":")
+    for atoms in frames:
+        results = atoms.calc.results
+        results["energy"] *= ase.units.mol / ase.units.kcal
+        results["forces"] = results["forces"] * (ase.units.mol / ase.units.kcal * ase.units.Bohr)
+        if "stress" in results:
+            results["stress"] = results["stress"] / ase.units.GPa
+        atoms.set_cell(atoms.cell.array / ase.units.Bohr)
+        atoms.positions /= ase.units.Bohr
+    ase.io.write("other.xyz", frames, format="extxyz")
+    Path("other.yaml").write_text(
+        "systems: {read_from: other.xyz, length_unit: bohr}\n"
+        "targets: {energy: {unit: kcal/mol, stress: {unit: GPa, missing: allow}}}\n"
     )
-    Path("eval.yaml").write_text("systems: {read_from: data.xyz, length_unit: bohr}\n")
-    assert failure(exported, Path("eval.yaml")).startswith(
-        "mixed units: lengths are in bohr in the data and in angstrom in the model\n"
+    evaluate.run(exported, Path("other.yaml"))
+    errors = json.loads(Path("predictions.json").read_text())["errors"]
+    assert errors.keys() == expected.keys()
+    for name, error in errors.items():
+        assert error["unit"] == expected[name]["unit"]
+        assert error["rmse"] == pytest.approx(expected[name]["rmse"], rel=1e-4)
+
+
+def test_units_that_nobody_stated() -> None:
+    # The default unit of data is too little to convert from.
+    systems = SystemsOptions(read_from=Path("data.xyz"))
+    with pytest.raises(UserError) as caught:
+        evaluate._check_units(systems, {}, [], "bohr", "eval.yaml")
+    assert str(caught.value) == (
+        "mixed units: lengths are in angstrom in the data and in bohr in the model\n"
+        "  where: eval.yaml\n"
+        "  hint: state the unit of the data with 'length_unit' or convert the data"
     )
 
 

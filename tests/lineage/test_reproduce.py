@@ -10,6 +10,7 @@ import pytest
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
 from mtt.checkpoint import Position
+from mtt.cli.arguments import check_data
 from mtt.errors import UserError
 from mtt.export import run as export
 from mtt.export.add_metadata import with_metadata
@@ -180,6 +181,19 @@ def test_what_cannot_be_reproduced(folder: Path) -> None:
         "  hint: give the last file of the run, or finish it with: mtt train ... --continue"
     )
     assert sorted(os.listdir()) == ["dä ta", "half.ckpt", "model.ckpt", "model.pt"]
+
+
+def test_data_of_a_pattern_are_given_by_a_pattern(folder: Path) -> None:
+    options = recorded.read(Path("model.ckpt"))
+    options.options["training_set"][0]["systems"]["read_from"] = "old/*.xyz"
+    Path("now").mkdir()
+    Path("now/data.xyz").write_text("")
+    with pytest.raises(UserError, match=r"the data of the run are not here: old/\*\.xyz"):
+        recorded.with_files(options, [])
+    for written in (Path("now"), Path("now/*.xyz")):
+        found = recorded.with_files(options, [written])
+        assert found.training_set[0].systems.read_from == folder / written
+        check_data([written])
 
 
 def test_metadata_added_later_is_no_difference(folder: Path) -> None:

@@ -235,13 +235,13 @@ def test_options_cannot_be_changed(load: Load) -> None:
     ("baseline", "expected"),
     [
         ("[1]", "expected a mapping from targets to energies, as in {energy: -5.0}"),
-        ("{energy: {H: 1}}", "'H' is not an atomic type: write the atomic number"),
+        ("{energy: {Hx: 1}}", "'Hx' is not an atomic type: write the symbol or the atomic number"),
         ("{energy: {1: x}}", "the baseline of atomic type 1 must be a number"),
         (
             "{energy: x}",
             (
-                "the baseline of 'energy' must be a number or a mapping from atomic types to "
-                "numbers, as in {1: -13.6, 6: -1029.0}"
+                "the baseline of 'energy' must be a number, a mapping from atomic types to "
+                "numbers, as in {H: -13.6, C: -1029.0}, or isolated"
             ),
         ),
     ],

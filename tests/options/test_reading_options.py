@@ -20,6 +20,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Writes options.yaml in a folder that has ethanol.xyz, and goes there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ethanol.xyz").write_text("")
+    (tmp_path / "empty").mkdir()
 
     def write(text: str) -> Path:
         Path("options.yaml").write_text(text, encoding="utf-8")
@@ -281,7 +282,16 @@ def test_unknown_architecture_hides_no_other_error(write: Write) -> None:
             "validation_set: the step of the slice '0:9:0' must not be zero",
         ),
         ("test_set: ethanol", "test_set: file not found: ethanol; did you mean 'ethanol.xyz'?"),
-        ("test_set: .", "test_set: is a folder, not a file: ."),
+        ("test_set: '*.traj'", "test_set: no file fits the pattern: *.traj"),
+        (
+            "test_set: empty",
+            "test_set: the folder has no files of structures (.xyz, .extxyz, .traj, .db): empty",
+        ),
+        (
+            "test_set: $NOWHERE/a.xyz",
+            "test_set: file not found: $NOWHERE/a.xyz (there is no folder $NOWHERE) (the variable"
+            " NOWHERE is not set)",
+        ),
         (
             "test_set: {indices: '5', fraction: 0.5}",
             "test_set.indices: expected a slice such as '0:50' or '::10', found '5'",
@@ -315,6 +325,20 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
         (
             "energy: {stress: on, virial: on}",
             "energy.virial: stress and virial are the same quantity: ask for only one of them",
+        ),
+        (
+            "energy: {stress: {unit: bar}}",
+            "energy.stress.unit: unknown unit of stress 'bar'; known: ENERGY/LENGTH^3, as in eV/A^3,"
+            " GPa, kbar, Pa",
+        ),
+        (
+            "energy: {forces: {unit: Hartre/bohr}}",
+            "energy.forces.unit: unknown unit of energy 'Hartre'; did you mean 'Hartree'?",
+        ),
+        (
+            "energy: {virial: {unit: GPa}}",
+            "energy.virial.unit: unknown unit of energy 'GPa'; known: eV, meV, Hartree, Ry, kcal/mol,"
+            " kJ/mol, J",
         ),
         (
             "energy: {unit: kcal}",
@@ -422,27 +446,28 @@ def test_mixed_units(write: Write) -> None:
     path = write(
         "architecture: pet\n"
         "training_set:\n"
-        "  - ethanol.xyz\n"
         "  - systems: {read_from: ethanol.xyz, length_unit: bohr}\n"
         "    targets:\n"
         "      energy: {unit: Hartree}\n"
+        "  - {systems: {read_from: ethanol.xyz, length_unit: A}, targets: {energy: {unit: ev}}}\n"
+        "  - ethanol.xyz\n"
         "test_set:\n"
         "  systems: ethanol.xyz\n"
         "  targets: {energy/other: }\n"
     )
     assert message(path) == (
-        "options.yaml:4:52: error: training_set[1].systems.length_unit: length unit 'bohr' "
-        "differs from 'angstrom' of the first training set\n"
-        "  4 |   - systems: {read_from: ethanol.xyz, length_unit: bohr}\n"
-        "    |                                                    ^\n"
-        "options.yaml:6:22: error: training_set[1].targets.energy.unit: unit 'Hartree' differs "
-        "from 'eV' of the first training set\n"
-        "  6 |       energy: {unit: Hartree}\n"
-        "    |                      ^\n"
-        "options.yaml:9:13: error: test_set.targets.energy/other: target 'energy/other' differs "
+        "options.yaml:7:5: error: training_set[2].length_unit: length unit 'angstrom' "
+        "differs from 'bohr' of the first training set; state it to have the data converted\n"
+        "  7 |   - ethanol.xyz\n"
+        "    |     ^\n"
+        "options.yaml:7:5: error: training_set[2].targets.energy.unit: unit 'eV' differs "
+        "from 'Hartree' of the first training set; state it to have the data converted\n"
+        "  7 |   - ethanol.xyz\n"
+        "    |     ^\n"
+        "options.yaml:10:13: error: test_set.targets.energy/other: target 'energy/other' differs "
         "from 'energy' of the first training set\n"
-        "  9 |   targets: {energy/other: }\n"
-        "    |             ^\n"
+        "  10 |   targets: {energy/other: }\n"
+        "     |             ^\n"
         "3 errors in options.yaml"
     )
 

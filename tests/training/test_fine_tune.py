@@ -8,9 +8,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 import torch
+from ase.units import Bohr, Hartree
 from small_runs import make_options, write_data
 
 from mtt import checkpoint
@@ -384,9 +386,8 @@ def test_everything_that_does_not_agree_is_named(folder):
         "    architecture.model.d_pet: 4 in the base, now 8\n"
         "    target: 'energy' in the base, now 'energy/pbe'\n"
         "    unit: 'eV' in the base, now 'Hartree'\n"
-        "    length_unit: 'angstrom' in the base, now 'bohr'\n"
         "  where: base.ckpt\n"
-        "  hint: a fine-tuned model has hypers, target and units of its base: put them into the "
+        "  hint: a fine-tuned model has hypers and target of its base: put them into the "
         "options"
     )
 
@@ -394,6 +395,44 @@ def test_everything_that_does_not_agree_is_named(folder):
 def test_the_case_of_a_unit_is_of_no_importance(folder):
     data = {"systems": str(folder / "data.xyz"), "targets": {"energy": {"unit": "ev"}}}
     begin(options_of(folder, training_set=data))
+
+
+def test_data_in_other_units_become_those_of_the_base(folder):
+    expected = begin(options_of(folder))[0].data
+    frames = ase.io.read("data.xyz", ":")
+    for atoms in frames:
+        results = atoms.calc.results
+        results["energy"] /= Hartree
+        results["forces"] = results["forces"] / (Hartree / Bohr)
+        if "stress" in results:
+            results["stress"] = results["stress"] / (Hartree / Bohr**3)
+        atoms.set_cell(atoms.cell.array / Bohr)
+        atoms.positions /= Bohr
+    ase.io.write("data.xyz", frames, format="extxyz")
+    options = options_of(
+        folder,
+        training_set={
+            "systems": {"read_from": str(folder / "data.xyz"), "length_unit": "bohr"},
+            "targets": {"energy": {"unit": "hartree"}},
+        },
+    )
+    run, _ = begin(options)
+    assert (run.header.length_unit, run.header.targets[0].unit) == ("angstrom", "eV")
+    run.save(Path("step.ckpt"))
+    again, _ = begin(options, Path("step.ckpt"))
+    assert again.header.data_hash == run.header.data_hash
+    for one in (run, again):
+        for structure, other in zip(one.data.train, expected.train, strict=True):
+            np.testing.assert_allclose(structure.positions, other.positions, atol=1e-6)
+            ours, theirs = (each.references["energy"] for each in (structure, other))
+            np.testing.assert_allclose(ours.values, theirs.values, atol=1e-5)
+            np.testing.assert_allclose(ours.forces, theirs.forces, atol=1e-5)
+    # Nobody said that these numbers are in eV.
+    bare = options_of(folder, training_set=str(folder / "data.xyz"))
+    begin(bare)
+    header, tensors = checkpoint.read(BASE)
+    checkpoint.write(Path("bohr.ckpt"), replace(header, length_unit="bohr"), tensors)
+    assert "length_unit: 'bohr' in the base, now 'angstrom'" in refusal(bare, Path("bohr.ckpt"))
 
 
 def test_a_hyper_that_the_base_does_not_mention_has_its_default(folder):

@@ -1,5 +1,7 @@
 """The loss against its formula, and the sums over an epoch against errors of all structures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,51 @@ def test_loss_is_the_weighted_sum_of_means_over_what_is_known(data, kind):
         + 3.0 * reference(kind, strain - own.stress[periodic], 0.3)
     )
     assert loss(errors, batch).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
+def test_weights_of_structures_multiply_what_they_add_to_the_loss(data, kind):
+    _, converted, _ = data
+    targets = [ENERGY, CHARGES]
+    loss = Loss(LossOptions(type=kind, delta=0.3, forces=0.5, stress=3.0), targets)
+    batch = collate(converted, range(7), torch.float64)
+    assert batch.weights is None
+    errors = loss.errors(Springs(), batch, training=False)
+    whole = loss(errors, batch).item()
+
+    def of(weights):
+        tensor = torch.tensor(weights, dtype=torch.float64)
+        return loss(errors, batch._replace(weights=tensor)).item()
+
+    # Each structure alone adds its part, whatever the others weigh.
+    parts = [of([float(index == own) for index in range(7)]) for own in range(7)]
+    assert min(parts) > 0.0
+    assert sum(parts) == pytest.approx(whole, rel=1e-12)
+    weights = [0.0, 1.0, 2.5, 0.1, 1.0, 4.0, 0.0]
+    expected = np.dot(weights, parts)
+    assert of(weights) == pytest.approx(expected, rel=1e-12)
+
+    # The same over an epoch; what people read knows no weights.
+    scales = {target.name: 1.0 for target in targets}
+    metrics = []
+    for one in (batch, batch._replace(weights=torch.tensor(weights, dtype=torch.float64))):
+        table = loss.new_table()
+        loss.add(table, errors, one)
+        metrics.append(loss.metrics(table, scales))
+    assert metrics[0].pop("loss") == pytest.approx(whole, rel=1e-12)
+    assert metrics[1].pop("loss") == pytest.approx(expected, rel=1e-12)
+    assert metrics[0] == metrics[1]
+
+
+def test_batches_have_the_weights_of_their_structures(data):
+    _, converted, _ = data
+    structures = [
+        dataclasses.replace(structure, weight=0.5 + (index % 2))
+        for index, structure in enumerate(converted.structures)
+    ]
+    dataset = Dataset(structures, converted.atomic_types, 3.0, SEVERAL)
+    batch = collate(dataset, [3, 0], torch.float64)
+    assert batch.weights.tolist() == [1.5, 0.5]
 
 
 def test_training_reaches_the_weights_through_the_forces(data):

@@ -296,6 +296,16 @@ def check_input(path: Path, what: str) -> None:
         raise UserError(missing_file(path, what))
 
 
+def check_data(paths: Sequence[Path]) -> None:
+    """Raise UserError unless each path stands for files: one, a folder, or a pattern."""
+    from mtt.options.schema.data_paths import data_files, is_deepmd
+
+    for path in paths:
+        for file in data_files(path) or [path]:
+            if not is_deepmd(file):
+                check_input(file, "data file")
+
+
 def check_output(path: Path, suffix: str | None = None) -> None:
     """Raise UserError unless a file can be written at ``path``.
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import add_data, add_overrides, check_input
+from mtt.cli.arguments import add_data, add_overrides, check_data, check_input
 from mtt.errors import VerificationFailed
 
 HELP = "train again from what a file records, and compare the bits"
@@ -41,8 +41,7 @@ def run(arguments: Namespace) -> None:
     """Check the files, then train and compare."""
     source: Path = arguments.source
     check_input(source, "file")
-    for path in arguments.data:
-        check_input(path, "data file")
+    check_data(arguments.data)
     if arguments.base is not None:
         check_input(arguments.base, "base")
 

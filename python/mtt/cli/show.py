@@ -5,7 +5,15 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from mtt.cli.arguments import add_data, add_sources, check_input, fetch, sources, speaking_of
+from mtt.cli.arguments import (
+    add_data,
+    add_sources,
+    check_data,
+    check_input,
+    fetch,
+    sources,
+    speaking_of,
+)
 from mtt.errors import UserError, VerificationFailed
 from mtt.printable import print_machine, printable, printable_json
 from mtt.tokens import redacted, redacted_json
@@ -117,8 +125,9 @@ def _check_chain(arguments: Namespace) -> None:
     if arguments.data and not arguments.ckpt:
         raise UserError("--data needs --ckpt, which says how the data were read")
     others = (arguments.ckpt, arguments.report, arguments.require_signature)
-    for path in (*(other for other in others if other), *arguments.data):
+    for path in (other for other in others if other):
         check_input(path, "file")
+    check_data(arguments.data)
 
 
 def _chain(model: Path, arguments: Namespace) -> None:

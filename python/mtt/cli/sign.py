@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mtt.cli.arguments import add_data, check_input, check_output
+from mtt.cli.arguments import add_data, check_data, check_input, check_output
 from mtt.errors import UserError
 from mtt.printable import printable
 
@@ -75,5 +75,5 @@ def _check_origin(arguments: Namespace) -> None:
         return
     if len(arguments.files) != 1:
         raise UserError(f"--ckpt is about one model file, not {len(arguments.files)}")
-    for path in (arguments.ckpt, *arguments.data):
-        check_input(path, "file")
+    check_input(arguments.ckpt, "file")
+    check_data(arguments.data)

@@ -10,18 +10,44 @@ import ase.io
 import numpy as np
 from numpy.typing import NDArray
 
+from mtt.data.broken_xyz import first_fault
 from mtt.data.file_limits import within_limits
 from mtt.errors import UserError
 from mtt.files import check_regular
+from mtt.filetypes.recognize import describe
 
 _LONGEST: Final = 500
+_FORMATS: Final = "use a format that ASE reads, for example extended XYZ (.xyz)"
+# Kinds of files that are never data, as mtt.filetypes.recognize tells them.
+_FOREIGN: Final = {
+    *("html", "lfs-pointer", "zeros", "checkpoint", "model", "options", "npy", "npz"),
+    *("torchscript", "safetensors", "onnx", "elf", "tensorflow", "tensorflow-deepmd"),
+}
 
 
-def read_frames(path: Path) -> list[ase.Atoms]:
+def read_frames(path: Path, form: str | None = None) -> list[ase.Atoms]:
     """Return all frames of a file, in order.
 
+    :param form: name that ASE has for the format; None lets it tell the format by the file
     :raises UserError: if the file is missing, is not a file of structures, or holds none
     """
+    check_data_file(path)
+    try:
+        with within_limits(path):
+            frames = list(
+                ase.io.iread(str(path), index=":", format=form, do_not_split_by_at_sign=True)
+            )
+    except UserError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    if not frames:
+        raise _unreadable(path, None)
+    return frames
+
+
+def check_data_file(path: Path) -> None:
+    """Refuse a path at which there is no file with anything in it; raises UserError."""
     if not path.exists():
         raise UserError(
             "there is no such file",
@@ -33,22 +59,26 @@ def read_frames(path: Path) -> list[ase.Atoms]:
     check_regular(path)
     if path.stat().st_size == 0:
         raise UserError("the file is empty: it holds no structures", where=str(path))
-    try:
-        with within_limits(path):
-            frames = list(ase.io.iread(str(path), index=":", do_not_split_by_at_sign=True))
-    except UserError:
-        raise
-    except Exception as error:
-        # ASE's readers raise whatever their parser happened to stumble over.
-        detail = " ".join(str(error)[:_LONGEST].split()) or type(error).__name__
-        raise UserError(
-            f"the file cannot be read as a file of structures: {detail}",
-            where=str(path),
-            hint="use a format that ASE reads, for example extended XYZ (.xyz)",
-        ) from error
-    if not frames:
-        raise UserError("the file holds no structures", where=str(path))
-    return frames
+
+
+def _unreadable(path: Path, error: Exception | None) -> UserError:
+    """Return the error for a file that ASE cannot read: what it is, or where it is broken."""
+    kind = describe(path)
+    if kind.pickled or kind.kind in _FOREIGN:
+        return kind.refusal(path, "a file of structures", give=_FORMATS)
+    fault = first_fault(path)
+    if fault is not None:
+        text = f"the file cannot be read as a file of structures: {fault.what}"
+        return UserError(text, where=fault.where, hint=f"mend this line, or {_FORMATS}")
+    if error is None:
+        return UserError("the file holds no structures", where=str(path))
+    # ASE's readers raise whatever their parser happened to stumble over.
+    detail = " ".join(str(error)[:_LONGEST].split()) or type(error).__name__
+    return UserError(
+        f"the file cannot be read as a file of structures: {detail}",
+        where=str(path),
+        hint=_FORMATS,
+    )
 
 
 def find(atoms: ase.Atoms, key: str) -> Any:

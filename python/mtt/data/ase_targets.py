@@ -1,11 +1,10 @@
 """Values, forces and stresses of the targets of frames, checked one by one."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import ase
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +15,11 @@ from mtt.data.ase_frames import (
     as_numbers,
     find,
     missing_hint,
-    read_frames,
     value_of_system,
     values_of_atoms,
 )
+from mtt.data.frames import Frame, listed, read_all
+from mtt.data.same_units import factor
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import GRADIENTS, POSITIONS, STRAIN, Target
 from mtt.errors import UserError
@@ -33,13 +33,13 @@ _VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
 
 
 def _frames(
-    path: Path, files: dict[Path, list[ase.Atoms]], read_from: Path | None
-) -> tuple[Path, list[ase.Atoms]]:
+    path: Path, files: dict[Path, list[Frame]], read_from: Path | None
+) -> tuple[Path, list[Frame]]:
     """Return the frames of another file than the structures' own, which must match them one to one."""
     if read_from is None:
         return path, files[path]
     if read_from not in files:
-        files[read_from] = read_frames(read_from)
+        files[read_from] = read_all(read_from)
     if len(files[read_from]) != len(files[path]):
         raise UserError(
             f"the file has {len(files[read_from])} structures, but {path} has {len(files[path])}",
@@ -51,30 +51,38 @@ def _frames(
 
 def read_target(
     path: Path,
-    files: dict[Path, list[ase.Atoms]],
+    files: dict[Path, list[Frame]],
     chosen: NDArray[np.int64],
     structures: list[Structure],
     options: "TargetOptions",
+    length_unit: str,
     require: bool,
 ) -> list[Reference | None]:
     """Return what is known of one target for the frames ``chosen`` of ``path``.
 
     :param files: frames of the files that were read so far; other files are added to it
     :param structures: the structures that were made of these frames
+    :param length_unit: of the structures; gradients are given in it and the target's unit
     :param require: whether a missing value is an error; if not, values are NaN, and a reference is
         None where nothing is known at all
     :raises UserError: missing keys, wrong shapes, values that are not finite numbers
     """
     own, frames = _frames(path, files, options.read_from)
-    values = _values(own, [frames[i] for i in chosen], chosen, structures, options, require)
+    values = _values(own, [frames[i] for i in chosen], structures, options, require)
 
     def gradient(quantity: str) -> list[NDArray[np.float64] | None]:
         asked: GradientOptions | bool | None = getattr(options, quantity)
         other = getattr(asked, "read_from", None) or options.read_from
         file, all_frames = _frames(path, files, other)
-        key = getattr(asked, "key", None) or quantity
+        wish = _Wish(
+            quantity,
+            getattr(asked, "key", None) or quantity,
+            bool(asked),
+            getattr(asked, "missing", "error") == "allow",
+            _factor(quantity, getattr(asked, "unit", ""), options.unit, length_unit),
+        )
         picked = [all_frames[i] for i in chosen]
-        return _gradients(file, picked, chosen, structures, quantity, key, bool(asked))
+        return _gradients(file, picked, structures, wish, require)
 
     nothing: list[NDArray[np.float64] | None] = [None] * len(structures)
     forces = stress = nothing
@@ -92,8 +100,25 @@ def read_target(
     ]
 
 
+class _Wish(NamedTuple):
+    """What is looked for of a gradient, and the factor to its numbers in the file."""
+
+    quantity: str
+    key: str
+    requested: bool
+    may_be_missing: bool
+    factor: float
+
+
+def _factor(quantity: str, unit: str, energy: str, length: str) -> float:
+    below = {"forces": f"/{length}", "stress": f"/{length}^3"}.get(quantity, "")
+    return factor(unit, energy + below)
+
+
 def describe_targets(
-    options: Mapping[str, "TargetOptions"], structures: Iterable[Structure]
+    options: Mapping[str, "TargetOptions"],
+    structures: Iterable[Structure],
+    units: Mapping[str, str] | None = None,
 ) -> list[Target]:
     """Return the description of each target, in the order of their names.
 
@@ -101,6 +126,7 @@ def describe_targets(
     weights and sums depend on the order of the targets.
 
     :param structures: what was read; a target has the gradients that any of them has
+    :param units: of the structures' targets, where they are not those of the options
     """
     gradients: dict[str, set[str]] = {name: set() for name in options}
     for structure in structures:
@@ -114,7 +140,7 @@ def describe_targets(
         Target(
             name=name,
             quantity=target.quantity,
-            unit=target.unit,
+            unit=(units or {}).get(name, target.unit),
             per=target.per,
             type=target.type,
             gradients=tuple(kind for kind in GRADIENTS if kind in gradients[name]),
@@ -126,36 +152,42 @@ def describe_targets(
 
 def _values(
     path: Path,
-    frames: list[ase.Atoms],
-    chosen: NDArray[np.int64],
+    frames: list[Frame],
     structures: list[Structure],
     options: "TargetOptions",
     require: bool,
 ) -> list[NDArray[np.float64]]:
     """Return the values of each structure: (1,) per system, (N, 1) per atom, NaN where missing."""
     kind, key = _kind(options), options.key
-    stored = [find(atoms, key) for atoms in frames]
-    missing = [i for i, value in enumerate(stored) if value is None]
-    if missing and (require or "key" in options.model_fields_set):
-        everywhere = len(missing) == len(frames)
+    stored = [find(frame.atoms, key) for frame in frames]
+    missing = _sources_of_missing(frames, stored)
+    everywhere, allowed = len(missing) == len(frames), options.missing == "allow"
+    needed = require if allowed else require or "key" in options.model_fields_set
+    if missing and needed and (everywhere or not allowed):
+        hint = missing_hint([frame.atoms for frame in frames], kind, key)
         raise UserError(
             f"no {kind.singular} is stored under the key '{key}'"
             + ("" if everywhere else f" in {_count(len(missing), len(frames))}"),
-            where=str(path) if everywhere else f"{path}#{chosen[missing[0]]} (counted from 0)",
-            hint=missing_hint(frames, kind, key),
+            where=str(path) if everywhere else f"{listed(missing)} (counted from 0)",
+            hint=hint if everywhere else f"{hint}; 'missing: allow' learns it from the others",
         )
     if missing:
-        logger.info(
-            "%s: no reference %s in %s", path, kind.singular, _count(len(missing), len(frames))
-        )
+        share = _count(len(missing), len(frames))
+        where = "" if everywhere else f": {listed(missing)}"
+        logger.info("%s: no reference %s in %s%s", path, kind.singular, share, where)
     values = []
-    for value, structure, index in zip(stored, structures, chosen, strict=True):
+    for value, structure, frame in zip(stored, structures, frames, strict=True):
         shape = (len(structure), 1) if options.per == "atom" else (1,)
         if value is None:
             values.append(np.full(shape, np.nan))
         else:
-            values.append(_checked(value, kind, key, shape, f"{path}#{index}"))
+            values.append(_checked(value, kind, key, shape, frame.source))
     return values
+
+
+def _sources_of_missing(frames: Sequence[Frame], values: Sequence[Any]) -> list[str]:
+    pairs = zip(frames, values, strict=True)
+    return [frame.source for frame, value in pairs if value is None]
 
 
 def _kind(options: "TargetOptions") -> Kind:
@@ -188,69 +220,67 @@ def _checked(
 
 def _gradients(
     path: Path,
-    frames: list[ase.Atoms],
-    chosen: NDArray[np.int64],
+    frames: list[Frame],
     structures: list[Structure],
-    quantity: str,
-    key: str,
-    requested: bool,
+    wish: _Wish,
+    require: bool,
 ) -> list[NDArray[np.float64] | None]:
     """Return forces, or stresses from stresses or virials; None where the data has none."""
-    values = [find(atoms, key) for atoms in frames]
-    missing = [i for i, value in enumerate(values) if value is None]
-    if missing and requested:
+    quantity, key = wish.quantity, wish.key
+    values = [find(frame.atoms, key) for frame in frames]
+    missing = _sources_of_missing(frames, values)
+    everywhere = len(missing) == len(frames)
+    if missing and wish.requested and (require and everywhere or not wish.may_be_missing):
         verb = "were" if quantity == "forces" else "was"
+        hint = missing_hint([frame.atoms for frame in frames], KINDS[quantity], key)
+        if everywhere:
+            hint += f"; or leave '{quantity}' out of the options"
+        else:
+            hint += f"; '{quantity}: {{key: {key}, missing: allow}}' learns from those that have it"
         raise UserError(
             f"{quantity} {verb} asked for, but {_count(len(missing), len(frames))}"
             f" {'lacks' if len(missing) == 1 else 'lack'} the key '{key}'",
-            where=f"{path}#{chosen[missing[0]]}"
-            + (
-                " is the first of them (counted from 0)"
-                if len(missing) > 1
-                else " (counted from 0)"
-            ),
-            hint=missing_hint(frames, KINDS[quantity], key)
-            + f"; or leave '{quantity}' out of the options to use what is there",
+            where=f"{listed(missing)} (counted from 0)",
+            hint=hint,
         )
     result: list[NDArray[np.float64] | None] = []
-    for value, structure, index in zip(values, structures, chosen, strict=True):
-        where = f"{path}#{index}"
-        if value is None:
-            result.append(None)
-        elif quantity == "forces":
-            result.append(_forces(value, key, len(structure), where))
-        else:
-            result.append(_stress(value, quantity, key, structure, where))
-    _log_gradients(path, frames, quantity, key, values, result, requested)
+    for value, structure, frame in zip(values, structures, frames, strict=True):
+        array: NDArray[np.float64] | None = None
+        if value is not None and quantity == "forces":
+            array = _forces(value, key, len(structure), frame.source)
+        elif value is not None:
+            array = _stress(value, quantity, key, structure, frame.source)
+        result.append(array if array is None or wish.factor == 1.0 else array * wish.factor)
+    _log_gradients(path, frames, wish, missing, result, require)
     return result
 
 
 def _log_gradients(
     path: Path,
-    frames: list[ase.Atoms],
-    quantity: str,
-    key: str,
-    values: list[Any],
+    frames: list[Frame],
+    wish: _Wish,
+    missing: list[str],
     result: list[Any],
-    requested: bool,
+    require: bool,
 ) -> None:
-    present = sum(value is not None for value in values)
+    quantity, total = wish.quantity, len(frames)
+    present = total - len(missing)
     used = sum(value is not None for value in result)
-    total = len(values)
     if present == 0:
         if quantity == "forces":
-            hint = missing_hint(frames, KINDS[quantity], key)
-            logger.info("%s: no forces under the key '%s' (%s)", path, key, hint)
+            hint = missing_hint([frame.atoms for frame in frames], KINDS[quantity], wish.key)
+            logger.info("%s: no forces under the key '%s' (%s)", path, wish.key, hint)
         return
-    if present < total:
+    if missing:
         share = f"{present} of {total} structures"
-        logger.info("%s: %s found in %s; the others go without", path, quantity, share)
-    elif not requested:
+        without = f"the others go without: {listed(missing)}"
+        logger.info("%s: %s found in %s; %s", path, quantity, share, without)
+    elif not wish.requested:
         logger.info("%s: %s found in %s and used", path, quantity, _count(total, total))
     if used < present:
         left_out = f"{quantity} of {present - used} structures"
         logger.info("%s: %s left out: not periodic along all three axes", path, left_out)
-    if requested and used == 0:
+    if wish.requested and used == 0 and (require or not wish.may_be_missing):
         raise UserError(
             f"{quantity} was asked for, but no structure is periodic along all three axes",
             where=str(path),

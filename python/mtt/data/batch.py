@@ -43,13 +43,16 @@ class Batch(NamedTuple):
     - ``graph``: the input of an architecture's core;
     - ``references``: by the name of the target;
     - ``n_atoms`` [S] int64;
-    - ``volumes`` [S] float64, in length^3; 0 unless all three axes are periodic.
+    - ``volumes`` [S] float64, in length^3; 0 unless all three axes are periodic;
+    - ``weights`` [S] float64: how much structures count in the loss; None if all in the dataset
+      count the same.
     """
 
     graph: Graph
     references: Mapping[str, BatchReferences]
     n_atoms: torch.Tensor
     volumes: torch.Tensor
+    weights: torch.Tensor | None = None
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Give all tensors of the batch."""
@@ -113,6 +116,7 @@ def collate(
         references={target.name: references(target) for target in dataset.targets},
         n_atoms=tensor(n_atoms),
         volumes=tensor(np.array([item.volume for item in items], dtype=np.float64)),
+        weights=tensor(np.array([item.weight for item in items])) if dataset.weighted else None,
     )
 
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.elements import symbols
 from mtt.data.neighbors import MAX_PAIRS, neighbor_list
 from mtt.data.reader import InMemory, Reader
 from mtt.data.structure import Reference, Structure, content_hash
 from mtt.data.target import POSITIONS, STRAIN, Target
+from mtt.elements import symbols
 from mtt.errors import UserError
 
 __all__ = ["Dataset", "Item", "content_hash", "types_of"]
@@ -21,7 +21,8 @@ class Item(NamedTuple):
 
     ``species`` (N,) int32 are indices into the sorted atomic types; pairs as in
     :class:`mtt.data.neighbors.Neighbors`; ``references`` by the name of the target, without those
-    that have none; ``volume`` is 0 unless all three axes are periodic.
+    that have none; ``volume`` is 0 unless all three axes are periodic; ``weight`` is that of the
+    structure in the loss.
     """
 
     species: NDArray[np.int32]
@@ -31,6 +32,7 @@ class Item(NamedTuple):
     reverse: NDArray[np.int32]
     references: Mapping[str, Reference]
     volume: float
+    weight: float
 
 
 class Dataset:
@@ -63,6 +65,8 @@ class Dataset:
             self._items.append(self._item(structure, max_pairs))
             if progress is not None:
                 progress(done, len(structures))
+        # Whether any structure counts more or less than others in the loss.
+        self.weighted = any(item.weight != 1.0 for item in self._items)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -92,6 +96,7 @@ class Dataset:
             pairs.reverse,
             {name: structure.references[name] for name in names if name in structure.references},
             structure.volume,
+            structure.weight,
         )
 
 

@@ -26,12 +26,12 @@ MAX_EXPANSION: Final = 100
 _SMALL: Final = 2**26
 MEMORY: Final = 2**31
 MEMORY_PER_BYTE: Final = 100
-_UNPACKERS: Final[dict[str, Callable[[IO[bytes]], Any]]] = {
+UNPACKERS: Final[dict[str, Callable[[IO[bytes]], Any]]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
 }
-_PROPERTIES: Final = re.compile(rb"""[Pp]roperties\s*=\s*["'{]?\s*([^\s"'}]+)""")
+PROPERTIES: Final = re.compile(rb"""[Pp]roperties\s*=\s*["'{]?\s*([^\s"'}]+)""")
 _FEW_COLUMNS: Final = 1000
 _DAMAGED: Final = (OSError, EOFError, lzma.LZMAError, ValueError)
 
@@ -62,7 +62,7 @@ def _check(path: Path) -> int:
     """Return the size of the file, unpacked; raises UserError if it is beyond a limit."""
     packed = path.stat().st_size
     with open_regular(path) as raw:
-        unpack = _UNPACKERS.get(path.suffix.lower())
+        unpack = UNPACKERS.get(path.suffix.lower())
         if unpack is None:
             file: IO[bytes] = raw
         else:
@@ -103,7 +103,7 @@ class _Counted(io.RawIOBase):
 
 def _check_xyz(file: IO[bytes], path: Path) -> None:
     """Frames of a file as ASE goes through them: a number of atoms, a line about them, the atoms."""
-    lines = _Lines(file, path)
+    lines = Lines(file, path)
     frame = 0
     first = lines.next()
     while first.strip():
@@ -118,7 +118,7 @@ def _check_xyz(file: IO[bytes], path: Path) -> None:
             if not line:
                 raise UserError(
                     f"the structure is to have {count} atoms, and the file ends after {number}",
-                    where=where,
+                    where=f"{where}, line {lines.number}",
                     hint="the file is cut off, or the number of atoms in its first line is wrong",
                 )
             atom = atom or line
@@ -129,7 +129,7 @@ def _check_xyz(file: IO[bytes], path: Path) -> None:
 
 
 def _check_columns(about: bytes, atom: bytes, where: str) -> None:
-    for match in _PROPERTIES.finditer(about):
+    for match in PROPERTIES.finditer(about):
         texts = match[1].split(b":")[2::3]
         columns = sum(int(text) for text in texts if text.isdigit() and len(text) < 19)
         there = len(atom.split())
@@ -139,19 +139,19 @@ def _check_columns(about: bytes, atom: bytes, where: str) -> None:
             )
 
 
-class _Lines:
-    """Lines of a file, none of them longer than anything sensible."""
+class Lines:
+    """Lines of a file, none of them longer than anything sensible; ``number`` is that of the last."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        self._file, self._path, self._number = file, path, 0
+        self._file, self._path, self.number = file, path, 0
 
     def next(self) -> bytes:
         """Return the next line, or nothing at the end."""
         line = self._file.readline(MAX_LINE + 1)
-        self._number += 1
+        self.number += 1
         if len(line) > MAX_LINE:
             raise UserError(
-                f"line {self._number} is longer than {MAX_LINE} bytes",
+                f"line {self.number} is longer than {MAX_LINE} bytes",
                 where=str(self._path),
                 hint="this is no file of structures in extended XYZ, or it is damaged",
             )

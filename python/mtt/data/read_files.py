@@ -10,13 +10,14 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.ase_frames import read_frames
 from mtt.data.ase_targets import read_target
+from mtt.data.frames import read_all
 from mtt.data.plausibility.contradictions import contradictions
 from mtt.data.reader import InMemory, Reader
-from mtt.data.same_units import check_same_units
+from mtt.data.same_units import Units, converted
 from mtt.data.splits import resolve_indices
 from mtt.data.structure import Structure
+from mtt.data.weights import with_weights
 from mtt.errors import UserError
 
 # In the length unit of the data, whichever it is: angstrom, bohr, nanometer.
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["check_same_units", "read_datasets", "read_plain", "read_structures"]
 
-
-def read_structures(options: "DatasetOptions", require_targets: bool = True) -> list[Structure]:
+def read_structures(
+    options: "DatasetOptions", require_targets: bool = True, units: Units | None = None
+) -> list[Structure]:
     """Return the structures of one entry of ``training_set``, ``validation_set`` or ``test_set``.
 
     Gradients that the options leave open are used where the data has them, which is logged together
@@ -40,32 +41,62 @@ def read_structures(options: "DatasetOptions", require_targets: bool = True) -> 
 
     :param require_targets: False (evaluation) also takes structures without reference values: their
         values are NaN, or they have no reference at all
+    :param units: what to convert lengths and targets to; None leaves them in the units of the file
     :raises UserError: unreadable or empty files, missing keys, requested gradients that the data
         lacks, wrong shapes, values that are not finite numbers, cells that do not fit the
         periodicity
     """
-    path = options.systems.read_from
-    files = {path: read_frames(path)}
-    chosen = resolve_indices(options.systems.indices, len(files[path]), f"{path}, indices")
-    structures = [structure_of(files[path][index], f"{path}#{index}") for index in chosen]
+    systems = options.systems
+    path = systems.read_from
+    _check_units_of_dpdata(options)
+    frames = read_all(path, systems.reader, systems.format)
+    files = {path: frames}
+    chosen = resolve_indices(systems.indices, len(frames), f"{path}, indices")
+    picked = [frames[index] for index in chosen]
+    structures = [structure_of(*frame) for frame in picked]
     for name, target in options.targets.items():
-        for text in contradictions([files[path][index] for index in chosen], target, name):
+        for text in contradictions([frame.atoms for frame in picked], target, name):
             logger.warning("%s: %s", path, text)
-        values = read_target(path, files, chosen, structures, target, require_targets)
+        values = read_target(
+            path, files, chosen, structures, target, systems.length_unit, require_targets
+        )
         for structure, value in zip(structures, values, strict=True):
             if value is not None:
                 structure.references[name] = value
-    return structures
+    structures = with_weights(structures, picked, options.weights, path)
+    own = Units.of(options)
+    if units is None or own.fits(units):
+        return structures
+    logger.info("%s: converted from %s to %s", path, own, units.of_targets(own.targets))
+    return converted(structures, own, units)
 
 
-def read_datasets(options: Sequence["DatasetOptions"], require_targets: bool = True) -> Reader:
-    """Return all structures of a list of entries, one after the other.
+def _check_units_of_dpdata(options: "DatasetOptions") -> None:
+    """Refuse units that dpdata has converted already; those of other files may be any."""
+    if options.systems.reader != "dpdata":
+        return
+    units = {options.systems.length_unit: "angstrom"} | {
+        target.unit: "eV"
+        for target in options.targets.values()
+        if target.is_energy and target.read_from is None
+    }
+    for unit, own in units.items():
+        if unit != own:
+            raise UserError(
+                f"dpdata gives eV and angstrom, and the options say {unit}",
+                where=str(options.systems.read_from),
+                hint="leave the units out of the options of this data set",
+            )
 
+
+def read_datasets(options: Sequence["DatasetOptions"], units: Units | None = None) -> Reader:
+    """Return all structures of a list of entries, one after the other, in the same units.
+
+    :param units: those of the first entry if None
     :raises UserError: as :func:`read_structures`
     """
-    return InMemory(
-        [*itertools.chain(*(read_structures(entry, require_targets) for entry in options))]
-    )
+    same = units or Units.of(options[0])
+    return InMemory([*itertools.chain(*(read_structures(entry, units=same) for entry in options))])
 
 
 def read_plain(path: Path) -> list[Structure]:
@@ -73,7 +104,7 @@ def read_plain(path: Path) -> list[Structure]:
 
     :raises UserError: as :func:`read_structures`
     """
-    return [structure_of(atoms, f"{path}#{k}") for k, atoms in enumerate(read_frames(path))]
+    return [structure_of(*frame) for frame in read_all(path)]
 
 
 def structure_of(atoms: ase.Atoms, source: str) -> Structure:

@@ -1,22 +1,100 @@
-"""Whether data sets can be learned together: same targets, same units."""
+"""Data sets that are learned or evaluated together: the same targets, brought to the same units."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple, Self
 
+from mtt.data.structure import Reference, Structure
 from mtt.errors import UserError
 from mtt.options.schema.datasets import DatasetOptions
 from mtt.options.schema.differences import differences
+from mtt.options.schema.units import fits, same_unit
 
 # What is told first of several differences.
 _ORDER: Final = ("target", "quantity", "per", "length_unit", "unit")
 
 
-def check_same_units(sets: Mapping[str, Sequence[DatasetOptions]]) -> None:
+class Units(NamedTuple):
+    """The unit of lengths, and that of each target by its name; gradients have those made of them."""
+
+    length: str
+    targets: Mapping[str, str]
+
+    @classmethod
+    def of(cls, entry: DatasetOptions) -> Self:
+        """Return the units of a data set as its options state them."""
+        targets = {name: target.unit for name, target in entry.targets.items()}
+        return cls(entry.systems.length_unit, targets)
+
+    def fits(self, other: "Units") -> bool:
+        """Return whether numbers in these units are those in the other, of targets of both."""
+        units = [(unit, other.targets.get(name, "")) for name, unit in self.targets.items()]
+        pairs = [(self.length, other.length), *units]
+        return all(not (a and b) or same_unit(a, b) for a, b in pairs)
+
+    def of_targets(self, names: Iterable[str]) -> "Units":
+        """Return the same units without those of other targets."""
+        return Units(self.length, {name: self.targets.get(name, "") for name in names})
+
+    def __str__(self) -> str:
+        return " and ".join(dict.fromkeys([*filter(None, self.targets.values()), self.length]))
+
+
+def factor(source: str, destination: str) -> float:
+    """Return what turns numbers in one unit into those in another, as engines convert them.
+
+    An empty unit is one that nobody states, and stays as it is.
+    """
+    if not (source and destination) or same_unit(source, destination):
+        return 1.0
+    import metatomic.torch
+
+    # The one unit of stress that metatomic has no name for.
+    tenth = 0.1 if source == "kbar" else 1.0
+    source = "GPa" if source == "kbar" else source
+    return tenth * float(metatomic.torch.unit_conversion_factor(source, destination))
+
+
+def converted(structures: Sequence[Structure], source: Units, to: Units) -> list[Structure]:
+    """Return the structures in other units; those in the same units as they are.
+
+    Targets that ``to`` does not have keep their unit.
+    """
+    if source.fits(to):
+        return list(structures)
+    length = factor(source.length, to.length)
+    factors = {
+        name: factor(unit, to.targets.get(name, "")) for name, unit in source.targets.items()
+    }
+    return [
+        replace(
+            structure,
+            positions=structure.positions * length,
+            cell=structure.cell * length,
+            references={
+                name: _reference(reference, factors[name], length)
+                for name, reference in structure.references.items()
+            },
+        )
+        for structure in structures
+    ]
+
+
+def _reference(reference: Reference, value: float, length: float) -> Reference:
+    forces, stress = reference.forces, reference.stress
+    return Reference(
+        reference.values * value,
+        None if forces is None else forces * (value / length),
+        None if stress is None else stress * (value / length**3),
+    )
+
+
+def check_same_targets(sets: Mapping[str, Sequence[DatasetOptions]]) -> None:
     """Refuse data sets that cannot be mixed.
 
     :param sets: entries by the name of the option they come from, ``training_set`` first
-    :raises UserError: if two entries differ in the length unit, in the names of their targets, or
-        in quantity, unit or ``per`` of one of them
+    :raises UserError: if two entries differ in the names of their targets, or in quantity or ``per``
+        of one of them, or have units that cannot be turned into each other
     """
     first: tuple[str, DatasetOptions] | None = None
     for name, entries in sets.items():
@@ -49,9 +127,12 @@ def _check_pair(first_name: str, first: DatasetOptions, name: str, entry: Datase
             hint="give different targets different names",
         )
     subject = "lengths are" if target is None else f"'{target}' is"
+    hint = "convert one of the files: mtt converts energies and lengths only"
+    if fits(str(differing[0].value), str(differing[0].expected), stated=True):
+        hint = f"state '{kind}' to have the data converted"
     raise UserError(
         f"mixed units: {subject} in {differing[0].value} here and in {differing[0].expected} in"
         f" {there}",
         where=here,
-        hint="convert one of the files: mtt computes in the units of the data",
+        hint=hint,
     )

@@ -59,12 +59,19 @@ def split(n: int, validation: Part, test: Part, seed: int) -> Split:
 def resolve_indices(indices: Indices | None, n: int, where: str) -> NDArray[np.int64]:
     """Indices or a slice as int64 positions among ``n``, in the order given; None is all.
 
-    :raises UserError: if a position is out of range or repeated, or if the slice is empty
+    :raises UserError: if a position or an end of the slice is out of range, if a position is
+        repeated, or if the slice is empty
     """
     if indices is None:
         return np.arange(n, dtype=np.int64)
     if isinstance(indices, str):
         numbers = [int(part) if part.strip() else None for part in indices.split(":")]
+        if any(number is not None and abs(number) > n for number in numbers[:2]):
+            raise UserError(
+                f"the slice '{indices}' goes beyond the end: there are {n} structures",
+                where=where,
+                hint="leave the number of the end out to go to the last, as in '10:'",
+            )
         positions = np.arange(n, dtype=np.int64)[slice(*numbers)]
         if len(positions) == 0:
             raise UserError(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 # No length of a packed array: it marks values of atoms.
 _PER_ATOM = b"\xfe" * 8
+_WEIGHT = b"\xfd" * 8
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Structure:
     - ``pbc`` (3,) bool;
     - ``references``: reference values by target name, without the targets that have none;
     - ``source``: where it was read, ``FILE#INDEX`` with the index counted from 0;
-    - ``config_type``: the group that the data put it in, empty where they name none.
+    - ``config_type``: the group that the data put it in, empty where they name none;
+    - ``weight``: how much it counts in the loss.
     """
 
     types: NDArray[np.int32]
@@ -48,6 +50,7 @@ class Structure:
     references: dict[str, Reference] = field(default_factory=dict)
     source: str = ""
     config_type: str = ""
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.types)
@@ -61,8 +64,8 @@ class Structure:
 def content_hash(structures: Sequence[Structure]) -> str:
     """Return the SHA-256 (hex) of what the structures contain, not of the files that they came from.
 
-    Covers the order of the structures, types, positions, cells, periodicity and all references bit
-    by bit; leaves out ``source``, so that moving or renaming a file changes nothing, and
+    Covers the order of the structures, types, positions, cells, periodicity, all references and
+    weights bit by bit; leaves out ``source``, so that moving or renaming a file changes nothing, and
     ``config_type``, which is no part of what is learned.
     """
     return fingerprints(structures)[0]
@@ -100,6 +103,9 @@ def _references(structure: Structure) -> bytes:
             parts += [_PER_ATOM, _packed(np.array(reference.values.shape), "<i8")]
         parts += [_packed(reference.values, "<f8")]
         parts += [_packed(reference.forces, "<f8"), _packed(reference.stress, "<f8")]
+    if structure.weight != 1.0:
+        # Hashes of structures without weights are those of the first format.
+        parts += [_WEIGHT, _packed(np.array([structure.weight]), "<f8")]
     return b"".join(parts)
 
 

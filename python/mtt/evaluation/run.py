@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from mtt.data.read_files import check_same_units, read_structures
+from mtt.data.read_files import read_structures
+from mtt.data.same_units import Units, check_same_targets
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError
@@ -18,8 +19,9 @@ from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
 from mtt.evaluation.results import write_xyz
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.options import DatasetOptions, load_eval_options
+from mtt.options.schema.data_paths import data_files
 from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
-from mtt.options.schema.differences import canonical
+from mtt.options.schema.units import fits
 from mtt.report.error_plots import error_plots
 from mtt.report.plots import save
 from mtt.report.progress import Reporter
@@ -63,7 +65,7 @@ def run(
             hint="give a name ending in .xyz; the .json and .png are written beside it",
         )
     datasets = load_eval_options(eval_options, list(overrides))
-    check_same_units({str(eval_options): datasets})
+    check_same_targets({str(eval_options): datasets})
     for written_file in (output, output.with_suffix(".json"), output.with_suffix(".png")):
         check_keeps([model, eval_options, *_files(datasets)], written_file)
     check_writable(output)
@@ -71,11 +73,11 @@ def run(
     shown = display or str(model)
     datasets, targets = _matched(predictor, datasets, model, eval_options)
     with Reporter() as reporter:
-        sets = [read_structures(entry, require_targets=False) for entry in datasets]
+        units = _units(predictor, targets, datasets)
+        sets = [read_structures(entry, require_targets=False, units=units) for entry in datasets]
         structures = [structure for structures in sets for structure in structures]
         predictions = _predict(predictor, structures, targets, reporter.console)
-        length_unit = datasets[0].systems.length_unit
-        analysis = analyse(predictor, structures, predictions, targets, length_unit)
+        analysis = analyse(predictor, structures, predictions, targets, units.length)
         name = f"{model.name} on {_names(datasets)}: {len(structures)} structures"
         written = [output, output.with_suffix(".json")]
         replaced = [path for path in (*written, output.with_suffix(".png")) if path.exists()]
@@ -120,8 +122,17 @@ def _matched(
                     hint=f"the model has {listed}: use the same name under 'targets'",
                 )
         targets = [_agreed(known[name], asked[name], predictor, where) for name in asked]
-    _check_units(datasets[0].systems.length_unit, asked, targets, predictor.length_unit, where)
+    _check_units(datasets[0].systems, asked, targets, predictor.length_unit, where)
     return datasets, targets
+
+
+def _units(
+    predictor: Predictor, targets: Sequence[Target], datasets: Sequence[DatasetOptions]
+) -> Units:
+    """Return the units of the model, and those of the first data set where it names none."""
+    first = Units.of(datasets[0])
+    units = {target.name: target.unit or first.targets.get(target.name, "") for target in targets}
+    return Units(predictor.length_unit or first.length, units)
 
 
 def _targets_of(targets: Sequence[Target], systems: SystemsOptions) -> dict[str, TargetOptions]:
@@ -138,7 +149,8 @@ def _targets_of(targets: Sequence[Target], systems: SystemsOptions) -> dict[str,
             fields |= dict.fromkeys(GRADIENTS, False)
         asked = {"systems": systems, "targets": {target.name: fields}}
         option = DatasetOptions.model_validate(asked).targets[target.name]
-        comparable = not taken or _same_unit(option.unit, target.unit)
+        open_unit = not (option.unit and target.unit)
+        comparable = not taken or open_unit or fits(option.unit, target.unit, stated=False)
         if option.key not in taken and comparable:
             options[target.name] = option
             taken.add(option.key)
@@ -162,30 +174,28 @@ def _agreed(target: Target, asked: TargetOptions, predictor: Predictor, where: s
 
 
 def _check_units(
-    length_unit: str,
+    systems: SystemsOptions,
     asked: Mapping[str, TargetOptions],
     targets: Sequence[Target],
-    length_unit_of_model: str,
+    length_unit: str,
     where: str,
 ) -> None:
     units = [
-        (f"'{target.name}' is", asked[target.name].unit, target.unit, "unit")
+        (f"'{target.name}' is", asked[target.name], asked[target.name].unit, target.unit, "unit")
         for target in targets
         if target.name in asked
     ]
-    units.append(("lengths are", length_unit, length_unit_of_model, "length_unit"))
-    for what, ours, theirs, option in units:
-        if not _same_unit(ours, theirs):
+    for what, options, ours, theirs, option in [
+        *units,
+        ("lengths are", systems, systems.length_unit, length_unit, "length_unit"),
+    ]:
+        # A model of another program may leave its units open, and data the unit of a scalar.
+        if ours and theirs and not fits(ours, theirs, stated=option in options.model_fields_set):
             raise UserError(
                 f"mixed units: {what} in {ours} in the data and in {theirs} in the model",
                 where=where,
                 hint=f"state the unit of the data with '{option}' or convert the data",
             )
-
-
-def _same_unit(ours: str, theirs: str) -> bool:
-    # A model of another program may leave its units open, and data the unit of a scalar.
-    return not (ours and theirs) or canonical(ours) == canonical(theirs)
 
 
 def _predict(
@@ -208,11 +218,11 @@ def _predict(
 
 def _files(datasets: list[DatasetOptions]) -> list[Path]:
     """Every data file that the options name."""
-    files: list[Path | None] = [entry.systems.read_from for entry in datasets]
+    paths: list[Path | None] = [entry.systems.read_from for entry in datasets]
     for target in (target for entry in datasets for target in entry.targets.values()):
         for part in (target, target.forces, target.stress, target.virial):
-            files.append(getattr(part, "read_from", None))
-    return [path for path in files if path is not None]
+            paths.append(getattr(part, "read_from", None))
+    return [file for path in paths if path is not None for file in data_files(path)]
 
 
 def _names(datasets: list[DatasetOptions]) -> str:

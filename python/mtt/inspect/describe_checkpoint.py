@@ -10,8 +10,8 @@ from typing import Any, Final
 from mtt import architecture_registry
 from mtt.checkpoint import ArchitectureRecord, Header, formats
 from mtt.checkpoint.safetensors_file import DTYPE_BYTES, CheckpointFile, Entry, open_file
-from mtt.data.elements import symbols
 from mtt.data.target import POSITIONS, STRAIN, Target
+from mtt.elements import symbols
 from mtt.report.metrics import units
 
 # What stands before the names of metrics in the history.

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-from mtt.data.elements import symbols
+from mtt.elements import symbols
 from mtt.files import open_regular, sha256_of
 from mtt.filetypes import bounded_zip, inert_pickle, recognize
 from mtt.filetypes.inert_pickle import Thing

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtt.canonical import json_or_none
-from mtt.data.elements import symbols
+from mtt.elements import symbols
 from mtt.files import sha256_of
 from mtt.filetypes import bounded_zip, inert_pickle
 from mtt.filetypes.bounded_zip import ZipProblem

@@ -16,6 +16,7 @@ from mtt.errors import UserError
 from mtt.export import provenance
 from mtt.filetypes import recognize
 from mtt.options import Options, load_recorded
+from mtt.options.schema.data_paths import data_files
 from mtt.options.stored import upgrade_options
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _matched(path: Path, named: Sequence[str], files: Sequence[Path]) -> dict[st
         paths[fitting[0]] = str(file.absolute())
     for name in named:
         if name not in paths:
-            if not Path(name).is_file():
+            if not any(file.exists() for file in data_files(Path(name))):
                 raise UserError(
                     f"the data of the run are not here: {name}",
                     where=str(path),

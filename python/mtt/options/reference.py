@@ -71,6 +71,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "SystemsOptions": "Dataset: systems",
         "TargetOptions": "Dataset: target",
         "GradientOptions": "Dataset: forces, stress and virial",
+        "WeightOptions": "Dataset: weights",
         "SplitOptions": "validation_set and test_set",
         "Metadata": "Metadata",
         "References": "Metadata: references",

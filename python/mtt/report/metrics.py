@@ -17,6 +17,7 @@ from typing import Final, Literal, get_args
 
 from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.files import LARGEST_TEXT, read_regular, replacing, unwritable
+from mtt.options.schema.units import spelling
 
 Row = Mapping[str, float | int]
 Error = Literal["rmse", "mae"]
@@ -58,11 +59,12 @@ def quantities(targets: Sequence[Target], length_unit: str = "angstrom") -> list
     are called: everything else looks them up here.
     """
     alone = len(targets) == 1 and targets[0].is_energy
-    length = "A" if length_unit.lower() in ("angstrom", "a") else length_unit
+    length = spelling(length_unit)
+    length = "A" if length == "angstrom" else length
     result = []
     for target in targets:
         name, prefix = ("energy", "") if alone else (target.name, f"{target.name} ")
-        unit, per_system = target.unit, target.per == "system"
+        unit, per_system = spelling(target.unit), target.per == "system"
         result.append(Quantity(target.name, VALUE, name, name, unit, per_system))
         if per_system:
             label = f"{name} per atom"

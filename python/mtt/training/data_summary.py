@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from mtt.data.elements import symbols
+from mtt.elements import symbols
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.report.metrics import readable

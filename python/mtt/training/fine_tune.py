@@ -17,6 +17,7 @@ from mtt.architectures.potential import Potential
 from mtt.checkpoint import Header, Origin
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, named, types_of
+from mtt.data.same_units import Units
 from mtt.data.structure import Structure
 from mtt.errors import UserError
 from mtt.options import Options
@@ -56,7 +57,8 @@ def begin(
     check_fits(header, options, base)
     protect(origin, output)
     potential = _potential(options, header, tensors, base)
-    data = read_run_data(options)
+    units = Units(header.length_unit, {target.name: target.unit for target in header.targets})
+    data = read_run_data(options, units=units)
     _check_types(header, [*data.train, *data.validation, *data.test], base)
     potential.to(device)
     words = [f"{chosen.weights} weights (epoch {origin.epoch})"]

@@ -15,7 +15,7 @@ from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import Options, TargetOptions
 from mtt.options.reading.problems import missing_file
-from mtt.options.schema.differences import canonical
+from mtt.options.schema.units import fits
 from mtt.training.runs.option_changes import BASE, differences, is_base
 
 _OPTION = "architecture.training.fine_tune"
@@ -60,11 +60,7 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
 
     :raises UserError: naming everything that differs
     """
-    conflicts = [
-        difference
-        for difference in differences(_described(header), _asked_for(options))
-        if not (difference[0].endswith("unit") and _same_unit(difference[1], difference[2]))
-    ]
+    conflicts = differences(_described(header), _asked_for(options, header))
     if conflicts and conflicts[0][0] == "architecture.name":
         conflicts = conflicts[:1]  # all hypers differ then
     if conflicts:
@@ -72,8 +68,7 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
             "the model of the base is not the one that the options describe:",
             details=[f"{key}: {old} in the base, now {new}" for key, old, new in conflicts],
             where=str(path),
-            hint="a fine-tuned model has hypers, target and units of its base: put them into the "
-            "options",
+            hint="a fine-tuned model has hypers and target of its base: put them into the options",
         )
 
 
@@ -95,9 +90,9 @@ def protect(origin: Origin, output: Path) -> None:
         )
 
 
-def _same_unit(first: str, second: str) -> bool:
-    """Return whether two units, shown with quotes, are one."""
-    return canonical(first.strip("'")) == canonical(second.strip("'"))
+def _unit(own: str, base: str, stated: bool) -> str:
+    """Return the unit that data are converted to: that of the base, if it can be had."""
+    return base if fits(own, base, stated) else own
 
 
 def _same_file(path: Path, other: Path) -> bool:
@@ -122,15 +117,29 @@ def _described(header: Header) -> dict[str, Any]:
     }
 
 
-def _asked_for(options: Options) -> dict[str, Any]:
+def _asked_for(options: Options, header: Header) -> dict[str, Any]:
     first = options.training_set[0]
+    units = {target.name: target.unit for target in header.targets}
+    targets = {
+        name: target.model_copy(
+            update={
+                "unit": _unit(
+                    target.unit,
+                    units.get(name, target.unit),
+                    "unit" in target.model_fields_set,
+                )
+            }
+        )
+        for name, target in first.targets.items()
+    }
+    stated = "length_unit" in first.systems.model_fields_set
     return {
         "architecture": {
             "name": options.architecture.name,
             "model": options.architecture.model.model_dump(mode="json"),
         },
-        **_targets(first.targets),
-        "length_unit": first.systems.length_unit,
+        **_targets(targets),
+        "length_unit": _unit(first.systems.length_unit, header.length_unit, stated),
     }
 
 

@@ -7,7 +7,8 @@ of
 
 with means over values (per atom, for values of systems), force components and strain components that
 have references, and l(d) = d^2 (mse), |d| (mae) or the Huber function d^2/2 for |d| < delta, else
-delta (|d| - delta/2).
+delta (|d| - delta/2). Where structures have weights, each l is multiplied by that of its structure; the
+numbers that are divided by stay. RMSEs and MAEs know no weights of structures.
 """
 
 import math
@@ -41,6 +42,25 @@ class Errors(NamedTuple):
     values: torch.Tensor
     forces: torch.Tensor | None
     strain: torch.Tensor | None
+
+
+class _Weights(NamedTuple):
+    """Weights of the structures of a batch, and the same for each of their atoms."""
+
+    systems: torch.Tensor
+    atoms: torch.Tensor
+
+    def like(self, errors: torch.Tensor) -> torch.Tensor:
+        """Return a factor to errors with one row for each structure, or for each atom."""
+        # Where both numbers are the same, each structure is one atom.
+        rows = self.systems if len(errors) == len(self.systems) else self.atoms
+        return rows.to(errors.dtype).reshape(-1, *[1] * (errors.dim() - 1))
+
+
+def _of_structures(batch: Batch) -> _Weights | None:
+    if batch.weights is None:
+        return None
+    return _Weights(batch.weights, batch.weights[batch.graph.system])
 
 
 class TargetTerm:
@@ -81,24 +101,36 @@ class TargetTerm:
             strain = strain * references.stress_mask[:, None, None]
         return Errors(difference, forces, strain)
 
-    def __call__(self, errors: Errors, references: BatchReferences) -> torch.Tensor:
+    def __call__(self, errors: Errors, batch: Batch) -> torch.Tensor:
         """Return the loss of one batch, a scalar."""
-        total = self.weights[self.value_row] * self._mean_of_values(errors, references)
+        references = batch.references[self.target.name]
+        weights = _of_structures(batch)
+        total = self.weights[self.value_row] * self._mean_of_values(errors, references, weights)
         if errors.forces is not None and self.weights[FORCES] > 0.0:
             assert references.forces_mask is not None
             count = (3 * references.forces_mask.sum()).clamp(min=1)
-            total = total + self.weights[FORCES] * (self.elementwise(errors.forces).sum() / count)
+            total = total + self.weights[FORCES] * (
+                self._terms(errors.forces, weights).sum() / count
+            )
         if errors.strain is not None and self.weights[_STRAIN] > 0.0:
             assert references.stress_mask is not None
             count = (9 * references.stress_mask.sum()).clamp(min=1)
-            total = total + self.weights[_STRAIN] * (self.elementwise(errors.strain).sum() / count)
+            total = total + self.weights[_STRAIN] * (
+                self._terms(errors.strain, weights).sum() / count
+            )
         return total
 
-    def _mean_of_values(self, errors: Errors, references: BatchReferences) -> torch.Tensor:
-        values = self.elementwise(errors.values)
+    def _mean_of_values(
+        self, errors: Errors, references: BatchReferences, weights: "_Weights | None"
+    ) -> torch.Tensor:
+        values = self._terms(errors.values, weights)
         if references.complete:
             return values.mean()
         return values.sum() / references.mask.sum().clamp(min=1)
+
+    def _terms(self, difference: torch.Tensor, weights: "_Weights | None") -> torch.Tensor:
+        terms = self.elementwise(difference)
+        return terms if weights is None else terms * weights.like(difference)
 
     def elementwise(self, difference: torch.Tensor) -> torch.Tensor:
         """Return l(difference) of each element."""
@@ -121,27 +153,33 @@ class TargetTerm:
             count = references.mask.sum()
         zero = torch.zeros(len(_COLUMNS), dtype=torch.float64, device=n_atoms.device)
         rows = dict.fromkeys(_ROWS, zero)
-        rows[self.value_row] = self._sums(values, count)
+        weights = _of_structures(batch)
+        rows[self.value_row] = self._sums(values, count, weights)
         if self.value_row == PER_ATOM:
             rows[VALUE] = self._sums(values * n_atoms[:, None], count)
         if errors.forces is not None:
             assert references.forces_mask is not None
-            rows[FORCES] = self._sums(errors.forces, 3 * references.forces_mask.sum())
+            rows[FORCES] = self._sums(errors.forces, 3 * references.forces_mask.sum(), weights)
         if errors.strain is not None:
             assert references.stress_mask is not None
             count = 9 * references.stress_mask.sum()
             per_volume = n_atoms / batch.volumes.clamp(min=1e-300) * references.stress_mask
             strain = errors.strain.detach().to(torch.float64)
             rows[STRESS] = self._sums(strain * per_volume[:, None, None], count)
-            rows[_STRAIN] = self._sums(strain, count)
+            rows[_STRAIN] = self._sums(strain, count, weights)
         return [rows[name] for name in _ROWS]
 
-    def _sums(self, difference: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    def _sums(
+        self, difference: torch.Tensor, count: torch.Tensor, weights: "_Weights | None" = None
+    ) -> torch.Tensor:
         difference = difference.detach().to(torch.float64)
         squares = (difference * difference).sum()
         absolutes = difference.abs().sum()
         known = {"mse": squares, "mae": absolutes}
-        loss = known[self.type] if self.type in known else self.elementwise(difference).sum()
+        if weights is None and self.type in known:
+            loss = known[self.type]
+        else:
+            loss = self._terms(difference, weights).sum()
         return torch.stack([squares, absolutes, loss, count.to(torch.float64)])
 
     def loss_of(self, sums: Mapping[str, Mapping[str, float]]) -> float:
@@ -175,10 +213,7 @@ class Loss:
 
     def __call__(self, errors: Sequence[Errors], batch: Batch) -> torch.Tensor:
         """Return the loss of one batch, a scalar."""
-        losses = [
-            term(own, batch.references[term.target.name])
-            for term, own in zip(self.terms, errors, strict=True)
-        ]
+        losses = [term(own, batch) for term, own in zip(self.terms, errors, strict=True)]
         total = losses[0]
         for loss in losses[1:]:
             total = total + loss

@@ -15,9 +15,11 @@ from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.data.dataset import Dataset
 from mtt.data.random import generator
+from mtt.data.same_units import Units
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.device import choose_device
+from mtt.elements import symbol_of
 from mtt.errors import UserError
 from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
@@ -152,7 +154,8 @@ def _resume(
         if name.startswith(_DATA) and tensor.dtype == torch.int64
     }
     recorded = RecordedData(header.split, header.data_hash, header.data_size, kept)
-    data = read_run_data(options, recorded)
+    units = Units(header.length_unit, {target.name: target.unit for target in header.targets})
+    data = read_run_data(options, recorded, units)
     potential = checkpoints.build_potential(header)
     with _fitting(source):
         # What references are converted with.
@@ -227,7 +230,7 @@ def _baseline_line(
 ) -> str:
     """Return what is said of a baseline; it names the target where there are several."""
     numbers = zip(atomic_types, baseline.composition[:, 0], strict=True)
-    listed = ", ".join(f"{kind}: {value:.6g}" for kind, value in numbers)
+    listed = ", ".join(f"{symbol_of(kind)}: {value:.6g}" for kind, value in numbers)
     of = "" if alone else f" of {target.name}"
     unit = f" {target.unit}" if target.unit else ""
     return (

@@ -9,7 +9,8 @@ import numpy as np
 from mtt.data.ase_targets import describe_targets
 from mtt.data.changes import Rows, describe, to_keep
 from mtt.data.read_files import read_datasets
-from mtt.data.reader import Reader, Selection
+from mtt.data.reader import InMemory, Reader, Selection
+from mtt.data.same_units import Units, converted
 from mtt.data.splits import split
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -41,7 +42,7 @@ class RecordedData:
 
 @dataclass(frozen=True)
 class RunData:
-    """Structures of the three sets, in the units of the data.
+    """Structures of the three sets, in the units of the model.
 
     - ``targets``: what the model is to predict, with the gradients that training structures have;
     - ``split``: indices into the structures of ``training_set``, as in the checkpoint;
@@ -59,15 +60,26 @@ class RunData:
     fingerprints: dict[str, Rows]
 
 
-def read_run_data(options: Options, recorded: RecordedData | None = None) -> RunData:
+def read_run_data(
+    options: Options, recorded: RecordedData | None = None, units: Units | None = None
+) -> RunData:
     """Read all data of a run.
 
+    :param units: of the model; those of the first training set if None
     :param recorded: what the checkpoint to resume from says: its split is kept, and the data must
         be what they were
     :raises UserError: unusable data, or data that have changed since the checkpoint
     """
     sources = _sources(options)
+    # Before they are in the units of a base, so that the hash depends on the data alone.
     prints = {name: reader.fingerprints() for name, reader in sources.items()}
+    own = Units.of(options.training_set[0])
+    units = units or own
+    if not own.fits(units):
+        _log.info("all data: converted from %s to %s", own, units)
+        sources = {
+            name: InMemory(converted(reader, own, units)) for name, reader in sources.items()
+        }
     if recorded is None:
         indices = _new_split(options, sources)
     else:
@@ -81,7 +93,7 @@ def read_run_data(options: Options, recorded: RecordedData | None = None) -> Run
 
     train = chosen("train", "training_set")
     data = RunData(
-        targets=describe_targets(options.training_set[0].targets, train),
+        targets=describe_targets(options.training_set[0].targets, train, units.targets),
         train=train,
         validation=chosen("validation", "validation_set"),
         test=chosen("test", "test_set"),
@@ -120,12 +132,13 @@ def check_same(
 
 
 def _sources(options: Options) -> dict[str, Reader]:
-    """Return the structures by the option that names where they are read from."""
-    sources = {"training_set": read_datasets(options.training_set)}
+    """Return the structures by the option that names where they are read from, in the same units."""
+    units = Units.of(options.training_set[0])
+    sources = {"training_set": read_datasets(options.training_set, units)}
     for name in _SETS:
         datasets: Sequence[DatasetOptions] | None = getattr(options, name).datasets
         if datasets is not None:
-            sources[name] = read_datasets(datasets)
+            sources[name] = read_datasets(datasets, units)
     return sources
 
 

@@ -75,6 +75,7 @@ def _expand_architecture(root: Node) -> None:
 def _expand_dataset(node: Node) -> Node:
     node = _full(node, "DatasetOptions")
     _write_out(node, "systems", "SystemsOptions")
+    _write_out(node, "weights", "WeightOptions")
     targets = node.get("targets")
     if targets is not None and isinstance(targets.value, dict):
         for name, target in targets.value.items():

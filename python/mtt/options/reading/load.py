@@ -17,6 +17,7 @@ from mtt.options.reading.overrides import apply_overrides
 from mtt.options.reading.problems import OptionsError, Problem, missing_file
 from mtt.options.reading.validate import validate
 from mtt.options.schema.base import OptionsModel
+from mtt.options.schema.data_paths import data_files, expanded, unset_variable, why_unusable
 from mtt.options.schema.datasets import DatasetOptions
 from mtt.options.schema.metadata import Metadata
 from mtt.options.schema.options import Options, options_class
@@ -109,7 +110,7 @@ class _File:
         return result
 
     def check_files(self, root: Node) -> None:
-        """Every ``read_from`` must be a file that exists.
+        """Every ``read_from`` must stand for files that exist.
 
         The base of a fine-tuning is needed only when it begins, so it is looked for then.
         """
@@ -138,11 +139,17 @@ def _fine_tune(root: Node) -> Node | None:
 
 def _unusable(path: Path) -> str | None:
     try:
-        if path.is_dir():
-            return f"is a folder, not a file: {path}"
-        if not path.exists():
-            return missing_file(path)
-        check_regular(path)
+        variable = unset_variable(path)
+        path = expanded(path)
+        why = why_unusable(path)
+        if why is not None:
+            return why
+        for file in data_files(path):
+            if not file.exists():
+                variable = f" (the variable {variable} is not set)" if variable else ""
+                return missing_file(file) + (variable or "")
+            if not file.is_dir():
+                check_regular(file)
     except (UserError, ValueError, OSError) as error:
         return getattr(error, "what", str(error))
     return None

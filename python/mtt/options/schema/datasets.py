@@ -1,14 +1,18 @@
 """Options that say where structures and their targets are read from."""
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, NonNegativeFloat, Tag, model_validator
 
-from mtt.options.schema.base import Conflict, FilePath, Indices, OptionsModel, inconsistent
-from mtt.options.schema.units import LengthUnit, check_energy_unit
+from mtt.options.schema.base import Conflict, Indices, OptionsModel, inconsistent
+from mtt.options.schema.data_paths import ExpandedPath
+from mtt.options.schema.units import LengthUnit, check_energy_unit, check_gradient_unit
+
+M = TypeVar("M", bound=OptionsModel)
 
 ENERGY = "energy"
 GRADIENTS = ("forces", "stress", "virial")
@@ -20,15 +24,24 @@ _TARGET_NAME = re.compile(
 class SystemsOptions(OptionsModel):
     """Where structures are read from."""
 
-    read_from: FilePath
-    """File with the structures, relative to the folder that mtt is run in."""
-    reader: Literal["ase"] | None = None
-    """Library that reads the file; null chooses by the file's format."""
+    read_from: ExpandedPath
+    """File with the structures, relative to the folder that mtt is run in; or several files, one
+    after the other: a pattern such as `data/*.xyz`, or a folder. `~` and `$VARIABLE` have their
+    usual meaning."""
+    reader: Literal["ase", "deepmd", "dpdata"] | None = None
+    """What reads the file: `ase`, `deepmd` for folders of DeePMD-kit (`type.raw`, `set.000`), or
+    `dpdata`, which needs the extra `mtt[dpdata]`; null chooses between the first two."""
+    format: str | None = None
+    """Name that ASE or dpdata has for the format of the file, for instance `vasp/outcar`; null lets
+    them tell it by the file."""
     length_unit: LengthUnit = "angstrom"
     """Unit of positions and cells in the file."""
     indices: Indices | None = None
-    """Structures of the file to use: a list of indices from 0, or a slice such as '0:100'; null
-    uses all."""
+    """Structures of the file to use: a list of indices from 0, or a slice such as '0:100', neither
+    beyond the end; of several files, they count through all of them. null uses all."""
+
+
+Missing = Literal["error", "allow"]
 
 
 class GradientOptions(OptionsModel):
@@ -36,8 +49,13 @@ class GradientOptions(OptionsModel):
 
     key: str
     """Name of the array in the file; the name of the gradient if not given."""
-    read_from: FilePath | None = None
+    read_from: ExpandedPath | None = None
     """Other file to read the gradient from; null reads it from the target's file."""
+    unit: str = ""
+    """Unit in the file, for instance `Hartree/bohr` of forces, and `GPa`, `kbar` or `eV/A^3` of a
+    stress. Left empty, it is made of the target's unit and the length unit."""
+    missing: Missing = "error"
+    """Whether structures may lack it: `allow` learns it from those that have it."""
 
 
 def _gradient_kind(value: Any) -> str:
@@ -61,21 +79,24 @@ class TargetOptions(OptionsModel):
     quantity: str = ""
     """What the target is: `energy`, which may have forces and stress, or a name of your own such as
     `charge`. Left empty, it is `energy` for targets called `energy` or `energy/VARIANT`."""
-    read_from: FilePath | None = None
+    read_from: ExpandedPath | None = None
     """File with the values; null reads them from the structures' file."""
     key: str = ""
     """Name of the value in the file. Left empty, it is `energy` for targets called `energy` or
     `energy/VARIANT`, and `NAME` for those called `OWNER::NAME`."""
     unit: str = ""
     """Unit of the values in the file. Left empty, it is `eV` for energies; other quantities then
-    have none."""
+    have none. Data in another unit than that of the model, which the first training set or the base
+    of a fine-tuning decides, are converted."""
+    missing: Missing = "error"
+    """Whether structures may lack the value: `allow` learns it from those that have it."""
     per: Literal["system", "atom"] = "system"
     """Whether a structure has one value, which is the sum of what its atoms contribute, or each
     atom has one. Energies are per system."""
     type: Literal["scalar"] = "scalar"
     """How the target turns with the structure: a scalar does not."""
     forces: Gradient = None
-    """`on` or `{key: ..., read_from: ...}`: the data must have forces. `off`: do not use them.
+    """`on` or `{key: ..., unit: ..., missing: ...}`: the data must have forces. `off`: do not use them.
     null: use them if the data has them; of several energies, only the one called `energy` then
     looks for them. For energies only."""
     stress: Gradient = None
@@ -134,11 +155,20 @@ def _wrong_names(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
 def _with_defaults(name: str, target: TargetOptions) -> TargetOptions:
     stem = name.partition("/")[0]
     quantity = target.quantity or (ENERGY if stem == ENERGY else "")
-    defaults = {
+    defaults: dict[str, Any] = {
         "quantity": quantity,
         "key": target.key or stem.rpartition("::")[2],
         "unit": target.unit or ("eV" if quantity == ENERGY else ""),
     }
+    # Wrong units stay as they are here: another check names them.
+    with contextlib.suppress(ValueError):
+        defaults["unit"] = check_energy_unit(defaults["unit"])
+    for gradient in GRADIENTS:
+        own = getattr(target, gradient)
+        if own and own.unit:
+            with contextlib.suppress(ValueError):
+                unit = check_gradient_unit(gradient, own.unit)
+                defaults[gradient] = _replaced(own, {"unit": unit})
     return _replaced(target, defaults)
 
 
@@ -148,7 +178,7 @@ def _closed(target: TargetOptions) -> TargetOptions:
     return _replaced(target, {name: value or False for name, value in asked.items()})
 
 
-def _replaced(target: TargetOptions, values: Mapping[str, Any]) -> TargetOptions:
+def _replaced(target: M, values: Mapping[str, Any]) -> M:
     """Return a copy with other values, which remembers which of them the user wrote."""
     copy = target.model_copy()
     copy.__dict__.update(values)
@@ -167,6 +197,7 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
         if target.per == "atom":
             message = "an energy is per system: give another quantity, or per: system"
             yield conflict("per", message)
+        yield from _wrong_gradient_units(name, target)
         return
     if name.partition("/")[0] == ENERGY:
         message = f"'{name}' is an energy for every engine: give it a name such as mtt::NAME"
@@ -175,6 +206,17 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
         if getattr(target, gradient):
             message = f"only energies have {gradient}: leave it out, or give quantity: energy"
             yield conflict(gradient, message)
+
+
+def _wrong_gradient_units(name: str, target: TargetOptions) -> Iterator[Conflict]:
+    for gradient in GRADIENTS:
+        own = getattr(target, gradient)
+        try:
+            if own and own.unit:
+                check_gradient_unit(gradient, own.unit)
+        except ValueError as error:
+            place = (name, gradient, "unit")
+            yield Conflict(place, str(error), (place,))
 
 
 def _read_twice(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
@@ -201,11 +243,25 @@ def _place(target: TargetOptions, part: str) -> tuple[Any, str] | None:
     return gradient.read_from or target.read_from, gradient.key
 
 
+class WeightOptions(OptionsModel):
+    """How much single structures count in the loss; weights of both kinds are multiplied."""
+
+    key: str = "config_weight"
+    """Name of the number in the file that is the weight of a structure; structures without it have
+    the weight 1."""
+    config_type: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """Weights by the `config_type` of structures, as in `{bulk: 2.0, IsolatedAtom: 0.1}`; `Default`
+    stands for all others, whose weight is 1 if it is not given."""
+
+
 class DatasetOptions(OptionsModel):
     """Structures with targets."""
 
     systems: SystemsOptions
     """The structures."""
+    weights: WeightOptions | None = None
+    """How much single structures count in the loss: `on` reads `config_weight` from the file,
+    `{config_type: {...}}` gives weights by groups. null: all count the same."""
     targets: Annotated[dict[str, TargetOptions], AfterValidator(_complete)] = Field(
         default_factory=lambda: {"energy": TargetOptions()},
         json_schema_extra={"default": {"energy": {}}},

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from mtt.options.schema.base import Location
 from mtt.options.schema.datasets import DatasetOptions
+from mtt.options.schema.units import fits
 
 _FIELDS: tuple[Literal["quantity", "unit", "per"], ...] = ("quantity", "unit", "per")
 
@@ -26,9 +27,12 @@ class Difference(NamedTuple):
 
 
 def differences(data: DatasetOptions, first: DatasetOptions) -> Iterator[Difference]:
-    """Return units, names of targets, and their quantities in which two data sets differ."""
+    """Return names of targets, and their quantities and units, in which two data sets differ.
+
+    Units that are stated, and can be turned into those of the first one, do not count.
+    """
     units = data.systems.length_unit, first.systems.length_unit
-    if canonical(units[0]) != canonical(units[1]):
+    if not fits(*units, stated="length_unit" in data.systems.model_fields_set):
         yield Difference("length_unit", ("systems", "length_unit"), *units)
     more = [name for name in data.targets if name not in first.targets]
     missing = [name for name in first.targets if name not in data.targets]
@@ -39,12 +43,9 @@ def differences(data: DatasetOptions, first: DatasetOptions) -> Iterator[Differe
         for field in _FIELDS:
             value, expected = (getattr(each.targets[name], field) for each in (data, first))
             # "Energy" is not the quantity whose derivatives are forces.
-            same = canonical if field == "unit" else str
-            if same(value) != same(expected):
+            if field == "unit":
+                same = fits(value, expected, "unit" in data.targets[name].model_fields_set)
+            else:
+                same = value == expected
+            if not same:
                 yield Difference(field, ("targets", name, field), value, expected, name)
-
-
-def canonical(unit: str) -> str:
-    """Return the one spelling that stands for all spellings of a unit."""
-    lower = unit.strip().lower()
-    return {"a": "angstrom", "nanometer": "nm"}.get(lower, lower)

@@ -24,6 +24,7 @@ from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsiste
 from mtt.options.schema.datasets import DatasetOptions, SplitOptions
 from mtt.options.schema.differences import Difference, differences
 from mtt.options.schema.training import TrainingHypers
+from mtt.options.schema.units import fits
 
 OPTIONS_VERSION = 1
 _DEVICE = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
@@ -202,7 +203,11 @@ def _sentence(difference: Difference) -> str:
     if difference.expected is None:
         return f"the first training set has no target '{difference.value}'"
     subject = f"{difference.kind.replace('_', ' ')} '{difference.value}'"
-    return f"{subject} differs from '{difference.expected}' of the first training set"
+    text = f"{subject} differs from '{difference.expected}' of the first training set"
+    stating_helps = difference.kind in ("unit", "length_unit") and fits(
+        difference.value, difference.expected, stated=True
+    )
+    return f"{text}; state it to have the data converted" if stating_helps else text
 
 
 def _loss_conflicts(options: Options) -> list[Conflict]:

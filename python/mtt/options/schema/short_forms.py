@@ -72,6 +72,7 @@ def _is(constant: object) -> Callable[[Any], bool]:
 
 _NULL: Final = ShortForm("`null`", "", _is(None))
 _ON: Final = ShortForm("`on`", "", _is(True))
+_OFF: Final = ShortForm("`off`", NOTHING, _is(False))
 _PATH: Final = ShortForm("a path", "read_from", _is_text, "PATH")
 
 # By the name of the model; the first that matches counts.
@@ -80,11 +81,12 @@ SHORT_FORMS: Final[dict[str, tuple[ShortForm, ...]]] = {
     "ModelHypers": (_NULL,),
     "TrainingHypers": (_NULL,),
     "LossOptions": (ShortForm("a name", "type", _is_text, "NAME"),),
-    "FineTuneOptions": (_PATH, _ON, ShortForm("`off`", NOTHING, _is(False))),
+    "FineTuneOptions": (_PATH, _ON, _OFF),
     "DatasetOptions": (ShortForm("a path", "systems.read_from", _is_text, "PATH"),),
     "SystemsOptions": (_PATH,),
     "TargetOptions": (_PATH, _NULL),
     "GradientOptions": (_PATH, _ON),
+    "WeightOptions": (_ON, _OFF),
     "SplitOptions": (
         ShortForm("`null`", LEFT_OUT, _is(None)),
         ShortForm("text such as '0:50' or a list of integers", "indices", _is_indices, "INDICES"),

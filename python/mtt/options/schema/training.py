@@ -14,7 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from mtt.options.schema.base import Conflict, FilePath, OptionsModel, inconsistent, invalid
+from mtt.elements import NUMBERS
+from mtt.options.schema.base import Conflict, OptionsModel, inconsistent, invalid
+from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.durations import Duration, SaveInterval
 
 ISOLATED: Final = "isolated"
@@ -44,14 +46,18 @@ def _check_baseline(target: Any, value: Any) -> Baseline:
     if not isinstance(value, dict):
         raise invalid(
             f"the baseline of '{target}' must be a number, a mapping from atomic types to numbers, "
-            f"as in {{1: -13.6, 6: -1029.0}}, or isolated"
+            f"as in {{H: -13.6, C: -1029.0}}, or isolated"
         )
     fixed: dict[int, float] = {}
     for key, energy in value.items():
         # as read back from JSON
-        atomic_type = int(key) if isinstance(key, str) and key.isdecimal() else key
+        atomic_type = key
+        if isinstance(key, str):
+            atomic_type = int(key) if key.isdecimal() else NUMBERS.get(key, key)
         if not isinstance(atomic_type, int) or isinstance(atomic_type, bool) or atomic_type < 0:
-            raise invalid(f"'{key}' is not an atomic type: write the atomic number")
+            raise invalid(f"'{key}' is not an atomic type: write the symbol or the atomic number")
+        if atomic_type in fixed:
+            raise invalid(f"the baseline of atomic type {key} is given twice")
         if not _is_number(energy):
             raise invalid(f"the baseline of atomic type {key} must be a number")
         fixed[atomic_type] = float(energy)
@@ -81,7 +87,7 @@ Baselines = Annotated[
                     {"const": "isolated"},
                     {
                         "type": "object",
-                        "propertyNames": {"pattern": "^[0-9]+$"},
+                        "propertyNames": {"pattern": "^([0-9]+|[A-Z][a-z]?)$"},
                         "additionalProperties": {"type": "number"},
                     },
                 ]
@@ -149,7 +155,7 @@ class LossOptions(OptionsModel):
 class FineTuneOptions(OptionsModel):
     """Begin a new run with the weights of another one, the base."""
 
-    read_from: FilePath | None = None
+    read_from: ExpandedPath | None = None
     """Checkpoint of the base; null takes the one that `--continue` names. A resumed run needs
     it no more."""
     weights: Literal["best", "last"] = "best"
@@ -197,9 +203,9 @@ class TrainingHypers(OptionsModel):
     with fine_tune."""
     atomic_baseline: Baselines = Field(default_factory=dict)
     """Values per atom to subtract before training, by the name of the target, for targets whose
-    baseline is not to be fitted: one number for all atomic types, a mapping from atomic number to
-    number, or `isolated`, which takes it from frames of one atom (of all sets, not periodic); alone,
-    `isolated` is meant for the target `energy`. Not with fine_tune."""
+    baseline is not to be fitted: one number for all atomic types, a mapping from symbol or atomic
+    number to number, or `isolated`, which takes it from frames of one atom (of all sets, not
+    periodic); alone, `isolated` is meant for the target `energy`. Not with fine_tune."""
     num_workers: NonNegativeInt = 0
     """Threads that prepare batches ahead; 0 prepares each batch when it is due. The result does not
     depend on it."""

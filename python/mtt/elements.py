@@ -11,6 +11,15 @@ _SYMBOLS: Final = (
 )
 
 
+# Atomic numbers by symbol.
+NUMBERS: Final = {symbol: number for number, symbol in enumerate(_SYMBOLS.split(), start=1)}
+
+
+def symbol_of(atomic_type: int) -> str:
+    """Return the symbol of an atomic type, or the number where it has none."""
+    return symbols([atomic_type])[0] or str(atomic_type)
+
+
 def symbols(atomic_types: Sequence[int]) -> list[str | None]:
     """The symbol of each atomic type, or None where it is no atomic number, as in some models."""
     known = _SYMBOLS.split()
