@@ -84,7 +84,7 @@ colour: blue
 options.yaml:1:7: error: seed: must be at least 0, found -1
   1 | seed: -1
     |       ^
-options.yaml:2:9: error: device: expected one of 'auto', 'cpu', 'cuda', 'cuda:N' and 'mps', found 'gpu'
+options.yaml:2:9: error: device: 'gpu' is 'cuda' or 'mps' here, or 'auto' for whichever there is
   2 | device: gpu
     |         ^
 options.yaml:6:5: error: architecture.model.cutof: unknown option; did you mean 'cutoff'?
