@@ -354,7 +354,8 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
         ("energy: 3", "energy: expected a mapping of options, found 3"),
         (
             "U0: {key: U0}",
-            "U0: a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not 'U0'",
+            "U0: a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not 'U0'; write "
+            "'mtt::U0'",
         ),
         (
             "'mtt::': {key: U0}",

@@ -47,8 +47,7 @@ examples:
   mtt eval model.pt eval.yaml             errors and predictions on other data
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
-  mtt convert options theirs.yaml -o options.yaml
-                                          options of metatrain or MACE as ours
+  mtt convert options a.yaml -o b.yaml    options of metatrain or MACE as ours
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
   mtt push model.ckpt ORG/REPO            publish it on the Hugging Face hub
   mtt sign model.pt --key lab.key         a signature that others can require

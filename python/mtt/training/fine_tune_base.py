@@ -72,8 +72,8 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
             "the model of the base is not the one that the options describe:",
             details=[f"{key}: {old} in the base, now {new}" for key, old, new in conflicts],
             where=str(path),
-            hint="a fine-tuned model has hypers, target and units of its base: put them into the "
-            "options",
+            hint="a fine-tuned model has hypers, targets and units of its base: leave hypers out of the "
+            "options, and describe targets and units as those of the base",
         )
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from mtt import architecture_registry
 from mtt.errors import UserError
-from mtt.options.foreign.fates import NO_DEFAULT, Taken, same
+from mtt.options.foreign.fates import LEAVE_IT_OUT, NO_DEFAULT, Taken, same
 from mtt.options.foreign.mace_run import Arguments, arguments_in, to_options
 from mtt.options.foreign.metatrain_keys import MODEL, TRAINING
 from mtt.options.foreign.translate import architecture_name, translate_options
@@ -140,7 +140,8 @@ def _add_defaults(root: Node) -> Iterator[str]:
 
 def _described(problem: Problem) -> str:
     line = "" if problem.place is None else f" (line {problem.place.line + 1})"
-    return f"{problem.name}{line}: {problem.message}"
+    advice = "" if problem.advice in ("", LEAVE_IT_OUT) else f"; {problem.advice}"
+    return f"{problem.name}{line}: {problem.message}{advice}"
 
 
 def _written(

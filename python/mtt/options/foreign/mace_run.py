@@ -79,7 +79,7 @@ def to_options(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
     """Return options, and what was left out and why."""
     given = {SPELLINGS.get(name, name): _value(value) for name, value in arguments.items()}
     given = {name: value for name, value in given.items() if value is not None}
-    options: dict[str, Any] = {"architecture": {"name": "pet"}}
+    options: dict[str, Any] = {"architecture": {"name": "pet", "model": {}, "training": {}}}
     notes: Notes = [] if "model" in given else [("model", NO_MACE)]
     for name, value in given.items():
         fate = ARGUMENTS.get(name)
@@ -97,6 +97,7 @@ def to_options(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
     _choose_loss(options, given, notes)
     _take_baseline(options, given, notes)
     _take_weights(given, notes)
+    options["architecture"] = {key: part for key, part in options["architecture"].items() if part}
     ordered = {name: options[name] for name in Options.model_fields if name in options}
     return ordered, notes
 

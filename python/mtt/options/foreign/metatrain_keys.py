@@ -51,18 +51,28 @@ ARCHITECTURE: Final[Mapping[str, Fate]] = {
     "name": Taken(),
     "model": Taken(),
     "training": Taken(),
+    "preset": Absent((None,), "mtt has no presets", "write the sizes of the model"),
     "atomic_types": Absent(
         (None,), "mtt takes the atomic types from the training set", default=None
     ),
 }
 
-# Architectures of metatrain that are none of mtt's.
-ARCHITECTURES: Final = (
-    *("soap_bpnn", "gap", "llpr", "composition", "scaler"),
-    *("experimental.classifier", "experimental.dpa3", "experimental.flashmd"),
-    *("experimental.flashmd_symplectic", "experimental.mace", "experimental.space"),
-    *("experimental.nanopet", "deprecated.nanopet", "deprecated.pet", "nanopet", "flashmd", "mace"),
+# Architectures of metatrain that are none of mtt's, of all its versions; some have a prefix.
+_ARCHITECTURES: Final = frozenset(
+    (
+        *("soap_bpnn", "gap", "llpr", "composition", "scaler", "classifier", "dpa3", "flashmd"),
+        *("flashmd_symplectic", "mace", "space", "nanopet", "phace", "alchemical_model", "e_pet"),
+        *("graph2mat", "mlelec"),
+    )
 )
+_PREFIXES: Final = ("experimental.", "deprecated.")
+
+
+def is_architecture(name: str) -> bool:
+    """Return whether an architecture is one of metatrain's that mtt does not have."""
+    stem = next((name.removeprefix(each) for each in _PREFIXES if name.startswith(each)), name)
+    return stem in _ARCHITECTURES or (stem != name and stem == "pet")
+
 
 MODEL: Final[Mapping[str, Fate]] = {
     "cutoff": Taken(4.5),
@@ -153,6 +163,11 @@ TRAINING: Final[Mapping[str, Fate]] = {
     "min_atoms_per_batch": Absent((ANYTHING,), "", default=0),
     # of older versions
     "fixed_composition_weights": Renamed("atomic_baseline", default={}),
+    "use_atomic_baseline": Absent(
+        (True,),
+        "mtt always takes a baseline off",
+        "write atomic_baseline: {NAME: 0.0} for a target that must have none",
+    ),
     "batch_atom_bounds": Absent(_no_bounds, _BY_ATOMS, "give batch_size"),
     "scheduler_patience": Absent((), _SCHEDULE),
     "scheduler_factor": Absent((), _SCHEDULE),

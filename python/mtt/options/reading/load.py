@@ -12,7 +12,7 @@ import yaml
 from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.files import check_regular, open_regular
-from mtt.options.foreign.metatrain_keys import ARCHITECTURES
+from mtt.options.foreign.metatrain_keys import is_architecture
 from mtt.options.foreign.translate import translate_data, translate_options
 from mtt.options.reading.document import Node, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
@@ -209,7 +209,7 @@ def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
         except UserError as error:
             known = architecture_registry.names()
             message = str(error)
-            if name.value in ARCHITECTURES and name.value not in known:
+            if is_architecture(name.value) and name.value not in known:
                 message = (
                     f"not yet in mtt: the architecture '{name.value}'; known: {', '.join(known)}"
                 )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from mtt.options.foreign.fates import LEAVE_IT_OUT
 from mtt.options.foreign.meanings import meant, why_absent
 from mtt.options.reading.document import Node, find
 from mtt.options.reading.problems import Problem, did_you_mean
@@ -197,7 +198,7 @@ def _unknown_option(
         return _elsewhere(word, elsewhere[0])
     reason = why_absent(word)
     if reason is not None:
-        return f"unknown option: {reason}", "leave it out"
+        return f"unknown option: {reason}", LEAVE_IT_OUT
     if option:
         return _elsewhere(word, option)
     near = did_you_mean(word, known)
