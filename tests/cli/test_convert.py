@@ -193,7 +193,26 @@ def test_a_file_of_arguments_of_mace(capsys: pytest.CaptureFixture[str]) -> None
     assert energy.forces and energy.forces.key == "REF_forces"
     assert energy.stress and energy.stress.key == "REF_stress"
     assert options.validation_set.datasets is not None
-    assert "left out: E0s: mtt fits the energies per atom" in capsys.readouterr().out
+    assert options.architecture.training.atomic_baseline == {}
+    assert "E0s" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("E0s: '{1:-13.6, 8:-2041.8}'", {"energy": {1: -13.6, 8: -2041.8}}),
+        ("E0s: e0s.json", {"energy": {1: -13.5}}),
+        ("E0s: average", {}),
+        ("E0s: estimated", {}),
+        ("", {"energy": "isolated"}),
+    ],
+)
+def test_energies_of_atoms(written: str, taken: object, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("e0s.json").write_text('{"1": -13.5}')
+    assert convert(f"train_file: a.xyz\n{written}\n") == 0
+    Path("a.xyz").touch()
+    assert load_options(OUTPUT).architecture.training.atomic_baseline == taken
+    assert ("left out: E0s: not 'estimated'" in capsys.readouterr().out) == ("estim" in written)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

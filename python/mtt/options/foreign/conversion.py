@@ -5,21 +5,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.options.foreign.fates import LEAVE_IT_OUT, NO_DEFAULT, Taken, same
 from mtt.options.foreign.mace_run import Arguments, arguments_in, to_options
 from mtt.options.foreign.metatrain_keys import MODEL, TRAINING
 from mtt.options.foreign.translate import architecture_name, translate_options
-from mtt.options.reading.document import Node, parse
+from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.load import check_tree, parsed_tree, read_text
 from mtt.options.reading.problems import OptionsError, Problem
 from mtt.printable import printable
 
 _SETS = ("training_set", "validation_set", "test_set")
-_WIDTH = 400  # of a comment
+_WIDTH = 400  # of a line
 
 
 class Converted(NamedTuple):
@@ -70,7 +68,7 @@ def _from_mace(path: Path, arguments: Arguments) -> Converted:
             "there is no training set: the argument train_file is missing", where=str(path)
         )
     options, notes = to_options(arguments)
-    text = _dumped(options)
+    text = dump(options, _WIDTH)
     root, lines = parsed_tree(str(path), text)
     notes += [(each.name, each.message) for each in _settled(str(path), lines, root)]
     left_out = [f"{name}: {reason}" for name, reason in notes]
@@ -153,9 +151,5 @@ def _written(
     if added:
         comments += [f"Added, because {program} does so unasked:", *(f"  {line}" for line in added)]
     shown = [f"# {printable(line, _WIDTH)}".rstrip() for line in comments]
-    text = "\n".join(shown) + "\n" + _dumped(options)
+    text = "\n".join(shown) + "\n" + dump(options, _WIDTH)
     return Converted(text, program, left_out, added)
-
-
-def _dumped(options: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True, width=_WIDTH)

@@ -2,9 +2,11 @@
 
 import ast
 import contextlib
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mtt.options.foreign.fates import Absent, Renamed, same
@@ -18,6 +20,7 @@ from mtt.options.foreign.mace_arguments import (
     WITH_STRESS,
 )
 from mtt.options.reading.document import Node, parse
+from mtt.options.reading.load import read_text
 from mtt.options.reading.problems import did_you_mean
 from mtt.options.schema.options import Options
 
@@ -69,8 +72,10 @@ def _value(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     if text.lstrip().startswith(("{", "[")):
-        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-            return ast.literal_eval(text.strip())
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            value = ast.literal_eval(text.strip())
+            json.dumps(value)  # else it is nothing that options can hold
+            return value
     node, problems = parse(text)
     return text if node is None or problems else node.plain()
 
@@ -150,17 +155,16 @@ def _choose_loss(options: dict[str, Any], given: Arguments, notes: Notes) -> Non
 
 
 def _take_baseline(options: dict[str, Any], given: Arguments, notes: Notes) -> None:
-    energies = given.get("E0s")
-    if isinstance(energies, dict):
+    """Take numbers; MACE without any takes those of isolated atoms, and ``average`` is our fit."""
+    energies = given.get("E0s", "isolated")
+    if isinstance(energies, str) and energies.endswith(".json") and Path(energies).is_file():
+        with contextlib.suppress(ValueError):
+            energies = json.loads(read_text(Path(energies), "file of E0s"))
+    if isinstance(energies, dict) or energies == "isolated":
         _put(options, "architecture.training.atomic_baseline.energy", energies)
-    elif energies is not None:
-        notes.append(
-            (
-                "E0s",
-                "mtt fits the energies per atom to the training set by least squares; to fix them, "
-                "write their numbers, as in atomic_baseline: {energy: {1: -13.6, 8: -2041.8}}",
-            )
-        )
+    elif energies != "average":
+        reason = f"not '{energies}': mtt fits the energies per atom to the training set"
+        notes.append(("E0s", reason))
 
 
 def _take_weights(given: Arguments, notes: Notes) -> None:

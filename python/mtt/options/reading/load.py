@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
-
 from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.files import check_regular, open_regular
 from mtt.options.foreign.metatrain_keys import is_architecture
 from mtt.options.foreign.translate import translate_data, translate_options
-from mtt.options.reading.document import Node, parse
+from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
 from mtt.options.reading.overrides import apply_overrides
 from mtt.options.reading.problems import OptionsError, Problem, missing_file
@@ -51,7 +49,7 @@ def load_recorded(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> O
 
     Files that they name need not exist. Raises the same errors as :func:`load_options`.
     """
-    text = yaml.safe_dump(dict(stored), sort_keys=False, allow_unicode=True)
+    text = dump(dict(stored))
     file = _parsed("the recorded options", text, overrides)
     options = file.check_options()
     file.raise_problems()
