@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtt.errors import UserError
 from mtt.images.mounts import content_of
 from mtt.options import load_eval_options, load_metadata, load_options
-from mtt.options.reading.document import MAX_DEPTH, MAX_DIGITS, MAX_VALUES
+from mtt.options.reading.document import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, dump, parse
 from mtt.options.reading.load import MAX_BYTES
 
 GOOD = "architecture: pet\ntraining_set: data.xyz\nvalidation_set: 0.1\nseed: {}\n"
@@ -131,3 +133,11 @@ def test_what_is_large_and_honest_is_taken(tmp_path: Path) -> None:
     path.write_text(f"systems:\n  read_from: {data}\n  indices: [{indices}]\n")
     (entry,) = load_eval_options(path)
     assert entry.systems.indices == list(range(50_000))
+
+
+@given(st.text(alphabet="0123456789eE+-._:xobinfat~y", max_size=8) | st.text(max_size=8))
+def test_what_is_written_is_read_as_the_same(text: str) -> None:
+    written = {"key": text, "list": [1e-5, 3, True, None, {"a": text}], text: 2.5}
+    root, problems = parse(dump(written))
+    assert not problems and root is not None
+    assert root.plain() == written

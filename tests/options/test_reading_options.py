@@ -85,7 +85,7 @@ colour: blue
 options.yaml:1:7: error: seed: must be at least 0, found -1
   1 | seed: -1
     |       ^
-options.yaml:2:9: error: device: expected one of 'auto', 'cpu', 'cuda', 'cuda:N' and 'mps', found 'gpu'
+options.yaml:2:9: error: device: 'gpu' is 'cuda' or 'mps' here, or 'auto' for whichever there is
   2 | device: gpu
     |         ^
 options.yaml:6:5: error: architecture.model.cutof: unknown option; did you mean 'cutoff'?
@@ -378,7 +378,8 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
         ("energy: 3", "energy: expected a mapping of options, found 3"),
         (
             "U0: {key: U0}",
-            "U0: a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not 'U0'",
+            "U0: a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not 'U0'; write "
+            "'mtt::U0'",
         ),
         (
             "'mtt::': {key: U0}",

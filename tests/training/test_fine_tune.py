@@ -12,6 +12,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+import yaml
 from ase.units import Bohr, Hartree
 from small_runs import make_options, write_data
 
@@ -387,8 +388,8 @@ def test_everything_that_does_not_agree_is_named(folder):
         "    target: 'energy' in the base, now 'energy/pbe'\n"
         "    unit: 'eV' in the base, now 'Hartree'\n"
         "  where: base.ckpt\n"
-        "  hint: a fine-tuned model has hypers and target of its base: put them into the "
-        "options"
+        "  hint: a fine-tuned model has hypers and targets of its base: leave hypers out of the "
+        "options, and describe targets as those of the base"
     )
 
 
@@ -576,3 +577,51 @@ def test_the_commands_of_the_page_do_what_it_says(folder, capsys):
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: there is no base to fine-tune\n")
+
+
+# ---- hypers of the base ----
+
+
+def without_model(folder, model=None, fine_tune="base.ckpt"):
+    """Options that say nothing of the model, or only what is given."""
+    options_of(folder, fine_tune)
+    path = folder / "options.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["architecture"]["model"] = model or {}
+    path.write_text(yaml.safe_dump(content))
+    return load_options(path)
+
+
+def test_hypers_that_are_left_out_are_those_of_the_base(folder):
+    whole = begin(options_of(folder, "base.ckpt"), None)[0]
+    for model in (None, {"cutoff": 3.0, "num_attention_layers": 1}):
+        work, _ = begin(without_model(folder, model), None)
+        assert work.header.options == whole.header.options
+        assert work.header.options_hash == whole.header.options_hash
+
+
+def test_hypers_that_contradict_the_base_are_named(folder):
+    assert refusal(without_model(folder, {"d_pet": 8}), None).startswith(
+        "the model of the base is not the one that the options describe:\n"
+        "    architecture.model.d_pet: 4 in the base, now 8\n  where: base.ckpt\n"
+    )
+    # Two that do not fit together: 4 is no multiple of 3.
+    assert "num_heads: 1 in the base, now 3" in refusal(
+        without_model(folder, {"num_heads": 3, "d_pet": 6}), None
+    )
+
+
+def test_a_run_with_hypers_of_the_base_is_resumed_without_it(folder, capsys):
+    options = without_model(folder)
+    stage.run(options, None, TUNED)
+    whole = checkpoint.read(Path("tuned.ckpt"))
+    BASE.unlink()
+    (run,) = run_folders()
+    for source in (min(run.glob("*.ckpt")), "auto"):
+        stage.run(options, source, Path("again.pt"))
+        header, tensors = checkpoint.read(Path("again.ckpt"))
+        assert header == whole[0]
+        assert all(torch.equal(one, tensors[name]) for name, one in whole[1].items())
+        for made in Path().glob("again.*"):
+            made.unlink()
+    assert "training is finished: all 2 epochs are done" in capsys.readouterr().out

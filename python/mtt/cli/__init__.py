@@ -4,8 +4,21 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
+from mtt.cli import (
+    convert,
+    export,
+    foreign_flags,
+    golden,
+    image,
+    push,
+    reproduce,
+    show,
+    sign,
+    train,
+    upgrade,
+    verify,
+)
 from mtt.cli import eval as eval_command
-from mtt.cli import export, golden, image, push, reproduce, show, sign, train, upgrade, verify
 from mtt.cli.arguments import flags_only_here
 from mtt.errors import UserError
 from mtt.tokens import without_secrets
@@ -17,6 +30,7 @@ _COMMANDS = {
     "eval": eval_command,
     "verify": verify,
     "show": show,
+    "convert": convert,
     "upgrade": upgrade,
     "golden": golden,
     "push": push,
@@ -33,6 +47,7 @@ examples:
   mtt eval model.pt eval.yaml             errors and predictions on other data
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
+  mtt convert options a.yaml -o b.yaml    options of metatrain or MACE as ours
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
   mtt push model.ckpt ORG/REPO            publish it on the Hugging Face hub
   mtt sign model.pt --key lab.key         a signature that others can require
@@ -92,7 +107,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if not command.startswith("-") and command not in _COMMANDS:
         raise _unknown_command(command)
     _Parser.words = arguments
-    parsed = parser.parse_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        foreign_flags.refuse(parser, arguments, unknown)
     parsed.command_line = list(arguments)
     return parsed
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.elements import symbols
 from mtt.data.structure import Structure
+from mtt.elements import symbols
 from mtt.report.parity import Parity, rmse
 from mtt.report.wording import plural
 

@@ -37,6 +37,8 @@ training_set: ethanol.xyz
 The options of `mtt eval` are one dataset, as in `training_set`, or a list of them; those of
 `mtt export --metadata` are described under [Metadata](#metadata).
 
+Options of metatrain and MACE have [a page of their own](../how-to/options-from-elsewhere.md).
+
 Editors that know JSON schemas complete and check options files with this first line:
 
 ```yaml

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from mtt.elements import symbols
 from mtt.data.structure import Structure
 from mtt.data.target import Target
+from mtt.elements import symbols
 from mtt.report.metrics import readable
 
 # Data may be larger than memory: so many structures tell what they are like.

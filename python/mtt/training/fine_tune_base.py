@@ -68,7 +68,8 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
             "the model of the base is not the one that the options describe:",
             details=[f"{key}: {old} in the base, now {new}" for key, old, new in conflicts],
             where=str(path),
-            hint="a fine-tuned model has hypers and target of its base: put them into the options",
+            hint="a fine-tuned model has hypers and targets of its base: leave hypers out of the "
+            "options, and describe targets as those of the base",
         )
 
 

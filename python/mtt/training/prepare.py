@@ -13,6 +13,7 @@ from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
+from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.data.dataset import Dataset
 from mtt.data.random import generator
 from mtt.data.same_units import Units
@@ -41,7 +42,7 @@ from mtt.training.loop import Problem
 from mtt.training.optimizer import make_optimizer
 from mtt.training.run_data import RecordedData, RunData, check_structures, read_run_data
 from mtt.training.runs import conditions
-from mtt.training.runs.option_changes import check_options
+from mtt.training.runs.option_changes import check_options, with_hypers_of_base
 from mtt.training.state import State
 
 # Fingerprints of the data in a checkpoint: DATA/training_set and so on.
@@ -94,6 +95,9 @@ def prepare(
     """
     device = choose_device(options.device)
     base = find_base(options, source)
+    begun = source if base is None else base
+    if begun is not None and options.architecture.training.fine_tune is not None:
+        options = with_hypers_of_base(options, header_for_today(checkpoints.read_header(begun)))
     header: Header | None = None
     tensors: dict[str, torch.Tensor] = {}
     if base is not None:

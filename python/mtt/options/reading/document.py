@@ -146,6 +146,24 @@ _Loader.add_implicit_resolver(_PREFIX + "int", _INT, list("-+0123456789"))
 _Loader.add_implicit_resolver(_PREFIX + "float", _FLOAT, list("-+.0123456789"))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts text in quotes that :class:`_Loader` would read as something else, or other programs."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: [
+        *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+        *_Loader.yaml_implicit_resolvers.get(first, []),
+    ]
+    for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+}
+
+
+def dump(options: Any, width: int = 80) -> str:
+    """YAML that :func:`parse` reads as the same values."""
+    return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
+
+
 def parse(
     text: str, override: str | None = None, name: str = ""
 ) -> tuple[Node | None, list[Problem]]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
-
+from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.files import check_regular, open_regular
-from mtt.options.reading.document import Node, parse
+from mtt.options.foreign.metatrain_keys import is_architecture
+from mtt.options.foreign.translate import translate_data, translate_options
+from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
 from mtt.options.reading.overrides import apply_overrides
 from mtt.options.reading.problems import OptionsError, Problem, missing_file
@@ -37,10 +38,7 @@ def load_options(path: str | Path, overrides: Sequence[str] = ()) -> Options:
     read at all. Files that the options name must exist.
     """
     file = _open(Path(path), overrides)
-    expand_options(file.root)
-    model, problems = _model_for(file.root)
-    file.problems += problems
-    options = file.check(model)
+    options = file.check_options()
     file.check_files(file.root)
     file.raise_problems()
     assert options is not None
@@ -52,12 +50,9 @@ def load_recorded(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> O
 
     Files that they name need not exist. Raises the same errors as :func:`load_options`.
     """
-    text = yaml.safe_dump(dict(stored), sort_keys=False, allow_unicode=True)
+    text = dump(dict(stored))
     file = _parsed("the recorded options", text, overrides)
-    expand_options(file.root)
-    model, problems = _model_for(file.root)
-    file.problems += problems
-    options = file.check(model)
+    options = file.check_options()
     file.raise_problems()
     assert options is not None
     return options
@@ -69,6 +64,7 @@ def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[D
     Raises the same errors as :func:`load_options`.
     """
     file = _open(Path(path), overrides, several=True)
+    file.problems += translate_data(file.root)
     datasets = expand_datasets(file.root)
     checked = [file.check(DatasetOptions, checked_dataset) for checked_dataset in datasets.value]
     file.check_files(datasets)
@@ -76,6 +72,23 @@ def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[D
         file.problems.append(Problem(file.root.place, "", "expected at least one dataset"))
     file.raise_problems()
     return [checked_dataset for checked_dataset in checked if checked_dataset is not None]
+
+
+def parsed_tree(name: str, text: str) -> tuple[Node, list[str]]:
+    """The tree of an options file as it is written, and its lines.
+
+    Raises :class:`OptionsError` if the text is no options.
+    """
+    file = _parsed(name, text, ())
+    file.raise_problems()
+    return file.root, file.lines
+
+
+def check_tree(root: Node) -> list[Problem]:
+    """What is wrong with the tree of an options file, which is written out in full."""
+    file = _File("", [], root)
+    file.check_options()
+    return file.problems
 
 
 def load_metadata(path: str | Path) -> Metadata:
@@ -108,6 +121,14 @@ class _File:
         result, problems = validate(model, self.root if root is None else root)
         self.problems += problems
         return result
+
+    def check_options(self) -> Options | None:
+        """The options of an options.yaml, from whatever program, if nothing is wrong with them."""
+        self.problems += translate_options(self.root)
+        expand_options(self.root)
+        model, problems = _model_for(self.root)
+        self.problems += problems
+        return self.check(model)
 
     def check_files(self, root: Node) -> None:
         """Every ``read_from`` must stand for files that exist.
@@ -191,7 +212,13 @@ def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
         try:
             return options_class(name.value), []
         except UserError as error:
-            problems = [Problem(name.place, name.name, str(error))]
+            known = architecture_registry.names()
+            message = str(error)
+            if is_architecture(name.value) and name.value not in known:
+                message = (
+                    f"not yet in mtt: the architecture '{name.value}'; known: {', '.join(known)}"
+                )
+            problems = [Problem(name.place, name.name, message)]
     # its own options cannot be checked, everything else still can
     for section in ("model", "training"):
         node = architecture.get(section)

@@ -35,11 +35,15 @@ class Problem:
     """One mistake: where, the dotted name of the option, and what is wrong with it.
 
     Without a place it concerns the file as a whole, for instance an option that is missing.
+    ``advice`` is what to do, where the message does not say it; ``unknown``: there is no option of
+    that name.
     """
 
     place: Place | None
     name: str
     message: str
+    advice: str = ""
+    unknown: bool = False
 
     def sort_key(self) -> tuple[int, int, int, str, str]:
         """Order of showing: the whole file, then line by line, then overrides."""
@@ -52,7 +56,8 @@ class Problem:
     def render(self, file: str, lines: list[str]) -> str:
         """The message as a compiler would print it; ``lines`` are those of the file."""
         file = printable(file)
-        text = printable(f"{self.name}: {self.message}" if self.name else self.message, _LONGEST)
+        message = f"{self.message}; {self.advice}" if self.advice else self.message
+        text = printable(f"{self.name}: {message}" if self.name else message, _LONGEST)
         if self.place is None:
             return f"{file}: error: {text}"
         if self.place.override is not None:
@@ -100,10 +105,10 @@ class OptionsError(UserError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, if there is one."""
+    """The known word that was probably meant, if there is one; never the word itself."""
     if len(word) > _LONGEST_WORD:
         return None
-    candidates = list(known)
+    candidates = [candidate for candidate in known if candidate != word]
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     if word.lower() in by_lower:
         return by_lower[word.lower()]

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from mtt.options.foreign.fates import LEAVE_IT_OUT
+from mtt.options.foreign.meanings import meant, why_absent
 from mtt.options.reading.document import Node, find
 from mtt.options.reading.problems import Problem, did_you_mean
 from mtt.options.schema.base import INCONSISTENT, Location, OptionsModel
@@ -42,6 +44,7 @@ def validate(model: type[M], root: Node) -> tuple[M | None, list[Problem]]:
     found wrong is taken out and the rest is checked again, until nothing new turns up.
     """
     problems: list[Problem] = []
+    listed: set[tuple[str, ...]] = set()
     while True:
         try:
             result = model.model_validate(root.plain())
@@ -50,7 +53,7 @@ def validate(model: type[M], root: Node) -> tuple[M | None, list[Problem]]:
             located_problems = [
                 problem
                 for detail in details[:MOST_EXPLAINED]
-                for problem in _problems(model, root, detail)
+                for problem in _problems(model, root, detail, listed)
             ]
             if len(details) > MOST_EXPLAINED:
                 more = Problem(None, "", f"there are {len(details)} mistakes: this is another file")
@@ -67,9 +70,12 @@ def validate(model: type[M], root: Node) -> tuple[M | None, list[Problem]]:
 
 
 def _problems(
-    model: type[OptionsModel], root: Node, detail: ErrorDetails
+    model: type[OptionsModel], root: Node, detail: ErrorDetails, listed: set[tuple[str, ...]]
 ) -> list[tuple[Problem, Node | None]]:
-    """Problems of one pydantic error, each with the node to take out if it has one."""
+    """Problems of one pydantic error, each with the node to take out if it has one.
+
+    :param listed: known names that have been listed, and are not listed again
+    """
     location = detail["loc"]
     if detail["type"] == INCONSISTENT:
         return [
@@ -88,8 +94,9 @@ def _problems(
     if detail["type"] == "extra_forbidden":
         node, name, _ = find(root, location)
         node.unknown = True
-        message = _unknown_option(model, location)
-        return [(Problem(node.key_place or node.place, name, message), node)]
+        message, advice = _unknown_option(model, location, listed)
+        place = node.key_place or node.place
+        return [(Problem(place, name, message, advice, unknown=True), node)]
     if detail["type"] in ("value_error", "too_short") and _spoiled(root, location):
         return []
     return [_located(root, location, describe_error(detail))]
@@ -174,18 +181,45 @@ def describe(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def _unknown_option(model: type[OptionsModel], location: Location) -> str:
+def _unknown_option(
+    model: type[OptionsModel], location: Location, listed: set[tuple[str, ...]]
+) -> tuple[str, str]:
+    """What to say of an unknown option, and what to do."""
     word = str(location[-1])
     known = sorted(
         {name for kind in _models_at(model, location[:-1]) for name in kind.model_fields}
     )
+    option = meant(word) or ""
+    section, _, last = option.rpartition(".")
+    if last in known and section.rpartition(".")[2] in ("", *map(str, location[:-1])):
+        return "unknown option", f"did you mean '{last}'?"
+    elsewhere = [name for name in _all_names(model, "") if name.rpartition(".")[2] == word]
+    if elsewhere and word not in known:
+        return _elsewhere(word, elsewhere[0])
+    reason = why_absent(word)
+    if reason is not None:
+        return f"unknown option: {reason}", LEAVE_IT_OUT
+    if option:
+        return _elsewhere(word, option)
     near = did_you_mean(word, known)
     if near is not None:
-        return f"unknown option; did you mean '{near}'?"
-    elsewhere = [name for name in _all_names(model, "") if name.rpartition(".")[2] == word]
-    if elsewhere:
-        return f"unknown option here; did you mean {elsewhere[0]}?"
-    return f"unknown option; known here: {', '.join(known)}"
+        return "unknown option", f"did you mean '{near}'?"
+    if tuple(known) in listed:
+        return "unknown option", ""
+    listed.add(tuple(known))
+    return "unknown option", f"known here: {', '.join(known)}"
+
+
+def named_option(model: type[OptionsModel], word: str) -> str | None:
+    """The full name of the option that a word alone means, if there is one."""
+    names = [name for name in _all_names(model, "") if name.rpartition(".")[2] == word]
+    return names[0] if names else meant(word)
+
+
+def _elsewhere(word: str, name: str) -> tuple[str, str]:
+    if name == word:
+        return "unknown option here", f"'{word}' stands at the top of the file, in no section"
+    return "unknown option here", f"did you mean {name}?"
 
 
 def _members(annotation: Any) -> Iterator[Any]:

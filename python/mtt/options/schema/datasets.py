@@ -144,6 +144,8 @@ def _wrong_names(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
             message = (
                 f"a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not '{name}'"
             )
+            if _TARGET_NAME.fullmatch(f"mtt::{name}"):
+                message += f"; write 'mtt::{name}'"
             yield Conflict((name,), message, ((name,),))
         for suffix in ("_forces", "_stress"):
             if f"{name}{suffix}" in targets:

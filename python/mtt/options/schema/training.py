@@ -211,7 +211,8 @@ class TrainingHypers(OptionsModel):
     depend on it."""
     fine_tune: FineTuneOptions | None = None
     """Begin with the weights of another run, on other data or with other options, instead of
-    random ones. Model, target, units and scale are those of the base."""
+    random ones. Targets, units, scale and hypers of the model are those of the base; hypers may be
+    left out."""
     rotational_augmentation: bool = True
     """Rotate every structure at random each time it is trained on."""
     best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "rmse_prod"

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import yaml
-
 from mtt.errors import UserError
 from mtt.files import LARGEST_MODEL, read_regular, unwritable, write_atomic
 from mtt.options import Options
+from mtt.options.reading.document import dump
 
 OUTPUTS = Path("outputs")
 LOG, OPTIONS = "train.log", "options.yaml"
@@ -88,7 +87,7 @@ def new_run_folder(outputs: Path = OUTPUTS) -> Path:
 
 def write_options(options: Options, path: Path) -> None:
     """The options with every default written out; ``mtt train`` takes the file as it is."""
-    text = yaml.safe_dump(options.to_dict(), sort_keys=False, allow_unicode=True).encode()
+    text = dump(options.to_dict()).encode()
     if not (path.exists() and read_regular(path, LARGEST_MODEL) == text):
         write_atomic(path, text)
 

@@ -69,6 +69,7 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
 def refused(header: Header, options: Options) -> list[Difference]:
     """Options that make this another run than that of the checkpoint, in today's versions."""
     header = header_for_today(header)
+    options = with_hypers_of_base(options, header)
     changes = differences(_by_meaning(header.options), options.to_dict())
     extended = options.architecture.training.num_epochs > _num_epochs(header.options)
     return [
@@ -79,6 +80,22 @@ def refused(header: Header, options: Options) -> list[Difference]:
         and change[0].rpartition(".")[2] != "read_from"
         and not (change[0] == _NUM_EPOCHS and extended)
     ] + _other_base(header, options)
+
+
+def with_hypers_of_base(options: Options, header: Header) -> Options:
+    """Options of a fine-tuning whose model has the hypers of the base where the user wrote none.
+
+    :param header: that of the base, or of a run that began with it
+    """
+    chosen = options.architecture
+    if chosen.training.fine_tune is None or chosen.name != header.architecture.name:
+        return options
+    written = {name: getattr(chosen.model, name) for name in chosen.model.model_fields_set}
+    try:
+        model = type(chosen.model).model_validate({**header.architecture.hypers, **written})
+    except ValueError:  # of another version, or they do not fit together: what differs is told
+        return options
+    return options.model_copy(update={"architecture": chosen.model_copy(update={"model": model})})
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[Difference]:

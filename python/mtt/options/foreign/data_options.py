@@ -1,0 +1,158 @@
+"""Data sets as metatrain describes them, written as mtt does."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from mtt.files import open_regular
+from mtt.options.foreign.metatrain_keys import DATASET, GRADIENT, SYSTEMS, TARGET
+from mtt.options.foreign.tables import Problems, apply, move
+from mtt.options.reading.document import Node, child_name
+from mtt.options.reading.problems import Problem
+from mtt.options.schema.base import is_slice
+from mtt.options.schema.datasets import (
+    ENERGY,
+    GRADIENTS,
+    DatasetOptions,
+    GradientOptions,
+    SystemsOptions,
+    TargetOptions,
+)
+
+_SPLITS = ("validation_set", "test_set")
+_MAX_BYTES: Final = 8 * 2**20
+
+
+def translate_splits(root: Node, problems: Problems) -> None:
+    """Translate validation and test set in place; the training set must not be translated yet."""
+    whole = [node for node in _datasets(root.get("training_set")) if node.get("indices")]
+    for name in _SPLITS:
+        split = root.get(name)
+        if split is None:
+            continue
+        only_indices = isinstance(split.value, dict) and set(split.value) == {"indices"}
+        if only_indices:
+            _read_indices(split, problems)
+        if only_indices and len(whole) == 1:
+            # In metatrain these count in the file, not in what the training set takes of it.
+            own = copy.deepcopy(whole[0])
+            own.value["indices"] = split.value["indices"]
+            root.value[name] = split = split.replaced({"datasets": own})
+        elif isinstance(split.value, dict) and "datasets" in split.value:
+            split = split.value["datasets"]
+        translate_datasets(root.value[name].get("datasets") or split, problems)
+
+
+def translate_datasets(node: Node | None, problems: Problems) -> None:
+    """Translate a dataset or a list of them in place."""
+    for dataset in _datasets(node):
+        apply(dataset, DATASET, DatasetOptions.model_fields, problems)
+        _translate_indices(dataset, problems)
+        apply(dataset.get("systems"), SYSTEMS, SystemsOptions.model_fields, problems)
+        targets = _mapping(dataset.get("targets"))
+        for name, target in targets.items():
+            apply(target, TARGET, TargetOptions.model_fields, problems)
+            if isinstance(target.value, dict):
+                for gradient in GRADIENTS:
+                    alone = name == ENERGY or len(targets) == 1
+                    _translate_gradient(target, gradient, _path(dataset, target), alone, problems)
+
+
+def targets_of(root: Node) -> Mapping[str, list[Node]]:
+    """Return what the training sets say of each target."""
+    named: dict[str, list[Node]] = {}
+    for dataset in _datasets(root.get("training_set")):
+        for name, target in _mapping(dataset.get("targets")).items():
+            named.setdefault(str(name), []).append(target)
+    return named
+
+
+def _datasets(node: Node | None) -> Iterator[Node]:
+    """Yield the data sets that are written as mappings."""
+    if node is not None:
+        for entry in node.value if isinstance(node.value, list) else [node]:
+            if not entry.dead and isinstance(entry.value, dict):
+                yield entry
+
+
+def _mapping(node: Node | None) -> dict[str, Node]:
+    """Return the live entries of a mapping; none if it is something else."""
+    if node is None or not isinstance(node.value, dict):
+        return {}
+    return {key: entry for key, entry in node.value.items() if not entry.dead}
+
+
+def _path(dataset: Node, target: Node) -> object:
+    """Return the file that the values of a target are read from."""
+    systems = dataset.get("systems")
+    if systems is not None and isinstance(systems.value, dict):
+        systems = systems.get("read_from")
+    own = target.get("read_from")
+    chosen = own if own is not None else systems
+    return None if chosen is None else chosen.value
+
+
+def _translate_gradient(
+    target: Node, name: str, path: object, alone: bool, problems: Problems
+) -> None:
+    """Translate the section of a gradient in place.
+
+    metatrain writes one for every gradient that it would use if the data had it, and takes it for no
+    more than that when it reads it again. Such a section names the reader.
+
+    :param path: the file of the target
+    :param alone: whether the target looks for gradients that nobody asks for
+    """
+    node = target.get(name)
+    if node is None or not isinstance(node.value, dict):
+        return
+    of_metatrain = "reader" in node.value
+    apply(node, GRADIENT, GradientOptions.model_fields, problems)
+    parts = node.plain()
+    usual = parts.get("key", name) == name and parts.get("read_from", path) == path
+    if of_metatrain and usual and alone and set(parts) <= {"key", "read_from"}:
+        del target.value[name]
+    elif not parts:
+        target.value[name] = node.replaced(True)
+
+
+def _translate_indices(dataset: Node, problems: Problems) -> None:
+    """Put the indices of a data set to its systems."""
+    if "indices" in DatasetOptions.model_fields:
+        return
+    _read_indices(dataset, problems)
+    node, systems = dataset.get("indices"), dataset.get("systems")
+    if node is None or systems is None:
+        return
+    if not isinstance(systems.value, dict):
+        systems = systems.replaced({"read_from": systems})
+        dataset.value["systems"] = systems
+    del dataset.value["indices"]
+    systems.value["<indices>"] = node
+    move(systems, "<indices>", "indices", problems)
+
+
+def _read_indices(section: Node, problems: Problems) -> None:
+    """Put the numbers in the place of the name of a file that lists them."""
+    node = section.get("indices")
+    text = None if node is None else node.value
+    if node is None or not isinstance(text, str) or is_slice(text) or not Path(text).is_file():
+        return
+    try:
+        with open_regular(Path(text)) as stream:
+            data = stream.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ValueError
+        lines = data.decode().splitlines()
+        numbers = [int(word) for line in lines for word in line.partition("#")[0].split()]
+    except (ValueError, OSError):
+        message = f"the file must list indices, one integer a line: {text}"
+        problems.append(Problem(node.shown_at(), node.name, message))
+        node.dead = True
+        return
+    listed = [
+        Node(number, node.place, child_name(node.name, index))
+        for index, number in enumerate(numbers)
+    ]
+    section.value["indices"] = node.replaced(listed)

@@ -1,0 +1,253 @@
+"""What becomes of each option that metatrain 2026.4 knows, at the top, of its PET and of its data.
+
+The one place of this knowledge: :mod:`mtt.options.foreign.translate` applies the table, a test goes
+through it. An entry about an option that mtt gets later has no effect from then on.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mtt.options.foreign.fates import ANYTHING, Absent, Fate, Renamed, Reworked, Taken
+
+_DEVICES = "not yet in mtt: training on several devices"
+_READER = "mtt chooses the reader by the format of the file"
+_METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
+_TENSOR = "not yet in mtt: targets that turn with the structure"
+
+
+def _not_enabled(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and value.get("enable", False) is False)
+
+
+def _no_bounds(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(bound is None for bound in value))
+
+
+TOP: Final[Mapping[str, Fate]] = {
+    "architecture": Taken(),
+    "training_set": Taken(),
+    "validation_set": Taken(),
+    "test_set": Taken(0.0),
+    "seed": Taken(),
+    "base_precision": Taken(32),
+    "device": Taken(
+        "auto",
+        refused={
+            "gpu": "'gpu' is 'cuda' or 'mps' here, or 'auto' for whichever there is",
+            "multi-gpu": "not yet in mtt: training on several devices; write 'cuda'",
+            "multi-cuda": "not yet in mtt: training on several devices; write 'cuda'",
+        },
+    ),
+    "print_stats": Absent(("auto", True, False), "it decides nothing here", default="auto"),
+    "final_eval": Absent((True,), "mtt always reports the errors of the best model", default=True),
+    "wandb": Absent(
+        (None,),
+        "mtt does not report to Weights & Biases: metrics.csv in the folder of the run has the "
+        "figures of every epoch",
+    ),
+}
+
+ARCHITECTURE: Final[Mapping[str, Fate]] = {
+    "name": Taken(),
+    "model": Taken(),
+    "training": Taken(),
+    "preset": Absent((None,), "mtt has no presets", "write the sizes of the model"),
+    "atomic_types": Absent(
+        (None,), "mtt takes the atomic types from the training set", default=None
+    ),
+}
+
+# Architectures of metatrain that are none of mtt's, of all its versions; some have a prefix.
+_ARCHITECTURES: Final = frozenset(
+    (
+        *("soap_bpnn", "gap", "llpr", "composition", "scaler", "classifier", "dpa3", "flashmd"),
+        *("flashmd_symplectic", "mace", "space", "nanopet", "phace", "alchemical_model", "e_pet"),
+        *("graph2mat", "mlelec"),
+    )
+)
+_PREFIXES: Final = ("experimental.", "deprecated.")
+
+
+def is_architecture(name: str) -> bool:
+    """Return whether an architecture is one of metatrain's that mtt does not have."""
+    stem = next((name.removeprefix(each) for each in _PREFIXES if name.startswith(each)), name)
+    return stem in _ARCHITECTURES or (stem != name and stem == "pet")
+
+
+MODEL: Final[Mapping[str, Fate]] = {
+    "cutoff": Taken(4.5),
+    "cutoff_function": Taken("Bump"),
+    "cutoff_width": Taken(0.5),
+    "d_pet": Taken(128),
+    "d_head": Taken(128),
+    "d_node": Taken(256),
+    "d_feedforward": Taken(256),
+    "num_heads": Taken(8),
+    "num_attention_layers": Taken(2),
+    "num_gnn_layers": Taken(2),
+    "normalization": Taken("RMSNorm"),
+    "activation": Taken("SwiGLU"),
+    "attention_temperature": Taken(1.0),
+    "transformer_type": Taken("PreLN"),
+    "featurizer_type": Taken("feedforward"),
+    "num_neighbors_adaptive": Absent(
+        (None,),
+        "not yet in mtt: a cutoff for each atom that follows the number of its neighbors",
+        "choose one cutoff for all",
+        default=None,
+    ),
+    "adaptive_cutoff_method": Absent((ANYTHING,), "", default="solver"),
+    "cutoff_width_adaptive": Absent((ANYTHING,), "", default=1.0),
+    "zbl": Absent((False,), "not yet in mtt: a repulsion at short distances", default=False),
+    "long_range": Absent(
+        _not_enabled,
+        "not yet in mtt: interactions of long range",
+        default={
+            "enable": False,
+            "use_ewald": False,
+            "smearing": 1.4,
+            "kspace_resolution": 1.33,
+            "interpolation_nodes": 5,
+        },
+    ),
+    "system_conditioning": Absent(
+        (False,),
+        "not yet in mtt: models that depend on the charge and spin of a structure",
+        default=False,
+    ),
+    "max_charge": Absent((ANYTHING,), "", default=10),
+    "max_spin_multiplicity": Absent((ANYTHING,), "", default=10),
+    # of older versions
+    "heads": Absent(({}, None), "all heads of mtt are alike, d_head wide"),
+    "last_layer_parameters": Absent(({}, None), "all heads of mtt are alike"),
+}
+
+_BY_ATOMS = "not yet in mtt: batches by the number of atoms"
+_SCHEDULE = (
+    "the learning rate of mtt rises over warmup_fraction of the steps and then falls as a cosine"
+)
+
+TRAINING: Final[Mapping[str, Fate]] = {
+    "batch_size": Taken(16),
+    "num_epochs": Taken(1000),
+    "warmup_fraction": Taken(0.01),
+    "learning_rate": Taken(1e-4),
+    "weight_decay": Taken(None),
+    "log_interval": Taken(1),
+    "checkpoint_interval": Taken(100),
+    "atomic_baseline": Taken({}),
+    "scale_targets": Taken(True),
+    "num_workers": Taken(None, left_out=(None,)),
+    "best_model_metric": Taken("mae_prod"),
+    "grad_clip_norm": Taken(1.0),
+    "loss": Reworked("mse"),
+    "finetune": Reworked(
+        {"read_from": None, "method": "full", "config": {}, "inherit_heads": {}},
+    ),
+    "distributed": Absent((False, None), _DEVICES),
+    "distributed_port": Absent((ANYTHING,), "", default=39591),
+    "fixed_scaling_weights": Absent(
+        ({}, None), "mtt fits the scale of each target to the training set", default={}
+    ),
+    "per_structure_targets": Absent(
+        ([], None),
+        "in mtt the errors of a target per system always count per atom, those of a target per "
+        "atom as they are",
+        default=[],
+    ),
+    "log_mae": Absent((True,), "mtt always reports RMSE and MAE", default=True),
+    "log_separate_blocks": Absent(
+        (False,), "mtt reports each target and gradient by itself", default=False
+    ),
+    "max_atoms_per_batch": Absent((None,), _BY_ATOMS, "give batch_size", default=None),
+    "min_atoms_per_batch": Absent((ANYTHING,), "", default=0),
+    # of older versions
+    "fixed_composition_weights": Renamed("atomic_baseline", default={}),
+    "use_atomic_baseline": Absent(
+        (True,),
+        "mtt always takes a baseline off",
+        "write atomic_baseline: {NAME: 0.0} for a target that must have none",
+    ),
+    "batch_atom_bounds": Absent(_no_bounds, _BY_ATOMS, "give batch_size"),
+    "scheduler_patience": Absent((), _SCHEDULE),
+    "scheduler_factor": Absent((), _SCHEDULE),
+}
+
+_HEADS = "not yet in mtt: training of some weights only"
+
+FINETUNE: Final[Mapping[str, Fate]] = {
+    "read_from": Taken(None),
+    "method": Absent(("full",), _HEADS, "write 'full', which trains all", default="full"),
+    "config": Absent((ANYTHING,), "", default={}),
+    "inherit_heads": Absent(
+        ({}, None),
+        "not yet in mtt: heads for new targets; the targets are those of the base",
+        default={},
+    ),
+}
+
+_MASKED = "mtt leaves out what the data lack in any case: write {0}"
+
+# The loss of one target, and of one of its gradients.
+LOSS: Final[Mapping[str, Fate]] = {
+    "type": Taken(
+        "mse",
+        refused={f"masked_{name}": _MASKED.format(name) for name in ("mse", "mae", "huber")},
+    ),
+    "weight": Taken(1.0),
+    "delta": Taken(1.0),
+    "reduction": Absent(("mean",), "mtt takes the mean over all errors", default="mean"),
+    "gradients": Reworked({}),
+    "forces": Reworked(),
+    "stress": Reworked(),
+    "virial": Reworked(),
+}
+# What metatrain calls the gradients of an energy in its full form.
+LOSS_GRADIENTS: Final[Mapping[str, str]] = {"positions": "forces", "strain": "stress"}
+
+DATASET: Final[Mapping[str, Fate]] = {
+    "systems": Taken(),
+    "targets": Taken(),
+    "indices": Reworked(),
+    "extra_data": Absent(
+        ({}, None),
+        "not yet in mtt: inputs beside the structure, such as its charge and spin",
+    ),
+}
+
+SYSTEMS: Final[Mapping[str, Fate]] = {
+    "read_from": Taken(),
+    "reader": Taken(None, refused={"metatensor": _METATENSOR}),
+    "length_unit": Taken("", left_out=("", None)),
+}
+
+TARGET: Final[Mapping[str, Fate]] = {
+    "quantity": Taken(""),
+    "read_from": Taken(),
+    "reader": Absent((None, "ase"), _READER, default=None),
+    "key": Taken(None, left_out=(None,)),
+    "unit": Taken("", left_out=("", None)),
+    "sample_kind": Renamed(
+        "per",
+        default="system",
+        refused={"atom_pair": "not yet in mtt: targets of pairs of atoms"},
+    ),
+    "per_atom": Renamed("per", default=False, values={False: "system", True: "atom"}),
+    "type": Taken("scalar", refused={"cartesian": _TENSOR, "spherical": _TENSOR}),
+    "num_subtargets": Absent(
+        (1,),
+        "not yet in mtt: several values in one target",
+        "give each value a target of its own",
+        default=1,
+    ),
+    "description": Taken(""),
+    "forces": Reworked(False),
+    "stress": Reworked(False),
+    "virial": Reworked(False),
+}
+
+GRADIENT: Final[Mapping[str, Fate]] = {
+    "read_from": Taken(),
+    "reader": Absent((None, "ase"), _READER, default=None),
+    "key": Taken(None, left_out=(None,)),
+}

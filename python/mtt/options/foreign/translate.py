@@ -1,0 +1,81 @@
+"""Writes options as metatrain spells them the way mtt does, on the document tree.
+
+This is done before short forms are written out and before the typed models see the tree, so what a run
+stores is in our spelling only. Values stay at their places in the file. :mod:`metatrain_keys` says what
+becomes of each option.
+"""
+
+from collections.abc import Collection, Mapping
+
+from mtt import architecture_registry
+from mtt.errors import UserError
+from mtt.options.foreign import data_options, loss_options
+from mtt.options.foreign.metatrain_keys import ARCHITECTURE, FINETUNE, MODEL, TOP, TRAINING
+from mtt.options.foreign.tables import Problems, apply, move
+from mtt.options.reading.document import Node
+from mtt.options.schema.options import ArchitectureOptions, Options
+from mtt.options.schema.training import FineTuneOptions, TrainingHypers
+
+# Whose model options metatrain has as well.
+_SAME_MODEL = "pet"
+
+
+def translate_options(root: Node) -> Problems:
+    """Translate an options.yaml in place; return what is asked for and not possible.
+
+    What is not possible is taken out of the tree.
+    """
+    problems: Problems = []
+    apply(root, TOP, Options.model_fields, problems)
+    data_options.translate_splits(root, problems)
+    data_options.translate_datasets(root.get("training_set"), problems)
+    architecture = root.get("architecture")
+    if architecture is None:
+        return problems
+    apply(architecture, ARCHITECTURE, ArchitectureOptions.model_fields, problems)
+    if architecture_name(root) == _SAME_MODEL:
+        apply(architecture.get("model"), MODEL, _hypers(), problems)
+    training = architecture.get("training")
+    if training is not None:
+        apply(training, TRAINING, TrainingHypers.model_fields, problems)
+        _translate_finetune(training, problems)
+        loss_options.translate_loss(training, data_options.targets_of(root), problems)
+    return problems
+
+
+def translate_data(node: Node) -> Problems:
+    """Translate datasets, as in an eval.yaml, in place; return what is not possible."""
+    problems: Problems = []
+    data_options.translate_datasets(node, problems)
+    return problems
+
+
+def architecture_name(root: Node) -> str | None:
+    """Return the name of the architecture, written in full or short."""
+    node = root.get("architecture")
+    if node is not None and isinstance(node.value, dict):
+        node = node.get("name")
+    return node.value if node is not None and isinstance(node.value, str) else None
+
+
+def _hypers() -> Collection[str]:
+    try:
+        hypers: Mapping[str, object] = architecture_registry.get(
+            _SAME_MODEL
+        ).ModelHypers.model_fields
+    except UserError:
+        return ()
+    return hypers
+
+
+def _translate_finetune(training: Node, problems: Problems) -> None:
+    """Take ``finetune`` as ``fine_tune``; without a base, metatrain looks at none of the rest."""
+    node = training.get("finetune")
+    if node is None:
+        return
+    base = node.get("read_from")
+    if node.value is None or (base is not None and base.value is None):
+        del training.value["finetune"]
+        return
+    apply(node, FINETUNE, FineTuneOptions.model_fields, problems)
+    move(training, "finetune", "fine_tune", problems)
