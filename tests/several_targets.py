@@ -37,13 +37,14 @@ def potential_of(
     targets: Sequence[Target] = TARGETS,
     dtype: torch.dtype = torch.float64,
     types: Sequence[int] = TYPES,
+    length_unit: str = "angstrom",
 ) -> Potential:
     """Return a potential with weights, baselines and scales that are always the same."""
     pet = architecture_registry.get("pet")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         core: Any = pet.build_core(pet.ModelHypers(**HYPERS), types, targets)
-    potential = Potential(core, types, targets, "angstrom").set_precision(dtype).eval()
+    potential = Potential(core, types, targets, length_unit).set_precision(dtype).eval()
     offsets = torch.tensor([[-13.0 * z] for z in types], dtype=torch.float64)
     for number, target in enumerate(targets, start=1):
         baseline = potential.baseline(target.name)
@@ -87,7 +88,7 @@ def save(path: Path, model: Potential) -> Path:
             "pet", architecture_registry.get("pet").version, HYPERS
         ),
         atomic_types=model.atomic_types,
-        length_unit="angstrom",
+        length_unit=model.length_unit,
         targets=list(model.targets),
         precision=64,
         options=options.to_dict(),

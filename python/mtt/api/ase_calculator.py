@@ -1,7 +1,7 @@
 """A model as a calculator of ASE."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import ase
 import numpy as np
@@ -35,7 +35,8 @@ class _Model(Protocol):
 class MttCalculator(Calculator):
     """Energy in eV, forces in eV/angstrom, stress in eV/angstrom^3 for periodic structures."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    # ASE declares it as a variable of instances.
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
 
     def __init__(self, model: _Model, **parameters: Any) -> None:
         """
@@ -62,6 +63,7 @@ class MttCalculator(Calculator):
             axes, which has no volume
         """
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
         prediction = self.model.predict(self.atoms)
         self.results = {"energy": prediction.energy, "free_energy": prediction.energy}
         if prediction.forces is not None:

@@ -10,6 +10,8 @@ from mtt.api.loaded_model import LoadedModel
 from mtt.evaluation.analysis import Analysis
 from mtt.evaluation.predict import TargetPrediction, open_model
 from mtt.evaluation.run import compare
+from mtt.options import load_eval_options
+from mtt.report.wording import safe
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Evaluation:
     - ``analysis``: errors by group, worst structures, rotations and cost.
     """
 
-    predictions: list[Mapping[str, TargetPrediction]]
+    predictions: list[dict[str, TargetPrediction]]
     analysis: Analysis
 
     @property
@@ -37,11 +39,13 @@ class Evaluation:
         )
 
     def _repr_html_(self) -> str:
-        from mtt.api.html_table import table
-
-        return table(
-            ["quantity", "RMSE", "MAE", "unit"],
-            [[name, row["rmse"], row["mae"], row["unit"]] for name, row in self.errors.items()],
+        rows = "".join(
+            f"<tr><td>{safe(name)}</td><td>{row['rmse']:.4g}</td><td>{row['mae']:.4g}</td>"
+            f"<td>{safe(row['unit'])}</td></tr>"
+            for name, row in self.errors.items()
+        )
+        return (
+            f"<table><tr><th>quantity</th><th>RMSE</th><th>MAE</th><th>unit</th></tr>{rows}</table>"
         )
 
 
@@ -56,7 +60,6 @@ def evaluate(
     :raises UserError: unusable data or model, or both do not fit together
     """
     path = model.path if isinstance(model, LoadedModel) else Path(model)
-    predictor = open_model(path, device)
-    datasets = _datasets(data)
-    _, predictions, analysis = compare(predictor, datasets, str(path))
-    return Evaluation(list(predictions), analysis)
+    datasets = load_eval_options(data if isinstance(data, Mapping) else Path(data))
+    done = compare(open_model(path, device), datasets, f"the data and {path}")
+    return Evaluation(done.predictions, done.analysis)

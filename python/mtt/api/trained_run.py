@@ -10,7 +10,7 @@ from typing import Any
 
 from mtt.api.loaded_model import LoadedModel, load
 from mtt.checkpoint import Header, read_header
-from mtt.options import load_options, load_recorded
+from mtt.options import load_options
 from mtt.report.metrics import read_rows
 
 
@@ -64,9 +64,7 @@ def train(
     """
     from mtt.training import run as training
 
-    checked = (
-        load_recorded(options) if isinstance(options, Mapping) else load_options(Path(options))
-    )
+    checked = load_options(options if isinstance(options, Mapping) else Path(options))
     source = None if continue_from is None else str(continue_from)
     folder = training.run(checked, source, Path(output))
     assert folder is not None  # as only a dry run has none

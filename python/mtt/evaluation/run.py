@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from mtt.data.dataset import unknown_type
 from mtt.data.read_files import read_structures
 from mtt.data.same_units import Units, check_same_targets
 from mtt.data.structure import Structure
@@ -71,18 +73,15 @@ def run(
     check_writable(output)
     predictor = open_model(model, device, exceptions, extensions)
     shown = display or str(model)
-    datasets, targets = _matched(predictor, datasets, model, eval_options)
+    where = f"{eval_options} and {model}"
     with Reporter() as reporter:
-        units = _units(predictor, targets, datasets)
-        sets = [read_structures(entry, require_targets=False, units=units) for entry in datasets]
-        structures = [structure for structures in sets for structure in structures]
-        predictions = _predict(predictor, structures, targets, reporter.console)
-        analysis = analyse(predictor, structures, predictions, targets, units.length)
-        name = f"{model.name} on {_names(datasets)}: {len(structures)} structures"
+        done = compare(predictor, datasets, where, reporter.console)
+        analysis = done.analysis
+        name = f"{model.name} on {_names(datasets)}: {len(done.structures)} structures"
         written = [output, output.with_suffix(".json")]
         replaced = [path for path in (*written, output.with_suffix(".png")) if path.exists()]
-        write_xyz(output, structures, predictions, targets)
-        _write_json(written[1], _report(model, shown, predictor, targets, datasets, sets, analysis))
+        write_xyz(output, done.structures, done.predictions, done.targets)
+        _write_json(written[1], _report(model, shown, predictor, datasets, done))
         if analysis.drawn:
             written.append(output.with_suffix(".png"))
             save(error_plots(analysis.drawn, name), written[-1])
@@ -96,14 +95,53 @@ def run(
         analysis.rotation.check(max_rotation_error, shown)
 
 
+class Comparison(NamedTuple):
+    """Structures, in the units of the data, with what a model predicts of ``targets`` for each."""
+
+    targets: list[Target]
+    sets: list[list[Structure]]
+    structures: list[Structure]
+    predictions: list[dict[str, TargetPrediction]]
+    analysis: Analysis
+
+
+def compare(
+    predictor: Predictor,
+    datasets: list[DatasetOptions],
+    where: str,
+    console: Console | None = None,
+) -> Comparison:
+    """Predict the structures of data sets, and compare with what is known of them.
+
+    :param where: what data and model are, for messages
+    :param console: on which progress is shown
+    :raises UserError: unusable data; elements or targets that the model does not know
+    """
+    datasets, targets = _matched(predictor, datasets, where)
+    units = _units(predictor, targets, datasets)
+    sets = [read_structures(entry, require_targets=False, units=units) for entry in datasets]
+    structures = [structure for structures in sets for structure in structures]
+    _check_types(predictor, structures)
+    predictions = _predict(predictor, structures, targets, console)
+    analysis = analyse(predictor, structures, predictions, targets, units.length)
+    return Comparison(targets, sets, structures, predictions, analysis)
+
+
+def _check_types(predictor: Predictor, structures: Sequence[Structure]) -> None:
+    """Refuse elements that the model does not know, before hours of predictions of the others."""
+    for structure in structures:
+        unknown = ~np.isin(structure.types, predictor.atomic_types)
+        if unknown.any():
+            raise unknown_type(structure, int(unknown.argmax()), predictor.atomic_types)
+
+
 def _matched(
-    predictor: Predictor, datasets: list[DatasetOptions], model: Path, eval_options: Path
+    predictor: Predictor, datasets: list[DatasetOptions], where: str
 ) -> tuple[list[DatasetOptions], list[Target]]:
     """Return the data with its targets, and the targets to predict, on which model and data agree.
 
     :raises UserError: the model lacks a target of the data, or they differ in a unit or in ``per``
     """
-    where = f"{eval_options} and {model}"
     if all("targets" not in entry.model_fields_set for entry in datasets):
         asked = _targets_of(predictor.targets, datasets[0].systems)
         datasets = [entry.model_copy(update={"targets": asked}) for entry in datasets]
@@ -202,7 +240,7 @@ def _predict(
     predictor: Predictor,
     structures: list[Structure],
     targets: Sequence[Target],
-    console: Console,
+    console: Console | None,
 ) -> list[dict[str, TargetPrediction]]:
     return list(
         track(
@@ -211,7 +249,7 @@ def _predict(
             total=len(structures),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=console is None or not console.is_terminal,
         )
     )
 
@@ -234,10 +272,8 @@ def _report(
     model: Path,
     shown: str,
     predictor: Predictor,
-    targets: Sequence[Target],
     datasets: list[DatasetOptions],
-    sets: list[list[Structure]],
-    analysis: Analysis,
+    done: Comparison,
 ) -> dict[str, Any]:
     return {
         "schema": 2,
@@ -248,10 +284,10 @@ def _report(
         },
         "data": [
             {"file": str(entry.systems.read_from), "structures": len(structures)}
-            for entry, structures in zip(datasets, sets, strict=True)
+            for entry, structures in zip(datasets, done.sets, strict=True)
         ],
-        "targets": [target.to_dict() for target in targets],
-        **analysis.to_dict(),
+        "targets": [target.to_dict() for target in done.targets],
+        **done.analysis.to_dict(),
     }
 
 

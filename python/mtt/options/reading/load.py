@@ -24,6 +24,7 @@ from mtt.options.schema.metadata import Metadata
 from mtt.options.schema.options import Options, options_class
 
 M = TypeVar("M", bound=OptionsModel)
+Contents = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 # no options file comes near; a data file given by mistake must not be parsed for minutes
 MAX_BYTES: Final = 8 * 2**20
@@ -31,13 +32,15 @@ MAX_BYTES: Final = 8 * 2**20
 _LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
-def load_options(path: str | Path, overrides: Sequence[str] = ()) -> Options:
+def load_options(path: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Options:
     """The checked options of an options.yaml, with ``KEY=VALUE`` overrides applied.
+
+    A mapping in the place of the path is what such a file says.
 
     Raises :class:`OptionsError` with all mistakes, located, or UserError if the file cannot be
     read at all. Files that the options name must exist.
     """
-    file = _open(Path(path), overrides)
+    file = _open(path, overrides)
     options = file.check_options()
     file.check_files(file.root)
     file.raise_problems()
@@ -58,12 +61,16 @@ def load_recorded(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> O
     return options
 
 
-def load_eval_options(path: str | Path, overrides: Sequence[str] = ()) -> list[DatasetOptions]:
+def load_eval_options(
+    path: str | Path | Contents, overrides: Sequence[str] = ()
+) -> list[DatasetOptions]:
     """The data sets of an eval.yaml: one dataset or a list of datasets.
+
+    A mapping or a list in the place of the path is what such a file says.
 
     Raises the same errors as :func:`load_options`.
     """
-    file = _open(Path(path), overrides, several=True)
+    file = _open(path, overrides, several=True)
     file.problems += translate_data(file.root)
     datasets = expand_datasets(file.root)
     checked = [file.check(DatasetOptions, checked_dataset) for checked_dataset in datasets.value]
@@ -101,7 +108,7 @@ def load_as(path: str | Path, model: type[M], what: str) -> M:
 
     Raises the same errors as :func:`load_options`.
     """
-    file = _open(Path(path), (), what=what)
+    file = _open(path, (), what=what)
     checked = file.check(model)
     file.raise_problems()
     assert checked is not None
@@ -177,9 +184,16 @@ def _unusable(path: Path) -> str | None:
 
 
 def _open(
-    path: Path, overrides: Sequence[str], several: bool = False, what: str = "options file"
+    path: str | Path | Contents,
+    overrides: Sequence[str],
+    several: bool = False,
+    what: str = "options file",
 ) -> _File:
     """Parse the file and apply the overrides; stops here if there is no tree to work on."""
+    if not isinstance(path, str | Path):
+        plain = dict(path) if isinstance(path, Mapping) else [dict(entry) for entry in path]
+        return _parsed("the options", dump(plain), overrides, several)
+    path = Path(path)
     return _parsed(str(path), read_text(path, what), overrides, several)
 
 

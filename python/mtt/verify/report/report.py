@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mtt.canonical import parse_json
+from mtt.report.wording import safe
 from mtt.tokens import redacted_json
 from mtt.verify.report.verdicts import (
     HARMLESS,
@@ -103,7 +104,7 @@ class Check:
         return f"{self.label}: {self.message or self.status}{numbers}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Everything that one run of ``mtt-verify`` says. ``text`` is the JSON as the program wrote it."""
 
@@ -159,6 +160,17 @@ class Report:
     def of(cls, data: Mapping[str, Any]) -> "Report":
         """The report with this content, and with the text that says so."""
         return cls.from_json(json.dumps(data, indent=2) + "\n")
+
+    def __repr__(self) -> str:
+        return f"<verification of {self.path!r}: {self.verdict}, {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """The verdicts, as notebooks show them."""
+        rows = "".join(
+            f"<tr><td>{safe(row.title)}</td><td>{safe(row.words)}</td></tr>"
+            for row in self.verdicts
+        )
+        return f"<p>{safe(repr(self))}</p><table>{rows}</table>"
 
     @property
     def passed(self) -> bool:
