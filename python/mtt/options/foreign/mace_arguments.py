@@ -162,8 +162,9 @@ ARGUMENTS: Final[Mapping[str, Fate]] = {
     **_absent(
         "it decides nothing here",
         *("log_level", "plot", "plot_frequency", "plot_interaction_e", "error_table", "pin_memory"),
-        *("save_cpu", "dry_run"),
+        "save_cpu",
     ),
+    **_absent("--dry-run of mtt train takes a few steps and writes nothing", "dry_run"),
 }
 
 # Other spellings of the same arguments.
