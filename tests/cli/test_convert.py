@@ -42,7 +42,7 @@ figures of every epoch
 architecture.atomic_types (line 6): mtt takes the atomic types from the training set
 architecture.model.cutoff_function (line 9): Cosine is of pet@1 only, as its second derivative jumps \
 and forces have kinks: use Bump or Polynomial, or train pet@1 in its image with version: 1
-architecture.model.zbl (line 10): not yet in mtt: a repulsion at short distances
+architecture.model.zbl (line 10): not yet in mtt: the ZBL repulsion at short distances
 architecture.model.cutof_width (line 11): unknown option; did you mean 'cutoff_width'?
 architecture.training.distributed (line 13): not yet in mtt: training on several devices
 architecture.training.fixed_composition_weights (line 15): cannot be given with fine_tune: the \

@@ -35,6 +35,7 @@ def said(line: str, capsys: pytest.CaptureFixture[str]) -> str:
             "leave it out: mtt keeps the weights of the best epoch, not a moving average",
         ),
         ("train o.yaml --contine auto", "did you mean --continue?"),
+        ("train o.yaml --dry_run", "did you mean --dry-run?"),
         ("eval m.pt e.yaml -b 4", "leave it out: mtt eval chooses the batches"),
         ("eval m.pt e.yaml -e ext", "write --extensions ext"),
         ("export a.ckpt --branch main", "write --revision main"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtt.errors import UserError
@@ -135,7 +135,13 @@ def test_what_is_large_and_honest_is_taken(tmp_path: Path) -> None:
     assert entry.systems.indices == list(range(50_000))
 
 
-@given(st.text(alphabet="0123456789eE+-._:xobinfat~y", max_size=8) | st.text(max_size=8))
+@example("1e5")
+@example("a\x85b")
+@example(" \u2028")
+@given(
+    st.text(alphabet="0123456789eE+-._:xobinfat~y\n\r\t \x85\u2029", max_size=8)
+    | st.text(max_size=8)
+)
 def test_what_is_written_is_read_as_the_same(text: str) -> None:
     written = {"key": text, "list": [1e-5, 3, True, None, {"a": text}], text: 2.5}
     root, problems = parse(dump(written))

@@ -86,12 +86,14 @@ def _hint(command: argparse.ArgumentParser, name: str, flag: str, value: str) ->
     if flag in known:
         return known[flag].format(value or "VALUE")
     own = [each for each in command._option_string_actions if each.startswith("--")]
-    if name == "train":
-        hint = _option_hint(flag.lstrip("-"), value)
+    for cutoff in (0.85, 0.6):
+        near = difflib.get_close_matches(flag, own, n=1, cutoff=cutoff)
+        if near and flag.startswith("--"):
+            return f"did you mean {near[0]}?"
+        hint = _option_hint(flag.lstrip("-"), value) if name == "train" else None
         if hint is not None:
             return hint
-    near = difflib.get_close_matches(flag, own, n=1) if flag.startswith("--") else []
-    return f"did you mean {near[0]}?" if near else None
+    return None
 
 
 def _option_hint(word: str, value: str) -> str | None:

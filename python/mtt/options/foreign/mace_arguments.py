@@ -105,7 +105,7 @@ ARGUMENTS: Final[Mapping[str, Fate]] = {
         *("return_electrostatic_potentials", "field_norm_factor", "fixedpoint_update_config"),
         *("field_readout_config", "les_arguments"),
     ),
-    **_absent("not yet in mtt: a repulsion at short distances", "pair_repulsion"),
+    **_absent("not yet in mtt: the ZBL repulsion at short distances", "pair_repulsion"),
     **_absent(
         "mtt fits baseline and scale of each target to the training set",
         *("scaling", "mean", "std", "statistics_file", "avg_num_neighbors"),
@@ -137,7 +137,11 @@ ARGUMENTS: Final[Mapping[str, Fate]] = {
         *("foundation_filter_elements", "foundation_model_elements"),
     ),
     **_absent(
-        "not yet in mtt: training of some weights only", "freeze", "lora", "lora_rank", "lora_alpha"
+        "not yet in mtt: LoRA, and training of some weights only",
+        "freeze",
+        "lora",
+        "lora_rank",
+        "lora_alpha",
     ),
     **_absent("structures of one atom count like all others", "keep_isolated_atoms"),
     **_absent("not yet in mtt: training on several devices", "distributed", "launcher"),
@@ -162,8 +166,9 @@ ARGUMENTS: Final[Mapping[str, Fate]] = {
     **_absent(
         "it decides nothing here",
         *("log_level", "plot", "plot_frequency", "plot_interaction_e", "error_table", "pin_memory"),
-        *("save_cpu", "dry_run"),
+        "save_cpu",
     ),
+    **_absent("--dry-run of mtt train takes a few steps and writes nothing", "dry_run"),
 }
 
 # Other spellings of the same arguments.

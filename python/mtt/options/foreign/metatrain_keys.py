@@ -12,7 +12,7 @@ from mtt.options.foreign.fates import ANYTHING, Absent, Fate, Renamed, Reworked,
 _DEVICES = "not yet in mtt: training on several devices"
 _READER = "mtt chooses the reader by the format of the file"
 _METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
-_TENSOR = "not yet in mtt: targets that turn with the structure"
+_TENSOR = "not yet in mtt: targets that turn with the structure, Cartesian or spherical"
 
 
 def _not_enabled(value: Any) -> bool:
@@ -98,7 +98,7 @@ MODEL: Final[Mapping[str, Fate]] = {
     ),
     "adaptive_cutoff_method": Absent((ANYTHING,), "", default="solver"),
     "cutoff_width_adaptive": Absent((ANYTHING,), "", default=1.0),
-    "zbl": Absent((False,), "not yet in mtt: a repulsion at short distances", default=False),
+    "zbl": Absent((False,), "not yet in mtt: the ZBL repulsion at short distances", default=False),
     "long_range": Absent(
         _not_enabled,
         "not yet in mtt: interactions of long range",
@@ -173,7 +173,7 @@ TRAINING: Final[Mapping[str, Fate]] = {
     "scheduler_factor": Absent((), _SCHEDULE),
 }
 
-_HEADS = "not yet in mtt: training of some weights only"
+_HEADS = "not yet in mtt: LoRA, and training of the heads only"
 
 FINETUNE: Final[Mapping[str, Fate]] = {
     "read_from": Taken(None),

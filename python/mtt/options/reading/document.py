@@ -159,6 +159,15 @@ _Dumper.yaml_implicit_resolvers = {
 }
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML escapes in double quotes only, and other line ends are read as spaces without.
+    plain = all(char.isprintable() or char == "\n" for char in text)
+    return dumper.represent_scalar(_PREFIX + "str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def dump(options: Any, width: int = 80) -> str:
     """YAML that :func:`parse` reads as the same values."""
     return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
