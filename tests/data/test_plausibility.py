@@ -149,7 +149,7 @@ def test_units_of_total_energies() -> None:
     assert lines(1.0, "eV") == []
     assert "in Hartree, and the options say eV" in lines(1 / 27.2114, "eV")[0]
     assert "in kcal/mol, and the options say eV" in lines(23.0605, "eV")[0]
-    assert "in eV, and the options say hartree" in lines(1.0, "hartree")[0]
+    assert "in eV, and the options say Hartree" in lines(1.0, "hartree")[0]
     assert lines(1 / 27.2114, "hartree") == [] and lines(23.0605, "kcal/mol") == []
     # Exact: -0.5 hartree for H; Hartree-Fock limits of C and Ar are -37.69 and -526.82 hartree.
     energies = all_electron_energy(np.array([1, 6, 18], dtype=np.int32)) / 27.211386

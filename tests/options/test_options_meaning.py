@@ -166,6 +166,13 @@ def test_merge_keys_and_aliases(load: Load) -> None:
     assert (second.read_from, second.indices) == (Path("b.xyz"), "0:2")
 
 
+def test_a_baseline_by_symbols_is_that_by_numbers(load: Load) -> None:
+    text = "architecture: {{name: pet, training: {{atomic_baseline: {}}}}}\ntraining_set: a.xyz\n"
+    by_symbol = load(text.format("{energy: {H: -13.6, 6: -1029}}"))
+    by_number = load(text.format("{energy: {1: -13.6, 6: -1029}}"))
+    assert options_hash(by_symbol) == options_hash(by_number)
+
+
 def test_overrides(load: Load) -> None:
     options = load(
         "architecture: {name: pet}\ntraining_set:\n  - a.xyz\n  - {systems: {read_from: b.xyz}}\n",
@@ -236,6 +243,7 @@ def test_options_cannot_be_changed(load: Load) -> None:
     [
         ("[1]", "expected a mapping from targets to energies, as in {energy: -5.0}"),
         ("{energy: {Hx: 1}}", "'Hx' is not an atomic type: write the symbol or the atomic number"),
+        ("{energy: {H: 1, 1: 2}}", "the baseline of atomic type 1 is given twice"),
         ("{energy: {1: x}}", "the baseline of atomic type 1 must be a number"),
         (
             "{energy: x}",

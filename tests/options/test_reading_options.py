@@ -453,7 +453,7 @@ def test_mixed_units(write: Write) -> None:
         "  - {systems: {read_from: ethanol.xyz, length_unit: A}, targets: {energy: {unit: ev}}}\n"
         "  - ethanol.xyz\n"
         "test_set:\n"
-        "  systems: ethanol.xyz\n"
+        "  systems: {read_from: ethanol.xyz, length_unit: A}\n"
         "  targets: {energy/other: }\n"
     )
     assert message(path) == (

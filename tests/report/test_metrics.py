@@ -34,6 +34,9 @@ def test_names_and_units_of_one_energy() -> None:
         labels = [quantity.label for quantity in quantities([target])]
         assert labels == ["energy", "energy per atom", "forces", "stress"]
     assert units([ENERGY], "Angstrom")["forces_rmse"] == "eV/A"
+    # Checkpoints of old versions keep the spelling of their options.
+    old = Target("energy", unit="ev", gradients=GRADIENTS)
+    assert units([old], "Bohr")["forces_rmse"] == "eV/bohr"
     assert units([ENERGY], "A")["stress_mae"] == "eV/A^3"
 
 

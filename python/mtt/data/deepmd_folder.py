@@ -141,7 +141,7 @@ def load_array(path: Path) -> NDArray[Any]:
             read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
                 version, np.lib.format.read_array_header_2_0
             )
-            shape, _, dtype = read(file)
+            shape, fortran, dtype = read(file)
         except (ValueError, EOFError) as error:
             raise _no_array(
                 path, f"the file cannot be read as an array of NumPy: {error}"
@@ -157,9 +157,8 @@ def load_array(path: Path) -> NDArray[Any]:
                 where=str(path),
                 hint="the file is cut off or damaged: copy it again",
             )
-        file.seek(0)
-        array: NDArray[Any] = np.load(file, allow_pickle=False)
-    return array
+        numbers = np.frombuffer(file.read(), dtype)
+    return numbers.reshape(shape, order="F" if fortran else "C")
 
 
 def _no_array(path: Path, why: str) -> UserError:
