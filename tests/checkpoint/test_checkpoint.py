@@ -16,11 +16,12 @@ import torch
 from small_runs import make_options
 
 from mtt import __version__, checkpoint
-from mtt.checkpoint import Position
+from mtt.checkpoint import MeasuredError, Position
 from mtt.checkpoint.header import ENTRIES
 from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.training import loop
+from mtt.training.final_checkpoint import add_test_errors, content_without_errors
 from mtt.training.prepare import prepare
 
 COPY = "\n  hint: copy it again, or use another checkpoint of the run"
@@ -419,6 +420,46 @@ def test_every_entry_of_the_header_is_needed(path, key):
     assert message(checkpoint.read_header, path) == f"{expected}\n  where: {path}{COPY}"
     rewrite(path, header={**header, key: 1.5})
     assert message(checkpoint.read_header, path) == f"{expected}\n  where: {path}{COPY}"
+
+
+ROW = {"quantity": "forces", "unit": "eV/A", "rmse": 0.5, "mae": 0.25, "values": 90}
+
+
+def test_test_errors_are_optional(small, path):
+    header, tensors = small
+    assert checkpoint.read_header(path).test_errors == []
+    assert "test_errors" not in stored_header(path)
+    rows = [MeasuredError(**ROW)]
+    before = path.read_bytes()
+    add_test_errors(path, rows)
+    assert stored_header(path)["test_errors"] == [ROW]
+    assert checkpoint.read_header(path).test_errors == rows
+    assert checkpoint.read(path)[1].keys() == tensors.keys()
+    assert content_without_errors(path) == header_of(before, path).content_hash
+
+
+def header_of(content, path):
+    other = path.with_name("other.ckpt")
+    other.write_bytes(content)
+    return checkpoint.read_header(other)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {},
+        [{**ROW, "rmse": "0.5"}],
+        [{**ROW, "rmse": True}],
+        [{**ROW, "mae": 10**400}],
+        [{**ROW, "values": -1}],
+        [{**ROW, "unit": None}],
+        [{"quantity": "forces"}],
+        [3],
+    ],
+)
+def test_test_errors_that_are_wrong(path, rows):
+    rewrite(path, {**stored_header(path), "test_errors": rows})
+    assert "its header lacks a proper 'test_errors'" in message(checkpoint.read_header, path)
 
 
 def test_a_newer_format(path):

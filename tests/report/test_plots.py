@@ -88,7 +88,8 @@ def test_a_home_that_cannot_be_written_makes_no_noise(tmp_path: Path) -> None:
         "from mtt.report.plots import save, learning_curve; import sys; from pathlib import Path; "
     )
     code += "save(learning_curve([], [], 'A'), Path(sys.argv[1]))"
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    # Not even root can make a folder there.
+    environment = {"PATH": os.environ["PATH"], "HOME": "/dev/null/home"}
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "a.png")],
         env=environment,

@@ -17,6 +17,7 @@ from sources.hub_server import READ_ONLY, TOKEN, Hub, Repository
 from sources.web_server import Web, serving
 
 from mtt.__main__ import main
+from mtt.checkpoint import MeasuredError
 from mtt.cli import make_parser
 from mtt.cli import push as push_command
 from mtt.cli.arguments import settings
@@ -25,6 +26,7 @@ from mtt.sources import Settings, Token
 from mtt.sources.model_card import MARK
 from mtt.sources.publish import Package
 from mtt.sources.upload import push as upload
+from mtt.training.final_checkpoint import add_test_errors
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-3_pet-3_options-1"
 METADATA = """\
@@ -46,6 +48,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     shutil.copy(GOLDEN / "0.ckpt", folder / "model.ckpt")
     shutil.copy(GOLDEN / "1.ckpt", folder / "other.ckpt")
+    add_test_errors(folder / "model.ckpt", [MeasuredError("forces", "eV/A", 0.05, 0.04, 90)])
     (folder / "metadata.yaml").write_text(METADATA)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -168,6 +171,8 @@ def check_card(card: str, files: dict[str, bytes]) -> None:
         "| training set | 12 structures |",
         "| weights | of the best epoch (2) |",
         "| forces RMSE | 2.172 eV/A |",
+        "On the test set, with the weights of the best epoch:",
+        "| forces | RMSE 50 meV/A, MAE 40 meV/A, 90 values |",
         "**Passed**: for ASE, i-PI, torch-sim, LAMMPS, GROMACS, eOn. Level quick, by mtt-verify 0.1.0; "
         "see `verification.html`.",
         "| LAMMPS on several ranks | yes |",

@@ -12,7 +12,9 @@ from rich.console import Console
 from small_runs import make_options, write_data
 
 from mtt import checkpoint
+from mtt.__main__ import main
 from mtt.errors import VerificationFailed
+from mtt.export import provenance
 from mtt.export import run as export
 from mtt.training import run as stage
 from mtt.verify import run as verification
@@ -136,3 +138,17 @@ def test_which_weights_are_exported(folder: Path) -> None:
     best = export.weights_in_words(header, "best")
     assert re.fullmatch(r"the best epoch, \d of 3 \(validation rmse_prod [\d.e-]+\)", best)
     assert export.weights_in_words(header, "last") == "the last epoch, 3"
+
+
+def test_test_errors_go_with_the_best_weights(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = folder.parents[2] / "model.ckpt"
+    header = checkpoint.read_header(ckpt)
+    best = provenance.record(header, "0" * 64, "best", None, verified=True)
+    assert [row["quantity"] for row in best["test_errors"]][-2:] == ["forces", "stress"]
+    last = provenance.record(header, "0" * 64, "last", None, verified=True)
+    assert best.keys() - last.keys() == {"test_errors"}
+    assert main(["show", str(ckpt)]) == 0
+    shown = capsys.readouterr().out
+    assert "test set" in shown and f"{1000 * header.test_errors[1].rmse:.4g} meV/atom" in shown

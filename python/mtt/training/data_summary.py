@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -25,7 +26,7 @@ def summary(structures: Sequence[Structure], targets: Sequence[Target]) -> dict[
     periodic = sum(bool(structure.pbc.any()) for structure in looked_at)
     facts = {
         "structures": f"{len(structures)}{first}",
-        "atoms": f"{sizes.sum()}; {sizes.min()} to {sizes.max()} each, {sizes.mean():.1f} on average",
+        "atoms": f"{sizes.sum()}, {_range(sizes)} each",
         "periodic": f"{periodic} of {len(looked_at)}",
         "atoms by element": _elements(looked_at),
     }
@@ -37,6 +38,11 @@ def summary(structures: Sequence[Structure], targets: Sequence[Target]) -> dict[
     for target in targets:
         facts |= _references(looked_at, target)
     return facts
+
+
+def _range(sizes: NDArray[np.int64]) -> str:
+    low, high = int(sizes.min()), int(sizes.max())
+    return str(low) if low == high else f"{low} to {high}, on average {sizes.mean():.1f},"
 
 
 def _elements(structures: Sequence[Structure]) -> str:

@@ -261,9 +261,12 @@ class Report:
 
     @property
     def rotation(self) -> str | None:
-        """How much rotations change energies and forces; None if that was not measured."""
+        """How much rotations change energies and forces; None if that was not measured, or is a failure,
+        which the findings have.
+        """
         for check in self.checks:
-            if check.label == _ROTATION and check.measured is not None:
+            measured = check.measured is not None and check.status == "pass"
+            if check.label == _ROTATION and measured:
                 allowed = "only reported: --max-rotation-error makes it a check"
                 if check.tolerance is not None:
                     allowed = f"--max-rotation-error allows {check.tolerance:g} {check.unit}"
