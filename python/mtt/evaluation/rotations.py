@@ -106,7 +106,8 @@ class RotationalError:
             if not change.mev <= allowed:
                 of = "meV/angstrom" if change.label.endswith(FORCES) else "meV per atom"
                 raise VerificationFailed(
-                    f"{model}: rotations change {change.label.removesuffix(' per atom')} by up to {change.mev:.4g} {of}, and "
+                    f"{model}: rotations change {change.label.removesuffix(' per atom')} by up to "
+                    f"{change.mev:.4g} {of}, and "
                     f"--max-rotation-error allows {allowed:g}"
                 )
 

@@ -39,6 +39,7 @@ from mtt.training.runs.folder import (
     write_options,
 )
 from mtt.training.runs.lock import FolderLock
+from mtt.training.runs.replaced_results import Results
 from mtt.training.runs.resume import starting_point
 from mtt.training.runs.saving import Saver, tolerate
 from mtt.training.runs.signals import StopSignals, program_age
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
     from mtt.training.final_errors import Analyses
 
+# The exported model once more, in the folder of the run.
+MODEL = "model.pt"
 _REST = "the rest is made"
 
 
@@ -79,6 +82,7 @@ def run(
         once the state is saved; the text says how to resume. Without text before training began.
     """
     check_writable(output)
+    results = Results(output)
     verify.program()  # a model that cannot be verified would be refused after the last epoch
     hypers = options.architecture.training
     communicator = communicator or Alone()
@@ -112,7 +116,7 @@ def run(
         with _can_be_finished_later(again):
             if signals.received is not None:  # while the last epoch was written down
                 raise signals.exception("")
-            _finish(job, saver, reporter)
+            _finish(job, saver, reporter, results)
         return folder
 
 
@@ -265,12 +269,13 @@ def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Rep
         _make_model(job, ckpt, folder, reporter, analyses, not (same and job.output.exists()))
 
 
-def _finish(job: Run, saver: Saver, reporter: Reporter) -> None:
+def _finish(job: Run, saver: Saver, reporter: Reporter, results: Results) -> None:
     """Checkpoint, pictures, final errors, and the exported model."""
     best = job.state.best_epoch
     value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
     reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
     ckpt = job.output.with_suffix(".ckpt")
+    results.replace(ckpt, reporter.message)
     try:
         job.save(ckpt)
     except UserError as error:
@@ -279,6 +284,7 @@ def _finish(job: Run, saver: Saver, reporter: Reporter) -> None:
         ) from error
     reporter.message(f"wrote {ckpt}")
     analyses = _pictures(job, ckpt, saver.folder, reporter)
+    results.replace(job.output, reporter.message)
     _make_model(job, ckpt, saver.folder, reporter, analyses)
 
 
@@ -366,3 +372,7 @@ def _export(ckpt: Path, output: Path, reporter: Reporter, folder: Path | None) -
 
     written = export.run(ckpt, output, weights="best", verify="full", keep=keep)
     reporter.message(f"wrote {written}")
+    if folder is not None:
+        content = read_regular(written, LARGEST_MODEL)
+        copy = functools.partial(write_atomic, folder / MODEL, content)
+        tolerate("the copy of the model", copy, reporter, _REST)

@@ -1,0 +1,72 @@
+"""Results that a run replaces: it says so, and keeps its own in its folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+from small_runs import make_options
+
+from mtt.training import run as stage
+from mtt.training.runs.replaced_results import Results
+from mtt.verify import run as verification
+from mtt.verify.settings import Settings
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One family of checks: this is about files."""
+    monkeypatch.chdir(tmp_path)
+    real = verification.run
+
+    def one_family(path: Path, settings: object = None, **others: object) -> object:
+        return real(path, settings=Settings(only=["LOAD"]), **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(verification, "run", one_family)
+
+
+def test_an_earlier_result_is_replaced_aloud_and_each_run_keeps_its_own(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = make_options(tmp_path, training={"num_epochs": 1})
+    first = stage.run(options)
+    assert "is replaced" not in capsys.readouterr().out
+    assert first is not None
+    kept = (first / "model.pt").read_bytes()
+    assert kept == Path("model.pt").read_bytes()
+    second = stage.run(make_options(tmp_path, training={"num_epochs": 1}, seed=4))
+    shown = capsys.readouterr().out
+    assert "model.ckpt of an earlier run is replaced" in shown
+    assert "model.pt of an earlier run is replaced" in shown
+    assert "warning: another run" not in shown
+    assert (first / "model.pt").read_bytes() == kept
+    assert second is not None and (second / "model.pt").read_bytes() != kept
+
+
+def test_a_run_beside_it_is_not_overwritten_unseen(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_train = stage._train
+
+    def another_run_ends_first(*arguments: object) -> None:
+        real_train(*arguments)  # type: ignore[arg-type]
+        Path("model.pt").write_text("of another run")
+
+    monkeypatch.setattr(stage, "_train", another_run_ends_first)
+    stage.run(make_options(tmp_path, training={"num_epochs": 1}))
+    assert (
+        "warning: another run has written model.pt since this one began" in capsys.readouterr().out
+    )
+
+
+def test_what_is_told_depends_on_the_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    said: list[str] = []
+    Results(path).replace(path, said.append)
+    assert said == []
+    path.write_text("a")
+    results = Results(path)
+    results.replace(path, said.append)
+    assert said.pop().endswith("of an earlier run is replaced")
+    os.utime(path, ns=(1, 1))
+    results.replace(path, said.append)
+    assert said.pop().startswith("warning: another run")
