@@ -13,7 +13,7 @@ from rich.table import Table
 from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
 from mtt.report.metrics import quantities
-from mtt.report.progress import Reporter, _duration
+from mtt.report.progress import Reporter, duration
 
 QUANTITIES = quantities([Target("energy", gradients=GRADIENTS)])
 ROW = {
@@ -159,8 +159,8 @@ def test_log_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_durations() -> None:
-    assert _duration(float("nan")) == "unknown"
-    assert [_duration(s) for s in (0.2, 59, 61, 3725, 200000)] == [
+    assert duration(float("nan")) == "unknown"
+    assert [duration(s) for s in (0.2, 59, 61, 3725, 200000)] == [
         "0 s",
         "59 s",
         "1 min 01 s",
