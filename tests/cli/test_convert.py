@@ -119,6 +119,7 @@ training_set:
       unit: eV
       forces:
         key: forces
+        missing: allow
 validation_set: 0.05
 test_set: b.xyz
 """
@@ -192,6 +193,7 @@ def test_a_file_of_arguments_of_mace(capsys: pytest.CaptureFixture[str]) -> None
     assert (energy.key, energy.unit) == ("REF_energy", "eV")
     assert energy.forces and energy.forces.key == "REF_forces"
     assert energy.stress and energy.stress.key == "REF_stress"
+    assert (energy.forces.missing, energy.stress.missing) == ("allow", "allow")
     assert options.validation_set.datasets is not None
     assert options.architecture.training.atomic_baseline == {}
     assert "E0s" not in capsys.readouterr().out
@@ -262,9 +264,15 @@ def test_an_argument_that_is_taken(name: str, value: str, option: str, expected:
     assert found == expected
 
 
-def test_weights_of_kinds_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert convert("train_file: a.xyz\nconfig_type_weights: '{\"bulk\": 2.0}'\n") == 0
-    assert "left out: config_type_weights: not yet" in capsys.readouterr().out
+def test_weights_by_config_type(capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert('train_file: a.xyz\nconfig_type_weights: \'{"bulk": 2.0, "Default": 1}\'\n') == 0
+    assert "config_type_weights" not in capsys.readouterr().out
+    Path("a.xyz").touch()
+    weights = load_options(OUTPUT).training_set[0].weights
+    assert weights is not None and weights.config_type == {"bulk": 2.0, "Default": 1.0}
+    OUTPUT.unlink()
+    assert convert("train_file: a.xyz\nconfig_type_weights: much\n") == 0
+    assert "left out: config_type_weights: no weights" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

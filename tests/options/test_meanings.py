@@ -10,6 +10,12 @@ from mtt.options import OptionsError, load_options
 from mtt.options.foreign.meanings import OPTIONS, REASONS
 from mtt.options.reading.problems import did_you_mean
 from mtt.options.reading.validate import named_option
+from mtt.options.schema.datasets import (
+    GradientOptions,
+    SystemsOptions,
+    TargetOptions,
+    WeightOptions,
+)
 from mtt.options.schema.options import options_class
 
 _TRAINING = "architecture.training"
@@ -91,9 +97,7 @@ def test_nothing_is_suggested_that_was_typed(word: str, among: bool) -> None:
 def test_what_is_meant_is_there(name: str) -> None:
     path, _, last = name.rpartition(".")
     if path.startswith("training_set"):
-        from mtt.options.schema.datasets import GradientOptions, SystemsOptions, TargetOptions
-
-        models = {"systems": SystemsOptions, "energy": TargetOptions}
+        models = {"systems": SystemsOptions, "energy": TargetOptions, "weights": WeightOptions}
         assert last in models.get(path.rpartition(".")[2], GradientOptions).model_fields
     else:
         assert named_option(options_class("pet"), last) is not None

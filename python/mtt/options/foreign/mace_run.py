@@ -101,7 +101,7 @@ def to_options(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
     _describe_energy(options, given, notes)
     _choose_loss(options, given, notes)
     _take_baseline(options, given, notes)
-    _take_weights(given, notes)
+    _take_weights(options, given, notes)
     options["architecture"] = {key: part for key, part in options["architecture"].items() if part}
     ordered = {name: options[name] for name in Options.model_fields if name in options}
     return ordered, notes
@@ -122,6 +122,7 @@ def _describe_energy(options: dict[str, Any], given: Arguments, notes: Notes) ->
     _put(options, f"{_ENERGY}.key", given.get("energy_key", KEYS["energy_key"]))
     _put(options, f"{_ENERGY}.unit", "eV")
     _put(options, f"{_ENERGY}.forces.key", given.get("forces_key", KEYS["forces_key"]))
+    _put(options, f"{_ENERGY}.forces.missing", "allow")  # as MACE does
     stress = WITH_STRESS.get(str(given.get("loss")))
     if stress is None and given.get("compute_stress") is True:
         stress = "stress_key"
@@ -129,6 +130,7 @@ def _describe_energy(options: dict[str, Any], given: Arguments, notes: Notes) ->
     chosen = stress or (asked[0] if asked else None)
     if chosen is not None:
         _put(options, _renamed(chosen), given.get(chosen, KEYS[chosen]))
+        _put(options, _renamed(chosen).replace(".key", ".missing"), "allow")
     notes += [(name, f"{chosen} is taken: both are the same") for name in asked if name != chosen]
 
 
@@ -167,9 +169,9 @@ def _take_baseline(options: dict[str, Any], given: Arguments, notes: Notes) -> N
         notes.append(("E0s", reason))
 
 
-def _take_weights(given: Arguments, notes: Notes) -> None:
+def _take_weights(options: dict[str, Any], given: Arguments, notes: Notes) -> None:
     weights = given.get("config_type_weights")
-    if isinstance(weights, dict) and all(weight == 1.0 for weight in weights.values()):
-        return
-    if weights is not None:
-        notes.append(("config_type_weights", "not yet in mtt: weights of kinds of structures"))
+    if isinstance(weights, dict) and any(weight != 1.0 for weight in weights.values()):
+        _put(options, "training_set.weights.config_type", weights)
+    elif weights is not None and not isinstance(weights, dict):
+        notes.append(("config_type_weights", f"no weights by config_type: '{weights}'"))

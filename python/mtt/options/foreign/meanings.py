@@ -59,6 +59,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("valid", "val", "val_set", "valid_set", "validation"), "validation_set"),
     **dict.fromkeys(("test", "test_data"), "test_set"),
     **dict.fromkeys(("energy_unit", "energy_units", "units"), f"{_TARGETS}.unit"),
+    "config_type_weights": "training_set.weights.config_type",
     **dict.fromkeys(("length_units", "distance_unit"), "training_set.systems.length_unit"),
 }
 _REASONS: Final[Mapping[str, str]] = {
