@@ -1,13 +1,15 @@
 # make quickstart   train, evaluate and verify a small potential, from a clean clone
+# make wheel        a wheel for other environments, in dist
 # make test         style, types, C++ tests, Python tests, from a clean clone
 # make docs         the documentation as a site, in build/site; warnings are errors
 # make test-images  build and run the images of old versions, on Debian as root; see docs/concepts/image.md
 # make clean        remove everything that this file made
 #
-# Needs Python 3.11, a C++ compiler and make. Each step leaves a stamp in .venv/stamps and is run
+# Needs Python 3.11 or newer, a C++ compiler and make; PYTHON=... and TORCH=... choose others, before the first
+# command or after make clean. Each step leaves a stamp in .venv/stamps and is run
 # again only when one of the files it depends on is newer.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.13 python3.12 python3.14 python3,$(shell command -v $(name))))
 TORCH := 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,24 +24,25 @@ unexport PYTHONDONTWRITEBYTECODE
 
 CXX_TESTS := $(shell find csrc/tests -type f)
 CXX_SOURCES := $(filter-out $(CXX_TESTS),$(shell find csrc -type f)) CMakeLists.txt pyproject.toml
+WHEELS_OF_OTHERS := 'libtorch*.so' 'libc10*.so' libmetatensor.so libmetatensor_torch.so libmetatomic_torch.so libvesin.so
 EXAMPLE := $(addprefix docs/examples/ethanol/,ethanol.xyz options.yaml eval.yaml)
 
-.PHONY: setup quickstart test test-images docs lint ctest pytest clean
+.PHONY: setup quickstart wheel test test-images docs lint ctest pytest clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMPS)/mtt
 
 $(STAMPS)/venv:
-	@test -n "$(PYTHON)" || { echo "No python3 found: install Python 3.11, or name it with PYTHON=..."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "The locked requirements are for Python 3.11, and $(PYTHON) is another: name one with PYTHON=..."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No python3 found: install Python 3.11 or newer, or name it with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mtt needs Python 3.11 or newer, and $(PYTHON) is older: name another with PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
 # torch by name: pip takes the build (CPU or CUDA) that this machine is set up for.
 $(STAMPS)/torch-$(TORCH): $(STAMPS)/venv
 	$(INSTALL) torch==$(TORCH)
-	@touch $@
+	@rm -f $(STAMPS)/torch-* && touch $@
 
 $(STAMPS)/locked: requirements/locked.txt $(STAMPS)/torch-$(TORCH)
 	$(INSTALL) --no-deps --require-hashes -r requirements/locked.txt
@@ -67,6 +70,16 @@ quickstart: $(STAMPS)/mtt $(EXAMPLE)
 	cd $(QUICKSTART) && ../$(BIN)/mtt eval model.pt eval.yaml --output predictions.xyz
 	cd $(QUICKSTART) && ../$(BIN)/mtt verify model.pt
 	@echo "Done. In $(QUICKSTART)/: model.ckpt, model.pt, predictions.xyz and the plots."
+
+# For every Python 3 on a Linux as old as this one, and for the minor version of torch that is here. What torch,
+# metatensor, metatomic and vesin bring stays in their own wheels.
+wheel: $(STAMPS)/mtt
+	$(INSTALL) --no-deps --require-hashes -r requirements/wheel.txt
+	rm -rf build/unrepaired
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/unrepaired .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist \
+	  $(addprefix --exclude ,$(WHEELS_OF_OTHERS)) build/unrepaired/mtt-*.whl
+	@echo "For torch $(TORCH) and its patch releases, in dist/."
 
 # pytest comes last: its closing line is the summary.
 test: lint ctest pytest
@@ -97,4 +110,4 @@ $(DOCS)/stamp: requirements/docs.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DOCS) $(QUICKSTART) build outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) $(QUICKSTART) build dist outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

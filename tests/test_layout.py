@@ -15,6 +15,7 @@ ORDER = (
     "version",
     "printable",
     "errors",
+    "compiled",
     "canonical",
     "device",
     "elements",

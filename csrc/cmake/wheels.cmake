@@ -26,7 +26,6 @@ macro(mtt_find_wheels)
     list(GET _mtt_wheels 7 MTT_JSON)
     list(
         APPEND CMAKE_PREFIX_PATH
-        ${MTT_TORCH}/share/cmake
         ${MTT_METATENSOR}/lib/cmake
         ${MTT_METATENSOR_TORCH}/torch-${MTT_TORCH_MINOR}/lib/cmake
         ${MTT_METATOMIC_TORCH}/torch-${MTT_TORCH_MINOR}/lib/cmake

@@ -18,14 +18,12 @@ import torch
 import mtt
 from mtt.__main__ import main
 from mtt.cli import make_parser
+from mtt.compiled import installed_file
 from mtt.errors import UserError, VerificationFailed
-from mtt.verify import program as verify_program
 from mtt.verify import program_catalogue, settings
 from mtt.verify import run as stage
-from mtt.verify.program_catalogue import catalogue, installed_file
+from mtt.verify.program_catalogue import catalogue
 from mtt.verify.reference import render
-
-BUILT = {"torch": "2.13.0", "metatensor-torch": "0.10.8", "metatomic-torch": "0.1.19"}
 
 
 def check(name: str = "energy", status: str = "pass", **changes: Any) -> dict[str, Any]:
@@ -267,34 +265,6 @@ def test_search_path_of_the_shell_is_not_handed_on(
     program(f'echo "[$LD_LIBRARY_PATH]" > {tmp_path / "path"}; exit 3')
     stage.verify(Path("m.pt"))
     assert (tmp_path / "path").read_text() == "[]\n"
-
-
-def test_versions_that_do_not_fit_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {"torch": "2.12.1+cpu", "metatensor-torch": "0.10.9", "metatomic-torch": "0.2.0"}
-    monkeypatch.setattr(verify_program.importlib.metadata, "version", installed.__getitem__)
-    with pytest.raises(UserError) as error:
-        verify_program.check_versions(BUILT)
-    assert str(error.value) == (
-        "the compiled parts of mtt were built against torch 2.13.0, but 2.12.1+cpu is installed;"
-        " metatomic-torch 0.1.19, but 0.2.0 is installed\n"
-        "  hint: install the versions named first, or build again: pip install"
-        " --no-build-isolation --no-deps --force-reinstall . in the source folder"
-    )
-
-
-def test_versions_that_fit_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {"torch": "2.13.4+cu130", "metatensor-torch": "0.10.9", "metatomic-torch": "0.1.20"}
-    monkeypatch.setattr(verify_program.importlib.metadata, "version", installed.__getitem__)
-    verify_program.check_versions(BUILT)
-
-
-def test_package_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise verify_program.importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(verify_program.importlib.metadata, "version", missing)
-    with pytest.raises(UserError, match=r"torch 2\.13\.0 is not installed any more"):
-        verify_program.check_versions(BUILT)
 
 
 def test_nothing_heavy_is_imported() -> None:

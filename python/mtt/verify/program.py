@@ -1,7 +1,5 @@
 """The program ``mtt-verify``: where it is, whether it fits, and how a run of it ended."""
 
-import importlib.metadata
-import json
 import os
 import signal
 import subprocess
@@ -12,20 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtt.compiled import PROGRAM, check_installed, installed_file
 from mtt.errors import UserError
 from mtt.tokens import VARIABLES as TOKEN_VARIABLES
-from mtt.verify.program_catalogue import catalogue, installed_file
+from mtt.verify.program_catalogue import catalogue
 from mtt.verify.report import Report
 
-PROGRAM = "MTT_VERIFY"
 _CALLER = "MTT_VERIFY_CALLER"
 _PROGRESS = "progress: "
 _WARNING = "mtt-verify: warning: "
 _MOST_MESSAGES = 100
 # What every engine can expect of a model that ends the verifier.
 _BRIEF = "the verifier itself ended"
-# Patch releases of torch keep their interface; those of metatensor and metatomic add to it.
-_CLASHES = {"torch": 2, "metatensor-torch": 2, "metatomic-torch": 2}
 
 
 def program() -> Path:
@@ -49,30 +45,8 @@ def program() -> Path:
             where=str(binary),
             hint="run 'pip install .' in the source folder, or name a program in MTT_VERIFY",
         )
-    check_versions(json.loads(installed_file("_build_info.json").read_text()))
+    check_installed()
     return binary
-
-
-def check_versions(built: dict[str, str]) -> None:
-    """Compare what the compiled parts were built against with what is installed, without importing.
-
-    :param built: version by package name
-    :raises UserError: naming each clash, both versions, and how to rebuild
-    """
-    clashes = []
-    for package, digits in _CLASHES.items():
-        try:
-            installed = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            clashes.append(f"{package} {built[package]} is not installed any more")
-            continue
-        if _leading(installed, digits) != _leading(built[package], digits):
-            clashes.append(f"{package} {built[package]}, but {installed} is installed")
-    if clashes:
-        raise UserError(
-            "the compiled parts of mtt were built against " + "; ".join(clashes),
-            hint=rebuild_hint(),
-        )
 
 
 @dataclass(frozen=True)
@@ -189,18 +163,6 @@ def crashed(path: Path, result: Ended, engines: Sequence[str] = ()) -> Report:
             "seconds": 0.0,
         }
     )
-
-
-def rebuild_hint() -> str:
-    """What to do when compiled parts and libraries do not fit."""
-    return (
-        "install the versions named first, or build again: "
-        "pip install --no-build-isolation --no-deps --force-reinstall . in the source folder"
-    )
-
-
-def _leading(version: str, digits: int) -> list[str]:
-    return version.split("+")[0].split(".")[:digits]
 
 
 def environment() -> dict[str, str]:

@@ -5,12 +5,12 @@ line reads it at every start, so it imports little: dataclasses alone take 10 ms
 """
 
 import functools
-import importlib.util
 import json
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from mtt.compiled import installed_file
 
 
 class Option(NamedTuple):
@@ -88,12 +88,3 @@ def catalogue() -> Catalogue:
         checks=content.get("checks", []),
         options=[Option(**option) for option in content.get("options", [])],
     )
-
-
-def installed_file(*parts: str) -> Path:
-    """Return the path of a built file; editable installations keep these in site-packages."""
-    # Not by an import of mtt: that package imports this one.
-    package = importlib.util.find_spec("mtt")
-    assert package is not None
-    paths = [Path(root, *parts) for root in package.submodule_search_locations or []]
-    return next((path for path in paths if path.exists()), paths[-1])

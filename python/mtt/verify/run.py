@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from mtt.canonical import parse_json
+from mtt.compiled import rebuild_hint
 from mtt.errors import MttError, UserError, VerificationFailed
 from mtt.files import LARGEST_MODEL, LARGEST_TEXT, read_regular, reading, write_atomic
 from mtt.filetypes import recognize
 from mtt.printable import harmless_output, print_machine, printable_json
 from mtt.tokens import redacted, without_secrets
-from mtt.verify.program import Ended, crashed, program, rebuild_hint, spawn
+from mtt.verify.program import Ended, crashed, program, spawn
 from mtt.verify.report import Report
 from mtt.verify.report.report import NoReport
 from mtt.verify.settings import Outputs, Settings
