@@ -48,7 +48,7 @@ def as_metatrain(path: Path) -> None:
 def test_a_run_resumes_with_either_spelling(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "_pictures", lambda *_: None)
-    monkeypatch.setattr(stage, "_export", lambda ckpt, output, reporter: output.touch())
+    monkeypatch.setattr(stage, "_export", lambda ckpt, output, *_: output.touch())
     make_options(tmp_path, {"num_epochs": 2, "keep_last": 9})
     as_metatrain(tmp_path / "options.yaml")
     stage.run(load_options("options.yaml"))
