@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
 def quick(patch):
     """What a run makes at its end has tests of its own."""
     patch.setattr(stage, "_pictures", lambda *_: None)
-    patch.setattr(stage, "_export", lambda ckpt, output, reporter: output.write_text("model"))
+    patch.setattr(stage, "_export", lambda ckpt, output, *_: output.write_text("model"))
 
 
 @pytest.fixture(autouse=True)
