@@ -1,5 +1,5 @@
 # Installs the package into an empty folder, builds the consumer against it and runs it on a file that is no model.
-# cmake -DBUILD=... -DWORK=... -DSITE=... -DPROGRAM=... -DCOMPILER=... -DGENERATOR=... -P run.cmake
+# cmake -DBUILD=... -DWORK=... -DSITE=... -DPROGRAM=... -DCOMPILER=... -DGENERATOR=... -DMAKE=... -P run.cmake
 function(run what)
     execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
     if(NOT status EQUAL 0)
@@ -19,7 +19,7 @@ foreach(header IN LISTS headers)
 endforeach()
 run(
     "configuration" ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK}/build -G ${GENERATOR}
-    -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_FLAGS=${FLAGS} -Dmtt_verify_SITE=${SITE}
+    -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_FLAGS=${FLAGS} -Dmtt_verify_SITE=${SITE}
     -Dmtt_verify_DIR=${WORK}/prefix/mtt/lib/cmake/mtt_verify
 )
 run("build" ${CMAKE_COMMAND} --build ${WORK}/build)
