@@ -23,7 +23,7 @@ def disk(tmp_path, monkeypatch):
     """``outputs`` on a file system of its own; a function that makes it read-only or writable."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "_pictures", lambda *_: None)
-    monkeypatch.setattr(stage, "_export", lambda ckpt, output, reporter: output.write_text("model"))
+    monkeypatch.setattr(stage, "_export", lambda ckpt, output, *_: output.write_text("model"))
     Path("outputs").mkdir()
     mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", "outputs")
 

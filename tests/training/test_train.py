@@ -522,9 +522,10 @@ def test_atoms_that_only_the_validation_set_has(folder):
         validation_set=str(folder / "more.xyz"),
     )
     assert message(stage.run, options) == (
-        "atom 0 has the atomic type 6 (C), which the model does not know\n"
-        f"  where: {folder}/more.xyz#1\n"
-        "  hint: the model knows 1 (H), 8 (O)"
+        "validation_set has atomic types that the model is not trained on: 6 (C)\n"
+        f"  where: {folder}/more.xyz#1 is the first of them\n"
+        "  hint: the training set has 1 (H), 8 (O): move structures with the others into it, or leave "
+        "them out of validation_set"
     )
 
 

@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch):
     """The folder of a finished run of three epochs, called as if it were an old one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "_pictures", lambda *_: None)
-    monkeypatch.setattr(stage, "_export", lambda ckpt, output, reporter: output.write_text("model"))
+    monkeypatch.setattr(stage, "_export", lambda ckpt, output, *_: output.write_text("model"))
     stage.run(make_options(tmp_path))
     (made,) = Path("outputs").glob("*/*/")
     Path("outputs/2001-01-01").mkdir()

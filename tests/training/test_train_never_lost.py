@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     """A folder to work in; what a run makes at its end has tests of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "_pictures", lambda *_: None)
-    monkeypatch.setattr(stage, "_export", lambda ckpt, output, reporter: output.write_text("model"))
+    monkeypatch.setattr(stage, "_export", lambda ckpt, output, *_: output.write_text("model"))
     return tmp_path
 
 

@@ -115,7 +115,7 @@ def test_a_signal_while_results_are_made(folder, monkeypatch):
     assert not Path("copper.pt").exists() and not (run / "errors.json").exists()
     assert not list(folder.glob(".*")) and not list(run.glob(".*"))
     exported = []
-    monkeypatch.setattr(stage, "_export", lambda ckpt, output, reporter: exported.append(output))
+    monkeypatch.setattr(stage, "_export", lambda ckpt, output, *_: exported.append(output))
     stage.run(load_options(run / "options.yaml"), "auto", Path("copper.pt"))
     assert exported == [Path("copper.pt")] and load_options(run / "options.yaml") == options
     made = {path.name for path in run.iterdir()}
