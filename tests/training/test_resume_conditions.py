@@ -50,7 +50,8 @@ def train(folder: Path, stop: int, *words: str, **environment: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    return [line.removeprefix(LINE) for line in text.splitlines() if line.startswith(LINE)]
+    # Each line begins with the time.
+    return [line.partition(LINE)[2] for line in text.splitlines() if LINE in line]
 
 
 def recorded(folder: Path, name: str = "model.ckpt") -> list[Conditions]:
