@@ -31,7 +31,7 @@ def auto(capsys):
     """What it takes, and what it says about the rest."""
     capsys.readouterr()
     stage.run(make_options(Path.cwd()), "auto")
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line[20:] for line in capsys.readouterr().out.splitlines()]  # behind the time
     (taken,) = [line for line in lines if line.startswith("resuming from ")]
     warnings = [line.removeprefix("warning: left out ") for line in lines if "left out" in line]
     return taken.removeprefix("resuming from ").partition(":")[0], warnings
