@@ -373,6 +373,9 @@ def _export(ckpt: Path, output: Path, reporter: Reporter, folder: Path | None) -
     written = export.run(ckpt, output, weights="best", verify="full", keep=keep)
     reporter.message(f"wrote {written}")
     if folder is not None:
-        content = read_regular(written, LARGEST_MODEL)
-        copy = functools.partial(write_atomic, folder / MODEL, content)
+        copy = functools.partial(_copy, output, folder / MODEL)
         tolerate("the copy of the model", copy, reporter, _REST)
+
+
+def _copy(source: Path, path: Path) -> None:
+    write_atomic(path, read_regular(source, LARGEST_MODEL))
