@@ -19,6 +19,7 @@ ORDER = (
     "canonical",
     "device",
     "elements",
+    "units",
     "files",
     "tokens",
     "architecture_registry",

@@ -22,7 +22,7 @@ def build_potential(header: Header) -> "Potential":
     from pydantic import ValidationError
 
     from mtt.architectures.potential import Potential
-    from mtt.options.schema.units import check_length_unit
+    from mtt.units import check_length_unit
 
     architecture = check_architecture(header)
     # Not from the options: those may be of a version that this mtt no longer reads.

@@ -8,7 +8,7 @@ from mtt.data.structure import Reference, Structure
 from mtt.errors import UserError
 from mtt.options.schema.datasets import DatasetOptions
 from mtt.options.schema.differences import differences
-from mtt.options.schema.units import fits, same_unit
+from mtt.units import fits, same_unit
 
 # What is told first of several differences.
 _ORDER: Final = ("target", "quantity", "per", "length_unit", "unit")

@@ -23,11 +23,11 @@ from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.options import DatasetOptions, load_eval_options
 from mtt.options.schema.data_paths import data_files
 from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
-from mtt.options.schema.units import fits
 from mtt.report.error_plots import error_plots
 from mtt.report.plots import save
 from mtt.report.progress import Reporter
 from mtt.tokens import redacted_json
+from mtt.units import fits
 from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions
 
 

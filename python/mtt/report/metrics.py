@@ -17,7 +17,7 @@ from typing import Final, Literal, get_args
 
 from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.files import LARGEST_TEXT, read_regular, replacing, unwritable
-from mtt.options.schema.units import spelling
+from mtt.units import spelling
 
 Row = Mapping[str, float | int]
 Error = Literal["rmse", "mae"]

@@ -15,8 +15,8 @@ from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import Options, TargetOptions
 from mtt.options.reading.problems import missing_file
-from mtt.options.schema.units import fits
 from mtt.training.runs.option_changes import BASE, differences, is_base
+from mtt.units import fits
 
 _OPTION = "architecture.training.fine_tune"
 

@@ -10,10 +10,11 @@ from pydantic import AfterValidator, Discriminator, Field, NonNegativeFloat, Tag
 
 from mtt.options.schema.base import Conflict, Indices, OptionsModel, inconsistent
 from mtt.options.schema.data_paths import ExpandedPath
-from mtt.options.schema.units import LengthUnit, check_energy_unit, check_gradient_unit
+from mtt.units import check_energy_unit, check_gradient_unit, check_length_unit
 
 M = TypeVar("M", bound=OptionsModel)
 
+LengthUnit = Annotated[str, AfterValidator(check_length_unit)]
 ENERGY = "energy"
 GRADIENTS = ("forces", "stress", "virial")
 _TARGET_NAME = re.compile(

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from mtt.options.schema.base import Location
 from mtt.options.schema.datasets import DatasetOptions
-from mtt.options.schema.units import fits
+from mtt.units import fits
 
 _FIELDS: tuple[Literal["quantity", "unit", "per"], ...] = ("quantity", "unit", "per")
 

@@ -24,7 +24,7 @@ from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsiste
 from mtt.options.schema.datasets import DatasetOptions, SplitOptions
 from mtt.options.schema.differences import Difference, differences
 from mtt.options.schema.training import TrainingHypers
-from mtt.options.schema.units import fits
+from mtt.units import fits
 
 OPTIONS_VERSION = 1
 _DEVICE = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")

@@ -1,9 +1,7 @@
 """Units that metatomic, and so every MD engine that loads an exported model, understands."""
 
 import difflib
-from typing import Annotated, Final
-
-from pydantic import AfterValidator
+from typing import Final
 
 ENERGY_UNITS: Final = ("eV", "meV", "Hartree", "Ry", "kcal/mol", "kJ/mol", "J")
 LENGTH_UNITS: Final = ("angstrom", "A", "bohr", "nm", "nanometer")
@@ -76,6 +74,3 @@ def check_gradient_unit(gradient: str, unit: str) -> str:
         return energy
     length = check_length_unit(length.removesuffix(suffix))
     return f"{energy}/{'A' if length == 'angstrom' else length}{suffix}"
-
-
-LengthUnit = Annotated[str, AfterValidator(check_length_unit)]
