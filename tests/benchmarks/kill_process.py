@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from kill_folder import temporaries
 # What the program says once it trains, and once all epochs are done.
 TRAINS = ("results go to", "results go on in")
 ENDS = ("training is done", "training is finished")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 LIMIT = 300.0  # seconds that no life takes, with another program on the same core
 
 
@@ -50,9 +52,10 @@ class Life:
         with self._process.stdout as lines:
             for line in lines:
                 self.said.append(line.rstrip())
-                if line.startswith(TRAINS):
+                said = _STAMP.sub("", line)
+                if said.startswith(TRAINS):
                     self.trains = time.time()
-                elif line.startswith(ENDS):
+                elif said.startswith(ENDS):
                     self.ends = time.time()
 
     @property

@@ -176,10 +176,9 @@ class Reporter:
             self.message(part)
             return
         self.console.print(part)
-        plain = Console(file=io.StringIO(), width=_LOG_WIDTH, markup=False, emoji=False)
-        plain.print(part)
-        assert isinstance(plain.file, io.StringIO)
-        for line in plain.file.getvalue().splitlines():
+        text = io.StringIO()
+        SteadyConsole(file=text, width=_LOG_WIDTH).print(part)
+        for line in text.getvalue().splitlines():
             self._write_log(redacted(line.rstrip()))
 
     def finish(self) -> None:

@@ -24,6 +24,7 @@ def check_energies(sets: Sets, fixed: Mapping[str, object]) -> Iterator[str]:
 
     :param fixed: baselines that are not fitted, by the name of the target
     """
+    open_baselines: set[str] = set()
     for target in sets.energies:
         values, table, types = _known(sets, target)
         if len(values) == 0:
@@ -31,7 +32,9 @@ def check_energies(sets: Sets, fixed: Mapping[str, object]) -> Iterator[str]:
         yield from _unit(target, types, table, values)
         yield from _far(sets, target)
         if target.name not in fixed:
-            yield from _open_baseline(sets, target)
+            open_baselines |= set(_open_baseline(sets, target))
+    # Several targets of the same structures leave the same open.
+    yield from sorted(open_baselines)
 
 
 def _known(
