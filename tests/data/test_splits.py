@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtt.data.splits import split
+from mtt.data.splits import resolve_indices, split
 from mtt.errors import UserError
 
 
@@ -75,9 +75,14 @@ def test_mistakes() -> None:
     assert message(3, "3:", 0.0, 0) == (
         "the slice '3:' selects none of the 3 structures\n  where: validation_set"
     )
-    for beyond in ("0:4", "5:", "-4:", ":100"):
-        assert message(3, beyond, 0.0, 0) == (
-            f"the slice '{beyond}' goes beyond the end: there are 3 structures\n"
-            "  where: validation_set\n"
-            "  hint: leave the number of the end out to go to the last, as in '10:'"
-        )
+
+
+def test_a_slice_beyond_the_end_is_told(caplog):
+    for beyond, expected in (("0:4", [0, 1, 2]), ("-4:", [0, 1, 2]), ("1:100", [1, 2])):
+        caplog.clear()
+        assert resolve_indices(beyond, 3, "a.xyz").tolist() == expected
+        said = f"a.xyz: the slice '{beyond}' goes beyond the end: there are 3 structures"
+        assert [record.getMessage() for record in caplog.records] == [said]
+    caplog.clear()
+    assert resolve_indices("0:3", 3, "a.xyz").tolist() == [0, 1, 2]
+    assert not caplog.records

@@ -1,5 +1,6 @@
 """Which structures train, which validate, which test: disjoint, and the same for the same seed."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from mtt.data.random import generator, permutation
 from mtt.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 Indices = Sequence[int] | NDArray[np.int64] | str
 Part = float | Indices | None
@@ -59,18 +62,18 @@ def split(n: int, validation: Part, test: Part, seed: int) -> Split:
 def resolve_indices(indices: Indices | None, n: int, where: str) -> NDArray[np.int64]:
     """Indices or a slice as int64 positions among ``n``, in the order given; None is all.
 
-    :raises UserError: if a position or an end of the slice is out of range, if a position is
-        repeated, or if the slice is empty
+    A slice that goes beyond the end takes what is there, and a warning says so.
+
+    :raises UserError: if a position is out of range or repeated, or if the slice is empty
     """
     if indices is None:
         return np.arange(n, dtype=np.int64)
     if isinstance(indices, str):
         numbers = [int(part) if part.strip() else None for part in indices.split(":")]
         if any(number is not None and abs(number) > n for number in numbers[:2]):
-            raise UserError(
-                f"the slice '{indices}' goes beyond the end: there are {n} structures",
-                where=where,
-                hint="leave the number of the end out to go to the last, as in '10:'",
+            # No error: runs of older versions have such slices, and must resume.
+            logger.warning(
+                "%s: the slice '%s' goes beyond the end: there are %d structures", where, indices, n
             )
         positions = np.arange(n, dtype=np.int64)[slice(*numbers)]
         if len(positions) == 0:

@@ -38,8 +38,8 @@ class SystemsOptions(OptionsModel):
     length_unit: LengthUnit = "angstrom"
     """Unit of positions and cells in the file."""
     indices: Indices | None = None
-    """Structures of the file to use: a list of indices from 0, or a slice such as '0:100', neither
-    beyond the end; of several files, they count through all of them. null uses all."""
+    """Structures of the file to use: a list of indices from 0, or a slice such as '0:100'; of
+    several files, they count through all of them. null uses all."""
 
 
 Missing = Literal["error", "allow"]
