@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_runs import make_options
+from small_runs import make_options, verify_one_family
 
 from mtt.options import load_options
 from mtt.training import run as train
-from mtt.verify import run as verify
 
 # Models in tests are small: a second thread only waits for the first, and for other programs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -48,13 +47,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_options(folder, training={"num_epochs": 2})
     options = folder / "options.yaml"
     options.write_text(options.read_text().replace(f"{folder}/", ""))
-    real = verify.run
-
-    def one_family(path: Path, only: object = None, **others: object) -> object:
-        return real(path, only=["LOAD"], **others)  # type: ignore[arg-type]
-
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(verify, "run", one_family)
+        verify_one_family(patch)
         train.run(load_options(Path("options.yaml")))
     return folder

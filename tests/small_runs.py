@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
@@ -13,6 +13,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mtt.options import Options, load_options
+
+if TYPE_CHECKING:
+    from pytest import MonkeyPatch
 
 # Options of the targets that `add_targets` adds.
 TARGETS: dict[str, Any] = {
@@ -106,3 +109,16 @@ def make_options(
     path = folder / "options.yaml"
     path.write_text(yaml.safe_dump(content))
     return load_options(path)
+
+
+def verify_one_family(patch: "MonkeyPatch") -> None:
+    """Have exports verified in LOAD only: all families take longest, and have tests of their own."""
+    from mtt.verify import run as verification
+    from mtt.verify.settings import Settings
+
+    real = verification.run
+
+    def one_family(path: Path, settings: Settings | None = None, **others: Any) -> object:
+        return real(path, settings=Settings(only=["LOAD"]), **others)
+
+    patch.setattr(verification, "run", one_family)

@@ -1,6 +1,5 @@
 """mtt from Python: what is loaded, predicted, trained and evaluated, against the command line's own way."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from several_targets import export, potential_of, save
-from small_runs import make_options, write_data
+from small_runs import make_options, verify_one_family, write_data
 
 import mtt
 from mtt.api.loaded_model import LoadedModel
 from mtt.data.target import Target
 from mtt.errors import UserError
-from mtt.verify import run as verification
-from mtt.verify.settings import Settings
 
 TYPES = [1, 6, 8, 29]
 
@@ -124,11 +121,7 @@ def test_a_calculator_needs_an_energy(tmp_path: Path) -> None:
 
 def test_train_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    real = verification.run
-    quick = functools.partial(real, settings=Settings(only=["LOAD"]))
-    monkeypatch.setattr(
-        verification, "run", lambda path, settings=None, **others: quick(path, **others)
-    )
+    verify_one_family(monkeypatch)
     options = make_options(tmp_path, training={"num_epochs": 2}, test_set=0.2).to_dict()
     run = mtt.train(options, "small.pt")
     assert run.model.is_file() and run.checkpoint == Path("small.ckpt")

@@ -8,10 +8,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 import yaml
+from small_runs import verify_one_family
 
 import mtt
-from mtt.verify import run as verification
-from mtt.verify.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 ETHANOL = DOCS / "examples" / "ethanol"
@@ -29,12 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     options["training_set"]["systems"] = {"read_from": "ethanol.xyz", "indices": "0:80"}
     options["validation_set"], options["test_set"] = "0:10", "10:20"
     (tmp_path / "options.yaml").write_text(yaml.safe_dump(options))
-    real = verification.run
-
-    def one_family(path: Path, settings: object = None, **others: object) -> object:
-        return real(path, settings=Settings(only=["LOAD"]), **others)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(verification, "run", one_family)
+    verify_one_family(monkeypatch)
     return tmp_path
 
 

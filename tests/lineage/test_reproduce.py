@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_runs import verify_one_family
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -16,7 +17,6 @@ from mtt.export import run as export
 from mtt.export.add_metadata import with_metadata
 from mtt.lineage import compare_runs, recorded, reproduce
 from mtt.options import Metadata
-from mtt.verify import run as verify
 
 
 @pytest.fixture
@@ -33,12 +33,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are verified in one family: that takes longest, and has tests of its own."""
-    real = verify.run
-
-    def one_family(path: Path, only: object = None, **others: object) -> object:
-        return real(path, only=["LOAD"], **others)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(verify, "run", one_family)
+    verify_one_family(monkeypatch)
 
 
 @pytest.fixture

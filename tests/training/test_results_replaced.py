@@ -4,24 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
-from small_runs import make_options
+from small_runs import make_options, verify_one_family
 
 from mtt.training import run as stage
 from mtt.training.runs.replaced_results import Results
-from mtt.verify import run as verification
-from mtt.verify.settings import Settings
 
 
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One family of checks: this is about files."""
     monkeypatch.chdir(tmp_path)
-    real = verification.run
-
-    def one_family(path: Path, settings: object = None, **others: object) -> object:
-        return real(path, settings=Settings(only=["LOAD"]), **others)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(verification, "run", one_family)
+    verify_one_family(monkeypatch)
 
 
 def test_an_earlier_result_is_replaced_aloud_and_each_run_keeps_its_own(
