@@ -30,3 +30,10 @@ def test_usual_cutoffs_change_nothing() -> None:
         systems = dict(check_systems([crystal(4, 3.6)], [29], cutoff))
         assert np.diag(systems["cubic"].cell) == pytest.approx(2 * np.full(3, 3.6 / 4 ** (1 / 3)))
         assert "training-0" in systems
+
+
+def test_a_large_molecule_stays_as_it_does_not_fill_space() -> None:
+    line = np.zeros((600, 3))
+    line[:, 0] = 1.5 * np.arange(600)
+    molecule = Structure(np.full(600, 6, np.int32), line, np.zeros((3, 3)), np.zeros(3, bool))
+    assert "training-0" in dict(check_systems([molecule], [6], 4.5))

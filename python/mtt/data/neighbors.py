@@ -115,7 +115,7 @@ def _checked_radius(structure: Structure, cutoff: float, max_pairs: int) -> floa
 
 def _pairs(structure: Structure, cutoff: float, max_pairs: int) -> float:
     """Return about how many pairs there are; without images, only numbers above the limit matter."""
-    estimate = _even(structure, cutoff)
+    estimate = even_pairs(structure, cutoff)
     if len(structure) ** 2 > 2 * max_pairs:
         estimate = max(estimate, _crowded(structure, cutoff))
     return estimate
@@ -141,8 +141,11 @@ def _safe_radius(structure: Structure, cutoff: float) -> float:
         radius *= 1.2
 
 
-def _even(structure: Structure, cutoff: float) -> float:
-    """Return about how many pairs there are if the atoms fill the cell evenly, with its images."""
+def even_pairs(structure: Structure, cutoff: float) -> float:
+    """Return about how many pairs there are if the atoms fill the cell evenly, with its images.
+
+    Zero without images: then there are no more than the square of the number of atoms.
+    """
     if not structure.pbc.any():
         return 0.0
     rows = structure.cell[structure.pbc]

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from mtt.data.neighbors import even_pairs
 from mtt.data.random import generator
 from mtt.data.structure import Structure
 
@@ -31,7 +32,7 @@ def check_systems(
     named: list[Named] = [
         (f"training-{i}", sample)
         for i, sample in enumerate(samples)
-        if _pairs(sample, volume) <= _MOST_PAIRS
+        if even_pairs(sample, cutoff) <= _MOST_PAIRS
     ]
     named += [(f"atom-{t}", _structure([t], np.zeros((1, 3)))) for t in list(atomic_types)[:8]]
     random = generator(0, "golden")
@@ -55,17 +56,6 @@ def check_systems(
     named.append(("slab", _structure(types(8), lattice((2, 2, 2), 0.1), 2 * cube, (1, 1, 0))))
     named.append(("wire", _structure(types(4), lattice((1, 2, 2), 0.1), cube, (1, 0, 0))))
     return named
-
-
-def _pairs(sample: Structure, volume: float) -> float:
-    """Return about how many pairs a structure has within a sphere of some volume around each atom."""
-    if not sample.pbc.any():
-        return float(len(sample) ** 2)
-    rows = sample.cell[sample.pbc]
-    # A slab or a wire, as if it were a crystal: as many pairs as a wider one could have at most.
-    extent = np.ptp(sample.positions, axis=0)[~sample.pbc] + 2.0 * np.cbrt(volume)
-    own = float(np.sqrt(np.linalg.det(rows @ rows.T)) * np.prod(extent))
-    return len(sample) ** 2 * volume / own
 
 
 def typical_spacing(samples: Sequence[Structure]) -> float:
