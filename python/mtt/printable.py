@@ -209,3 +209,8 @@ def harmless_output() -> Iterator[None]:
 def print_machine(text: str) -> None:
     """Write to standard output what a program reads, as it is: it must have been made harmless."""
     getattr(sys.stdout, "unchanged", sys.stdout).write(text)
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 check``, ``2 checks``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

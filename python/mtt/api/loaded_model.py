@@ -11,8 +11,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mtt.data.plausibility.sets import ANGSTROM, EV
 from mtt.data.read_files import structure_of
+from mtt.data.same_units import Units, converted, in_angstrom, in_ev
 from mtt.data.structure import Structure
 from mtt.data.target import ENERGY, Target
 from mtt.errors import UserError
@@ -119,7 +119,7 @@ class LoadedModel:
         several = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         structures = [self._structure(each, f"structure {k}") for k, each in enumerate(several)]
         energy = self.energy_target
-        scale = 1.0 if energy is None else EV.get(energy.unit.lower(), 1.0)
+        scale = (None if energy is None else in_ev(energy.unit)) or 1.0
         predictions = [
             Prediction(values, None if energy is None else energy.name, scale, self._angstrom)
             for values in self._predictor.predict(structures)
@@ -141,14 +141,13 @@ class LoadedModel:
 
     @property
     def _angstrom(self) -> float:
-        return ANGSTROM[self.length_unit.lower()]
+        return in_angstrom(self.length_unit) or 1.0
 
     def _structure(self, atoms: Atoms, source: str) -> Structure:
-        if self._angstrom != 1.0:
-            atoms = atoms.copy()
-            atoms.set_cell(atoms.cell.array / self._angstrom)
-            atoms.positions /= self._angstrom
-        return structure_of(atoms, source)
+        (structure,) = converted(
+            [structure_of(atoms, source)], Units("angstrom", {}), Units(self.length_unit, {})
+        )
+        return structure
 
 
 def load(path: str | os.PathLike[str], device: str = "auto") -> LoadedModel:

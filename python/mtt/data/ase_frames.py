@@ -124,6 +124,19 @@ def values_of_atoms(quantity: str) -> Kind:
     )
 
 
+_VOIGT: Final = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
+
+
+def as_matrix(array: NDArray[Any]) -> NDArray[Any] | None:
+    """Return a stress or virial (3, 3) from its matrix or from Voigt's order; None if it is neither.
+
+    Rows first or columns first makes no difference to a symmetric matrix.
+    """
+    if array.shape == (6,):
+        return array[_VOIGT]
+    return array.reshape(3, 3) if array.shape in ((9,), (3, 3)) else None
+
+
 def _is_matrix(array: NDArray[Any], n_atoms: int) -> bool:
     return array.shape in ((6,), (9,), (3, 3))
 

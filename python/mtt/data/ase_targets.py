@@ -12,6 +12,7 @@ from mtt.data.ase_frames import (
     ENERGY,
     KINDS,
     Kind,
+    as_matrix,
     as_numbers,
     find,
     missing_hint,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from mtt.options.schema.datasets import GradientOptions, TargetOptions
 
 logger = logging.getLogger(__name__)
-
-_VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
 
 
 def _frames(
@@ -309,12 +308,8 @@ def _stress(
     value: Any, quantity: str, key: str, structure: Structure, where: str
 ) -> NDArray[np.float64] | None:
     array = as_numbers(value, quantity, key, where)
-    if array.shape == (6,):
-        matrix = array[_VOIGT]
-    elif array.shape in ((9,), (3, 3)):
-        # Rows first or columns first makes no difference to a symmetric matrix.
-        matrix = array.reshape(3, 3)
-    else:
+    matrix = as_matrix(array)
+    if matrix is None:
         raise UserError(
             f"the {quantity} under the key '{key}' has the shape {array.shape};"
             " (3, 3), (9,) or (6,) in Voigt order (xx, yy, zz, yz, xz, xy) is needed",

@@ -8,7 +8,7 @@ from mtt.data.structure import Reference, Structure
 from mtt.errors import UserError
 from mtt.options.schema.datasets import DatasetOptions
 from mtt.options.schema.differences import differences
-from mtt.units import fits, same_unit
+from mtt.units import ENERGY_UNITS, LENGTH_UNITS, fits, same_unit, spelling
 
 # What is told first of several differences.
 _ORDER: Final = ("target", "quantity", "per", "length_unit", "unit")
@@ -53,6 +53,16 @@ def factor(source: str, destination: str) -> float:
     tenth = 0.1 if source == "kbar" else 1.0
     source = "GPa" if source == "kbar" else source
     return tenth * float(metatomic.torch.unit_conversion_factor(source, destination))
+
+
+def in_ev(unit: str) -> float | None:
+    """Return an energy unit in eV; None if it is none, or not known."""
+    return factor(spelling(unit), "eV") if spelling(unit) in ENERGY_UNITS else None
+
+
+def in_angstrom(unit: str) -> float | None:
+    """Return a length unit in angstrom; None if it is none, or not known."""
+    return factor(spelling(unit), "angstrom") if spelling(unit) in LENGTH_UNITS else None
 
 
 def converted(structures: Sequence[Structure], source: Units, to: Units) -> list[Structure]:

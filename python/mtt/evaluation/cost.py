@@ -59,11 +59,12 @@ class Stopwatch:
             1000.0 * seconds / max(atoms, 1),
             device.type,
             threads,
-            _peak(device, own_process),
+            peak_memory(device, own_process),
         )
 
 
-def _peak(device: torch.device, own_process: bool) -> int:
+def peak_memory(device: torch.device, own_process: bool = False) -> int:
+    """Return the bytes that this process, or one that it started, has taken on a device at most."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     who = resource.RUSAGE_CHILDREN if own_process else resource.RUSAGE_SELF

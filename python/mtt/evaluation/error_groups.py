@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from mtt.data.structure import Structure
 from mtt.elements import symbols
+from mtt.printable import plural
 from mtt.report.parity import Parity, rmse
-from mtt.report.wording import plural
 
 Errors = dict[str, dict[str, float | int | str]]
 # By what structures or atoms are divided, and by the name of each group: its errors.

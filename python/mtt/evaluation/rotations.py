@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-import ase.units
 import numpy as np
 
 from mtt.data.random import generator, random_rotations
+from mtt.data.same_units import in_angstrom, in_ev
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError, VerificationFailed
@@ -19,22 +19,6 @@ from mtt.report.parity import rmse
 _STRUCTURES: Final = 10
 _ROTATIONS: Final = 4
 _ATOMS: Final = 2000
-_EV: Final = {
-    "ev": 1.0,
-    "mev": 1e-3,
-    "hartree": ase.units.Hartree,
-    "ry": ase.units.Rydberg,
-    "kcal/mol": ase.units.kcal / ase.units.mol,
-    "kj/mol": ase.units.kJ / ase.units.mol,
-    "j": ase.units.J,
-}
-_ANGSTROM: Final = {
-    "angstrom": 1.0,
-    "a": 1.0,
-    "bohr": ase.units.Bohr,
-    "nm": ase.units.nm,
-    "nanometer": ase.units.nm,
-}
 
 
 class Rotated(Protocol):
@@ -191,6 +175,6 @@ def _changes(
 
 def _in_milli(unit: str, length_unit: str | None) -> float | None:
     """Return the factor to meV, or to meV/angstrom; None if a unit is not known."""
-    energy = _EV.get(unit.lower())
-    length = 1.0 if length_unit is None else _ANGSTROM.get(length_unit.lower())
+    energy = in_ev(unit)
+    length = 1.0 if length_unit is None else in_angstrom(length_unit)
     return None if energy is None or length is None else 1000.0 * energy / length

@@ -26,8 +26,3 @@ def size(count: float | None) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 check``, ``2 checks``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

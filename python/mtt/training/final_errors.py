@@ -15,10 +15,9 @@ from mtt.tokens import redacted_json
 from mtt.training.loop import reproducible
 from mtt.training.prepare import Run
 from mtt.training.runs.folder import ANALYSIS, ERRORS
-from mtt.training.runs.saving import tolerate
+from mtt.training.runs.saving import REST_IS_MADE, tolerate
 
 TEST: Final = "test"
-_REST: Final = "the rest is made"
 Analyses = Mapping[str, Analysis]
 
 
@@ -59,13 +58,13 @@ def write(job: Run, analyses: Analyses, folder: Path, reporter: Reporter) -> Non
         save(figure, folder / f"parity_{name}.png")
 
     for name in analyses:
-        tolerate("a picture", functools.partial(draw, name), reporter, _REST)
+        tolerate("a picture", functools.partial(draw, name), reporter, REST_IS_MADE)
     everything = {name: analysis.to_dict() for name, analysis in analyses.items()}
     errors = {name: analysis.errors for name, analysis in analyses.items()}
     for name, content in ((ANALYSIS, everything), (ERRORS, errors)):
         text = json.dumps(redacted_json(content), indent=2, allow_nan=False) + "\n"
         write_file = functools.partial(write_atomic, folder / name, text.encode())
-        tolerate("the errors", write_file, reporter, _REST)
+        tolerate("the errors", write_file, reporter, REST_IS_MADE)
 
 
 def measured(analyses: Analyses) -> list[MeasuredError]:

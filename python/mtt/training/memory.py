@@ -1,7 +1,6 @@
 """How much memory a run will take, from what one structure takes: told before the first step."""
 
 import os
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,9 @@ import torch
 from mtt.architectures.potential import Potential
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
+from mtt.data.same_units import in_angstrom
+from mtt.evaluation.cost import peak_memory
+from mtt.report.wording import size
 from mtt.training.loop import Problem, reproducible
 
 # Bytes of the whole step for each byte that autograd keeps: measured with PET of several sizes.
@@ -37,15 +39,15 @@ class Estimate:
     def line(self, free: float | None) -> str:
         """Return the estimate as people read it, with what is ``free``, if that is known."""
         text = (
-            f"memory, estimated: {_size(self.training)} for training, {_size(self.export)} for the "
-            f"export, {_size(self.verification)} for its full verification"
+            f"memory, estimated: {size(self.training)} for training, {size(self.export)} for the "
+            f"export, {size(self.verification)} for its full verification"
         )
         if free is None:
             return text
         most = max(self.training, self.export, self.verification)
         if most <= free:
-            return f"{text}; {_size(free)} are free"
-        return f"warning: {text}, but only {_size(free)} are free: {self._advice(free)}"
+            return f"{text}; {size(free)} are free"
+        return f"warning: {text}, but only {size(free)} are free: {self._advice(free)}"
 
     def _advice(self, free: float) -> str:
         if self.training > free:
@@ -53,10 +55,6 @@ class Estimate:
         return (
             "train here, and run `mtt export --verify` where there is more, or use a smaller cutoff"
         )
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{max(count / 1e6, 1.0):.0f} MB"
 
 
 def estimate(problem: Problem, potential: Potential) -> Estimate:
@@ -73,11 +71,13 @@ def estimate(problem: Problem, potential: Potential) -> Estimate:
     # weights of the best epoch and gradients, two moments of Adam
     state = 5.0 * weights
     data = 0.0 if problem.device.type == "cuda" else _bytes_of(problem.train, problem.validation)
-    training = _process() + state + data + _PASSING * kept * batch / largest
+    training = (
+        float(peak_memory(torch.device("cpu"))) + state + data + _PASSING * kept * batch / largest
+    )
     # An evaluation keeps no graph of the derivatives, but engines hold other tensors beside it.
     per_pair = 0.75 * kept / largest
     to_double = 8.0 / torch.empty((), dtype=problem.dtype).element_size()
-    cutoff = potential.cutoff * _angstrom(potential.length_unit)
+    cutoff = potential.cutoff * (in_angstrom(potential.length_unit) or 1.0)
     neighbors = min(_CHECK_DENSITY * 4.0 / 3.0 * np.pi * cutoff**3, _MOST_NEIGHBORS)
     golden = 12.0 * min(neighbors, 200.0)
     return Estimate(
@@ -124,17 +124,6 @@ def _bytes_of(*datasets: Dataset) -> float:
             total += sum(array.nbytes for array in arrays)
     # The lists are in memory already, and batches of the validation set are kept as well.
     return float(total) * 0.5
-
-
-def _process() -> float:
-    """Return what this process has taken so far: the data and the libraries."""
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024.0
-
-
-def _angstrom(unit: str) -> float:
-    from mtt.data.plausibility.sets import ANGSTROM
-
-    return ANGSTROM[unit.lower()]
 
 
 def free_memory(device: torch.device) -> float | None:

@@ -2,13 +2,14 @@
 
 import contextlib
 import math
-import resource
 import time
 
 import torch
 
 from mtt.errors import UserError
+from mtt.evaluation.cost import peak_memory
 from mtt.report.progress import Reporter, duration
+from mtt.report.wording import size
 from mtt.training.loop import Interrupted, train
 from mtt.training.prepare import Run
 
@@ -50,11 +51,9 @@ def rehearse(job: Run, reporter: Reporter) -> None:
     # The first step takes longer: libraries are loaded, memory is taken.
     usual = min(steps)
     left = job.problem.num_steps - job.state.position.step + len(steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    if job.problem.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(job.problem.device) / 1e9
+    peak = peak_memory(job.problem.device)
     reporter.message(
         f"dry run: {len(steps)} steps of {job.problem.batch_size} structures, {usual:.3g} s each, "
         f"loss {watch.loss:.4g}; {left} steps take about {duration(left * usual)}, without "
-        f"validation; {peak:.2g} GB of memory were taken; nothing was written"
+        f"validation; {size(peak)} of memory were taken; nothing was written"
     )

@@ -41,7 +41,7 @@ from mtt.training.runs.folder import (
 from mtt.training.runs.lock import FolderLock
 from mtt.training.runs.replaced_results import Results
 from mtt.training.runs.resume import starting_point
-from mtt.training.runs.saving import Saver, tolerate
+from mtt.training.runs.saving import REST_IS_MADE, Saver, tolerate
 from mtt.training.runs.signals import StopSignals, program_age
 from mtt.verify import run as verify
 from mtt.verify.report import Report
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
 # The exported model once more, in the folder of the run.
 MODEL = "model.pt"
-_REST = "the rest is made"
 
 
 def run(
@@ -304,7 +303,7 @@ def _pictures(
 
     :param complete: write the test errors into the checkpoint
     """
-    tolerate("the learning curve", lambda: _learning_curve(job, folder), reporter, _REST)
+    tolerate("the learning curve", lambda: _learning_curve(job, folder), reporter, REST_IS_MADE)
     return _final_errors(job, ckpt, folder, reporter, complete)
 
 
@@ -325,7 +324,7 @@ def _final_errors(
     # Before errors.json, which tells a later resume that all this is done.
     if complete:
         add = functools.partial(add_test_errors, ckpt, final_errors.measured(analyses))
-        tolerate("the test errors in the checkpoint", add, reporter, _REST)
+        tolerate("the test errors in the checkpoint", add, reporter, REST_IS_MADE)
     final_errors.write(job, analyses, folder, reporter)
     return analyses
 
@@ -343,7 +342,7 @@ def _make_model(
     def report() -> None:
         if folder is not None and analyses is not None:
             write = functools.partial(_report, job, ckpt, folder, analyses)
-            if tolerate("the report", write, reporter, _REST):
+            if tolerate("the report", write, reporter, REST_IS_MADE):
                 reporter.message(f"wrote {folder / REPORT}")
 
     try:
@@ -368,13 +367,13 @@ def _export(ckpt: Path, output: Path, reporter: Reporter, folder: Path | None) -
         if folder is not None:
             files = verify.Outputs(json=folder / VERIFICATION, html=folder / VERIFICATION_PAGE)
             write = functools.partial(verify.write, report, str(output), files)
-            tolerate("the verification report", write, reporter, _REST)
+            tolerate("the verification report", write, reporter, REST_IS_MADE)
 
     written = export.run(ckpt, output, weights="best", verify="full", keep=keep)
     reporter.message(f"wrote {written}")
     if folder is not None:
         copy = functools.partial(_copy, output, folder / MODEL)
-        tolerate("the copy of the model", copy, reporter, _REST)
+        tolerate("the copy of the model", copy, reporter, REST_IS_MADE)
 
 
 def _copy(source: Path, path: Path) -> None:

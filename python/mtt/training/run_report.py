@@ -13,11 +13,12 @@ from mtt.checkpoint import Header
 from mtt.evaluation.analysis import Analysis, label, place
 from mtt.export.run import weights_in_words
 from mtt.files import LARGEST_MODEL, read_regular, sha256_of
+from mtt.printable import plural
 from mtt.report.error_plots import error_plots
 from mtt.report.metrics import PER_ATOM, quantities, readable
 from mtt.report.page import document
 from mtt.report.plots import learning_curve, svg_of
-from mtt.report.wording import plural, safe
+from mtt.report.wording import safe
 from mtt.tokens import redacted
 from mtt.training import run_header
 from mtt.training.data_summary import summary

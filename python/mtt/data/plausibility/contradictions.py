@@ -7,7 +7,7 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from mtt.data.ase_frames import find
+from mtt.data.ase_frames import as_matrix, find
 
 if TYPE_CHECKING:
     from mtt.options.schema.datasets import TargetOptions
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _FREE: Final = "free_energy"
 # Rounding in files is below this; what smearing or a wrong sign does is far above.
 _TOLERANCE: Final = 1e-3
-_VOIGT: Final = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
 
 
 def contradictions(
@@ -83,6 +82,5 @@ def _matrix(value: Any) -> NDArray[np.float64] | None:
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         return None
-    if array.shape == (6,):
-        return np.asarray(array[_VOIGT], dtype=np.float64)
-    return array.reshape(3, 3).astype(np.float64) if array.size == 9 else None
+    matrix = as_matrix(array)
+    return None if matrix is None else matrix.astype(np.float64)

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from mtt.data.dataset import named
 from mtt.data.plausibility.robust import far_from_others, robust_residuals
-from mtt.data.plausibility.sets import EV, Sets, count_of, counts, places
+from mtt.data.plausibility.sets import Sets, counts, places
+from mtt.data.same_units import factor
 from mtt.data.target import Target
+from mtt.printable import plural
+from mtt.units import same_unit
 
 # Who has all-electron energies has them this well; those of pseudopotentials are far from it.
 _CLOSE: Final = 0.04
-_NAMES: Final = {"ev": "eV", "hartree": "Hartree", "kcal/mol": "kcal/mol", "kj/mol": "kJ/mol"}
+_UNITS: Final = ("eV", "Hartree", "kcal/mol", "kJ/mol")
 # Without the electrons of the core, energies of heavier atoms can be a 27th of the whole by chance.
 _HEAVIEST: Final = 9
 
@@ -69,18 +72,19 @@ def _unit(
 ) -> Iterator[str]:
     """Total energies of all electrons tell their unit, whatever the options say."""
     expected = table @ all_electron_energy(types)
-    own = EV[target.unit.lower()]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = float(np.median(values * own / expected))
+        ratio = float(np.median(values * factor(target.unit, "eV") / expected))
     if abs(ratio - 1.0) < _CLOSE:
         return
     if ratio < 1.0 and types.max() > _HEAVIEST:
         return
-    for unit, name in _NAMES.items():
-        if abs(ratio * EV[unit] / own - 1.0) < _CLOSE and unit != target.unit.lower():
+    for unit in _UNITS:
+        if abs(ratio * factor(unit, target.unit) - 1.0) < _CLOSE and not same_unit(
+            unit, target.unit
+        ):
             yield (
-                f"'{target.name}' looks like total energies of all electrons in {name}, and the "
-                f"options say {target.unit}: is `unit: {name}` meant?"
+                f"'{target.name}' looks like total energies of all electrons in {unit}, and the "
+                f"options say {target.unit}: is `unit: {unit}` meant?"
             )
             return
 
@@ -102,7 +106,7 @@ def _far(sets: Sets, target: Target) -> Iterator[str]:
         if len(far):
             worst = far[np.argsort(-np.abs(residuals[far]))]
             yield (
-                f"the energy of {count_of(len(far), 'structure')} of {name} is off by up to "
+                f"the energy of {plural(len(far), 'structure')} of {name} is off by up to "
                 f"{abs(residuals[worst[0]]):.4g} {target.unit} per atom: {places(structures, worst)} "
                 "(baseline and scale leave it out, the loss does not: remove it, or use "
                 "`loss: {type: huber}`)"

@@ -9,8 +9,9 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from mtt.data.neighbors import neighbor_list
-from mtt.data.plausibility.sets import Sets, count_of, places
+from mtt.data.plausibility.sets import Sets, places
 from mtt.data.structure import Structure, fingerprints
+from mtt.printable import plural
 
 _NOBLE: Final = (2, 10, 18, 36, 54, 86)
 # Closest pair over the sum of the covalent radii, in real matter: 0.7 (under pressure) to 1.4.
@@ -94,7 +95,7 @@ def _reach(sets: Sets, sample: Sequence[Structure]) -> Iterator[str]:
         )
     elif len(alone):
         yield (
-            f"{count_of(len(alone), 'structure')} of {len(several)} looked at "
+            f"{plural(len(alone), 'structure')} of {len(several)} looked at "
             f"{'has' if len(alone) == 1 else 'have'} no pair of atoms within the cutoff of "
             f"{cutoff:.3g} angstrom: {places(several, alone)}"
         )
@@ -120,7 +121,7 @@ def _copies(sets: Sets) -> Iterator[str]:
         again = np.array([i for members in own for i in members[1:]], dtype=np.int64)
         if len(again):
             yield (
-                f"{count_of(len(again), 'structure')} of {name} "
+                f"{plural(len(again), 'structure')} of {name} "
                 f"{'is a copy' if len(again) == 1 else 'are copies'} of another of the same set: "
                 f"{places(structures, again)}{_differing(rows[name], own)}"
             )
@@ -133,7 +134,7 @@ def _copies(sets: Sets) -> Iterator[str]:
         )
         if len(indices):
             yield (
-                f"{len(indices)} of {count_of(len(structures), 'structure')} of {name} "
+                f"{len(indices)} of {plural(len(structures), 'structure')} of {name} "
                 f"{'is' if len(indices) == 1 else 'are'} in the training set too, so that errors come "
                 f"out too small: {places(structures, indices)}"
             )

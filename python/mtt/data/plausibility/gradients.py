@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from mtt.data.plausibility.pair_fit import PairFit, fit_pairs
 from mtt.data.plausibility.robust import far_from_others, robust_residuals
-from mtt.data.plausibility.sets import EV, Sets, count_of, counts, places
+from mtt.data.plausibility.sets import Sets, counts, places
 from mtt.data.structure import Structure
 from mtt.data.target import Target
+from mtt.printable import plural
 
 _CUTOFF: Final = 5.0  # angstrom; of the quick fit
 _FORCES: Final = 8.0  # eV/angstrom, root mean square
@@ -51,7 +52,7 @@ def _stress(structure: Structure, target: Target) -> NDArray[np.float64] | None:
 
 
 def _size_of_forces(sets: Sets, target: Target, structures: Sequence[Structure]) -> Iterator[str]:
-    factor = EV[target.unit.lower()] / sets.angstrom
+    factor = sets.ev(target, 1)
     several = [s for s in structures if len(s) > 1]
     forces = [own * factor for s in several if (own := _forces(s, target)) is not None]
     if not forces:
@@ -75,7 +76,7 @@ def _size_of_forces(sets: Sets, target: Target, structures: Sequence[Structure])
     if len(far):
         worst = far[np.argsort(-largest[far])]
         yield (
-            f"{count_of(len(far), 'structure')} of training_set "
+            f"{plural(len(far), 'structure')} of training_set "
             f"{'has' if len(far) == 1 else 'have'} forces of up to {largest[worst[0]]:.3g} "
             f"eV/angstrom, far beyond the others: {places(several, worst)}"
         )
@@ -139,7 +140,7 @@ def _stresses(
             "`stress: off`"
         )
         return
-    unit = EV[target.unit.lower()] / sets.angstrom**3
+    unit = sets.ev(target, 3)
     typical = float(np.sqrt(np.median((stresses * unit) ** 2, axis=0).max()))
     if typical > _STRESS and not told:
         yield (
@@ -200,7 +201,7 @@ def _kinds(
     sets: Sets, target: Target, volumes: NDArray[np.float64]
 ) -> list[tuple[str, NDArray[np.float64]]]:
     """Return what a stress may be, with the factors (S, 1, 1) from a stress in the right unit."""
-    unit = EV[target.unit.lower()] / sets.angstrom**3
+    unit = sets.ev(target, 3)
     constants = {
         "": 1.0,
         "that is kbar: say `stress: {unit: kbar}`": unit / (0.1 * GPa),
@@ -241,7 +242,7 @@ def _vacuum(sets: Sets, target: Target, structures: Sequence[Structure]) -> Iter
     rows = [i for i, s in enumerate(structures) if _gap(s) * sets.angstrom > _SHORTEST_VACUUM]
     if rows:
         yield (
-            f"{count_of(len(rows), 'structure')} with a stress {'has' if len(rows) == 1 else 'have'} "
+            f"{plural(len(rows), 'structure')} with a stress {'has' if len(rows) == 1 else 'have'} "
             f"more than {_SHORTEST_VACUUM:g} angstrom of vacuum ({places(structures, np.array(rows))}): "
             "the stress of a slab or a molecule in a cell depends on the vacuum; leave it out with "
             "`stress: off`, or make the axis non-periodic (pbc)"

@@ -1,32 +1,14 @@
-"""The structures of a run as the checks of plausibility see them, and factors to eV and angstrom."""
+"""The structures of a run as the checks of plausibility see them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-import ase.units
 import numpy as np
 from numpy.typing import NDArray
 
+from mtt.data.same_units import factor, in_angstrom, in_ev
 from mtt.data.structure import Structure
 from mtt.data.target import Target
-
-EV: Final[Mapping[str, float]] = {
-    "ev": 1.0,
-    "mev": 1e-3,
-    "hartree": ase.units.Hartree,
-    "ry": ase.units.Rydberg,
-    "kcal/mol": ase.units.kcal / ase.units.mol,
-    "kj/mol": ase.units.kJ / ase.units.mol,
-    "j": ase.units.J,
-}
-ANGSTROM: Final[Mapping[str, float]] = {
-    "angstrom": 1.0,
-    "a": 1.0,
-    "bohr": ase.units.Bohr,
-    "nm": 10.0,
-    "nanometer": 10.0,
-}
 
 
 @dataclass(frozen=True)
@@ -50,12 +32,16 @@ class Sets:
     @property
     def angstrom(self) -> float:
         """Return the length unit of the structures in angstrom."""
-        return ANGSTROM[self.length_unit.lower()]
+        return in_angstrom(self.length_unit) or 1.0
+
+    def ev(self, target: Target, power: int = 0) -> float:
+        """Return the unit of an energy, over a power of the length unit, in eV and angstrom."""
+        return factor(target.unit, "eV") / self.angstrom**power
 
     @property
     def energies(self) -> list[Target]:
         """Return the targets that are energies in a known unit."""
-        return [t for t in self.targets if t.is_energy and t.unit.lower() in EV]
+        return [t for t in self.targets if t.is_energy and in_ev(t.unit)]
 
 
 def counts(structures: Sequence[Structure]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -71,8 +57,3 @@ def places(structures: Sequence[Structure], rows: NDArray[np.int64], most: int =
     if len(rows) > most:
         return f"{', '.join(shown)} and {len(rows) - most} more"
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return ``1 structure`` or ``5 structures``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ class _Any:
     def __eq__(self, other: object) -> bool:
         return True
 
+    # As Python says it of what has no hash; the type of object's has no such value.
     __hash__ = None  # type: ignore[assignment]
 
 

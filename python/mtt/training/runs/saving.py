@@ -12,6 +12,8 @@ from mtt.training.prepare import Run
 from mtt.training.runs.folder import Point, points_in
 from mtt.training.runs.retention import superfluous
 
+# What follows a file that could not be written at the end of a run, and before.
+REST_IS_MADE = "the rest is made"
 _CONTINUES = "training continues"
 
 

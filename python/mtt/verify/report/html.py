@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from mtt.printable import plural
 from mtt.report.page import document
-from mtt.report.wording import number, plural, safe, size
+from mtt.report.wording import number, safe, size
 from mtt.verify.program_catalogue import catalogue
 from mtt.verify.report import parity_plots
 from mtt.verify.report.report import Check, Report
