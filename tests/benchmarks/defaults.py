@@ -38,7 +38,7 @@ MODEL = {
     "num_heads": 4,
     "num_attention_layers": 1,
 }
-DECAYS = (0.99, 0.999)
+DECAYS = (0.99,)
 # What differs from the defaults; "balanced" is a weight of forces relative to equal terms at first.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -236,7 +236,8 @@ def main() -> None:
                 if (name, variant, seed) in done:
                     continue
                 result = train_one(path, VARIANTS[variant], seed, arguments.epochs)
-                row = {"set": name, "variant": variant, "seed": seed, **result}
+                row = {"set": name, "variant": variant, "seed": seed, "epochs": arguments.epochs}
+                row |= result
                 with arguments.output.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(name, variant, seed, f"{result['seconds']:.0f} s", flush=True)

@@ -24,7 +24,9 @@ from pathlib import Path
 from mtt.data.neighbors import neighbor_list
 from mtt.data.read_files import read_plain
 from mtt.errors import UserError
-resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))
+# Above what the libraries of torch take, which is tens of GB of addresses for some builds of it.
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + {MEMORY}, taken + {MEMORY}))
 for path in map(Path, sys.argv[1:]):
     began, message = time.monotonic(), ""
     print(json.dumps(["begins", path.name, "", 0]), flush=True)
