@@ -1,10 +1,12 @@
-"""Validation errors of our PET against metatrain's: same data, split, hypers, precision and epochs.
+"""Errors of our PET against metatrain's: same data, split, hypers of the model, precision and epochs.
 
     python tests/benchmarks/accuracy.py --metatrain ENV/bin/python --epochs 40 --seeds 0 1 2
+    python tests/benchmarks/accuracy.py --metatrain ENV/bin/python --defaults --test 40 --data ...
 
 ``ENV`` is a virtual environment with ``pip install metatrain``; ours is the Python that runs this
-script. Both exports are judged by the same code, as an engine would run them. Prints a table, and the
-ratio of the means over seeds.
+script. ``--defaults`` leaves all options of the trainer but the number of epochs to each program. Both
+exports are judged by the same code, as an engine would run them, on structures that training never
+saw with ``--test``, else on the validation set. Prints a table, and the ratio of the means over seeds.
 """
 
 import argparse
@@ -53,21 +55,23 @@ print(json.dumps({"energy_rmse": 1e3 * rms(energy), "energy_mae": 1e3 * mae(ener
 
 def options(folder: Path, seed: int, args: argparse.Namespace, name: str) -> dict[str, Any]:
     def dataset(file: str) -> dict[str, Any]:
-        energy = {"key": "energy", "unit": "eV", "forces": {"key": "forces"}}
+        energy = {"key": "energy", "unit": "eV", "forces": {"key": "forces"}, "stress": False}
         systems = {"read_from": str(folder / file), "length_unit": "angstrom"}
         return {"systems": systems, "targets": {"energy": energy}}
 
-    training = {"num_epochs": args.epochs, "batch_size": 8, "learning_rate": args.learning_rate}
-    training |= {"log_interval": 1, "checkpoint_interval": args.epochs} | TRAINING
-    training["loss"] = LOSS[name]
+    training: dict[str, Any] = {"num_epochs": args.epochs, "checkpoint_interval": args.epochs}
+    if not args.defaults:
+        training |= {"batch_size": 8, "learning_rate": args.learning_rate, "loss": LOSS[name]}
+        training |= TRAINING
+    model = {} if args.size == "default" else MODEL
     return {
         "seed": seed,
         "device": "cpu",
         "base_precision": 32,
-        "architecture": {"name": "pet", "model": MODEL, "training": training},
+        "architecture": {"name": "pet", "model": model, "training": training},
         "training_set": dataset("train.xyz"),
         "validation_set": dataset("validation.xyz"),
-        "test_set": dataset("validation.xyz"),
+        "test_set": dataset("test.xyz"),
     }
 
 
@@ -96,6 +100,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--train", type=int, default=400)
     parser.add_argument("--validation", type=int, default=100)
+    parser.add_argument("--test", type=int, default=0, help="0: the validation set again")
+    parser.add_argument("--size", choices=("small", "default"), default="small")
+    parser.add_argument("--defaults", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("accuracy"))
     parser.add_argument("--data", type=Path, default=EXAMPLE)
     args = parser.parse_args()
@@ -103,16 +110,18 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     frames = ase.io.read(args.data, ":")
     order = np.random.default_rng(0).permutation(len(frames))
-    chosen = [frames[i] for i in order[: args.train + args.validation]]
+    chosen = [frames[i] for i in order]
+    rest = chosen[args.train + args.validation :][: args.test]
     ase.io.write(folder / "train.xyz", chosen[: args.train])
-    ase.io.write(folder / "validation.xyz", chosen[args.train :])
+    ase.io.write(folder / "validation.xyz", chosen[args.train :][: args.validation])
+    ase.io.write(folder / "test.xyz", rest or chosen[args.train :][: args.validation])
     rows: dict[str, list[dict[str, float]]] = {"mtt": [], "metatrain": []}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     for seed in args.seeds:
         for name, python in (("mtt", sys.executable), ("metatrain", args.metatrain)):
             work = folder / f"{name}-{seed}"
             row = train(python, work, options(folder, seed, args, name), ours=name == "mtt")
-            row |= judge(sys.executable, work / "model.pt", folder / "validation.xyz")
+            row |= judge(sys.executable, work / "model.pt", folder / "test.xyz")
             rows[name].append(row)
             print(f"{name:10s} seed {seed} ", _text(row), flush=True)
     means = {

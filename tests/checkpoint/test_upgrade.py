@@ -49,7 +49,7 @@ def energies(path):
 def test_an_old_format_to_a_file(tmp_path):
     new = tmp_path / "new.ckpt"
     said = upgrade.run(OLD, new)
-    assert said == f"wrote {new}: format 1 -> 3, pet 1 -> 3"
+    assert said == f"wrote {new}: format 1 -> 3, pet 1 -> 3, options 1 -> 2"
     header, old = checkpoint.read_header(new), checkpoint.read_header(OLD)
     versions = {"format": 1, "pet": 1, "options": 1}
     assert header.upgraded_from == UpgradedFrom(old.content_hash, versions)
@@ -186,10 +186,10 @@ def test_old_options_are_brought_to_the_newest_version(current, monkeypatch):
         training["clip"] = training.pop("grad_clip_norm")
         return {**stored, "architecture": {**stored["architecture"], "training": training}}
 
-    monkeypatch.setattr(upgrades, "UPGRADES", {1: rename, 2: dict})
-    monkeypatch.setattr(upgrades, "OPTIONS_VERSION", 3)
+    monkeypatch.setattr(upgrades, "UPGRADES", {2: rename, 3: dict})
+    monkeypatch.setattr(upgrades, "OPTIONS_VERSION", 4)
     header, _ = checkpoint.read(path)
-    assert header.options["version"] == 3
+    assert header.options["version"] == 4
     assert header.options["architecture"]["training"]["clip"] == 1.0
     assert header.options_hash == hash_of_options(header.options)
 
@@ -208,7 +208,7 @@ def test_the_command(tmp_path):
     command = [sys.executable, "-m", "mtt", "upgrade", str(OLD), "-o", str(tmp_path / "new.ckpt")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (
-        done.stdout == f"wrote {tmp_path}/new.ckpt: format 1 -> 3, pet 1 -> 3\n"
+        done.stdout == f"wrote {tmp_path}/new.ckpt: format 1 -> 3, pet 1 -> 3, options 1 -> 2\n"
         and done.stderr == ""
     )
     assert energies(tmp_path / "new.ckpt") == energies(OLD)

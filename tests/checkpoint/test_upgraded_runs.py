@@ -35,14 +35,14 @@ def write_options(header: checkpoint.Header, epochs: int) -> Path:
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        ("format-1_pet-1_options-1/0", "format 1 -> 3, pet 1 -> 3"),
-        ("format-1_pet-1_options-1/8", "format 1 -> 3, pet 1 -> 3"),
-        ("format-2_pet-1_options-1/0", "format 2 -> 3, pet 1 -> 3"),
-        ("format-2_pet-2_options-1/0", "format 2 -> 3, pet 2 -> 3"),
+        ("format-1_pet-1_options-1/0", "format 1 -> 3, pet 1 -> 3, options 1 -> 2"),
+        ("format-1_pet-1_options-1/8", "format 1 -> 3, pet 1 -> 3, options 1 -> 2"),
+        ("format-2_pet-1_options-1/0", "format 2 -> 3, pet 1 -> 3, options 1 -> 2"),
+        ("format-2_pet-2_options-1/0", "format 2 -> 3, pet 2 -> 3, options 1 -> 2"),
         # Weights of 32 bits, weight decay, and a readout after each layer.
-        ("format-2_pet-2_options-1/5", "format 2 -> 3, pet 2 -> 3"),
+        ("format-2_pet-2_options-1/5", "format 2 -> 3, pet 2 -> 3, options 1 -> 2"),
         # A fine-tuned model.
-        ("format-2_pet-2_options-1/13", "format 2 -> 3, pet 2 -> 3"),
+        ("format-2_pet-2_options-1/13", "format 2 -> 3, pet 2 -> 3, options 1 -> 2"),
     ],
 )
 def test_upgraded_and_resumed(name: str, steps: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,8 @@ architecture:
           forces: 10.0
     fine_tune:
       read_from: base.ckpt
+    learning_rate: 0.0001
+    scale_targets: true
     best_model_metric: mae_prod
 training_set:
   systems:
@@ -81,6 +83,11 @@ training_set:
       forces: true
 validation_set: 0.1
 """
+ADDED = (
+    "architecture.training.learning_rate: 0.0001",
+    "architecture.training.scale_targets: true",
+    "architecture.training.best_model_metric: mae_prod",
+)
 SCRIPT = """\
 #!/bin/bash
 #SBATCH --ntasks=1
@@ -147,7 +154,7 @@ def test_options_of_metatrain(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert said == (
         "".join(f"left out: {line}\n" for line in LEFT_OUT.splitlines())
-        + "added, as metatrain does so unasked: architecture.training.best_model_metric: mae_prod\n"
+        + "".join(f"added, as metatrain does so unasked: {line}\n" for line in ADDED)
         + "wrote options.yaml\n"
     )
     comments, options = converted()
@@ -155,7 +162,7 @@ def test_options_of_metatrain(capsys: pytest.CaptureFixture[str]) -> None:
         "# Options of mtt, converted from those of metatrain in theirs.yaml.\n# Left out:\n"
         + "".join(f"#   {line}\n" for line in LEFT_OUT.splitlines())
         + "# Added, because metatrain does so unasked:\n"
-        + "#   architecture.training.best_model_metric: mae_prod\n"
+        + "".join(f"#   {line}\n" for line in ADDED)
     )
     assert options == CONVERTED
     Path("a.xyz").touch()

@@ -45,11 +45,12 @@ TRAINING: dict[str, list[Any]] = {
     "keep_best": [True, False],
     "keep_every": [1, 3, None],
     "max_time": [None, "11h 30min"],
-    "scale_targets": [True, False],
+    "scale_targets": ["forces", True, False],
     "atomic_baseline": [{}, {"energy": -1.5}, {"energy": {1: -0.5, 29: 2.0}}],
     "num_workers": [0, 1],
     "rotational_augmentation": [True, False],
     "best_model_metric": ["rmse_prod", "mae_prod", "loss"],
+    "best_model_smoothing": [0.05, 0.0, 1.0],
     "loss": [
         {"type": "mse"},
         {"type": "mae", "energy": 2.0, "forces": 0.5},

@@ -66,7 +66,7 @@ def test_long_and_short_forms_mean_the_same(load: Load) -> None:
     )
     long = load(
         """
-version: 1
+version: 2
 architecture:
   name: pet
   version: 3

@@ -263,7 +263,7 @@ def test_unknown_architecture_hides_no_other_error(write: Write) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ("version: 2", "version: this mtt reads version 1 of options files, found 2"),
+        ("version: 3", "version: this mtt reads options files up to version 2, found 3"),
         ("seed: 1.0", "seed: expected an integer, found 1.0"),
         ("seed: yes", "seed: expected an integer, found on (true)"),
         ("seed:", "seed: expected an integer, found nothing"),

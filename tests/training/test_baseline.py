@@ -1,5 +1,7 @@
 """Composition and scale: the formulas, degenerate data, and offsets that must change nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,49 @@ def test_energies_that_composition_explains_leave_the_scale_at_one():
 def test_scale_can_be_left_at_one():
     structures = water_and_methane([-3.0, -4.0, -3.5, -4.5])
     assert fit_baseline(structures, ENERGY, [1, 6, 8], scale_targets=False).scale == 1.0
+
+
+def with_forces(size, kinds=(1, 1, 8), energy=-3.0):
+    """A structure whose force components have one magnitude."""
+    made = structure(list(kinds), energy)
+    forces = size * np.array([[1.0, -1.0, 1.0]] * len(kinds))
+    reference = dataclasses.replace(made.references["energy"], forces=forces)
+    return dataclasses.replace(made, references={"energy": reference})
+
+
+def test_the_scale_of_an_energy_is_that_of_its_forces_times_one_angstrom():
+    structures = [with_forces(3.0), with_forces(4.0), structure([1, 1, 8], -3.5)]
+    fitted = fit_baseline(structures, ENERGY, [1, 8], scale_targets="forces")
+    assert fitted.scale == pytest.approx(12.5**0.5, rel=1e-12)
+    # The same in nanometers: forces are ten times as many units, an angstrom is a tenth of one.
+    in_nm = [with_forces(30.0), with_forces(40.0), structure([1, 1, 8], -3.5)]
+    same = fit_baseline(in_nm, ENERGY, [1, 8], scale_targets="forces", angstrom=0.1)
+    assert same.scale == pytest.approx(fitted.scale, rel=1e-12)
+    by_values = fit_baseline(structures, ENERGY, [1, 8], scale_targets=True)
+    np.testing.assert_array_equal(fitted.composition, by_values.composition)
+    assert by_values.scale < 0.2
+
+
+def test_forces_that_are_missing_or_far_from_all_others_do_not_count():
+    structures = [with_forces(size) for size in (1.0, 1.1, 0.9, 1.2, 0.8)]
+    expected = fit_baseline(structures, ENERGY, [1, 8], scale_targets="forces").scale
+    gone = with_forces(np.nan)
+    partly = with_forces(np.nan)
+    partly.references["energy"].forces[0] = 1.0
+    spoiled = [*structures, gone, with_forces(1e5)]
+    assert fit_baseline(spoiled, ENERGY, [1, 8], scale_targets="forces").scale == expected
+    some = fit_baseline([partly], ENERGY, [1, 8], scale_targets="forces")
+    assert some.scale == pytest.approx(1.0)
+
+
+def test_without_forces_the_values_give_the_scale():
+    for plain in (
+        water_and_methane([-3.0, -4.0, -3.5, -4.5]),
+        [with_forces(0.0, energy=-3.0), with_forces(0.0, energy=-4.0)],
+    ):
+        by_values = fit_baseline(plain, ENERGY, [1, 6, 8], scale_targets=True)
+        by_forces = fit_baseline(plain, ENERGY, [1, 6, 8], scale_targets="forces")
+        assert by_forces.scale == by_values.scale != 1.0
 
 
 def test_fixed_baselines_are_kept_and_the_others_fitted_around_them():

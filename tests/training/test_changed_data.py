@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from small_runs import make_options, write_data
 
 from mtt import architecture_registry, checkpoint
 from mtt.data import changes
 from mtt.data.structure import Reference, Structure, content_hash, fingerprints
 from mtt.errors import UserError
-from mtt.options import Options
+from mtt.options import Options, load_options
 from mtt.training.prepare import prepare
 from mtt.training.runs.option_changes import differences, refused
 
@@ -391,6 +392,25 @@ def test_each_of_them_makes_another_run(folder, name, value, said):
     (found,) = refused(header, make_options(folder, {name: value}))
     assert found[0].startswith(f"architecture.training.{name}")
     assert said is None or f"{found[1]} in the checkpoint, now {found[2]}".startswith(said)
+
+
+def test_a_run_keeps_the_defaults_with_which_it_began(folder):
+    """The options file says nothing of a default that is another one today."""
+    begun = make_options(folder, {"learning_rate": 1e-4, "best_model_smoothing": 0.0})
+    start(begun)
+    path = folder / "options.yaml"
+    plain = yaml.safe_load(path.read_text())
+    for name in ("learning_rate", "best_model_smoothing"):
+        del plain["architecture"]["training"][name]
+    path.write_text(yaml.safe_dump(plain))
+    options = load_options(path)
+    assert options.architecture.training.learning_rate == 1e-3
+    run = prepare(options, CKPT, Path("model.pt"), lambda text: None)
+    assert run.problem.hypers == begun.architecture.training
+    assert run.header.options == begun.to_dict()
+    assert refused(checkpoint.read_header(CKPT), options) == []
+    # What is stated counts.
+    assert refused(checkpoint.read_header(CKPT), make_options(folder, {"learning_rate": 1e-3}))
 
 
 @pytest.mark.parametrize("stored", [{}, {"architecture": 3}, {"architecture": {"name": "no"}}])

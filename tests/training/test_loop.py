@@ -12,6 +12,7 @@ from small_runs import TARGETS, add_targets, make_options, write_data
 
 from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError
+from mtt.options.schema.training import TrainingHypers
 from mtt.training import loop
 from mtt.training.loop import Interrupted, epoch_order, epoch_rotations
 from mtt.training.optimizer import make_optimizer
@@ -197,6 +198,43 @@ def test_training_that_diverges_says_so(tmp_path):
         "  hint: lower architecture.training.learning_rate, or look for structures with extreme "
         "energies or forces; checkpoints of earlier epochs are whole"
     )
+
+
+def rows_of(*values):
+    return [{"epoch": 1.0, "train_loss": 9.0, "validation_loss": value} for value in values]
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "epochs", "values", "expected"),
+    [
+        (0.0, 100, [8.0, 2.0], 2.0),
+        (0.05, 20, [8.0, 2.0], 2.0),
+        (0.05, 40, [8.0, 2.0], 4.0),
+        (0.03, 100, [5.0, 8.0, 2.0, 4.0], 4.0),
+        (1.0, 100, [8.0], 8.0),
+        (0.5, 4, [8.0, 0.0], 8.0**0.5 * 1e-150),
+    ],
+)
+def test_epochs_are_compared_by_a_mean_over_the_newest(smoothing, epochs, values, expected):
+    hypers = TrainingHypers(
+        best_model_metric="loss", best_model_smoothing=smoothing, num_epochs=epochs
+    )
+    assert loop.smoothed_metric(rows_of(*values), hypers) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_lucky_epoch_is_not_chosen(options, tmp_path, monkeypatch):
+    """One dip among worse ones, then steady progress: only the mean over two epochs sees it."""
+    losses = [8.0, 1.0, 8.0, 4.0, 1.5, 1.5]
+    monkeypatch.setattr(
+        loop, "validation_metrics", lambda row: {"loss": losses[int(row["epoch"]) - 1]}
+    )
+    best = []
+    for smoothing in (0.0, 0.34):
+        training = {"num_epochs": 6, "best_model_metric": "loss", "best_model_smoothing": smoothing}
+        run = make_run(make_options(tmp_path, training))
+        tensors_after(run)
+        best.append((run.state.best_epoch.epoch, run.state.best_epoch.value))
+    assert best == [(2, 1.0), (6, pytest.approx(1.5))]
 
 
 def test_gradients_are_clipped(tmp_path, monkeypatch):

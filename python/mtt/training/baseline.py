@@ -2,8 +2,10 @@
 
 Per system, with n_it atoms of type t among the n_i of structure i, the composition c solves the
 least-squares problem ``min sum_i (E_i - sum_t n_it c_t)^2`` and, where the data leave it open (one
-molecule only), is the shortest such vector. The scale is the root mean square over the training
-structures of ``(E_i - sum_t n_it c_t) / n_i``. A model is trained on the *training units*
+molecule only), is the shortest such vector. The scale is the root mean square of the
+force components of the training structures times one angstrom, so that the network's output is of the
+size that makes its derivatives of order one; without forces, or where the options say so, it is that over
+the training structures of ``(E_i - sum_t n_it c_t) / n_i``. A model is trained on the *training units*
 
     value per atom   e_i = (E_i - sum_t n_it c_t) / (n_i scale)
     forces           f_i = F_i / scale
@@ -16,12 +18,14 @@ the scale the root mean square of ``q_k - c_t(k)`` over the atoms, and the train
 
 Values that are not known take no part in any of this, and neither do values per system that are
 further than 100 robust deviations from a fit that such values do not spoil: one energy that is
-wrong by 1e5 eV would make the scale, and with it the loss, meaningless. Everything here is float64,
+wrong by 1e5 eV would make the scale, and with it the loss, meaningless. The same holds for the forces
+of structures whose root mean square is as far from that of the others. Everything here is float64,
 so that an offset of -1e5 eV per atom changes nothing that a float32 model gets to see.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,14 +55,17 @@ def fit_baseline(
     target: Target,
     atomic_types: Sequence[int],
     fixed: Fixed = None,
-    scale_targets: bool = True,
+    scale_targets: bool | Literal["forces"] = True,
+    angstrom: float = 1.0,
 ) -> Baseline:
     """Fit composition and scale to training structures.
 
     :param atomic_types: sorted types, among them all that occur
     :param fixed: values per atom that are not to be fitted: one for all types, or one for each of
         some types
-    :param scale_targets: False leaves the scale at one unit of the target
+    :param scale_targets: whether the scale is that of the values, or of the forces if there are any;
+        False leaves it at one unit of the target
+    :param angstrom: one angstrom in the length unit of the structures
     """
     values, design = _values(structures, target), _design(structures, target, atomic_types)
     columns, residuals, sizes = [], [], []
@@ -68,6 +75,10 @@ def fit_baseline(
         residuals.append((column - known.times(composition)) / known.n_atoms)
         sizes.append(np.abs(column / known.n_atoms))
     composition = np.stack(columns, axis=1)
+    if scale_targets == "forces":
+        size_of_forces = _size_of_forces(structures, target)
+        if size_of_forces is not None:
+            return Baseline(composition, size_of_forces * angstrom)
     residual, size = np.concatenate(residuals), np.concatenate(sizes)
     if not scale_targets or len(residual) == 0:
         return Baseline(composition, 1.0)
@@ -75,6 +86,23 @@ def fit_baseline(
     # Values that the composition explains exactly leave only noise to divide by.
     noise = 1e-12 * max(1e-300, float(size.max()))
     return Baseline(composition, rms if rms > noise else 1.0)
+
+
+def _size_of_forces(structures: Sequence[Structure], target: Target) -> float | None:
+    """Return the root mean square of force components, None where there are none but zeros."""
+    references = [structure.references.get(target.name) for structure in structures]
+    squares = [
+        np.nanmean(reference.forces * reference.forces)
+        for reference in references
+        if reference is not None
+        and reference.forces is not None
+        and np.isfinite(reference.forces).any()
+    ]
+    if not squares:
+        return None
+    sizes = np.sqrt(np.array(squares))
+    size = float(np.sqrt(np.mean(sizes[~far_from_others(sizes)] ** 2)))
+    return size if size > 0.0 else None
 
 
 def isolated_atoms(

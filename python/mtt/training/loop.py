@@ -7,7 +7,7 @@ in a new order; the last batch is left out if it would be smaller than the other
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -257,18 +257,40 @@ def _finish_epoch(
     row |= {f"train_{name}": value for name, value in train_metrics.items()}
     row |= {f"validation_{name}": value for name, value in metrics.items()}
     _check_finite(row)
-    name = problem.hypers.best_model_metric
-    value = selected_metric(metrics, name)
     position.epoch += 1
     position.batch = 0
     state.train_sums.zero_()
     state.history.append(row)
+    name = problem.hypers.best_model_metric
+    value = smoothed_metric(state.history, problem.hypers)
     if state.best_epoch.value is None or value < state.best_epoch.value:
         state.best = {
             name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()
         }
         state.best_epoch = Best(position.epoch, name, value)
     return row
+
+
+def smoothed_metric(history: Sequence[Mapping[str, float]], hypers: TrainingHypers) -> float:
+    """Return the figure by which the newest epoch is compared with others, averaged over the newest ones.
+
+    Its geometric mean over ``best_model_smoothing`` times ``num_epochs`` epochs (at least one), or over
+    those that there are.
+    """
+    window = max(1, round(hypers.best_model_smoothing * hypers.num_epochs))
+    name = hypers.best_model_metric
+    values = [selected_metric(validation_metrics(row), name) for row in history[-window:]]
+    if window == 1:
+        return values[0]  # bit by bit
+    return math.exp(sum(math.log(max(value, 1e-300)) for value in values) / len(values))
+
+
+def validation_metrics(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the validation part of a row of the history."""
+    prefix = "validation_"
+    return {
+        name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)
+    }
 
 
 def _check_finite(row: dict[str, float]) -> None:

@@ -16,7 +16,7 @@ from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.data.dataset import Dataset
 from mtt.data.random import generator
-from mtt.data.same_units import Units
+from mtt.data.same_units import Units, in_angstrom
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.device import choose_device
@@ -42,7 +42,7 @@ from mtt.training.loop import Problem
 from mtt.training.optimizer import make_optimizer
 from mtt.training.run_data import RecordedData, RunData, check_structures, read_run_data
 from mtt.training.runs import conditions
-from mtt.training.runs.option_changes import check_options, with_hypers_of_base
+from mtt.training.runs.option_changes import as_begun, check_options, with_hypers_of_base
 from mtt.training.state import State
 
 # Fingerprints of the data in a checkpoint: DATA/training_set and so on.
@@ -104,6 +104,7 @@ def prepare(
         data, potential, origin = fine_tune.begin(options, base, output, device, say)
     elif source is not None:
         header, tensors = checkpoints.read(source)
+        options = as_begun(options, header)
         data, potential, origin = _resume(options, header, tensors, source, output, say)
     else:
         data = read_run_data(options)
@@ -196,6 +197,8 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
             where="architecture.training.atomic_baseline",
             hint=f"name the baseline '{names[0]}'",
         )
+    architecture = architecture_registry.get(options.architecture.name)
+    length_unit = options.training_set[0].systems.length_unit
     baselines = {
         target.name: fit_baseline(
             data.train,
@@ -203,14 +206,13 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
             atomic_types,
             _fixed_baseline(hypers.atomic_baseline.get(target.name), data, target),
             hypers.scale_targets,
+            1.0 / (in_angstrom(length_unit) or 1.0),
         )
         for target in data.targets
     }
-    architecture = architecture_registry.get(options.architecture.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(options.seed, "weights").bit_generator.random_raw()) >> 1)
         core = architecture.build_core(options.architecture.model, atomic_types, data.targets)
-    length_unit = options.training_set[0].systems.length_unit
     potential = Potential(core, atomic_types, data.targets, length_unit)
     potential.set_precision(checkpoints.precision_dtype(options.base_precision))
     for target in data.targets:

@@ -133,7 +133,7 @@ def _add_defaults(root: Node) -> Iterator[str]:
                 continue
             node.value[key] = node.replaced(fate.default)
             architecture.value[section] = node
-            yield f"architecture.{section}.{key}: {fate.default}"
+            yield f"architecture.{section}.{dump({key: fate.default}).strip()}"
 
 
 def _described(problem: Problem) -> str:

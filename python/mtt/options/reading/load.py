@@ -14,6 +14,7 @@ from mtt.options.foreign.metatrain_keys import is_architecture
 from mtt.options.foreign.translate import translate_data, translate_options
 from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
+from mtt.options.reading.old_defaults import fill_old_defaults
 from mtt.options.reading.overrides import apply_overrides
 from mtt.options.reading.problems import OptionsError, Problem, missing_file
 from mtt.options.reading.validate import validate
@@ -135,6 +136,7 @@ class _File:
         expand_options(self.root)
         model, problems = _model_for(self.root)
         self.problems += problems
+        fill_old_defaults(self.root, model)
         return self.check(model)
 
     def check_files(self, root: Node) -> None:

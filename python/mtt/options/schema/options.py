@@ -26,13 +26,15 @@ from mtt.options.schema.differences import Difference, differences
 from mtt.options.schema.training import TrainingHypers
 from mtt.units import fits
 
-OPTIONS_VERSION = 1
+OPTIONS_VERSION = 2
 _DEVICE = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
 
 def _check_version(version: int) -> int:
     if version != OPTIONS_VERSION:
-        raise invalid(f"this mtt reads version {OPTIONS_VERSION} of options files, found {version}")
+        raise invalid(
+            f"this mtt reads options files up to version {OPTIONS_VERSION}, found {version}"
+        )
     return version
 
 
@@ -65,8 +67,9 @@ class ArchitectureOptions(OptionsModel):
 class Options(OptionsModel):
     """Everything that decides what a training run computes."""
 
-    version: OptionsVersion = 1
-    """Version of this file format."""
+    version: OptionsVersion = OPTIONS_VERSION
+    """Version of this file format. A file that states an older one is read with the defaults of that
+    version; what is stored with a run is always of the newest."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of everything random: split, initial weights, shuffling, augmentation."""
     device: Device = "auto"
@@ -92,6 +95,13 @@ class Options(OptionsModel):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able copy with every default written out."""
         return self.model_dump(mode="json")
+
+    @classmethod
+    def trainer(cls) -> type[TrainingHypers]:
+        """The type of the options of the trainer, with the defaults of the architecture."""
+        architecture: Any = cls.model_fields["architecture"].annotation
+        training: type[TrainingHypers] = architecture.model_fields["training"].annotation
+        return training
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Options":

@@ -19,6 +19,7 @@ from mtt.options.schema.base import Conflict, OptionsModel, inconsistent, invali
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.durations import Duration, SaveInterval
 
+FINE_TUNE_LEARNING_RATE: Final = 1e-4
 ISOLATED: Final = "isolated"
 # "isolated": from frames of single atoms
 Baseline = float | dict[int, float] | Literal["isolated"]
@@ -172,8 +173,9 @@ class TrainingHypers(OptionsModel):
     """Structures per optimizer step."""
     num_epochs: PositiveInt = 1000
     """Passes over the training set."""
-    learning_rate: PositiveFloat = 1e-4
-    """Highest learning rate, reached at the end of the warm-up."""
+    learning_rate: PositiveFloat = 1e-3
+    """Highest learning rate, reached at the end of the warm-up. With fine_tune the default is 1e-4:
+    at the rate of a new model the base is forgotten."""
     weight_decay: NonNegativeFloat | None = None
     """Decoupled weight decay: a number selects AdamW, null plain Adam."""
     warmup_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
@@ -198,9 +200,10 @@ class TrainingHypers(OptionsModel):
     keep_every: PositiveInt | None = 1
     """Keep checkpoints written after epochs that are multiples of this: 1 keeps those of all
     epochs, null of none. What nothing keeps is deleted once a newer one is on the disk."""
-    scale_targets: bool = True
-    """Train on targets divided by one scale each, fitted to the training set; that of the base
-    with fine_tune."""
+    scale_targets: bool | Literal["forces"] = "forces"
+    """Train on targets divided by one scale each, fitted to the training set: for energies with forces
+    the size of the forces times one angstrom (forces), or, as for all other targets, the size of the
+    values per atom without the baseline (on). With fine_tune the scale is that of the base."""
     atomic_baseline: Baselines = Field(default_factory=dict)
     """Values per atom to subtract before training, by the name of the target, for targets whose
     baseline is not to be fitted: one number for all atomic types, a mapping from symbol or atomic
@@ -218,8 +221,18 @@ class TrainingHypers(OptionsModel):
     best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "rmse_prod"
     """Validation figure by which the best epoch is chosen: the product of the RMSEs or of the
     MAEs of all quantities of all targets, or the loss."""
+    best_model_smoothing: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    """Part of all epochs, the newest ones, over which that figure is averaged (geometric mean) before
+    epochs are compared, so that no single lucky epoch is chosen; 0 compares single epochs."""
     loss: LossOptions = LossOptions()
     """The loss."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gentle_with_a_base(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("fine_tune") is not None:
+            return {"learning_rate": FINE_TUNE_LEARNING_RATE, **values}
+        return values
 
     @model_validator(mode="after")
     def _baselines_fit(self) -> Self:

@@ -10,7 +10,7 @@ from mtt.checkpoint import Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.errors import UserError
 from mtt.options import Options
-from mtt.options.stored import upgrade_options
+from mtt.options.stored import OLD_DEFAULTS, upgrade_options
 
 Difference = tuple[str, str, str]
 
@@ -69,7 +69,7 @@ def check_options(header: Header, options: Options, path: Path) -> str | None:
 def refused(header: Header, options: Options) -> list[Difference]:
     """Options that make this another run than that of the checkpoint, in today's versions."""
     header = header_for_today(header)
-    options = with_hypers_of_base(options, header)
+    options = as_begun(with_hypers_of_base(options, header), header)
     changes = differences(_by_meaning(header.options), options.to_dict())
     extended = options.architecture.training.num_epochs > _num_epochs(header.options)
     return [
@@ -96,6 +96,25 @@ def with_hypers_of_base(options: Options, header: Header) -> Options:
     except ValueError:  # of another version, or they do not fit together: what differs is told
         return options
     return options.model_copy(update={"architecture": chosen.model_copy(update={"model": model})})
+
+
+def as_begun(options: Options, header: Header) -> Options:
+    """Options of a run that is resumed, with the defaults of the version in which it began.
+
+    A file that says nothing of its version means what it meant when the run began.
+    """
+    chosen = options.architecture
+    stored = _stored(header.options, "architecture.training")
+    begun = {
+        name: default
+        for version in OLD_DEFAULTS.values()
+        for name, default in version.items()
+        if name not in chosen.training.model_fields_set and _stored(stored, name) == default
+    }
+    training = chosen.training.model_copy(update=begun)
+    return options.model_copy(
+        update={"architecture": chosen.model_copy(update={"training": training})}
+    )
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[Difference]:
