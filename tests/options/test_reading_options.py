@@ -162,8 +162,8 @@ options.yaml:27:1: error: colour: unknown option; known here: architecture, base
         (
             "seed: [1, 2\ndevice: cpu\n",
             (
-                "options.yaml:2:7: error: not YAML: while parsing a flow sequence, expected ',' or "
-                "']', but got ':'\n  2 | device: cpu\n    |       ^"
+                "options.yaml:1:7: error: not YAML: the '[' is not closed: add ']'\n"
+                "  1 | seed: [1, 2\n    |       ^"
             ),
         ),
         (
