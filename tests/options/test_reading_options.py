@@ -531,6 +531,8 @@ def test_files_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
     )
     with Path("data.xyz").open("wb") as stream:
         stream.truncate(33 * 2**20)
+    assert message(Path("data.xyz")).startswith("error: this is a file of zeros")
+    Path("data.xyz").write_text("# notes\n" * 2**21)
     assert message(Path("data.xyz")) == (
         "error: too large to be the options file: data.xyz\n  hint: is it a data set or a model?"
     )

@@ -14,6 +14,7 @@ from mtt.options.foreign.metatrain_keys import is_architecture
 from mtt.options.foreign.translate import translate_data, translate_options
 from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
+from mtt.options.reading.other_files import another_kind
 from mtt.options.reading.overrides import apply_overrides
 from mtt.options.reading.problems import OptionsError, Problem, missing_file
 from mtt.options.reading.validate import validate
@@ -194,7 +195,14 @@ def _open(
         plain = dict(path) if isinstance(path, Mapping) else [dict(entry) for entry in path]
         return _parsed("the options", dump(plain), overrides, several)
     path = Path(path)
-    return _parsed(str(path), read_text(path, what), overrides, several)
+    text = read_text(path, what, for_eval=several)
+    try:
+        return _parsed(str(path), text, overrides, several)
+    except OptionsError:
+        error = another_kind(path, what, for_eval=several)
+        if error is None:
+            raise
+    raise error
 
 
 def _parsed(name: str, text: str, overrides: Sequence[str], several: bool = False) -> _File:
@@ -241,7 +249,7 @@ def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
     return Options, problems
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, for_eval: bool = False) -> str:
     """The text of a small UTF-8 file. Raises UserError saying why it cannot be read."""
     try:
         with open_regular(path) as stream:
@@ -249,12 +257,14 @@ def read_text(path: Path, what: str) -> str:
     except OSError as error:
         raise _unreadable(path, what, error) from None
     if len(data) > MAX_BYTES:
-        raise UserError(f"too large to be the {what}: {path}", hint="is it a data set or a model?")
+        raise another_kind(path, what, for_eval) or UserError(
+            f"too large to be the {what}: {path}", hint="is it a data set or a model?"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
+        raise another_kind(path, what, for_eval) or UserError(
             f"not a text file in UTF-8: {path}",
             where=f"line {line}, byte {error.start}",
             hint=f"the {what} is written in YAML; is this a data set or a model?",
