@@ -14,6 +14,7 @@ from mtt.data.same_units import Units
 from mtt.data.structure import Structure, content_hash
 from mtt.errors import UserError
 from mtt.options import DatasetOptions
+from mtt.options.schema.data_paths import why_unusable
 
 from . import ase_files as frames
 
@@ -336,6 +337,19 @@ def huge(folder: Path) -> None:
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1000000000000), }\n"
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     (folder / "set.000" / "virial.npy").write_bytes(content)
+
+
+def test_what_is_wrong_with_a_folder_of_deepmd(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    deepmd(folder)
+    text = why_unusable(folder / "set.000")
+    assert (
+        text == f"{folder}/set.000 is one set of a folder of DeePMD-kit: give the folder, {folder}"
+    )
+    (folder / "type.raw").unlink()
+    assert why_unusable(folder) == (
+        f"the folder of DeePMD-kit has no type.raw, with the types of its atoms: {folder}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from mtt.errors import UserError
 from mtt.files import check_regular, open_regular
 from mtt.options.foreign.metatrain_keys import is_architecture
 from mtt.options.foreign.translate import translate_data, translate_options
+from mtt.options.foreign.whose import advice_for
 from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
 from mtt.options.reading.other_files import another_kind
@@ -29,6 +30,10 @@ Contents = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 # no options file comes near; a data file given by mistake must not be parsed for minutes
 MAX_BYTES: Final = 8 * 2**20
+_EMPTY: Final = (
+    "the file is empty: it has no options; the shortest are the two lines 'architecture: pet' and"
+    " 'training_set: data.xyz'"
+)
 # What YAML takes for the end of a line, so that places are those of the file.
 _LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
@@ -42,8 +47,11 @@ def load_options(path: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     read at all. Files that the options name must exist.
     """
     file = _open(path, overrides)
+    names = [str(name) for name in file.root.value]
     options = file.check_options()
     file.check_files(file.root)
+    if not isinstance(path, Mapping):
+        file.advice = advice_for(names, file.problems, file.name)
     file.raise_problems()
     assert options is not None
     return options
@@ -72,6 +80,13 @@ def load_eval_options(
     Raises the same errors as :func:`load_options`.
     """
     file = _open(path, overrides, several=True)
+    if isinstance(file.root.value, dict) and {"architecture", "training_set"} <= {*file.root.value}:
+        raise UserError(
+            "these are options of mtt train, not of mtt eval",
+            where=file.name,
+            hint="write what stands under its training_set, systems and targets, to a file of its own,"
+            " with the data to evaluate",
+        )
     file.problems += translate_data(file.root)
     datasets = expand_datasets(file.root)
     checked = [file.check(DatasetOptions, checked_dataset) for checked_dataset in datasets.value]
@@ -124,6 +139,7 @@ class _File:
     lines: list[str]
     root: Node
     problems: list[Problem] = field(default_factory=list)
+    advice: str = ""
 
     def check(self, model: type[M], root: Node | None = None) -> M | None:
         result, problems = validate(model, self.root if root is None else root)
@@ -156,7 +172,7 @@ class _File:
 
     def raise_problems(self) -> None:
         if self.problems:
-            raise OptionsError(self.name, self.lines, self.problems)
+            raise OptionsError(self.name, self.lines, self.problems, self.advice)
 
 
 def _fine_tune(root: Node) -> Node | None:
@@ -170,18 +186,25 @@ def _unusable(path: Path) -> str | None:
     try:
         variable = unset_variable(path)
         path = expanded(path)
+        if variable and not path.exists():
+            return f"the environment variable {variable} is not set: {path}"
         why = why_unusable(path)
         if why is not None:
             return why
         for file in data_files(path):
             if not file.exists():
-                variable = f" (the variable {variable} is not set)" if variable else ""
-                return missing_file(file) + (variable or "")
+                return missing_file(file) + _of_percent(file)
             if not file.is_dir():
                 check_regular(file)
     except (UserError, ValueError, OSError) as error:
         return getattr(error, "what", str(error))
     return None
+
+
+def _of_percent(path: Path) -> str:
+    """Return what to say of ``10%``, which is a fraction, but read as a path."""
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(path))
+    return f"; for {path} of the training set write {float(number[1]) / 100:g}" if number else ""
 
 
 def _open(
@@ -209,7 +232,7 @@ def _parsed(name: str, text: str, overrides: Sequence[str], several: bool = Fals
     lines = _LINE_END.split(text)
     root, problems = parse(text)
     if root is None:
-        problems = problems or [Problem(None, "", "the file is empty: it has no options")]
+        problems = problems or [Problem(None, "", _EMPTY)]
         raise OptionsError(name, lines, problems)
     if not isinstance(root.value, dict | list if several else dict):
         message = f"expected a mapping of options at the top, found {_kind(root)}"
