@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import yaml
+
 from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.files import check_regular, open_regular
@@ -215,8 +217,7 @@ def _open(
 ) -> _File:
     """Parse the file and apply the overrides; stops here if there is no tree to work on."""
     if not isinstance(path, str | Path):
-        plain = dict(path) if isinstance(path, Mapping) else [dict(entry) for entry in path]
-        return _parsed("the options", dump(plain), overrides, several)
+        return _parsed("the options", _written(path), overrides, several)
     path = Path(path)
     text = read_text(path, what, for_eval=several)
     try:
@@ -226,6 +227,27 @@ def _open(
         if error is None:
             raise
     raise error
+
+
+def _written(contents: Contents) -> str:
+    """Return what Python was given in the place of a file as the text of one.
+
+    :raises UserError: it holds what no file can
+    """
+    entries = [contents] if isinstance(contents, Mapping) else list(contents)
+    wrong = next((entry for entry in entries if not isinstance(entry, Mapping)), None)
+    try:
+        if wrong is None:
+            plain = [dict(entry) for entry in entries]
+            return dump(plain[0] if isinstance(contents, Mapping) else plain)
+    except yaml.representer.RepresenterError as error:
+        wrong = error.args[-1]
+    kind = type(wrong).__name__
+    raise UserError(
+        f"options hold numbers, texts, lists and mappings, and here is an object of the type {kind}",
+        hint="give the path of a file; structures are written to one by"
+        " ase.io.write('data.xyz', structures)",
+    )
 
 
 def _parsed(name: str, text: str, overrides: Sequence[str], several: bool = False) -> _File:
