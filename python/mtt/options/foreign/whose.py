@@ -31,14 +31,17 @@ def advice_for(names: Collection[str], problems: Sequence[Problem], file: str) -
         if len(absent) < _ENOUGH or unknown:
             return ""
         return f"to leave out all that mtt does not have: mtt convert options {file} -o NEW.yaml"
-    nequip, mace = (
-        len((set(names) & theirs) - _SHARED) for theirs in (_NEQUIP, {*ARGUMENTS, *SPELLINGS})
-    )
-    if nequip >= _ENOUGH:
+    if is_nequip(names):
         return (
             "these are options of NequIP, which mtt cannot convert: begin with the two lines"
             " 'architecture: pet' and 'training_set: data.xyz'"
         )
+    mace = len((set(names) & {*ARGUMENTS, *SPELLINGS}) - _SHARED)
     if mace >= _ENOUGH:
         return f"these are options of MACE: mtt convert options {file} -o options.yaml"
     return ""
+
+
+def is_nequip(names: Collection[str]) -> bool:
+    """Return whether the names at the top of a file are those of NequIP."""
+    return len(set(names) & _NEQUIP) >= _ENOUGH
