@@ -155,3 +155,14 @@ def test_mistakes_in_a_mapping_are_told_as_in_a_file(tmp_path: Path) -> None:
     assert "did you mean 'model'" in str(caught.value) and "nothing.xyz" in str(caught.value)
     with pytest.raises(UserError, match="unknown option"):
         mtt.evaluate("model.ckpt", {"system": "a.xyz"})
+
+
+def test_structures_are_no_options(model: LoadedModel) -> None:
+    frames = [molecule("H2O")]
+    for use in (
+        lambda: mtt.train({"architecture": "pet", "training_set": frames}),
+        lambda: mtt.evaluate(model, frames),
+    ):
+        with pytest.raises(UserError, match="an object of the type Atoms") as raised:
+            use()
+        assert "ase.io.write('data.xyz', structures)" in raised.value.report()

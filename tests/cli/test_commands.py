@@ -177,6 +177,17 @@ def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "expected"),
     [
         ("trian x", "error: there is no command 'trian'\n  hint: did you mean 'mtt train'?\n"),
+        ("run x", "error: there is no command 'run'\n  hint: did you mean 'mtt train'?\n"),
+        (
+            "o.yaml",
+            "error: there is no command 'o.yaml'\n"
+            "  hint: a command comes first: did you mean 'mtt train o.yaml'?\n",
+        ),
+        (
+            "convert o.yaml -o b.yaml",
+            "error: mtt convert takes the kind of file first\n"
+            "  hint: did you mean 'mtt convert options o.yaml -o b.yaml'?\n",
+        ),
         (
             "deploy",
             (

@@ -322,3 +322,13 @@ def test_names_from_a_file_cannot_leave_the_comments() -> None:
     comments, options = converted()
     assert options == CONVERTED
     assert "\\nseed: 7" in comments
+
+
+def test_options_of_nequip_are_not_taken_for_those_of_mace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("n.yaml").write_text("r_max: 4.0\nbatch_size: 5\nn_train: 40\nn_val: 10\nroot: results\n")
+    assert main(["convert", "options", "n.yaml", "-o", str(OUTPUT)]) == 2
+    assert "options of NequIP cannot be converted" in capsys.readouterr().err
+    assert not OUTPUT.exists()

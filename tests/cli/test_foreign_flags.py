@@ -42,6 +42,9 @@ def said(line: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("image build pet@1 --siff", "did you mean --sif?"),
         ("--debug train o.yaml", "leave it out: error.log has the details of what failed"),
         ("train o.yaml more", None),
+        ("train o.yaml -r seed=1 more", None),
+        ("train o.yaml -r a.b 4", "write -r a.b=4"),
+        ("train o.yaml --continue", "write --continue auto, or --continue model.ckpt"),
         ("train o.yaml --frobnicate", None),
     ],
 )

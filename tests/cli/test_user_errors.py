@@ -83,18 +83,18 @@ def fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> Fails:
 def test_not_yaml(fails: Fails) -> None:
     Path("options.yaml").write_text("architecture: [pet\ntraining_set: data.xyz\n")
     assert fails("train", "options.yaml") == (
-        "options.yaml:2:13: error: not YAML: while parsing a flow sequence, "
-        "expected ',' or ']', but got ':'\n"
-        "  2 | training_set: data.xyz\n"
-        "    |             ^\n"
+        "options.yaml:1:15: error: not YAML: the '[' is not closed: add ']'\n"
+        "  1 | architecture: [pet\n"
+        "    |               ^\n"
     )
 
 
 def test_data_given_as_options(fails: Fails) -> None:
     assert fails("train", "data.xyz") == (
-        "data.xyz:1:1: error: expected a mapping of options at the top, found text\n"
-        "  1 | 3\n"
-        "    | ^\n"
+        "error: this is a file of structures (extended XYZ), not an options file\n"
+        "  where: data.xyz\n"
+        "  hint: write options that name it, in a file of their own; the shortest are the two lines"
+        " 'architecture: pet' and 'training_set: data.xyz'\n"
     )
 
 

@@ -1,6 +1,7 @@
 """Data that others made: other units, missing labels, weights, many files, DeePMD-kit, dpdata."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mtt.data.same_units import Units
 from mtt.data.structure import Structure, content_hash
 from mtt.errors import UserError
 from mtt.options import DatasetOptions
+from mtt.options.schema.data_paths import why_unusable
 
 from . import ase_files as frames
 
@@ -236,7 +238,7 @@ def test_patterns_and_folders_stand_for_files_in_order(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda text: text[:-40], "the row has 5 columns of 7"),
+        (lambda text: text[:-40], "the row has 5 of 7 columns"),
         (lambda text: text.replace("Cu ", "Cu x", 1), "is no number"),
         (lambda text: "\n".join(text.split("\n")[:-3]) + "\n", "is to have 4 atoms, and the file"),
     ],
@@ -250,6 +252,60 @@ def test_a_broken_file_is_told_with_frame_and_line(plain: Path, damage: Any, exp
     frame, line = (0, 3) if "no number" in expected else (2, 18)
     line = 17 if "is to have" in expected else line
     assert f"where: {path}#{frame}, line {line}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("damage", "what", "where", "hint"),
+    [
+        (
+            lambda text: text.replace("Cu ", "Cx ", 1),
+            "'Cx' is no element",
+            "#0, line 3",
+            "mend this line",
+        ),
+        (
+            lambda text: "5" + text[1:],
+            "the row has 1 of 7 columns: '4'",
+            "#0, line 7",
+            "line 1 says 5 atoms, and another structure begins after 4: write the right number there",
+        ),
+        (
+            lambda text: "3" + text[1:],
+            "the number of atoms of a structure is to be here",
+            "#1, line 6",
+            "look at the number of atoms of the frame above",
+        ),
+        (
+            lambda text: re.sub(r"(?m)^(Cu +-?\d+)\.", r"\1,", text, count=1),
+            "is no number",
+            "#0, line 3",
+            "write decimal points, not commas",
+        ),
+        (
+            lambda text: re.sub(r'stress="[^"]*"', 'stress="1 2 3 4 5 6"', text),
+            "'stress' has 6 numbers, and 9 are needed: xx xy xz yx yy yz zx zy zz",
+            "#0, line 2",
+            "in Voigt's order (xx yy zz yz xz xy) it needs another name",
+        ),
+    ],
+)
+def test_a_broken_file_comes_with_what_to_write(
+    plain: Path, damage: Any, what: str, where: str, hint: str
+) -> None:
+    path = plain.with_name("broken.xyz")
+    path.write_text(damage(plain.read_text()))
+    text = message(path)
+    assert what in text
+    assert f"where: {path}{where}\n" in text
+    assert hint in text.partition("hint: ")[2]
+
+
+def test_a_checkpoint_is_no_data(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    path.write_bytes((64).to_bytes(8, "little") + b'{"__metadata__":{"mtt":"' + b"x" * 50)
+    text = message(path)
+    assert "this is a checkpoint of mtt, not a file of structures" in text
+    assert "hint: name the file that has the structures" in text
 
 
 @pytest.mark.parametrize("name", ["data.xyz", "data.traj"])
@@ -336,6 +392,19 @@ def huge(folder: Path) -> None:
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1000000000000), }\n"
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     (folder / "set.000" / "virial.npy").write_bytes(content)
+
+
+def test_what_is_wrong_with_a_folder_of_deepmd(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    deepmd(folder)
+    text = why_unusable(folder / "set.000")
+    assert (
+        text == f"{folder}/set.000 is one set of a folder of DeePMD-kit: give the folder, {folder}"
+    )
+    (folder / "type.raw").unlink()
+    assert why_unusable(folder) == (
+        f"the folder of DeePMD-kit has no type.raw, with the types of its atoms: {folder}"
+    )
 
 
 @pytest.mark.parametrize(

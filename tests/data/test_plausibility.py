@@ -185,6 +185,14 @@ def test_copies_within_and_across_sets(alloy: list[Structure]) -> None:
     assert lines[1].startswith("1 of 1 structure of test_set is in the training set too")
 
 
+def test_a_cutoff_that_sees_far(ethanol: list[Structure]) -> None:
+    fixed = {"energy": 0.0}
+    assert told(ethanol, cutoff=40.0, fixed=fixed)[0].startswith(
+        "the cutoff of 40 angstrom is long: an atom has 8 neighbors on average"
+    )
+    assert not any("is long" in line for line in told(ethanol, cutoff=10.0, fixed=fixed))
+
+
 def test_cutoffs_that_see_little(alloy: list[Structure], ethanol: list[Structure]) -> None:
     assert told(ethanol, cutoff=2.0, fixed={"energy": 0.0})[0].startswith(
         "the cutoff of 2 angstrom is short"

@@ -260,12 +260,12 @@ CELL = "3 0 0 0 3 0 0 0 3"
         ),
         (
             line(energy="nan"),
-            "the energy under the key 'energy' contains nan\n  where: {}#0\n"
+            "there is nan in the energy under the key 'energy'\n  where: {}#0\n"
             "  hint: remove this structure or compute it again",
         ),
         (
             line() + line(energy="inf"),
-            "the energy under the key 'energy' contains inf\n  where: {}#1\n"
+            "there is inf in the energy under the key 'energy'\n  where: {}#1\n"
             "  hint: remove this structure or compute it again",
         ),
         (
@@ -466,7 +466,7 @@ def test_charges_that_are_missing_or_no_numbers(tmp_path: Path) -> None:
     some[1].arrays["charges"][2] = np.nan
     path = frames.write(tmp_path / "cu.xyz", some)
     assert message(several(path)) == (
-        "the charge of atoms under the key 'charges' contains nan\n"
+        "there is nan in the charge of atoms under the key 'charges'\n"
         f"  where: {path}#1\n  hint: remove this structure or compute it again"
     )
     del some[1].arrays["charges"]

@@ -86,3 +86,10 @@ def test_a_slice_beyond_the_end_is_told(caplog):
     caplog.clear()
     assert resolve_indices("0:3", 3, "a.xyz").tolist() == [0, 1, 2]
     assert not caplog.records
+
+
+def test_a_fraction_of_one_structure_is_none() -> None:
+    with pytest.raises(UserError) as caught:
+        split(1, 0, 0.1, 0.0)
+    assert "the fraction 0.1 of 1 structure leaves the set empty" in str(caught.value)
+    assert "hint: add structures, or name a file of its own" in str(caught.value)

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtt.options import OptionsError, load_options
+from mtt.errors import UserError
+from mtt.options import OptionsError, load_eval_options, load_options
 from mtt.options.foreign.meanings import OPTIONS, REASONS
 from mtt.options.reading.problems import did_you_mean
 from mtt.options.reading.validate import named_option
 from mtt.options.schema.datasets import (
+    DatasetOptions,
     GradientOptions,
     SystemsOptions,
     TargetOptions,
@@ -98,7 +100,8 @@ def test_what_is_meant_is_there(name: str) -> None:
     path, _, last = name.rpartition(".")
     if path.startswith("training_set"):
         models = {"systems": SystemsOptions, "energy": TargetOptions, "weights": WeightOptions}
-        assert last in models.get(path.rpartition(".")[2], GradientOptions).model_fields
+        models["training_set"] = DatasetOptions
+        assert last in models.get(path.rpartition(".")[2] or path, GradientOptions).model_fields
     else:
         assert named_option(options_class("pet"), last) is not None
         model = options_class("pet")
@@ -113,3 +116,86 @@ def test_no_name_of_ours_has_a_reason_against_it() -> None:
     known = options_class("pet")
     clash = {word for word in REASONS if named_option(known, word)} - set(OPTIONS)
     assert clash <= {"model", "name"}  # which stand elsewhere, and are looked for there first
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("targets", "training_set.targets"),
+        ("systems", "training_set.systems"),
+        ("forces", "training_set.targets.energy.forces"),
+        ("unit", "training_set.targets.energy.unit"),
+    ],
+)
+def test_options_of_data_at_the_top(word: str, expected: str, tmp_path: Path) -> None:
+    text = f"architecture: pet\ntraining_set: a.xyz\n{word}: on\n"
+    assert said(text, tmp_path) == [f"unknown option here; did you mean {expected}?"]
+
+
+def test_in_an_eval_file_there_is_no_training_set(tmp_path: Path) -> None:
+    (tmp_path / "a.xyz").touch()
+    path = tmp_path / "eval.yaml"
+    path.write_text(f"systems: {tmp_path}/a.xyz\nforces: on\n")
+    with pytest.raises(OptionsError, match=r"did you mean targets\.energy\.forces\?"):
+        load_eval_options(path)
+
+
+def test_options_of_training_are_told_to_eval(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("architecture: pet\ntraining_set: a.xyz\n")
+    with pytest.raises(UserError, match="options of mtt train, not of mtt eval"):
+        load_eval_options(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("learning_rate: '1e-3'", "expected a number, found '1e-3' (leave out the quotes)"),
+        ("learning_rate: fast", "expected a number, found 'fast'"),
+        ("learning_rate: 10k", "expected a number, found '10k'"),
+        (
+            "num_epochs: 5 epochs",
+            "expected an integer, found '5 epochs' (write 5 alone, without 'epochs')",
+        ),
+    ],
+)
+def test_a_number_with_something_around_it(value: str, expected: str, tmp_path: Path) -> None:
+    text = f"architecture: {{name: pet, training: {{{value}}}}}\ntraining_set: a.xyz\n"
+    assert said(text, tmp_path) == [expected]
+
+
+def test_percent_is_a_fraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (message,) = said("architecture: pet\ntraining_set: a.xyz\ntest_set: 5 %\n", tmp_path)
+    assert message.endswith("for 5 % of the training set write 0.05")
+
+
+MACE = "model: MACE\nr_max: 5.0\ntrain_file: a.xyz\nenergy_key: energy\nE0s: average\n"
+NEQUIP = "root: results\nr_max: 4.0\nn_train: 40\nn_val: 10\nchemical_symbols: [C]\n"
+METATRAIN = (
+    "architecture: {name: pet, atomic_types: [1], training: {distributed: on, scheduler_factor: 2}}\n"
+    "training_set: a.xyz\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (MACE, "these are options of MACE: mtt convert options {} -o options.yaml"),
+        (NEQUIP, "these are options of NequIP, which mtt cannot convert: begin with"),
+        (METATRAIN, "to leave out all that mtt does not have: mtt convert options {} -o NEW.yaml"),
+        (METATRAIN.replace("pet", "soap_bpnn"), ""),
+        ("architecture: {name: pet, model: {zbl: on}}\ntraining_set: a.xyz\n", ""),
+    ],
+)
+def test_a_file_of_another_program_gets_one_hint(text: str, advice: str, tmp_path: Path) -> None:
+    (tmp_path / "a.xyz").touch()
+    path = tmp_path / "theirs.yaml"
+    path.write_text(text.replace("a.xyz", str(tmp_path / "a.xyz")))
+    with pytest.raises(OptionsError) as caught:
+        load_options(path)
+    last = str(caught.value).splitlines()[-1]
+    if advice:
+        assert last.startswith("  hint: " + advice.format(path))
+    else:
+        assert "hint:" not in str(caught.value)

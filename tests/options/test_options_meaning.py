@@ -244,6 +244,11 @@ def test_options_cannot_be_changed(load: Load) -> None:
         ("[1]", "expected a mapping from targets to energies, as in {energy: -5.0}"),
         ("{energy: {Hx: 1}}", "'Hx' is not an atomic type: write the symbol or the atomic number"),
         ("{energy: {H: 1, 1: 2}}", "the baseline of atomic type 1 is given twice"),
+        (
+            "{H: -13.6}",
+            "'H' is an atomic type: name the target first, as in {energy: {H: -13.6}}",
+        ),
+        ("{8: -5}", "'8' is an atomic type: name the target first, as in {energy: {8: -5}}"),
         ("{energy: {1: x}}", "the baseline of atomic type 1 must be a number"),
         (
             "{energy: x}",

@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 from mtt.errors import UserError
 from mtt.options import OptionsError, load_options
 
+EMPTY = (
+    "options.yaml: error: the file is empty: it has no options; the shortest are the two lines"
+    " 'architecture: pet' and 'training_set: data.xyz'"
+)
 Write = Callable[[str], Path]
 
 MINIMAL = "architecture: pet\ntraining_set: ethanol.xyz\n"
@@ -100,7 +104,7 @@ options.yaml:8:17: error: architecture.model.activation: expected 'SwiGLU' or 'S
 options.yaml:9:5: error: architecture.model.batch_size: unknown option here; did you mean architecture.training.batch_size?
   9 |     batch_size: 3
     |     ^
-options.yaml:11:17: error: architecture.training.batch_size: expected an integer, found '4'
+options.yaml:11:17: error: architecture.training.batch_size: expected an integer, found '4' (leave out the quotes)
   11 |     batch_size: "4"
      |                 ^
 options.yaml:12:20: error: architecture.training.learning_rate: expected a number, found 'fast'
@@ -143,8 +147,8 @@ options.yaml:27:1: error: colour: unknown option; known here: architecture, base
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "options.yaml: error: the file is empty: it has no options"),
-        ("# nothing\n", "options.yaml: error: the file is empty: it has no options"),
+        ("", EMPTY),
+        ("# nothing\n", EMPTY),
         (
             "- a\n",
             (
@@ -162,8 +166,8 @@ options.yaml:27:1: error: colour: unknown option; known here: architecture, base
         (
             "seed: [1, 2\ndevice: cpu\n",
             (
-                "options.yaml:2:7: error: not YAML: while parsing a flow sequence, expected ',' or "
-                "']', but got ':'\n  2 | device: cpu\n    |       ^"
+                "options.yaml:1:7: error: not YAML: the '[' is not closed: add ']'\n"
+                "  1 | seed: [1, 2\n    |       ^"
             ),
         ),
         (
@@ -282,15 +286,18 @@ def test_unknown_architecture_hides_no_other_error(write: Write) -> None:
             "validation_set: the step of the slice '0:9:0' must not be zero",
         ),
         ("test_set: ethanol", "test_set: file not found: ethanol; did you mean 'ethanol.xyz'?"),
-        ("test_set: '*.traj'", "test_set: no file fits the pattern: *.traj"),
+        (
+            "test_set: 'a/*.xyz'",
+            "test_set: no file fits the pattern: a/*.xyz (there is no folder a)",
+        ),
+        ("test_set: 10", "test_set: must be smaller than 1, found 10; for 10 % write 0.1"),
         (
             "test_set: empty",
             "test_set: the folder has no files of structures (.xyz, .extxyz, .traj, .db): empty",
         ),
         (
             "test_set: $NOWHERE/a.xyz",
-            "test_set: file not found: $NOWHERE/a.xyz (there is no folder $NOWHERE) (the variable"
-            " NOWHERE is not set)",
+            "test_set: the environment variable NOWHERE is not set: $NOWHERE/a.xyz",
         ),
         (
             "test_set: {indices: '5', fraction: 0.5}",
@@ -531,6 +538,8 @@ def test_files_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
     )
     with Path("data.xyz").open("wb") as stream:
         stream.truncate(33 * 2**20)
+    assert message(Path("data.xyz")).startswith("error: this is a file of zeros")
+    Path("data.xyz").write_text("# notes\n" * 2**21)
     assert message(Path("data.xyz")) == (
         "error: too large to be the options file: data.xyz\n  hint: is it a data set or a model?"
     )

@@ -60,6 +60,17 @@ def test_a_loss_that_nothing_enters_is_refused(folder: Path) -> None:
     )
 
 
+def test_structures_that_all_have_no_weight_are_refused(folder: Path) -> None:
+    weights = {"config_type": {"Default": 0.0}}
+    make_options(folder)
+    options = make_options(
+        folder, training_set={"systems": str(folder / "data.xyz"), "weights": weights}
+    )
+    error = refusal(options)
+    assert error.what.startswith("all structures to train on have the weight zero")
+    assert error.where == "training_set.weights"
+
+
 def test_doubts_are_told_once_and_refuse_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -534,7 +534,7 @@ def test_a_baseline_for_a_target_that_is_not_there(folder):
     assert message(stage.run, options) == (
         "there is a baseline for 'enrgy', but the target is called 'energy'\n"
         "  where: architecture.training.atomic_baseline\n"
-        "  hint: name the baseline 'energy'"
+        "  hint: name the target first, as in {energy: {H: -13.6, C: -1029.0}}"
     )
 
 

@@ -1,7 +1,7 @@
 """Predictions and errors on data, from Python."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,15 @@ class Evaluation:
 
 def evaluate(
     model: LoadedModel | str | os.PathLike[str],
-    data: Mapping[str, Any] | str | os.PathLike[str],
+    data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | os.PathLike[str],
     device: str = "auto",
 ) -> Evaluation:
     """Predict structures and compare with what is known of them, as ``mtt eval`` does; write nothing.
 
-    :param data: what an options file for ``mtt eval`` says, as a mapping, or its path
+    :param data: what an options file for ``mtt eval`` says, as a mapping or a list, or its path
     :raises UserError: unusable data or model, or both do not fit together
     """
     path = model.path if isinstance(model, LoadedModel) else Path(model)
-    datasets = load_eval_options(data if isinstance(data, Mapping) else Path(data))
+    datasets = load_eval_options(Path(data) if isinstance(data, str | os.PathLike) else data)
     done = compare(open_model(path, device), datasets, f"the data and {path}")
     return Evaluation(done.predictions, done.analysis)

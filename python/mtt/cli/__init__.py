@@ -1,6 +1,7 @@
 """The command line: one file per command. What a command needs is imported when it runs."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -39,6 +40,10 @@ _COMMANDS = {
     "image": image,
 }
 
+# Commands of other programs, and what files are mostly given to.
+_MEANT = {"run": "train", "fit": "train", "test": "eval", "predict": "eval", "info": "show"}
+_FILES = {".yaml": "train", ".yml": "train", ".ckpt": "show", ".pt": "verify"}
+
 _EPILOG = """\
 examples:
   mtt train options.yaml                  train, and export and verify the result
@@ -65,6 +70,8 @@ class _Parser(argparse.ArgumentParser):
     words: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
+        if message == "argument -c/--continue: expected one argument":
+            message += "\n  hint: write --continue auto, or --continue model.ckpt"
         super().error(without_secrets(message, _Parser.words))
 
 
@@ -106,6 +113,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = arguments[0]
     if not command.startswith("-") and command not in _COMMANDS:
         raise _unknown_command(command)
+    _require_kind(arguments)
     _Parser.words = arguments
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -117,9 +125,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _unknown_command(command: str) -> UserError:
     import difflib
 
-    near = difflib.get_close_matches(command, _COMMANDS, n=1)
-    if near:
-        hint = f"did you mean 'mtt {near[0]}'?"
+    near = [_MEANT.get(command), *difflib.get_close_matches(command, _COMMANDS, n=1)]
+    first = next((name for name in near if name is not None), None)
+    ending = next((end for end in _FILES if command.endswith(end)), None)
+    if ending is not None:
+        hint = f"a command comes first: did you mean 'mtt {_FILES[ending]} {command}'?"
+    elif first is not None:
+        hint = f"did you mean 'mtt {first}'?"
     else:
         hint = f"the commands are {', '.join(_COMMANDS)}; see mtt --help"
     return UserError(f"there is no command '{command}'", hint=hint)
+
+
+def _require_kind(arguments: Sequence[str]) -> None:
+    """Tell someone who converts a file without saying what it is how to write that."""
+    if len(arguments) > 1 and arguments[0] == "convert" and arguments[1].endswith((".yaml", ".sh")):
+        raise UserError(
+            "mtt convert takes the kind of file first",
+            hint=f"did you mean 'mtt convert options {shlex.join(arguments[1:])}'?",
+        )

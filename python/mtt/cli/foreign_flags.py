@@ -59,6 +59,8 @@ def refuse(
     if not value and len(unknown) > 1 and not unknown[1].startswith("-"):
         value = unknown[1]
     hint = _hint(command, place, flag, value) if flag.startswith("-") else None
+    if place == "train" and not flag.startswith("-"):
+        hint = _override_hint(words, unknown[0])
     command.error(f"{message}\n  hint: {hint}" if hint else message)
 
 
@@ -93,6 +95,14 @@ def _hint(command: argparse.ArgumentParser, name: str, flag: str, value: str) ->
         hint = _option_hint(flag.lstrip("-"), value) if name == "train" else None
         if hint is not None:
             return hint
+    return None
+
+
+def _override_hint(words: Sequence[str], unknown: str) -> str | None:
+    """Return how to write an override whose value was given as a word of its own."""
+    before = words[: words.index(unknown)]
+    if len(before) > 1 and before[-2] in ("-r", "--override") and "=" not in before[-1]:
+        return f"write -r {shlex.quote(f'{before[-1]}={unknown}')}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -65,11 +66,14 @@ def _unreadable(path: Path, error: Exception | None) -> UserError:
     """Return the error for a file that ASE cannot read: what it is, or where it is broken."""
     kind = describe(path)
     if kind.pickled or kind.kind in _FOREIGN:
+        if kind.kind in ("checkpoint", "model", "options"):  # their hints are about models
+            kind = replace(kind, hint="name the file that has the structures, such as data.xyz")
         return kind.refusal(path, "a file of structures", give=_FORMATS)
     fault = first_fault(path)
     if fault is not None:
         text = f"the file cannot be read as a file of structures: {fault.what}"
-        return UserError(text, where=fault.where, hint=f"mend this line, or {_FORMATS}")
+        hint = fault.hint or f"mend this line, or {_FORMATS}"
+        return UserError(text, where=fault.where, hint=hint)
     if error is None:
         return UserError("the file holds no structures", where=str(path))
     # ASE's readers raise whatever their parser happened to stumble over.
@@ -166,7 +170,10 @@ def missing_hint(frames: Sequence[ase.Atoms], kind: Kind, key: str) -> str:
     """Return what to tell someone whose ``key`` is not in the file."""
     keys = keys_that_fit(frames, kind)
     if not keys:
-        return f"nothing in the file has the shape of {kind.phrase}"
+        example = "; extended XYZ has it as energy=-1.5 in the second line of each frame"
+        return f"nothing in the file has the shape of {kind.phrase}" + (
+            example if kind is ENERGY else ""
+        )
     # Where only some frames lack the key, there is nothing to guess.
     close = [] if key in keys else difflib.get_close_matches(key, keys, n=1)
     guess = f"did you mean '{close[0]}'? " if close else ""
@@ -186,7 +193,7 @@ def as_numbers(value: Any, quantity: str, key: str, where: str) -> NDArray[np.fl
     if not np.isfinite(array).all():
         bad = array[~np.isfinite(array)].ravel()[0]
         raise UserError(
-            f"the {quantity} under the key '{key}' contains {bad}",
+            f"there is {bad} in the {quantity} under the key '{key}'",
             where=where,
             hint="remove this structure or compute it again",
         )

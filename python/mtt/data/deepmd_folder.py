@@ -57,6 +57,7 @@ def _frames(
             raise UserError(
                 f"the array has the shape {array.shape}, and coord.npy {positions.shape}",
                 where=str(path / f"{name}.npy"),
+                hint="each array has one row for each structure of the set",
             )
     for index in range(n_frames):
         atoms = ase.Atoms(
@@ -99,6 +100,7 @@ def _numbers(kinds: NDArray[np.int64], symbols: list[str], path: Path) -> NDArra
         raise UserError(
             f"type_map.raw names {len(symbols)} elements, and an atom has the type {kinds.max()}",
             where=str(path.parent),
+            hint="types count from 0: look at type.raw, or add the missing symbols to type_map.raw",
         )
     return np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64)[kinds]
 

@@ -122,8 +122,10 @@ def _count(name: str, fraction: float, n: int) -> int:
     count = int(np.floor(fraction * n + 0.5))
     if fraction > 0.0 and count == 0:
         raise UserError(
-            f"the fraction {fraction:g} of {n} structures leaves the set empty",
+            f"the fraction {fraction:g} of {n} structure{'s' * (n != 1)} leaves the set empty",
             where=name,
-            hint=f"use at least {1.0 / n:.2g}, or add structures",
+            hint=f"use at least {1.0 / n:.2g}, or add structures"
+            if n > 1
+            else f"add structures, or name a file of its own for {name}",
         )
     return count

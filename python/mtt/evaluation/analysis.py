@@ -15,6 +15,7 @@ from mtt.evaluation.panels import parity_panels
 from mtt.evaluation.predict import Predictor
 from mtt.evaluation.results import Predictions
 from mtt.evaluation.rotations import RotationalError, rotational_error
+from mtt.evaluation.unit_doubts import unit_doubts
 from mtt.printable import printable
 from mtt.report.metrics import FORCES, PER_ATOM, STRESS, readable
 from mtt.report.parity import Parity
@@ -65,7 +66,8 @@ class Analysis:
         yield from self.sentences()
 
     def sentences(self) -> Iterator[str]:
-        """Yield the largest errors, the rotational error and the cost."""
+        """Yield doubts about units, the largest errors, the rotational error and the cost."""
+        yield from unit_doubts(self.panels)
         for name, listed in self.worst.items():
             unit = self.errors[name]["unit"]
             shown = [

@@ -47,11 +47,19 @@ def check_sets(data: RunData, potential: Potential) -> None:
         neighbor_list(structure, potential.cutoff)
 
 
-def check_loss(problem: Problem) -> None:
+def check_loss(problem: Problem, train: Reader) -> None:
     """Refuse a loss that nothing enters.
 
-    :raises UserError: all weights of quantities that the data have are zero
+    :raises UserError: all weights of quantities that the data have are zero, or those of all
+        structures to train on
     """
+    if all(structure.weight == 0.0 for structure in train):
+        raise UserError(
+            "all structures to train on have the weight zero: nothing would be learned",
+            where="training_set.weights",
+            hint="give those to learn from a weight above zero; Default is that of the groups that"
+            " are not named",
+        )
     terms = problem.loss().terms
     if any(weight > 0.0 for term in terms for weight in term.weights.values()):
         return

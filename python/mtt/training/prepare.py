@@ -111,7 +111,7 @@ def prepare(
         potential, origin = _new_potential(options, data, say), None
     check_sets(data, potential)
     problem = _problem(options, data, potential, device, communicator or Alone())
-    check_loss(problem)
+    check_loss(problem, data.train)
     if header is None:
         for doubt in doubts_about(data, potential, options):
             say(f"check the data: {doubt}")
@@ -195,7 +195,7 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         raise UserError(
             f"there is a baseline for '{unknown[0]}', but {called}",
             where="architecture.training.atomic_baseline",
-            hint=f"name the baseline '{names[0]}'",
+            hint=f"name the target first, as in {{{names[0]}: {{H: -13.6, C: -1029.0}}}}",
         )
     architecture = architecture_registry.get(options.architecture.name)
     length_unit = options.training_set[0].systems.length_unit

@@ -18,6 +18,8 @@ _NOBLE: Final = (2, 10, 18, 36, 54, 86)
 _CLOSE, _APART = 0.62, 1.65
 _SAMPLE: Final = 100
 _SHORT_CUTOFF, _FEW_NEIGHBORS = 3.0, 4.0
+# Beyond what message passing needs; time and memory grow with the cube.
+_LONG_CUTOFF: Final = 12.0
 
 
 def check_geometry(sets: Sets) -> Iterator[str]:
@@ -92,6 +94,11 @@ def _reach(sets: Sets, sample: Sequence[Structure]) -> Iterator[str]:
         yield (
             f"the cutoff of {cutoff:.3g} angstrom{unit} is short: an atom has {average:.3g} neighbors "
             "on average"
+        )
+    elif cutoff > _LONG_CUTOFF:
+        yield (
+            f"the cutoff of {cutoff:.3g} angstrom is long: an atom has {average:.3g} neighbors on"
+            " average, and more in larger systems; 4 to 6 angstrom are usual"
         )
     elif len(alone):
         yield (

@@ -11,6 +11,7 @@ from mtt.options.foreign.fates import LEAVE_IT_OUT, NO_DEFAULT, Taken, same
 from mtt.options.foreign.mace_run import Arguments, arguments_in, to_options
 from mtt.options.foreign.metatrain_keys import MODEL, TRAINING
 from mtt.options.foreign.translate import architecture_name, translate_options
+from mtt.options.foreign.whose import is_nequip
 from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.load import check_tree, parsed_tree, read_text
 from mtt.options.reading.problems import OptionsError, Problem
@@ -40,6 +41,12 @@ def convert(path: Path) -> Converted:
     """
     text = read_text(path, "options file")
     root, _ = parse(text)
+    if root is not None and isinstance(root.value, dict) and is_nequip(list(map(str, root.value))):
+        raise UserError(
+            "options of NequIP cannot be converted",
+            where=str(path),
+            hint="begin with the two lines 'architecture: pet' and 'training_set: data.xyz'",
+        )
     arguments = arguments_in(text, root)
     if arguments is not None:
         return _from_mace(path, arguments)

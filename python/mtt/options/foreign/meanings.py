@@ -59,6 +59,10 @@ _OPTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("valid", "val", "val_set", "valid_set", "validation"), "validation_set"),
     **dict.fromkeys(("test", "test_data"), "test_set"),
     **dict.fromkeys(("energy_unit", "energy_units", "units"), f"{_TARGETS}.unit"),
+    "systems": "training_set.systems",
+    "read_from": "training_set.systems.read_from",
+    "targets": "training_set.targets",
+    **{name: f"{_TARGETS}.{name}" for name in ("forces", "stress", "virial", "unit", "key")},
     "config_type_weights": "training_set.weights.config_type",
     **dict.fromkeys(("length_units", "distance_unit"), "training_set.systems.length_unit"),
 }

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from mtt.options.reading.problems import Place, Problem
+from mtt.options.reading.syntax import syntax_problem
 from mtt.options.schema.base import Location
 
 _PREFIX = "tag:yaml.org,2002:"
@@ -188,7 +189,7 @@ def parse(
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        return None, [_syntax_problem(error, override)]
+        return None, [syntax_problem(error, text, override)]
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         start = Place(before.count("\n"), error.position - before.rfind("\n") - 1, override)
@@ -200,18 +201,6 @@ def parse(
         return None, []
     builder = _Builder(override)
     return builder.build(root, name, None), builder.problems
-
-
-def _syntax_problem(error: yaml.MarkedYAMLError, override: str | None) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    place = Place(mark.line if mark else 0, mark.column if mark else 0, override)
-    what = error.problem or error.context or "cannot be read"
-    if "'\\t'" in what:
-        what = "a tab cannot be used to indent; use spaces"
-    elif error.context and error.problem:
-        what = f"{error.context}, {error.problem}"
-    limit = what in ("nested too deeply", "too many values")
-    return Problem(place, "", f"not {'options' if limit else 'YAML'}: {what}")
 
 
 # stands for a scalar that could not be read and was reported

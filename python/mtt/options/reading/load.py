@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import yaml
+
 from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.files import check_regular, open_regular
 from mtt.options.foreign.metatrain_keys import is_architecture
 from mtt.options.foreign.translate import translate_data, translate_options
+from mtt.options.foreign.whose import advice_for
 from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
 from mtt.options.reading.old_defaults import fill_old_defaults
+from mtt.options.reading.other_files import another_kind
 from mtt.options.reading.overrides import apply_overrides
 from mtt.options.reading.problems import OptionsError, Problem, missing_file
 from mtt.options.reading.validate import validate
@@ -29,6 +33,10 @@ Contents = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 # no options file comes near; a data file given by mistake must not be parsed for minutes
 MAX_BYTES: Final = 8 * 2**20
+_EMPTY: Final = (
+    "the file is empty: it has no options; the shortest are the two lines 'architecture: pet' and"
+    " 'training_set: data.xyz'"
+)
 # What YAML takes for the end of a line, so that places are those of the file.
 _LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
@@ -42,8 +50,11 @@ def load_options(path: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     read at all. Files that the options name must exist.
     """
     file = _open(path, overrides)
+    names = [str(name) for name in file.root.value]
     options = file.check_options()
     file.check_files(file.root)
+    if not isinstance(path, Mapping):
+        file.advice = advice_for(names, file.problems, file.name)
     file.raise_problems()
     assert options is not None
     return options
@@ -72,6 +83,13 @@ def load_eval_options(
     Raises the same errors as :func:`load_options`.
     """
     file = _open(path, overrides, several=True)
+    if isinstance(file.root.value, dict) and {"architecture", "training_set"} <= {*file.root.value}:
+        raise UserError(
+            "these are options of mtt train, not of mtt eval",
+            where=file.name,
+            hint="write what stands under its training_set, systems and targets, to a file of its own,"
+            " with the data to evaluate",
+        )
     file.problems += translate_data(file.root)
     datasets = expand_datasets(file.root)
     checked = [file.check(DatasetOptions, checked_dataset) for checked_dataset in datasets.value]
@@ -124,6 +142,7 @@ class _File:
     lines: list[str]
     root: Node
     problems: list[Problem] = field(default_factory=list)
+    advice: str = ""
 
     def check(self, model: type[M], root: Node | None = None) -> M | None:
         result, problems = validate(model, self.root if root is None else root)
@@ -157,7 +176,7 @@ class _File:
 
     def raise_problems(self) -> None:
         if self.problems:
-            raise OptionsError(self.name, self.lines, self.problems)
+            raise OptionsError(self.name, self.lines, self.problems, self.advice)
 
 
 def _fine_tune(root: Node) -> Node | None:
@@ -171,18 +190,25 @@ def _unusable(path: Path) -> str | None:
     try:
         variable = unset_variable(path)
         path = expanded(path)
+        if variable and not path.exists():
+            return f"the environment variable {variable} is not set: {path}"
         why = why_unusable(path)
         if why is not None:
             return why
         for file in data_files(path):
             if not file.exists():
-                variable = f" (the variable {variable} is not set)" if variable else ""
-                return missing_file(file) + (variable or "")
+                return missing_file(file) + _of_percent(file)
             if not file.is_dir():
                 check_regular(file)
     except (UserError, ValueError, OSError) as error:
         return getattr(error, "what", str(error))
     return None
+
+
+def _of_percent(path: Path) -> str:
+    """Return what to say of ``10%``, which is a fraction, but read as a path."""
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(path))
+    return f"; for {path} of the training set write {float(number[1]) / 100:g}" if number else ""
 
 
 def _open(
@@ -193,17 +219,44 @@ def _open(
 ) -> _File:
     """Parse the file and apply the overrides; stops here if there is no tree to work on."""
     if not isinstance(path, str | Path):
-        plain = dict(path) if isinstance(path, Mapping) else [dict(entry) for entry in path]
-        return _parsed("the options", dump(plain), overrides, several)
+        return _parsed("the options", _written(path), overrides, several)
     path = Path(path)
-    return _parsed(str(path), read_text(path, what), overrides, several)
+    text = read_text(path, what, for_eval=several)
+    try:
+        return _parsed(str(path), text, overrides, several)
+    except OptionsError:
+        error = another_kind(path, what, for_eval=several)
+        if error is None:
+            raise
+    raise error
+
+
+def _written(contents: Contents) -> str:
+    """Return what Python was given in the place of a file as the text of one.
+
+    :raises UserError: it holds what no file can
+    """
+    entries = [contents] if isinstance(contents, Mapping) else list(contents)
+    wrong = next((entry for entry in entries if not isinstance(entry, Mapping)), None)
+    try:
+        if wrong is None:
+            plain = [dict(entry) for entry in entries]
+            return dump(plain[0] if isinstance(contents, Mapping) else plain)
+    except yaml.representer.RepresenterError as error:
+        wrong = error.args[-1]
+    kind = type(wrong).__name__
+    raise UserError(
+        f"options hold numbers, texts, lists and mappings, and here is an object of the type {kind}",
+        hint="give the path of a file; structures are written to one by"
+        " ase.io.write('data.xyz', structures)",
+    )
 
 
 def _parsed(name: str, text: str, overrides: Sequence[str], several: bool = False) -> _File:
     lines = _LINE_END.split(text)
     root, problems = parse(text)
     if root is None:
-        problems = problems or [Problem(None, "", "the file is empty: it has no options")]
+        problems = problems or [Problem(None, "", _EMPTY)]
         raise OptionsError(name, lines, problems)
     if not isinstance(root.value, dict | list if several else dict):
         message = f"expected a mapping of options at the top, found {_kind(root)}"
@@ -243,7 +296,7 @@ def _model_for(root: Node) -> tuple[type[Options], list[Problem]]:
     return Options, problems
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, for_eval: bool = False) -> str:
     """The text of a small UTF-8 file. Raises UserError saying why it cannot be read."""
     try:
         with open_regular(path) as stream:
@@ -251,12 +304,14 @@ def read_text(path: Path, what: str) -> str:
     except OSError as error:
         raise _unreadable(path, what, error) from None
     if len(data) > MAX_BYTES:
-        raise UserError(f"too large to be the {what}: {path}", hint="is it a data set or a model?")
+        raise another_kind(path, what, for_eval) or UserError(
+            f"too large to be the {what}: {path}", hint="is it a data set or a model?"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
+        raise another_kind(path, what, for_eval) or UserError(
             f"not a text file in UTF-8: {path}",
             where=f"line {line}, byte {error.start}",
             hint=f"the {what} is written in YAML; is this a data set or a model?",

@@ -81,10 +81,13 @@ class Problem:
 class OptionsError(UserError):
     """Everything that is wrong with an options file, in one message.
 
-    ``problems`` are the single mistakes, in the order in which they are shown.
+    ``problems`` are the single mistakes, in the order in which they are shown; ``advice`` is what
+    to do about all of them.
     """
 
-    def __init__(self, file: str, lines: list[str], problems: Iterable[Problem]) -> None:
+    def __init__(
+        self, file: str, lines: list[str], problems: Iterable[Problem], advice: str = ""
+    ) -> None:
         self.file = file
         unique = dict.fromkeys(problems)
         self.problems = sorted(unique, key=Problem.sort_key)
@@ -94,6 +97,8 @@ class OptionsError(UserError):
             shown.append(f"... and {more} more")
         if len(self.problems) > 1:
             shown.append(f"{len(self.problems)} errors in {printable(file)}")
+        if advice:
+            shown.append(f"  hint: {printable(advice, _LONGEST)}")
         super().__init__("\n".join(shown))
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 """Runs the typed models on a document tree and says in plain words what they found."""
 
+import re
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
@@ -33,6 +34,11 @@ _LIMITS = {
     "less_than": ("lt", "smaller than"),
     "less_than_equal": ("le", "at most"),
 }
+_NUMBER: Final = re.compile(
+    r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
+    r"(A|Å|ang|angstroms?|bohr|nm|eV|epochs?|steps?|structures|)$",
+    re.IGNORECASE,
+)
 # Each is explained with the names that could have been meant, which takes a moment.
 MOST_EXPLAINED: Final = 200
 
@@ -141,10 +147,14 @@ def describe_error(detail: ErrorDetails) -> str:
         advice = ""
         if kind == "string_type" and isinstance(value, bool | int | float):
             advice = " (put it in quotes if it is meant as text)"
+        elif kind in ("int_type", "float_type") and isinstance(value, str):
+            advice = _number_in(value)
         return f"expected {_EXPECTED[kind]}, found {describe(value)}{advice}"
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
-        return f"must be {words} {context[name]:g}, found {describe(value)}"
+        text = f"must be {words} {context[name]:g}, found {describe(value)}"
+        percent = detail["loc"][-1] == "fraction" and 2 <= value < 100
+        return f"{text}; for {value:g} % write {value / 100:g}" if percent else text
     if kind == "literal_error":
         return _not_a_choice(str(context["expected"]), value)
     if kind == "value_error":
@@ -159,6 +169,16 @@ def describe_error(detail: ErrorDetails) -> str:
         return "the name of an option must be text"
     message = detail["msg"]
     return message[:1].lower() + message[1:]
+
+
+def _number_in(text: str) -> str:
+    """Return what to write in the place of a text that has a number in it."""
+    number = _NUMBER.match(text.strip())
+    if number is None:
+        return ""
+    if number[2]:
+        return f" (write {number[1]} alone, without '{number[2]}')"
+    return " (leave out the quotes)"
 
 
 def _not_a_choice(expected: str, value: Any) -> str:
@@ -190,9 +210,13 @@ def _unknown_option(
         {name for kind in _models_at(model, location[:-1]) for name in kind.model_fields}
     )
     option = meant(word) or ""
+    if "training_set" not in model.model_fields:  # a data set of its own, as in eval.yaml
+        option = option.removeprefix("training_set.")
     section, _, last = option.rpartition(".")
     if last in known and section.rpartition(".")[2] in ("", *map(str, location[:-1])):
         return "unknown option", f"did you mean '{last}'?"
+    if last == word and word not in known and len(location) == 1:
+        return _elsewhere(word, option)
     elsewhere = [name for name in _all_names(model, "") if name.rpartition(".")[2] == word]
     if elsewhere and word not in known:
         return _elsewhere(word, elsewhere[0])

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -53,8 +54,14 @@ def why_unusable(path: Path) -> str | None:
     if data_files(path):
         return None
     if path.is_dir():
+        if any(path.glob("set.*/*.npy")):
+            return f"the folder of DeePMD-kit has no type.raw, with the types of its atoms: {path}"
+        if any(path.glob("*.npy")) and is_deepmd(path.parent):
+            return f"{path} is one set of a folder of DeePMD-kit: give the folder, {path.parent}"
         return f"the folder has no files of structures ({', '.join(SUFFIXES)}): {path}"
-    return f"no file fits the pattern: {path}"
+    start = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+    where = f"looked in {start.resolve()}" if start.is_dir() else f"there is no folder {start}"
+    return f"no file fits the pattern: {path} ({where})"
 
 
 def unset_variable(path: Path) -> str | None:

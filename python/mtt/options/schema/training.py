@@ -36,6 +36,12 @@ def _check_baselines(value: Any) -> dict[str, Baseline]:
         value = {"energy": ISOLATED}
     if not isinstance(value, dict):
         raise invalid("expected a mapping from targets to energies, as in {energy: -5.0}")
+    for name in value:
+        if name in NUMBERS or str(name).isdecimal():
+            raise invalid(
+                f"'{name}' is an atomic type: name the target first, as in"
+                f" {{energy: {{{name}: {value[name]}}}}}"
+            )
     return {str(target): _check_baseline(target, entry) for target, entry in value.items()}
 
 
