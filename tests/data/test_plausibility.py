@@ -175,6 +175,12 @@ def test_forces_far_beyond_the_others(alloy: list[Structure]) -> None:
     )
 
 
+def test_energies_and_forces_in_ev_that_are_said_to_be_in_mev(ethanol: list[Structure]) -> None:
+    thousandth = {"values": lambda x: 1e-3 * x, "forces": lambda x: 1e-3 * x}
+    lines = told(changed(ethanol, **thousandth), fixed={"energy": -5.0})
+    assert any("0.0008 eV/angstrom, less than in most data" in line for line in lines), lines
+
+
 def test_copies_within_and_across_sets(alloy: list[Structure]) -> None:
     again = [*alloy[:20], alloy[3], *changed(alloy[4:5], values=lambda x: x + 0.1)]
     (line,) = told(again)

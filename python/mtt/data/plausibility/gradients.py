@@ -17,6 +17,7 @@ from mtt.printable import plural
 
 _CUTOFF: Final = 5.0  # angstrom; of the quick fit
 _FORCES: Final = 8.0  # eV/angstrom, root mean square
+_SMALL_FORCES: Final = 0.005
 _FAR_FORCES: Final = 50.0  # eV/angstrom, the largest component
 _STRESS: Final = 0.6  # eV/angstrom^3, root mean square: 100 GPa
 _SHORTEST_VACUUM: Final = 6.0  # angstrom
@@ -71,6 +72,12 @@ def _size_of_forces(sets: Sets, target: Target, structures: Sequence[Structure])
             f"forces of '{target.name}' are typically {typical:.3g} eV/angstrom, more than in most "
             f"materials: is {target.unit}/{sets.length_unit} their unit (kcal/mol taken for eV gives "
             "23 times too much)?"
+        )
+    elif typical < _SMALL_FORCES:
+        yield (
+            f"forces of '{target.name}' are typically {typical:.1g} eV/angstrom, less than in most data: "
+            f"is {target.unit}/{sets.length_unit} their unit (eV taken for meV gives 1000 times too "
+            "little), or are all structures relaxed?"
         )
     far = np.flatnonzero(largest > max(_FAR_FORCES, 20.0 * float(np.median(largest))))
     if len(far):
