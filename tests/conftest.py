@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from small_runs import make_options, verify_one_family
 
 from mtt.options import load_options
@@ -14,6 +15,8 @@ from mtt.training import run as train
 
 # Models in tests are small: a second thread only waits for the first, and for other programs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same here: torch has been imported by now, and reads the variable only once.
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 # Shells start background jobs with Ctrl-C ignored, which their children inherit: tests send it for real.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -149,7 +149,7 @@ def test_the_baseline_is_fitted_to_what_the_base_leaves(folder):
     baseline = work.state.model.baseline("energy")
     before, after = tensors["best/baselines.0.composition"], baseline.composition
     assert (after - before).numpy()[:, 0] == pytest.approx(
-        correction, rel=0, abs=1e-10 * np.abs(correction).max()
+        correction, rel=0, abs=1e-9 * np.abs(correction).max()
     )
     assert np.abs(left - counts @ correction).max() < 0.01 * np.abs(left).max()
     largest = int(np.abs(correction).argmax())

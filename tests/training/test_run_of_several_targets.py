@@ -43,12 +43,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(verify, "run", quick_verify())
-        make_options(Path(), several=True, training={"checkpoint_every": "1 steps"} | KEEP_ALL)
+        make_options(Path(), several=True, training={"checkpoint_every": "1 steps"} | OF_BASE)
         train.run(load_options(Path("options.yaml")))
     return folder
 
 
 KEEP_ALL = {"keep_last": 100}
+# By values: so short a training leaves errors of the size of the scale.
+OF_BASE = KEEP_ALL | {"scale_targets": True}
 
 
 def quick_verify():

@@ -151,4 +151,4 @@ def test_test_errors_go_with_the_best_weights(
     assert best.keys() - last.keys() == {"test_errors"}
     assert main(["show", str(ckpt)]) == 0
     shown = capsys.readouterr().out
-    assert "test set" in shown and f"{1000 * header.test_errors[1].rmse:.4g} meV/atom" in shown
+    assert "test set" in shown and f"{header.test_errors[1].rmse:.4g} eV/atom" in shown
