@@ -16,7 +16,7 @@ from sources.web_server import Web, serving, status
 
 from mtt.__main__ import main
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-3_pet-3_options-1"
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-3_pet-3_options-2"
 CHECKPOINT = (GOLDEN / "0.ckpt").read_bytes()
 
 
@@ -116,7 +116,7 @@ def test_show_and_upgrade_and_eval(
         said = capsys.readouterr()
         return said.out if code == 0 else said.err
 
-    assert here("show", *words).startswith(f"{shown}: checkpoint, 50.1 kB\n")
+    assert here("show", *words).startswith(f"{shown}: checkpoint, 50.4 kB\n")
     assert json.loads(here("show", *words, "--json"))["path"] == shown
     golden = str(GOLDEN / "0.ckpt")
     assert here("show", "--diff", *words, golden) == f"{shown} and {golden} are the same\n"

@@ -20,7 +20,7 @@ from mtt.training.runs.option_changes import differences, refused
 
 HASH = "fa38641347e6eccac7ff3c6927d26d484043ad62a1c7deee406ab22650c1a725"
 CKPT = Path("model.ckpt")
-GOLDEN = Path(__file__).parents[1] / "golden/checkpoints/format-3_pet-3_options-1/0.ckpt"
+GOLDEN = Path(__file__).parents[1] / "golden/checkpoints/format-3_pet-3_options-2/0.ckpt"
 SINCE = "have changed since the checkpoint was written: "
 HINT = (
     "\n  hint: bring the data back to resume, train anew without --continue, or fine-tune the "
