@@ -15,7 +15,7 @@ from mtt.data.same_units import Units
 from mtt.data.structure import Structure, content_hash
 from mtt.errors import UserError
 from mtt.options import DatasetOptions
-from mtt.options.schema.data_paths import why_unusable
+from mtt.options.schema.data_paths import data_files, why_unusable
 
 from . import ase_files as frames
 
@@ -227,9 +227,40 @@ def test_patterns_and_folders_stand_for_files_in_order(tmp_path: Path, monkeypat
         assert [s.source for s in read_structures(data(written))] == expected
     deep = read_structures(data({"read_from": f"{folder}/**/*.xyz", "indices": "2:4"}))
     assert [s.source for s in deep] == [f"{folder}/b.xyz#0", f"{folder}/deeper/c.xyz#0"]
+    with_deeper = [*expected, f"{folder}/deeper/c.xyz#0"]
+    for every in ("**/*.xyz", "**/[abc].xyz", "**"):
+        (folder / "notes.txt").unlink(missing_ok=True)
+        assert [s.source for s in read_structures(data(folder / every))] == with_deeper
     # A file whose name looks like a pattern is itself.
     odd = frames.write(tmp_path / "a[1].xyz", frames.copper(1))
     assert [s.source for s in read_structures(data(odd))] == [f"{odd}#0"]
+
+
+def test_links_make_no_structure_come_twice(tmp_path: Path, monkeypatch: Any) -> None:
+    folder = tmp_path / "many"
+    (folder / "deeper").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for path in (folder / "a.xyz", folder / "deeper" / "b.xyz", tmp_path / "elsewhere" / "c.xyz"):
+        frames.write(path, frames.copper(1))
+    # A link upwards, without an end; two to the same folder somewhere else.
+    (folder / "deeper" / "up").symlink_to(folder)
+    for name in ("other", "same"):
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+    expected = ["a.xyz", "deeper/b.xyz", "other/c.xyz"]
+    for pattern in ("**/*.xyz", "**", "**/**/*.xyz"):
+        assert data_files(folder / pattern) == [folder / name for name in expected]
+    monkeypatch.chdir(folder)
+    assert data_files(Path("**/*.xyz")) == [Path(name) for name in expected]
+    assert data_files(Path("**/b.xyz")) == [Path("deeper/b.xyz")]
+
+
+def test_folders_of_deepmd_fit_a_pattern(tmp_path: Path) -> None:
+    deepmd(tmp_path / "water")
+    (tmp_path / "water.xyz").unlink()
+    assert data_files(tmp_path / "**") == [tmp_path / "water"] + sorted(
+        file for file in (tmp_path / "water").rglob("*") if file.is_file()
+    )
+    assert data_files(tmp_path / "**" / "wat*") == [tmp_path / "water"]
 
 
 # ---- files that are broken, or none ----
