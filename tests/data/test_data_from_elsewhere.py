@@ -467,6 +467,53 @@ def test_folders_of_deepmd_that_are_broken(tmp_path: Path, damage: Any, expected
     assert expected in message(folder)
 
 
+def save(name: str, array: Any) -> Any:
+    return lambda folder: np.save(folder / "set.000" / f"{name}.npy", np.array(array))
+
+
+def header(shape: str) -> Any:
+    """State a shape in a file that has nothing after its header."""
+
+    def damage(folder: Path) -> None:
+        text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+        (folder / "set.000" / "coord.npy").write_bytes(content)
+
+    return damage
+
+
+def unreadable(folder: Path) -> None:
+    """Leave a link to itself, which nobody can read, root neither."""
+    path = folder / "set.000" / "energy.npy"
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (save("numbers", np.ones((2, 4))), "a value cannot be called 'numbers'"),
+        (save("positions", np.ones((2, 12))), "a value cannot be called 'positions'"),
+        (save("real_atom_types", [[0, np.nan, 1, 1]] * 2), "an atom has the type nan"),
+        (save("real_atom_types", [[0, 0.5, 1, 1]] * 2), "an atom has the type 0.5"),
+        (save("real_atom_types", [[0, -1, 1, 1]] * 2), "an atom has the type -1"),
+        (save("real_atom_types", [[0, 1e300, 1, 1]] * 2), "an atom has the type 1e+300"),
+        (save("real_atom_types", [0, 1]), "the array has the shape (2,)"),
+        (save("real_atom_types", np.ones((1, 4))), "the array has the shape (1, 4)"),
+        (save("real_atom_types", np.ones((2, 2, 2))), "the array has the shape (2, 2, 2)"),
+        (header("(0, 12)"), "the array has the shape (0, 12): there is nothing in it"),
+        (header("(-1, 0)"), "the array has the shape (-1, 0): there is nothing in it"),
+        (header("(False, 12)"), "the array has the shape (False, 12): there is nothing in it"),
+        (unreadable, "energy.npy"),
+    ],
+)
+def test_arrays_of_deepmd_that_cannot_be(tmp_path: Path, damage: Any, expected: str) -> None:
+    folder = tmp_path / "water"
+    deepmd(folder)
+    damage(folder)
+    assert expected in message(folder)
+
+
 # ---- dpdata ----
 
 
