@@ -15,7 +15,7 @@ from mtt.data.same_units import Units
 from mtt.data.structure import Structure, content_hash
 from mtt.errors import UserError
 from mtt.options import DatasetOptions
-from mtt.options.schema.data_paths import why_unusable
+from mtt.options.schema.data_paths import data_files, why_unusable
 
 from . import ase_files as frames
 
@@ -227,9 +227,40 @@ def test_patterns_and_folders_stand_for_files_in_order(tmp_path: Path, monkeypat
         assert [s.source for s in read_structures(data(written))] == expected
     deep = read_structures(data({"read_from": f"{folder}/**/*.xyz", "indices": "2:4"}))
     assert [s.source for s in deep] == [f"{folder}/b.xyz#0", f"{folder}/deeper/c.xyz#0"]
+    with_deeper = [*expected, f"{folder}/deeper/c.xyz#0"]
+    for every in ("**/*.xyz", "**/[abc].xyz", "**"):
+        (folder / "notes.txt").unlink(missing_ok=True)
+        assert [s.source for s in read_structures(data(folder / every))] == with_deeper
     # A file whose name looks like a pattern is itself.
     odd = frames.write(tmp_path / "a[1].xyz", frames.copper(1))
     assert [s.source for s in read_structures(data(odd))] == [f"{odd}#0"]
+
+
+def test_links_make_no_structure_come_twice(tmp_path: Path, monkeypatch: Any) -> None:
+    folder = tmp_path / "many"
+    (folder / "deeper").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for path in (folder / "a.xyz", folder / "deeper" / "b.xyz", tmp_path / "elsewhere" / "c.xyz"):
+        frames.write(path, frames.copper(1))
+    # A link upwards, without an end; two to the same folder somewhere else.
+    (folder / "deeper" / "up").symlink_to(folder)
+    for name in ("other", "same"):
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+    expected = ["a.xyz", "deeper/b.xyz", "other/c.xyz"]
+    for pattern in ("**/*.xyz", "**", "**/**/*.xyz"):
+        assert data_files(folder / pattern) == [folder / name for name in expected]
+    monkeypatch.chdir(folder)
+    assert data_files(Path("**/*.xyz")) == [Path(name) for name in expected]
+    assert data_files(Path("**/b.xyz")) == [Path("deeper/b.xyz")]
+
+
+def test_folders_of_deepmd_fit_a_pattern(tmp_path: Path) -> None:
+    deepmd(tmp_path / "water")
+    (tmp_path / "water.xyz").unlink()
+    assert data_files(tmp_path / "**") == [tmp_path / "water"] + sorted(
+        file for file in (tmp_path / "water").rglob("*") if file.is_file()
+    )
+    assert data_files(tmp_path / "**" / "wat*") == [tmp_path / "water"]
 
 
 # ---- files that are broken, or none ----
@@ -430,6 +461,53 @@ def test_what_is_wrong_with_a_folder_of_deepmd(tmp_path: Path) -> None:
     ],
 )
 def test_folders_of_deepmd_that_are_broken(tmp_path: Path, damage: Any, expected: str) -> None:
+    folder = tmp_path / "water"
+    deepmd(folder)
+    damage(folder)
+    assert expected in message(folder)
+
+
+def save(name: str, array: Any) -> Any:
+    return lambda folder: np.save(folder / "set.000" / f"{name}.npy", np.array(array))
+
+
+def header(shape: str) -> Any:
+    """State a shape in a file that has nothing after its header."""
+
+    def damage(folder: Path) -> None:
+        text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+        (folder / "set.000" / "coord.npy").write_bytes(content)
+
+    return damage
+
+
+def unreadable(folder: Path) -> None:
+    """Leave a link to itself, which nobody can read, root neither."""
+    path = folder / "set.000" / "energy.npy"
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (save("numbers", np.ones((2, 4))), "a value cannot be called 'numbers'"),
+        (save("positions", np.ones((2, 12))), "a value cannot be called 'positions'"),
+        (save("real_atom_types", [[0, np.nan, 1, 1]] * 2), "an atom has the type nan"),
+        (save("real_atom_types", [[0, 0.5, 1, 1]] * 2), "an atom has the type 0.5"),
+        (save("real_atom_types", [[0, -1, 1, 1]] * 2), "an atom has the type -1"),
+        (save("real_atom_types", [[0, 1e300, 1, 1]] * 2), "an atom has the type 1e+300"),
+        (save("real_atom_types", [0, 1]), "the array has the shape (2,)"),
+        (save("real_atom_types", np.ones((1, 4))), "the array has the shape (1, 4)"),
+        (save("real_atom_types", np.ones((2, 2, 2))), "the array has the shape (2, 2, 2)"),
+        (header("(0, 12)"), "the array has the shape (0, 12): there is nothing in it"),
+        (header("(-1, 0)"), "the array has the shape (-1, 0): there is nothing in it"),
+        (header("(False, 12)"), "the array has the shape (False, 12): there is nothing in it"),
+        (unreadable, "energy.npy"),
+    ],
+)
+def test_arrays_of_deepmd_that_cannot_be(tmp_path: Path, damage: Any, expected: str) -> None:
     folder = tmp_path / "water"
     deepmd(folder)
     damage(folder)

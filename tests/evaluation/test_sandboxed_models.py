@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict  # noqa: UP035  (for TorchScript)
 
@@ -203,6 +204,47 @@ def test_a_model_that_fails_is_named_and_the_next_question_is_answered(sound: Pa
     [prediction] = process.predict([WATER], ENERGY)
     assert prediction.forces is not None and prediction.forces.shape == (3, 3)
     np.testing.assert_allclose(prediction.forces.sum(0), 0.0, atol=1e-12)
+
+
+def stretched(factor: float) -> System:
+    return WATER._replace(positions=factor * WATER.positions)
+
+
+def test_threads_get_each_their_own_answer(sound: Path) -> None:
+    process = ModelProcess(sound)
+    systems = [[stretched(1 + 0.01 * n)] * (1 + n % 3) for n in range(30)]
+    expected = [process.predict(asked, ENERGY)[0].rows for asked in systems]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [
+            p.rows for [p] in pool.map(lambda asked: process.predict(asked, ENERGY), systems)
+        ]
+    for answer, own in zip(answers, expected, strict=True):
+        np.testing.assert_array_equal(answer, own)
+
+
+def test_an_interrupted_question_is_not_answered_to_the_next(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = ModelProcess(sound)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            process.predict([WATER], ENERGY)
+    with pytest.raises(ModelFailed, match="interrupted.*load it anew"):
+        process.predict([stretched(1.1)], ENERGY)
+
+
+def test_a_copy_by_fork_does_not_read_the_answers_of_others(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = ModelProcess(sound)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(ModelFailed, match="loaded in another process"):
+        process.predict([WATER], ENERGY)
 
 
 def test_no_process_is_left(sound: Path) -> None:

@@ -16,13 +16,15 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from mtt.errors import UserError
-from mtt.files import LARGEST_TEXT, check_regular, open_regular, read_regular
+from mtt.files import LARGEST_TEXT, check_regular, open_regular, read_regular, reading
 from mtt.filetypes.recognize import describe
 
 # What DeePMD-kit calls what other files call so.
 _KEYS: Final = {"force": "forces"}
 # Of a folder whose frames have atoms in different orders.
 _MIXED: Final = "real_atom_types"
+# What the atoms of a structure are; no value of theirs can have these names.
+_RESERVED: Final = ("numbers", "positions")
 _SHOWN: Final = "a folder of DeePMD-kit has type.raw, type_map.raw and set.000/coord.npy"
 
 
@@ -47,18 +49,26 @@ def _frames(
     path: Path, types: NDArray[np.int64], symbols: list[str], periodic: bool
 ) -> Iterator[ase.Atoms]:
     arrays = {file.stem: load_array(file) for file in sorted(path.glob("*.npy"))}
+    for name in _RESERVED:
+        if name in arrays:
+            raise UserError(
+                f"a value cannot be called '{name}': type.raw and coord.npy say what the atoms are",
+                where=str(path / f"{name}.npy"),
+                hint="give the file another name",
+            )
     positions = _taken(arrays, "coord", path, 3 * len(types))
     n_frames = len(positions)
     cells = _taken(arrays, "box", path, 9) if periodic else np.zeros((n_frames, 9))
-    kinds = arrays.pop(_MIXED, np.tile(types, (n_frames, 1))).reshape(n_frames, -1)
-    numbers = _numbers(kinds.astype(np.int64), symbols, path)
+    mixed = arrays.pop(_MIXED, None)
+    kinds = np.tile(types, (n_frames, 1)) if mixed is None else mixed
     for name, array in {"box": cells, _MIXED: kinds, **arrays}.items():
-        if len(array) != n_frames or (name == _MIXED and kinds.shape[1] != len(types)):
+        if len(array) != n_frames or (name == _MIXED and array.shape[1:] != types.shape):
             raise UserError(
                 f"the array has the shape {array.shape}, and coord.npy {positions.shape}",
                 where=str(path / f"{name}.npy"),
                 hint="each array has one row for each structure of the set",
             )
+    numbers = _numbers(kinds, symbols, path)
     for index in range(n_frames):
         atoms = ase.Atoms(
             numbers[index], positions[index].reshape(-1, 3), cell=cells[index].reshape(3, 3)
@@ -95,14 +105,17 @@ def _store(atoms: ase.Atoms, key: str, values: NDArray[Any]) -> None:
         atoms.info[key] = values
 
 
-def _numbers(kinds: NDArray[np.int64], symbols: list[str], path: Path) -> NDArray[np.int64]:
-    if kinds.size and (kinds.min() < 0 or kinds.max() >= len(symbols)):
+def _numbers(kinds: NDArray[Any], symbols: list[str], path: Path) -> NDArray[np.int64]:
+    # Written so that what is no number at all is wrong as well.
+    wrong = ~((kinds >= 0) & (kinds < len(symbols)) & (kinds == np.floor(kinds)))
+    if wrong.any():
         raise UserError(
-            f"type_map.raw names {len(symbols)} elements, and an atom has the type {kinds.max()}",
+            f"type_map.raw names {len(symbols)} elements, and an atom has the type {kinds[wrong][0]}",
             where=str(path.parent),
             hint="types count from 0: look at type.raw, or add the missing symbols to type_map.raw",
         )
-    return np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64)[kinds]
+    elements = np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64)
+    return elements[kinds.astype(np.int64)]
 
 
 def _type_map(folder: Path, types: NDArray[np.int64]) -> list[str]:
@@ -113,7 +126,7 @@ def _type_map(folder: Path, types: NDArray[np.int64]) -> list[str]:
             where=str(folder),
             hint="write the symbols into it, one a line, in the order of the types",
         )
-    symbols = read_regular(path, LARGEST_TEXT).decode("utf-8", "replace").split()
+    symbols = _text(path).decode("utf-8", "replace").split()
     unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
     if unknown or not symbols:
         raise UserError(
@@ -125,10 +138,15 @@ def _type_map(folder: Path, types: NDArray[np.int64]) -> list[str]:
 def _integers(path: Path) -> NDArray[np.int64]:
     if not path.exists():
         raise UserError("there is no type.raw", where=str(path.parent), hint=_SHOWN)
-    words = read_regular(path, LARGEST_TEXT).split()
+    words = _text(path).split()
     if not words or not all(word.isdigit() and len(word) < 9 for word in words):
         raise _no_array(path, "the types of the atoms are needed: whole numbers, one a line")
     return np.array([int(word) for word in words], dtype=np.int64)
+
+
+def _text(path: Path) -> bytes:
+    with reading(path):
+        return read_regular(path, LARGEST_TEXT)
 
 
 def load_array(path: Path) -> NDArray[Any]:
@@ -137,7 +155,7 @@ def load_array(path: Path) -> NDArray[Any]:
     :raises UserError: it is none, holds objects, or is cut off
     """
     check_regular(path)
-    with open_regular(path) as file:
+    with reading(path), open_regular(path) as file:
         try:
             version = np.lib.format.read_magic(file)
             read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
@@ -150,6 +168,9 @@ def load_array(path: Path) -> NDArray[Any]:
             ) from error
         if dtype.kind not in "fiu" or not shape:
             raise _no_array(path, f"the array holds {dtype}, and one of numbers is needed")
+        # NumPy takes True and -1 for lengths, and an empty array of any length.
+        if any(isinstance(length, bool) or length <= 0 for length in shape):
+            raise _no_array(path, f"the array has the shape {shape}: there is nothing in it")
         stated = file.tell() + math.prod(shape) * dtype.itemsize
         size = os.fstat(file.fileno()).st_size
         if stated != size:
@@ -159,7 +180,14 @@ def load_array(path: Path) -> NDArray[Any]:
                 where=str(path),
                 hint="the file is cut off or damaged: copy it again",
             )
-        numbers = np.frombuffer(file.read(), dtype)
+        try:
+            numbers = np.frombuffer(file.read(), dtype)
+        except MemoryError as error:
+            raise UserError(
+                f"the array takes {stated} bytes, more than there is memory",
+                where=str(path),
+                hint="use a part of the data",
+            ) from error
     return numbers.reshape(shape, order="F" if fortran else "C")
 
 

@@ -1,7 +1,9 @@
 """Numbers of a model file, from the process that ``mtt-verify`` keeps it in: no model of others runs here."""
 
 import json
+import os
 import subprocess
+import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,6 +96,8 @@ class ModelProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
         )
         self.close = weakref.finalize(self, _stop, self._process)
+        self._turn = threading.Lock()
+        self._loaded_in = os.getpid()
         self.about, _ = self._answer()
 
     def predict(self, systems: Sequence[System], wanted: Sequence[Wanted]) -> list[Prediction]:
@@ -117,8 +121,7 @@ class ModelProcess:
                 (system.cell, np.float64),
             )
         ]
-        self._ask(header, b"".join(arrays))
-        answer, content = self._answer()
+        answer, content = self._exchange(header, b"".join(arrays))
         numbers = np.frombuffer(content, np.float64)
         atoms = sum(len(system.types) for system in systems)
         predictions: list[Prediction] = []
@@ -131,6 +134,23 @@ class ModelProcess:
                 strain, numbers = _split(numbers, (len(systems), 3, 3))
             predictions.append(Prediction(rows, forces, strain))
         return predictions
+
+    def _exchange(self, header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+        """Return the answer to this question, whoever else asks: no one may read that of another."""
+        if os.getpid() != self._loaded_in:
+            raise ModelFailed("it was loaded in another process: load it in each process anew")
+        with self._turn:
+            if not self.close.alive:
+                raise ModelFailed("a call was interrupted, and its process ended: load it anew")
+            try:
+                self._ask(header, content)
+                return self._answer()
+            except ModelFailed:
+                raise
+            except BaseException:
+                # Its answer would come to the next question.
+                self.close()
+                raise
 
     def _ask(self, header: dict[str, Any], content: bytes) -> None:
         assert self._process.stdin is not None

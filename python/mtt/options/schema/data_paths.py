@@ -3,7 +3,8 @@
 import glob
 import os
 import re
-from itertools import takewhile
+from collections.abc import Iterator
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +15,8 @@ from mtt.options.schema.base import FilePath
 # Of the files in a folder, those whose names say that they hold structures.
 SUFFIXES: Final = (".xyz", ".extxyz", ".traj", ".db")
 _PACKED: Final = (".gz", ".bz2", ".xz")
+# In a pattern: any number of folders, one within the other.
+_BELOW: Final = "**"
 _VARIABLE: Final = re.compile(r"\$(\w+|\{\w+\})")
 
 
@@ -29,12 +32,10 @@ def data_files(path: Path) -> list[Path]:
     """Return what a path stands for, sorted: files, and folders of DeePMD-kit.
 
     A pattern stands for what fits it, any other folder for what it holds of the two; a single file
-    for itself, whether it exists or not.
+    for itself, whether it exists or not. ``**`` enters each folder once, whatever links lead to it.
     """
-    if not glob.has_magic(str(path)) or path.exists():
-        matches = [path]
-    else:
-        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    is_pattern = glob.has_magic(str(path)) and not path.exists()
+    matches = sorted(set(_fitting(path))) if is_pattern else [path]
     files: list[Path] = []
     for match in matches:
         if match.is_dir() and not is_deepmd(match):
@@ -42,6 +43,33 @@ def data_files(path: Path) -> list[Path]:
         else:
             files.append(match)
     return list(dict.fromkeys(files))
+
+
+def _fitting(pattern: Path) -> Iterator[Path]:
+    """Yield what fits a pattern; a link that leads upwards makes nothing endless, or twice there."""
+    if _BELOW not in pattern.parts:
+        yield from map(Path, glob.iglob(str(pattern)))
+        return
+    at = pattern.parts.index(_BELOW)
+    rest = tuple(dropwhile(_BELOW.__eq__, pattern.parts[at:]))
+    for top in sorted(glob.iglob(str(Path(*pattern.parts[:at])))):
+        for folder in _folders(top):
+            fitting = _fitting(Path(glob.escape(folder), *(rest or ("*",))))
+            # Other folders have their own turn, if no link leads back to them.
+            yield from (each for each in fitting if rest or not each.is_dir() or is_deepmd(each))
+
+
+def _folders(top: str) -> Iterator[str]:
+    """Yield a folder and all below it, also behind links, each once."""
+    entered: set[str] = set()
+    for folder, names, _ in os.walk(top, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:
+            names.clear()
+            continue
+        entered.add(real)
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        yield folder
 
 
 def is_deepmd(path: Path) -> bool:
