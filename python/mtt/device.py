@@ -1,5 +1,7 @@
 """The device that training and evaluation compute on."""
 
+import re
+
 import torch
 
 from mtt.errors import UserError
@@ -22,4 +24,14 @@ def choose_device(name: str) -> torch.device:
             "the device 'mps' cannot be used: it has no float64, which energies are summed in",
             hint="use device: cpu",
         )
-    return torch.device(name)
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+        raise UserError(
+            f"there is no device {name!r}", hint="the devices are auto, cpu, cuda and cuda:N"
+        )
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"the device '{name}' was asked for, and torch sees {torch.cuda.device_count()} here",
+            hint="they count from 0, as in device: cuda:0",
+        )
+    return device

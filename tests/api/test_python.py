@@ -166,3 +166,14 @@ def test_structures_are_no_options(model: LoadedModel) -> None:
         with pytest.raises(UserError, match="an object of the type Atoms") as raised:
             use()
         assert "ase.io.write('data.xyz', structures)" in raised.value.report()
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "data.xyz", ["data.xyz"], [molecule("H2O"), None]])
+def test_what_is_no_structure_is_told(model: LoadedModel, wrong: object) -> None:
+    with pytest.raises(UserError, match="predict takes ase.Atoms or a list of them, and here is"):
+        model.predict(wrong)  # type: ignore[call-overload]
+
+
+def test_what_is_no_options_at_all_is_told(model: LoadedModel) -> None:
+    with pytest.raises(UserError, match="here is an object of the type NoneType"):
+        mtt.evaluate(model, None)  # type: ignore[arg-type]

@@ -554,6 +554,19 @@ def test_devices():
         )
 
 
+@pytest.mark.parametrize("name", ["nonsense", "meta", "cuda:-1", "cpu:7", "CPU", "", "cuda:9999"])
+def test_devices_that_there_are_none_of(name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert message(choose_device, name).startswith(f"there is no device {name!r}\n")
+
+
+def test_a_device_beyond_the_last(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert "'cuda:2' was asked for, and torch sees 2 here" in message(choose_device, "cuda:2")
+
+
 def test_an_output_folder_that_is_missing(folder):
     found = message(stage.run, make_options(folder), None, Path("no/model.pt"))
     assert found == "the folder 'no' does not exist\n  where: no/model.pt\n  hint: create it first"

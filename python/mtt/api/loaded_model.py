@@ -1,7 +1,7 @@
 """A model to predict with, from a checkpoint or an exported file."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -116,7 +116,7 @@ class LoadedModel:
         :raises UserError: an element that the model does not know, or a structure that is none
         """
         alone = isinstance(atoms, Atoms)
-        several = [atoms] if isinstance(atoms, Atoms) else list(atoms)
+        several = [atoms] if isinstance(atoms, Atoms) else _listed(atoms)
         structures = [self._structure(each, f"structure {k}") for k, each in enumerate(several)]
         energy = self.energy_target
         scale = (None if energy is None else in_ev(energy.unit)) or 1.0
@@ -148,6 +148,18 @@ class LoadedModel:
             [structure_of(atoms, source)], Units("angstrom", {}), Units(self.length_unit, {})
         )
         return structure
+
+
+def _listed(several: Iterable[Atoms]) -> list[Atoms]:
+    """Return structures as a list; whatever else comes is told as what it is."""
+    entries = list(several) if isinstance(several, Iterable) else [several]
+    for entry in entries:
+        if not isinstance(entry, Atoms):
+            raise UserError(
+                f"predict takes ase.Atoms or a list of them, and here is {type(entry).__name__}",
+                hint="read structures of a file by ase.io.read('data.xyz', ':')",
+            )
+    return entries
 
 
 def load(path: str | os.PathLike[str], device: str = "auto") -> LoadedModel:

@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -236,15 +236,16 @@ def _written(contents: Contents) -> str:
 
     :raises UserError: it holds what no file can
     """
-    entries = [contents] if isinstance(contents, Mapping) else list(contents)
-    wrong = next((entry for entry in entries if not isinstance(entry, Mapping)), None)
+    several = isinstance(contents, Iterable) and not isinstance(contents, Mapping)
+    entries: list[Any] = list(contents) if several else [contents]
+    others = [entry for entry in entries if not isinstance(entry, Mapping)]
     try:
-        if wrong is None:
+        if not others:
             plain = [dict(entry) for entry in entries]
-            return dump(plain[0] if isinstance(contents, Mapping) else plain)
+            return dump(plain if several else plain[0])
     except yaml.representer.RepresenterError as error:
-        wrong = error.args[-1]
-    kind = type(wrong).__name__
+        others = [error.args[-1]]
+    kind = type(others[0]).__name__
     raise UserError(
         f"options hold numbers, texts, lists and mappings, and here is an object of the type {kind}",
         hint="give the path of a file; structures are written to one by"
