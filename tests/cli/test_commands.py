@@ -455,3 +455,22 @@ def test_a_closed_pipe_is_no_error() -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_mtt_has_not_written_is_not_replaced(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the model.pt and model.ckpt that metatrain leaves in its folder."""
+    calls = stage("train")
+    others = {"model.pt": b"PK\x03\x04 of another program", "model.ckpt": b"notes on my model\n"}
+    for name, content in others.items():
+        Path(name).write_bytes(content)
+        said = failure(capsys, "train", "options.yaml")
+        assert f"{name} is there already and would be replaced, and mtt did not write it" in said
+        assert "move it away, or name other results with --output" in said
+        assert Path(name).read_bytes() == content
+        Path(name).unlink()
+        Path(name).touch()
+    assert calls == []
+    assert main(["train", "options.yaml"]) == 0
+    assert len(calls) == 1

@@ -86,6 +86,8 @@ def _run(arguments: Namespace) -> None:
     options = load_options(arguments.options, arguments.overrides)
     check_output(arguments.output, ".pt")
     check_output(arguments.output.with_suffix(".ckpt"))
+    for path in (arguments.output, arguments.output.with_suffix(".ckpt")):
+        _check_replaceable(path)
     # the run's own folder is made in the current one
     _check_outputs_folder(Path("outputs"))
     fetched = [] if origin is None or origin == "auto" else fetch([origin], arguments)
@@ -123,6 +125,25 @@ def _checkpoint(arguments: Namespace) -> "Source | Literal['auto'] | None":
     if word == "auto" or word is None:
         return "auto" if word else None
     return source([word], arguments, "checkpoint")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Results of earlier runs are replaced; what mtt has not written, such as the model that another
+    program leaves under the same name, is not."""
+    from mtt.files import reading
+    from mtt.filetypes.recognize import describe
+
+    if not path.is_file():
+        return
+    with reading(path):
+        known = describe(path)
+    if known.kind not in ("checkpoint", "model", "empty", "zeros"):
+        raise UserError(
+            f"{path} is there already and would be replaced, and mtt did not write it: it is "
+            f"{known.what}",
+            where=str(path.absolute()),
+            hint="move it away, or name other results with --output",
+        )
 
 
 def _check_outputs_folder(folder: Path) -> None:
