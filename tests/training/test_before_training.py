@@ -103,6 +103,28 @@ def test_a_dry_run_finds_what_a_run_would(folder: Path, capsys: pytest.CaptureFi
     assert not Path("outputs").exists() and not Path("model.ckpt").exists()
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.ckpt"])
+@pytest.mark.parametrize("place", ["training_set", "validation_set", "test_set"])
+def test_results_do_not_replace_the_data(folder: Path, name: str, place: str) -> None:
+    make_options(folder)
+    Path(name).write_bytes(Path("data.xyz").read_bytes())
+    data = {"systems": {"read_from": name, "format": "extxyz"}}
+    options = make_options(folder, **{place: data})
+    assert refusal(options).what == f"the output would replace {name}, which is read"
+    assert Path(name).read_bytes() == Path("data.xyz").read_bytes()
+
+
+def test_results_do_not_replace_the_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_options(folder)
+    Path("options.yaml").rename("model.ckpt")
+    text = Path("model.ckpt").read_text()
+    assert main(["train", "model.ckpt"]) == 2
+    assert "the output would replace model.ckpt, which is read" in capsys.readouterr().err
+    assert Path("model.ckpt").read_text() == text
+
+
 def test_more_pairs_are_estimated_to_take_more(folder: Path) -> None:
     problem, model = _prepared(folder)
     kept = kept_by_a_step(problem, model)

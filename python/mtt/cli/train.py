@@ -78,6 +78,7 @@ def run(arguments: Namespace) -> None:
 
 
 def _run(arguments: Namespace) -> None:
+    from mtt.files import check_keeps
     from mtt.options import load_options
 
     origin = _checkpoint(arguments)
@@ -86,6 +87,8 @@ def _run(arguments: Namespace) -> None:
     options = load_options(arguments.options, arguments.overrides)
     check_output(arguments.output, ".pt")
     check_output(arguments.output.with_suffix(".ckpt"))
+    for path in (arguments.output, arguments.output.with_suffix(".ckpt")):
+        check_keeps([arguments.options], path)
     # the run's own folder is made in the current one
     _check_outputs_folder(Path("outputs"))
     fetched = [] if origin is None or origin == "auto" else fetch([origin], arguments)
