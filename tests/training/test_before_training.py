@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from small_runs import make_options
+from small_runs import make_options, verify_one_family
 
 from mtt.__main__ import main
 from mtt.data.target import Target
@@ -101,6 +101,19 @@ def test_a_dry_run_finds_what_a_run_would(folder: Path, capsys: pytest.CaptureFi
     make_options(folder, training={"learning_rate": 1e-2})
     assert main(["train", "options.yaml", "--dry-run"]) == 0
     assert not Path("outputs").exists() and not Path("model.ckpt").exists()
+
+
+def test_a_dry_run_of_a_finished_run_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify_one_family(monkeypatch)
+    options = make_options(folder, training={"num_epochs": 1})
+    stage.run(options)
+    Path("model.ckpt").unlink()
+    capsys.readouterr()
+    stage.run(options, "auto", dry_run=True)
+    assert "training is finished: all 1 epochs are done" in capsys.readouterr().out
+    assert not Path("model.ckpt").exists()
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.ckpt"])

@@ -100,6 +100,10 @@ def run(
         job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:
             assert source is not None
+            reporter.message(
+                f"training is finished: all {hypers.num_epochs} epochs are done, "
+                "there is nothing to resume"
+            )
             if not dry_run:
                 _already_finished(job, source, folder, reporter)
             return folder or source.parent
@@ -256,10 +260,6 @@ def _can_be_finished_later(how: str) -> Iterator[None]:
 
 def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Reporter) -> None:
     """Resuming a finished run changes nothing, but results that are missing are made."""
-    reporter.message(
-        f"training is finished: all {job.problem.hypers.num_epochs} epochs are done, "
-        "there is nothing to resume"
-    )
     ckpt = job.output.with_suffix(".ckpt")
     with _can_be_finished_later("the same command makes them"):
         content = content_without_errors(source)
