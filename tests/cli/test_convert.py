@@ -310,6 +310,45 @@ def test_what_cannot_be_converted_writes_nothing(
     assert not OUTPUT.exists()
 
 
+def test_indices_that_cannot_be_read_are_not_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without them, every structure would be trained on."""
+    Path("chosen.txt").write_text("first\n")
+    text = METATRAIN.replace("  extra_data", "  indices: chosen.txt\n  extra_data")
+    assert convert(text) == 2
+    assert "the file must list indices, one integer a line: chosen.txt" in capsys.readouterr().err
+    assert not OUTPUT.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("E0s: !!python/object/apply:os.system [date]", "E0s: the YAML tag"),
+        ("r_max: 5.0\nr_max: 6.0", "r_max: given twice"),
+    ],
+)
+def test_what_yaml_cannot_be_read_as_does_not_go_missing(
+    line: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(f"train_file: a.xyz\n{line}\n") == 2
+    assert expected in capsys.readouterr().err
+    assert not OUTPUT.exists()
+
+
+def test_a_command_that_is_a_mapping_in_yaml_as_well() -> None:
+    assert convert("mace_run_train --train_file=a.xyz --E0s='{1: -13.6}'\n") == 0
+    assert "atomic_baseline:\n      energy:\n        1: -13.6\n" in converted()[1]
+
+
+def test_energies_of_atoms_in_a_file_nested_too_deeply(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("deep.json").write_text("[" * 100_000)
+    assert convert("train_file: a.xyz\nE0s: deep.json\n") == 0
+    assert "left out: E0s: not 'deep.json'" in capsys.readouterr().out
+
+
+def test_a_large_file_is_no_command() -> None:
+    assert convert(f"mace_run_train --train_file=a.xyz --r_max='{'x' * 2**19}'") == 2
+
+
 def test_a_file_that_is_there_stays(capsys: pytest.CaptureFixture[str]) -> None:
     OUTPUT.write_text("mine")
     assert convert(METATRAIN) == 2

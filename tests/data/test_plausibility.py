@@ -15,6 +15,8 @@ from ase.calculators.emt import EMT
 from mtt.data.ase_targets import describe_targets
 from mtt.data.plausibility import doubts
 from mtt.data.plausibility.energies import all_electron_energy
+from mtt.data.plausibility.pair_fit import fit_pairs
+from mtt.data.plausibility.robust import robust_residuals
 from mtt.data.read_files import read_structures
 from mtt.data.structure import Reference, Structure
 from mtt.options.schema.datasets import DatasetOptions
@@ -277,3 +279,55 @@ def test_an_energy_beside_a_free_energy_and_a_stress_beside_a_virial(
     assert "the sign of one of them is reversed" in text
     quiet = said(key="free_energy", stress=False, virial={"key": "virial"})
     assert "free_energy" not in quiet and "contradict" not in quiet
+
+
+def test_cutoffs_of_the_checks_refuse_nothing() -> None:
+    """They are not that of the model, which may be shorter, or longer."""
+    long = [
+        Structure(
+            np.array([1, 1], np.int32),
+            np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2000.0 + number]]),
+            np.zeros((3, 3)),
+            np.zeros(3, bool),
+            {"energy": Reference(np.array([-30.0 - number]), np.zeros((2, 3)))},
+            f"long.xyz#{number}",
+        )
+        for number in range(5)
+    ]
+    assert any("no atom has a neighbor" in text for text in told(long, cutoff=5.0))
+    cell = bulk("Cu", cubic=True) * (2, 2, 2)
+    crowded = [
+        Structure(
+            cell.numbers.astype(np.int32),
+            0.1 * cell.positions,
+            0.1 * cell.cell.array,
+            np.ones(3, bool),
+            {"energy": Reference(np.array([-30.0 - number]), np.ones((32, 3)))},
+            f"crowded.xyz#{number}",
+        )
+        for number in range(5)
+    ]
+    assert any("unusually close together" in text for text in told(crowded, cutoff=1.0))
+
+
+def test_the_quick_fit_takes_no_structure_that_fills_the_memory(alloy: list[Structure]) -> None:
+    """A large one comes first; its derivatives by the unknowns would take gigabytes."""
+    large = Structure(
+        np.full(2001, 29, np.int32),
+        np.zeros((2001, 3)),
+        np.zeros((3, 3)),
+        np.zeros(3, bool),
+        {"energy": Reference(np.array([-1.0]), np.ones((2001, 3)))},
+        "large.xyz#0",
+    )
+    with_large = fit_pairs([large, *alloy], "energy", 5.0)
+    without = fit_pairs(alloy, "energy", 5.0)
+    assert with_large is not None and without is not None
+    assert with_large.explained == without.explained
+
+
+@pytest.mark.parametrize("size", [0.0, 5e-324, 1e-310, 1e-260, 1e150])
+def test_energies_of_any_size_have_residuals(size: float) -> None:
+    values = size * np.random.default_rng(0).normal(size=30)
+    design = np.tile([[1.0, 2.0]], (30, 1))
+    assert np.isfinite(robust_residuals(design, values)).all()

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mtt.evaluation.analysis import group_table, place
 from mtt.evaluation.error_groups import errors, groups, histograms, worst
 from mtt.evaluation.panels import parity_panels
 from mtt.evaluation.rotations import rotational_error
+from mtt.report.parity import Parity, rmse
 
 ENERGY = Target("energy", gradients=GRADIENTS)
 
@@ -165,3 +167,30 @@ def test_rotations_in_other_units() -> None:
     with pytest.raises(UserError, match="cannot be compared with --max-rotation-error"):
         error.check(1.0, "model.pt")
     assert rotational_error(model, of, results, [Target("mtt::a", "", "e")], "A") is None
+
+
+def test_many_groups_take_no_pass_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of structures in the place of names of groups must not take hours."""
+    few = structures()
+    many = [replace(few[number % 4], config_type=f"mp-{number // 2}") for number in range(400)]
+    panels = parity_panels(many, predictions(many), [ENERGY], "angstrom")
+    passes = []
+    compare = Parity.errors.fget
+    assert compare is not None
+
+    def counted(panel: Parity) -> np.ndarray[Any, Any]:
+        passes.append(panel.title)
+        return compare(panel)
+
+    monkeypatch.setattr(Parity, "errors", property(counted))
+    divided = groups(panels, many)
+    assert len(passes) <= 3 * len(panels)
+    assert len(divided["config_type"]) == 200
+    found = divided["config_type"]["mp-77"]
+    assert found["structures"] == 2
+    chosen = np.array([each.config_type == "mp-77" for each in many])
+    for name, panel in panels.items():
+        assert panel.structures is not None
+        own = panel.errors[chosen[panel.structures]]
+        row = found["errors"][name.replace(" ", "_")]
+        assert row["values"] == len(own) and row["rmse"] == rmse(own)

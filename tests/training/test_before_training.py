@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from small_runs import make_options
+from small_runs import make_options, verify_one_family
 
 from mtt.__main__ import main
 from mtt.data.target import Target
@@ -101,6 +101,41 @@ def test_a_dry_run_finds_what_a_run_would(folder: Path, capsys: pytest.CaptureFi
     make_options(folder, training={"learning_rate": 1e-2})
     assert main(["train", "options.yaml", "--dry-run"]) == 0
     assert not Path("outputs").exists() and not Path("model.ckpt").exists()
+
+
+def test_a_dry_run_of_a_finished_run_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify_one_family(monkeypatch)
+    options = make_options(folder, training={"num_epochs": 1})
+    stage.run(options)
+    Path("model.ckpt").unlink()
+    capsys.readouterr()
+    stage.run(options, "auto", dry_run=True)
+    assert "training is finished: all 1 epochs are done" in capsys.readouterr().out
+    assert not Path("model.ckpt").exists()
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.ckpt"])
+@pytest.mark.parametrize("place", ["training_set", "validation_set", "test_set"])
+def test_results_do_not_replace_the_data(folder: Path, name: str, place: str) -> None:
+    make_options(folder)
+    Path(name).write_bytes(Path("data.xyz").read_bytes())
+    data = {"systems": {"read_from": name, "format": "extxyz"}}
+    options = make_options(folder, **{place: data})
+    assert refusal(options).what == f"the output would replace {name}, which is read"
+    assert Path(name).read_bytes() == Path("data.xyz").read_bytes()
+
+
+def test_results_do_not_replace_the_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_options(folder)
+    Path("options.yaml").rename("model.ckpt")
+    text = Path("model.ckpt").read_text()
+    assert main(["train", "model.ckpt"]) == 2
+    assert "the output would replace model.ckpt, which is read" in capsys.readouterr().err
+    assert Path("model.ckpt").read_text() == text
 
 
 def test_more_pairs_are_estimated_to_take_more(folder: Path) -> None:

@@ -78,6 +78,7 @@ def run(arguments: Namespace) -> None:
 
 
 def _run(arguments: Namespace) -> None:
+    from mtt.files import check_keeps
     from mtt.options import load_options
 
     origin = _checkpoint(arguments)
@@ -87,6 +88,7 @@ def _run(arguments: Namespace) -> None:
     check_output(arguments.output, ".pt")
     check_output(arguments.output.with_suffix(".ckpt"))
     for path in (arguments.output, arguments.output.with_suffix(".ckpt")):
+        check_keeps([arguments.options], path)
         _check_replaceable(path)
     # the run's own folder is made in the current one
     _check_outputs_folder(Path("outputs"))

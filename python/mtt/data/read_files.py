@@ -19,6 +19,7 @@ from mtt.data.splits import resolve_indices
 from mtt.data.structure import Structure
 from mtt.data.weights import with_weights
 from mtt.errors import UserError
+from mtt.options.schema.data_paths import data_files
 
 # In the length unit of the data, whichever it is: angstrom, bohr, nanometer.
 MAX_COORDINATE: Final = 1e5
@@ -97,6 +98,15 @@ def read_datasets(options: Sequence["DatasetOptions"], units: Units | None = Non
     """
     same = units or Units.of(options[0])
     return InMemory([*itertools.chain(*(read_structures(entry, units=same) for entry in options))])
+
+
+def named_files(options: Sequence["DatasetOptions"]) -> list[Path]:
+    """Return every data file that a list of entries names."""
+    paths: list[Path | None] = [entry.systems.read_from for entry in options]
+    for target in (target for entry in options for target in entry.targets.values()):
+        for part in (target, target.forces, target.stress, target.virial):
+            paths.append(getattr(part, "read_from", None))
+    return [file for path in paths if path is not None for file in data_files(path)]
 
 
 def read_plain(path: Path) -> list[Structure]:

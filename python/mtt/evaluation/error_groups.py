@@ -1,5 +1,7 @@
 """Errors of parts of the data: by config_type, element and size; and the structures with the largest."""
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -54,21 +56,39 @@ def groups(panels: Mapping[str, Parity], structures: Sequence[Structure]) -> Gro
         (CONFIG_TYPE, [structure.config_type or _NO_CONFIG_TYPE for structure in structures]),
         (SIZE, _sizes([len(structure) for structure in structures])),
     ):
-        if len(set(names)) > 1:
-            divided[division] = {
-                name: _of_structures(panels, np.array([other == name for other in names]))
-                for name in dict.fromkeys(sorted(names, key=_in_order))
+        counted = Counter(names)
+        if len(counted) > 1:
+            ordered = sorted(counted, key=_in_order)
+            numbers = {name: number for number, name in enumerate(ordered)}
+            own = np.array([numbers[name] for name in names])
+            of_values = {
+                name: own[panel.structures]
+                for name, panel in panels.items()
+                if panel.structures is not None
             }
-    types = sorted({int(kind) for structure in structures for kind in structure.types})
+            parts = _divided(panels, of_values, len(ordered))
+            divided[division] = _named(ordered, [counted[name] for name in ordered], parts)
+    containing = Counter(kind for each in structures for kind in np.unique(each.types).tolist())
+    types = sorted(containing)
     if len(types) > 1:
-        divided[ELEMENT] = {
-            symbol or str(kind): {
-                "structures": sum(bool((one.types == kind).any()) for one in structures),
-                "errors": _some(panels, lambda panel, kind=kind: panel.types == kind),
-            }
-            for kind, symbol in zip(types, symbols(types), strict=True)
+        of_values = {
+            name: np.searchsorted(types, panel.types)
+            for name, panel in panels.items()
+            if panel.types is not None
         }
+        parts = _divided(panels, of_values, len(types))
+        names = [symbol or str(kind) for kind, symbol in zip(types, symbols(types), strict=True)]
+        divided[ELEMENT] = _named(names, [containing[kind] for kind in types], parts)
     return divided
+
+
+def _named(
+    names: Sequence[str], counts: Sequence[int], parts: Sequence[Errors]
+) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"structures": count, "errors": part}
+        for name, count, part in zip(names, counts, parts, strict=True)
+    }
 
 
 def _in_order(name: str) -> tuple[int, str]:
@@ -91,21 +111,22 @@ def _sizes(numbers: Sequence[int]) -> list[str]:
     return [named[int(group)] for group in which]
 
 
-def _of_structures(panels: Mapping[str, Parity], chosen: NDArray[np.bool_]) -> dict[str, Any]:
-    return {
-        "structures": int(chosen.sum()),
-        "errors": _some(panels, lambda panel: chosen[panel.structures]),
-    }
+def _divided(
+    panels: Mapping[str, Parity], of_values: Mapping[str, NDArray[np.int64]], count: int
+) -> list[Errors]:
+    """Return the errors of each group; values are sorted once, as there may be very many groups.
 
-
-def _some(panels: Mapping[str, Parity], choose: Any) -> Errors:
-    """Return errors of the values that ``choose`` picks from a panel."""
-    chosen: Errors = {}
-    for name, panel in panels.items():
-        picked = panel.errors[choose(panel)]
-        if panel.structures is not None and picked.size:
-            chosen[key(name)] = _errors(picked.ravel(), panel.unit)
-    return chosen
+    :param of_values: the number of the group of each value, by panel; others are left out
+    """
+    parts: list[Errors] = [{} for _ in range(count)]
+    for name, numbers in of_values.items():
+        order = np.argsort(numbers, kind="stable")
+        ends = np.searchsorted(numbers[order], np.arange(count + 1))
+        differences = panels[name].errors[order]
+        for part, (first, end) in zip(parts, itertools.pairwise(ends.tolist()), strict=True):
+            if end > first:
+                part[key(name)] = _errors(differences[first:end], panels[name].unit)
+    return parts
 
 
 def worst(

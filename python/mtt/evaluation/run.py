@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mtt.data.dataset import unknown_type
-from mtt.data.read_files import read_structures
+from mtt.data.read_files import named_files, read_structures
 from mtt.data.same_units import Units, check_same_targets
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -21,7 +21,6 @@ from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
 from mtt.evaluation.results import write_xyz
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.options import DatasetOptions, load_eval_options
-from mtt.options.schema.data_paths import data_files
 from mtt.options.schema.datasets import GRADIENTS, SystemsOptions, TargetOptions
 from mtt.report.error_plots import error_plots
 from mtt.report.plots import save
@@ -69,7 +68,7 @@ def run(
     datasets = load_eval_options(eval_options, list(overrides))
     check_same_targets({str(eval_options): datasets})
     for written_file in (output, output.with_suffix(".json"), output.with_suffix(".png")):
-        check_keeps([model, eval_options, *_files(datasets)], written_file)
+        check_keeps([model, eval_options, *named_files(datasets)], written_file)
     check_writable(output)
     predictor = open_model(model, device, exceptions, extensions)
     shown = display or str(model)
@@ -252,15 +251,6 @@ def _predict(
             disable=console is None or not console.is_terminal,
         )
     )
-
-
-def _files(datasets: list[DatasetOptions]) -> list[Path]:
-    """Every data file that the options name."""
-    paths: list[Path | None] = [entry.systems.read_from for entry in datasets]
-    for target in (target for entry in datasets for target in entry.targets.values()):
-        for part in (target, target.forces, target.stress, target.virial):
-            paths.append(getattr(part, "read_from", None))
-    return [file for path in paths if path is not None for file in data_files(path)]
 
 
 def _names(datasets: list[DatasetOptions]) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtt.data.read_files import named_files
 from mtt.errors import Terminated, UserError, VerificationFailed
 from mtt.files import (
     LARGEST_MODEL,
+    check_keeps,
     check_writable,
     clear_leftovers,
     read_regular,
@@ -80,6 +82,8 @@ def run(
     :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, SIGUSR1 and ``max_time``,
         once the state is saved; the text says how to resume. Without text before training began.
     """
+    for path in (output, output.with_suffix(".ckpt")):
+        check_keeps(_data_files(options), path)
     check_writable(output)
     results = Results(output)
     verify.program()  # a model that cannot be verified would be refused after the last epoch
@@ -96,6 +100,10 @@ def run(
         job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:
             assert source is not None
+            reporter.message(
+                f"training is finished: all {hypers.num_epochs} epochs are done, "
+                "there is nothing to resume"
+            )
             if not dry_run:
                 _already_finished(job, source, folder, reporter)
             return folder or source.parent
@@ -117,6 +125,12 @@ def run(
                 raise signals.exception("")
             _finish(job, saver, reporter, results)
         return folder
+
+
+def _data_files(options: Options) -> list[Path]:
+    splits = (options.validation_set, options.test_set)
+    own = [entry for split in splits for entry in split.datasets or []]
+    return named_files([*options.training_set, *own])
 
 
 def _tell_memory(job: Run, reporter: Reporter) -> None:
@@ -246,10 +260,6 @@ def _can_be_finished_later(how: str) -> Iterator[None]:
 
 def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Reporter) -> None:
     """Resuming a finished run changes nothing, but results that are missing are made."""
-    reporter.message(
-        f"training is finished: all {job.problem.hypers.num_epochs} epochs are done, "
-        "there is nothing to resume"
-    )
     ckpt = job.output.with_suffix(".ckpt")
     with _can_be_finished_later("the same command makes them"):
         content = content_without_errors(source)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mtt.data.neighbors import neighbor_list
 from mtt.data.plausibility.sets import Sets, places
 from mtt.data.structure import Structure, fingerprints
+from mtt.errors import UserError
 from mtt.printable import plural
 
 _NOBLE: Final = (2, 10, 18, 36, 54, 86)
@@ -43,7 +44,11 @@ def _closest(structure: Structure, angstrom: float) -> tuple[float, float] | Non
     # Doubling finds the closest pair without a list of all pairs.
     cutoff = float(radii.max())
     for _ in range(12):
-        pairs = neighbor_list(structure, cutoff)
+        try:
+            pairs = neighbor_list(structure, cutoff)
+        except UserError:
+            # Too large for this cutoff, which is not that of the model.
+            return None
         if len(pairs.centers):
             distances = np.linalg.norm(pairs.vectors, axis=1)
             ratios = distances / (radii[pairs.centers] + radii[pairs.neighbors])

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from mtt.data.neighbors import neighbor_list
 from mtt.data.structure import Structure
+from mtt.errors import UserError
 
 _FUNCTIONS: Final = 12
 # Enough atoms to tell a sign and a factor; the fit then takes a second or two.
 _MOST_ATOMS: Final = 8000
+# Of one structure: the derivatives of each of its atoms by all unknowns are in memory at once.
+_LARGEST: Final = 2000
 _MOST_PAIRS: Final = 400_000
 _MOST_UNKNOWNS: Final = 1500
 
@@ -51,30 +54,38 @@ def fit_pairs(structures: Sequence[Structure], target: str, cutoff: float) -> Pa
     n_forces = 3 * sum(len(structure) for structure in sample)
     if unknowns > _MOST_UNKNOWNS or n_forces < 2 * unknowns:
         return None
-    matrix, right, squares, terms = np.zeros((unknowns, unknowns)), np.zeros(unknowns), 0.0, []
+    matrix, right, squares = np.zeros((unknowns, unknowns)), np.zeros(unknowns), 0.0
+    fitted: list[Structure] = []
+    energies, strains = [], []
     pairs = 0
     for structure in sample:
-        design = _design(structure, types, cutoff)
+        try:
+            design = _design(structure, types, cutoff)
+        except UserError:
+            # Too many pairs within this cutoff, which is not that of the model.
+            continue
         forces = structure.references[target].forces
         assert forces is not None
         by_force = design.forces.reshape(-1, unknowns)
         matrix += by_force.T @ by_force
         right += by_force.T @ forces.ravel()
         squares += float((forces * forces).sum())
-        terms.append(design)
+        fitted.append(structure)
+        energies.append(design.energy)
+        strains.append(design.strain)
         pairs += design.pairs
         if pairs > _MOST_PAIRS:
             break
     diagonal = float(np.trace(matrix)) / unknowns
-    if squares == 0.0 or diagonal == 0.0:
+    if len(fitted) < 3 or squares == 0.0 or diagonal == 0.0:
         return None
     solution = np.linalg.solve(matrix + 1e-8 * diagonal * np.eye(unknowns), right)
     left = squares - 2.0 * right @ solution + solution @ matrix @ solution
     return PairFit(
         explained=float(1.0 - left / squares),
-        structures=sample[: len(terms)],
-        energies=np.array([term.energy @ solution for term in terms]),
-        strain=np.array([term.strain @ solution for term in terms]),
+        structures=fitted,
+        energies=np.array([energy @ solution for energy in energies]),
+        strain=np.array([strain @ solution for strain in strains]),
     )
 
 
@@ -85,7 +96,7 @@ def _sample(structures: Sequence[Structure], target: str) -> list[Structure]:
         for structure in structures
         if target in structure.references
         and structure.references[target].forces is not None
-        and len(structure) > 1
+        and 1 < len(structure) <= _LARGEST
     ]
     n_atoms = sum(len(structure) for structure in with_forces)
     step = max(1, round(n_atoms / _MOST_ATOMS))

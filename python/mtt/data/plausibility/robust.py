@@ -36,7 +36,8 @@ def robust_residuals(
 
     :param design: (n, p) float64
     """
-    scale = max(float(np.abs(values).max(initial=0.0)), 1e-300)
+    # Its inverse, and that of what is far smaller, must be numbers.
+    scale = max(float(np.abs(values).max(initial=0.0)), 1e-250)
     weights = np.ones(len(values))
     residuals = values
     for _ in range(_ROUNDS):

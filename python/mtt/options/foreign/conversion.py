@@ -49,6 +49,9 @@ def convert(path: Path) -> Converted:
         )
     arguments = arguments_in(text, root)
     if arguments is not None:
+        if _is_yaml(root, arguments):
+            # What YAML cannot be read as must not go missing unseen.
+            parsed_tree(str(path), text)
         return _from_mace(path, arguments)
     if root is not None and isinstance(root.value, dict):
         return _from_metatrain(path, text)
@@ -60,9 +63,18 @@ def convert(path: Path) -> Converted:
     )
 
 
+def _is_yaml(root: Node | None, arguments: Arguments) -> bool:
+    """Return whether the arguments are keys of YAML, not words of a command."""
+    keys = root.value if root is not None and isinstance(root.value, dict) else {}
+    return {str(key) for key in keys} >= set(arguments)
+
+
 def _from_metatrain(path: Path, text: str) -> Converted:
     root, lines = parsed_tree(str(path), text)
     left_out = translate_options(root)
+    unread = [problem for problem in left_out if _is_selection(problem)]
+    if unread:
+        raise OptionsError(str(path), lines, unread)
     left_out += _settled(str(path), lines, root)
     added = list(_add_defaults(root)) if architecture_name(root) == "pet" else []
     ordered = sorted(left_out, key=Problem.sort_key)
@@ -96,6 +108,11 @@ def _settled(name: str, lines: list[str], root: Node) -> list[Problem]:
         if hard:
             raise OptionsError(name, lines, hard)
         taken_out += problems
+
+
+def _is_selection(problem: Problem) -> bool:
+    """Return whether what is wrong says which structures are used: all of them are other data."""
+    return problem.name.startswith(_SETS) and problem.name.rpartition(".")[2] == "indices"
 
 
 def _may_go(problem: Problem) -> bool:

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mtt.options.foreign.fates import Absent, Renamed, same
 from mtt.options.foreign.mace_arguments import (
@@ -30,6 +30,8 @@ Notes = list[tuple[str, str]]
 
 _ENERGY = "training_set.targets.energy"
 _LOSS = "architecture.training.loss"
+# Of a command; a larger file is something else, which takes long to take apart.
+_LONGEST: Final = 2**18
 _CONTINUED = re.compile(r"\\\r?\n")
 _FLAG = re.compile(r"--[A-Za-z]")
 
@@ -40,10 +42,12 @@ def arguments_in(text: str, root: Node | None) -> Arguments | None:
     :param root: the tree of the text, if it is YAML
     """
     if root is not None and isinstance(root.value, dict):
-        if "architecture" in root.value or not set(root.value) & (set(ARGUMENTS) | set(SPELLINGS)):
+        if "architecture" in root.value:
             return None
-        return {str(key): node.plain() for key, node in root.value.items()}
-    if not _FLAG.search(text):
+        if set(root.value) & (set(ARGUMENTS) | set(SPELLINGS)):
+            return {str(key): node.plain() for key, node in root.value.items()}
+    # A command with a dictionary, as in --E0s='{1: -13.6}', is a mapping in YAML, too.
+    if not _FLAG.search(text) or len(text) > _LONGEST:
         return None
     try:
         words = shlex.split(_CONTINUED.sub(" ", text), comments=True)
@@ -160,7 +164,7 @@ def _take_baseline(options: dict[str, Any], given: Arguments, notes: Notes) -> N
     """Take numbers; MACE without any takes those of isolated atoms, and ``average`` is our fit."""
     energies = given.get("E0s", "isolated")
     if isinstance(energies, str) and energies.endswith(".json") and Path(energies).is_file():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             energies = json.loads(read_text(Path(energies), "file of E0s"))
     if isinstance(energies, dict) or energies == "isolated":
         _put(options, "architecture.training.atomic_baseline.energy", energies)
