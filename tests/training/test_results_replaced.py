@@ -1,6 +1,7 @@
 """Results that a run replaces: it says so, and keeps its own in its folder."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,31 @@ def test_what_is_told_depends_on_the_file_alone(tmp_path: Path) -> None:
     os.utime(path, ns=(1, 1))
     results.replace(path, said.append)
     assert said.pop().startswith("warning: another run")
+
+
+def test_a_run_evaluates_and_exports_its_own_weights(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another run in the same folder, such as a job of the same array, may end at the same time."""
+    assert stage.run(make_options(tmp_path, training={"num_epochs": 1}, seed=4)) is not None
+    other = Path("model.ckpt").read_bytes()
+    expected = stage.run(make_options(tmp_path, training={"num_epochs": 1}))
+    own, model = Path("model.ckpt").read_bytes(), Path("model.pt").read_bytes()
+    assert own != other and expected is not None
+    for step in ("_pictures", "_make_model"):
+        real = getattr(stage, step)
+
+        def ends_between(*arguments: object, _real: Callable[..., object] = real) -> object:
+            Path("model.ckpt").unlink()
+            Path("model.ckpt").write_bytes(other)
+            return _real(*arguments)
+
+        monkeypatch.setattr(stage, step, ends_between)
+    folder = stage.run(make_options(tmp_path, training={"num_epochs": 1}))
+    assert folder is not None
+    assert Path("model.pt").read_bytes() == model == (folder / "model.pt").read_bytes()
+    assert Path("model.ckpt").read_bytes() == own
+    assert (folder / "errors.json").read_bytes() == (expected / "errors.json").read_bytes()
+    shown = capsys.readouterr().out
+    assert shown.count("warning: another run has written model.ckpt") == 2
+    assert not (folder / ".results").exists()

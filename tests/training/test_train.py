@@ -100,7 +100,8 @@ def test_what_a_run_leaves(folder, exports, capsys):
     assert before.test_errors == []
     assert replace(header, test_errors=[], content_hash="") == replace(before, content_hash="")
     assert header.split["test"] == [0, 1] and len(header.split["validation"]) == 3
-    assert exports == [(Path("model.ckpt"), Path("model.pt"))]
+    # What is exported is nobody else's: other runs in the same folder write to the same names.
+    assert exports == [(run / ".results" / "model.ckpt", Path("model.pt"))]
     log = (run / "train.log").read_text()
     for text in ("structures: 7 for training, 3 for validation, 2 for testing", "epoch 3/3"):
         assert text in log and text in capsys.readouterr().out.replace("\n", " ") or text in log
@@ -118,7 +119,8 @@ def test_output_elsewhere(folder, no_pictures, exports):
     Path("results").mkdir()
     output = Path("results/copper.pt")
     stage.run(make_options(folder, {"num_epochs": 1}), None, output)
-    assert exports == [(Path("results/copper.ckpt"), output)]
+    (run,) = run_folders()
+    assert exports == [(run / ".results" / "copper.ckpt", output)]
     assert checkpoint.read_header(Path("results/copper.ckpt")).position.epoch == 1
     assert not Path("model.ckpt").exists()
 

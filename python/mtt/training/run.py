@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 # The exported model once more, in the folder of the run.
 MODEL = "model.pt"
+# There, while results are made: the finished checkpoint.
+_OWN = ".results"
 
 
 def run(
@@ -270,6 +272,7 @@ def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Rep
         digest = sha256_of(ckpt)
         analyses: Analyses | None = None
         if folder is not None:
+            _forget(folder / _OWN / ckpt.name)  # of a process that was killed
             new = not same or not (folder / ERRORS).exists()
             if new or not (folder / REPORT).exists():
                 analyses = _pictures(job, ckpt, folder, reporter, new)
@@ -284,17 +287,55 @@ def _finish(job: Run, saver: Saver, reporter: Reporter, results: Results) -> Non
     value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
     reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
     ckpt = job.output.with_suffix(".ckpt")
-    results.replace(ckpt, reporter.message)
     try:
+        results.replace(ckpt, reporter.message)
         job.save(ckpt)
     except UserError as error:
         raise UserError(
             error.what, error.where, _what_is_left(job, saver), code=error.code
         ) from error
+    results.written(ckpt)
     reporter.message(f"wrote {ckpt}")
-    analyses = _pictures(job, ckpt, saver.folder, reporter)
-    results.replace(job.output, reporter.message)
-    _make_model(job, ckpt, saver.folder, reporter, analyses)
+
+    def publish(own: Path) -> None:
+        # Another run in the same folder may have put its own checkpoint there.
+        if own != ckpt and not (results.is_ours(ckpt) and sha256_of(own) == sha256_of(ckpt)):
+            results.replace(ckpt, reporter.message)
+            write_atomic(ckpt, read_regular(own, LARGEST_MODEL))
+            results.written(ckpt)
+
+    with _own_checkpoint(job, saver.folder, ckpt, reporter) as own:
+        analyses = _pictures(job, own, saver.folder, reporter)
+        tolerate("the checkpoint", lambda: publish(own), reporter, REST_IS_MADE)
+        results.replace(job.output, reporter.message)
+        _make_model(job, own, saver.folder, reporter, analyses)
+        tolerate("the checkpoint", lambda: publish(own), reporter, REST_IS_MADE)
+
+
+@contextlib.contextmanager
+def _own_checkpoint(job: Run, folder: Path, ckpt: Path, reporter: Reporter) -> Iterator[Path]:
+    """Yield the finished checkpoint in the folder of the run, under the name that it has beside the model.
+
+    Runs in the same folder write to the same names: what is evaluated and exported must be of this one.
+    """
+    own = folder / _OWN / ckpt.name
+
+    def save() -> None:
+        own.parent.mkdir(exist_ok=True)
+        job.save(own)
+
+    saved = tolerate("the checkpoint to export", save, reporter, REST_IS_MADE)
+    try:
+        yield own if saved else ckpt
+    finally:
+        _forget(own)
+
+
+def _forget(own: Path) -> None:
+    """Remove the checkpoint of :func:`_own_checkpoint`; a folder with anything else in it stays."""
+    with contextlib.suppress(OSError):
+        own.unlink(missing_ok=True)
+        own.parent.rmdir()
 
 
 def _what_is_left(job: Run, saver: Saver) -> str:

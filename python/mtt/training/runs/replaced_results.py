@@ -14,11 +14,20 @@ class Results:
 
     def __init__(self, output: Path) -> None:
         self._before = {path: _identity(path) for path in (output, output.with_suffix(".ckpt"))}
+        self._written: dict[Path, _Identity | None] = {}
+
+    def written(self, path: Path) -> None:
+        """Remember what is there now as what this run has written."""
+        self._written[path] = _identity(path)
+
+    def is_ours(self, path: Path) -> bool:
+        """Return whether this run has written what is there."""
+        return path in self._written and _identity(path) == self._written[path]
 
     def replace(self, path: Path, say: Callable[[str], None]) -> None:
         """Say what is replaced by ``path``, just before it is."""
         now = _identity(path)
-        if now is None:
+        if now is None or self.is_ours(path):
             return
         if now == self._before.get(path):
             say(f"{path} of an earlier run is replaced")
