@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mtt.errors import UserError
-from mtt.options import OptionsError, load_options
+from mtt.options import load_options
 
 EMPTY = (
     "options.yaml: error: the file is empty: it has no options; the shortest are the two lines"
@@ -590,6 +590,8 @@ def test_a_long_line_is_shown_around_the_mistake(write: Write) -> None:
         max_size=60,
     )
 )
+@example("\0")
 def test_any_text_gives_a_user_error(write: Write, text: str) -> None:
-    with pytest.raises(OptionsError):
+    """Located mistakes, or what other kind of file this is: zeros are one."""
+    with pytest.raises(UserError):
         load_options(write(text))
