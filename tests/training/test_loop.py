@@ -219,7 +219,10 @@ def test_epochs_are_compared_by_a_mean_over_the_newest(smoothing, epochs, values
     hypers = TrainingHypers(
         best_model_metric="loss", best_model_smoothing=smoothing, num_epochs=epochs
     )
-    assert loop.smoothed_metric(rows_of(*values), hypers) == pytest.approx(expected, rel=1e-12)
+    rows = rows_of(*values)
+    assert loop.smoothed_metric(rows, hypers) == pytest.approx(expected, rel=1e-12)
+    each = [loop.smoothed_metric(rows[:end], hypers) for end in range(1, len(rows) + 1)]
+    assert loop.smoothed_metrics(rows, hypers) == each
 
 
 def test_a_lucky_epoch_is_not_chosen(options, tmp_path, monkeypatch):

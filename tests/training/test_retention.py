@@ -1,10 +1,14 @@
 """Which checkpoints stay, for every choice of options."""
 
+from types import SimpleNamespace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtt.options.schema.training import TrainingHypers
 from mtt.training.runs.folder import Point, points_in
 from mtt.training.runs.retention import superfluous
+from mtt.training.runs.saving import Saver
 
 points = st.lists(
     st.builds(Point, st.integers(0, 9), st.sampled_from([0, 0, 3, 5])), min_size=1, unique=True
@@ -80,3 +84,22 @@ def test_names(tmp_path):
         (tmp_path / name).touch()
     assert points_in(tmp_path) == [Point(2, 0), Point(2, 9)]
     assert Point.of(3, 12, 0) == Point(3, 0) and Point.of(3, 13, 1) == Point(3, 13)
+
+
+def test_the_checkpoint_kept_as_the_best_is_judged_as_the_exported_epoch(tmp_path):
+    """A lucky epoch is neither exported nor kept: both go by the mean over two epochs here."""
+    hypers = TrainingHypers(
+        **{"num_epochs": 4, "best_model_metric": "loss", "best_model_smoothing": 0.5},
+        **{"keep_last": 1, "keep_every": None},
+    )
+    rows = [
+        {"epoch": float(epoch), "validation_loss": loss}
+        for epoch, loss in enumerate((8.0, 1.0, 2.0, 9.0), 1)
+    ]
+    for epoch in range(1, 5):
+        (tmp_path / Point(epoch, 0).name).touch()
+    saver = Saver.__new__(Saver)
+    saver.folder, saver._hypers = tmp_path, hypers
+    saver.job = SimpleNamespace(state=SimpleNamespace(history=rows))
+    saver.clean(tmp_path / Point(4, 0).name)
+    assert [point.epoch for point in points_in(tmp_path)] == [3, 4]

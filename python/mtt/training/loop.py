@@ -272,17 +272,28 @@ def _finish_epoch(
 
 
 def smoothed_metric(history: Sequence[Mapping[str, float]], hypers: TrainingHypers) -> float:
-    """Return the figure by which the newest epoch is compared with others, averaged over the newest ones.
+    """Return the figure by which the newest epoch is compared with others."""
+    return smoothed_metrics(history[-_window(hypers) :], hypers)[-1]
 
-    Its geometric mean over ``best_model_smoothing`` times ``num_epochs`` epochs (at least one), or over
+
+def smoothed_metrics(history: Sequence[Mapping[str, float]], hypers: TrainingHypers) -> list[float]:
+    """Return the figure by which epochs are compared, for each: averaged over it and those before it.
+
+    The geometric mean over ``best_model_smoothing`` times ``num_epochs`` epochs (at least one), or over
     those that there are.
     """
-    window = max(1, round(hypers.best_model_smoothing * hypers.num_epochs))
-    name = hypers.best_model_metric
-    values = [selected_metric(validation_metrics(row), name) for row in history[-window:]]
+    window, name = _window(hypers), hypers.best_model_metric
+    values = [selected_metric(validation_metrics(row), name) for row in history]
     if window == 1:
-        return values[0]  # bit by bit
-    return math.exp(sum(math.log(max(value, 1e-300)) for value in values) / len(values))
+        return values  # bit by bit
+    logarithms = [math.log(max(value, 1e-300)) for value in values]
+    ends = range(1, len(values) + 1)
+    newest = (logarithms[max(0, end - window) : end] for end in ends)
+    return [math.exp(sum(part) / len(part)) for part in newest]
+
+
+def _window(hypers: TrainingHypers) -> int:
+    return max(1, round(hypers.best_model_smoothing * hypers.num_epochs))
 
 
 def validation_metrics(row: Mapping[str, float]) -> dict[str, float]:

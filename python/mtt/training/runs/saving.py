@@ -7,7 +7,7 @@ from pathlib import Path
 from mtt.errors import UserError
 from mtt.options.schema import durations
 from mtt.report.progress import Reporter
-from mtt.training.loss import selected_metric
+from mtt.training.loop import smoothed_metrics
 from mtt.training.prepare import Run
 from mtt.training.runs.folder import Point, points_in
 from mtt.training.runs.retention import superfluous
@@ -87,10 +87,9 @@ class Saver:
         """Delete the checkpoints that the options do not keep, once ``newest`` is on the disk."""
         point, hypers = Point.read(newest.name), self._hypers
         assert point is not None
-        metrics = {
-            int(row["epoch"]): selected_metric(_validation(row), hypers.best_model_metric)
-            for row in self.job.state.history
-        }
+        history = self.job.state.history
+        epochs = [int(row["epoch"]) for row in history]
+        metrics = dict(zip(epochs, smoothed_metrics(history, hypers), strict=True))
         keep = (hypers.keep_last, hypers.keep_best, hypers.keep_every)
         try:
             for old in superfluous(points_in(self.folder), point, metrics, *keep):
@@ -100,10 +99,3 @@ class Saver:
 
     def _restart(self) -> None:
         self._step, self._time = self.job.state.position.step, time.monotonic()
-
-
-def _validation(row: dict[str, float]) -> dict[str, float]:
-    prefix = "validation_"
-    return {
-        name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)
-    }
