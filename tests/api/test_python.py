@@ -171,6 +171,7 @@ def test_structures_are_no_options(model: LoadedModel) -> None:
 @pytest.mark.parametrize("wrong", [None, 3, "data.xyz", ["data.xyz"], [molecule("H2O"), None]])
 def test_what_is_no_structure_is_told(model: LoadedModel, wrong: object) -> None:
     with pytest.raises(UserError, match="predict takes ase.Atoms or a list of them, and here is"):
+        # What mypy would refuse is the point here, and below.
         model.predict(wrong)  # type: ignore[call-overload]
 
 

@@ -9,7 +9,7 @@ from mtt.data.file_limits import PROPERTIES, UNPACKERS, Lines
 from mtt.elements import NUMBERS
 from mtt.errors import UserError
 from mtt.files import open_regular
-from mtt.printable import printable
+from mtt.printable import plural, printable
 
 _NUMBERS: Final = {b"R": float, b"I": int}
 # Values of which ASE takes nothing but nine plain numbers.
@@ -56,7 +56,9 @@ def _fault_of_frame(first: bytes, lines: Lines) -> tuple[str, str] | None:
     matrix = next((each for each in _MATRIX.finditer(about) if len(each[2].split()) != 9), None)
     if matrix is not None:
         name, count = matrix[1].decode(), len(matrix[2].split())
-        what = f"'{name}' has {_numbers(count)}, and 9 are needed: xx xy xz yx yy yz zx zy zz"
+        what = (
+            f"'{name}' has {plural(count, 'number')}, and 9 are needed: xx xy xz yx yy yz zx zy zz"
+        )
         voigt = "in Voigt's order (xx yy zz yz xz xy) it needs another name, such as dft_stress"
         return what, f"write all nine; {voigt}" if count == 6 and name != "Lattice" else ""
     columns, species = _columns(about)
@@ -80,10 +82,6 @@ def _fault_of_frame(first: bytes, lines: Lines) -> tuple[str, str] | None:
         if symbol.isalpha() and symbol.capitalize() not in {"X", *NUMBERS}:
             return f"{_shown(words[species or 0])} is no element: {_shown(row)}", ""
     return None
-
-
-def _numbers(count: int) -> str:
-    return f"{count} number" if count == 1 else f"{count} numbers"
 
 
 def _columns(about: bytes) -> tuple[list[bytes], int | None]:

@@ -10,7 +10,8 @@ from mtt.data.same_units import factor
 from mtt.report.parity import Parity
 from mtt.units import ENERGY_UNITS, spelling
 
-_UNITS: Final = ("eV", "meV", "Hartree", "Ry", "kcal/mol", "kJ/mol")
+# Nobody has energies of atoms in joule.
+_UNITS: Final = tuple(unit for unit in ENERGY_UNITS if unit != "J")
 # How far predictions over references may be from the factor, of nearly all structures.
 _WITHIN: Final = 0.02
 _MOST: Final = 90

@@ -1,12 +1,48 @@
-"""The test errors in the checkpoint of a finished run, which has none before they are known."""
+"""The checkpoint of a finished run: one of its own while results are made, and the test errors in it.
 
-from collections.abc import Sequence
+It has no test errors before they are known.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mtt import checkpoint as checkpoints
 from mtt.checkpoint import MeasuredError
 from mtt.errors import UserError
+from mtt.report.progress import Reporter
+from mtt.training.prepare import Run
+from mtt.training.runs.saving import REST_IS_MADE, tolerate
+
+# In the folder of the run, while results are made.
+_OWN = ".results"
+
+
+@contextlib.contextmanager
+def own_checkpoint(job: Run, folder: Path, ckpt: Path, reporter: Reporter) -> Iterator[Path]:
+    """Yield the finished checkpoint in the folder of the run, under the name that it has beside the model.
+
+    Runs in the same folder write to the same names: what is evaluated and exported must be of this one.
+    """
+    own = folder / _OWN / ckpt.name
+
+    def save() -> None:
+        own.parent.mkdir(exist_ok=True)
+        job.save(own)
+
+    saved = tolerate("the checkpoint to export", save, reporter, REST_IS_MADE)
+    try:
+        yield own if saved else ckpt
+    finally:
+        forget_own_checkpoint(folder, ckpt.name)
+
+
+def forget_own_checkpoint(folder: Path, name: str) -> None:
+    """Remove the checkpoint of :func:`own_checkpoint`; a folder with anything else in it stays."""
+    with contextlib.suppress(OSError):
+        (folder / _OWN / name).unlink(missing_ok=True)
+        (folder / _OWN).rmdir()
 
 
 def add_test_errors(ckpt: Path, errors: Sequence[MeasuredError]) -> None:

@@ -20,11 +20,17 @@ from mtt.files import (
 )
 from mtt.options import Options
 from mtt.options.schema import durations
+from mtt.options.schema.options import all_datasets
 from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
 from mtt.training import run_header
 from mtt.training.communicator import Alone, Communicator
-from mtt.training.final_checkpoint import add_test_errors, content_without_errors
+from mtt.training.final_checkpoint import (
+    add_test_errors,
+    content_without_errors,
+    forget_own_checkpoint,
+    own_checkpoint,
+)
 from mtt.training.loop import Interrupted, train
 from mtt.training.memory import estimate, free_memory
 from mtt.training.prepare import Run, prepare
@@ -55,8 +61,6 @@ if TYPE_CHECKING:
 
 # The exported model once more, in the folder of the run.
 MODEL = "model.pt"
-# There, while results are made: the finished checkpoint.
-_OWN = ".results"
 
 
 def run(
@@ -84,8 +88,9 @@ def run(
     :raises KeyboardInterrupt: after SIGINT, or Terminated after SIGTERM, SIGUSR1 and ``max_time``,
         once the state is saved; the text says how to resume. Without text before training began.
     """
+    data_files = named_files([data for _, data in all_datasets(options)])
     for path in (output, output.with_suffix(".ckpt")):
-        check_keeps(_data_files(options), path)
+        check_keeps(data_files, path)
     check_writable(output)
     results = Results(output)
     verify.program()  # a model that cannot be verified would be refused after the last epoch
@@ -127,12 +132,6 @@ def run(
                 raise signals.exception("")
             _finish(job, saver, reporter, results)
         return folder
-
-
-def _data_files(options: Options) -> list[Path]:
-    splits = (options.validation_set, options.test_set)
-    own = [entry for split in splits for entry in split.datasets or []]
-    return named_files([*options.training_set, *own])
 
 
 def _tell_memory(job: Run, reporter: Reporter) -> None:
@@ -272,7 +271,7 @@ def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Rep
         digest = sha256_of(ckpt)
         analyses: Analyses | None = None
         if folder is not None:
-            _forget(folder / _OWN / ckpt.name)  # of a process that was killed
+            forget_own_checkpoint(folder, ckpt.name)  # of a process that was killed
             new = not same or not (folder / ERRORS).exists()
             if new or not (folder / REPORT).exists():
                 analyses = _pictures(job, ckpt, folder, reporter, new)
@@ -304,38 +303,12 @@ def _finish(job: Run, saver: Saver, reporter: Reporter, results: Results) -> Non
             write_atomic(ckpt, read_regular(own, LARGEST_MODEL))
             results.written(ckpt)
 
-    with _own_checkpoint(job, saver.folder, ckpt, reporter) as own:
+    with own_checkpoint(job, saver.folder, ckpt, reporter) as own:
         analyses = _pictures(job, own, saver.folder, reporter)
         tolerate("the checkpoint", lambda: publish(own), reporter, REST_IS_MADE)
         results.replace(job.output, reporter.message)
         _make_model(job, own, saver.folder, reporter, analyses)
         tolerate("the checkpoint", lambda: publish(own), reporter, REST_IS_MADE)
-
-
-@contextlib.contextmanager
-def _own_checkpoint(job: Run, folder: Path, ckpt: Path, reporter: Reporter) -> Iterator[Path]:
-    """Yield the finished checkpoint in the folder of the run, under the name that it has beside the model.
-
-    Runs in the same folder write to the same names: what is evaluated and exported must be of this one.
-    """
-    own = folder / _OWN / ckpt.name
-
-    def save() -> None:
-        own.parent.mkdir(exist_ok=True)
-        job.save(own)
-
-    saved = tolerate("the checkpoint to export", save, reporter, REST_IS_MADE)
-    try:
-        yield own if saved else ckpt
-    finally:
-        _forget(own)
-
-
-def _forget(own: Path) -> None:
-    """Remove the checkpoint of :func:`_own_checkpoint`; a folder with anything else in it stays."""
-    with contextlib.suppress(OSError):
-        own.unlink(missing_ok=True)
-        own.parent.rmdir()
 
 
 def _what_is_left(job: Run, saver: Saver) -> str:

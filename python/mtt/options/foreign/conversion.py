@@ -14,7 +14,7 @@ from mtt.options.foreign.translate import architecture_name, translate_options
 from mtt.options.foreign.whose import is_nequip
 from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.load import check_tree, parsed_tree, read_text
-from mtt.options.reading.problems import OptionsError, Problem
+from mtt.options.reading.problems import SHORTEST, OptionsError, Problem
 from mtt.printable import printable
 
 _SETS = ("training_set", "validation_set", "test_set")
@@ -45,7 +45,7 @@ def convert(path: Path) -> Converted:
         raise UserError(
             "options of NequIP cannot be converted",
             where=str(path),
-            hint="begin with the two lines 'architecture: pet' and 'training_set: data.xyz'",
+            hint=f"begin with {SHORTEST}",
         )
     arguments = arguments_in(text, root)
     if arguments is not None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from mtt.options.foreign.fates import LEAVE_IT_OUT
 from mtt.options.foreign.mace_arguments import ARGUMENTS, SPELLINGS
-from mtt.options.reading.problems import Problem
+from mtt.options.reading.problems import SHORTEST, Problem
 
 # Names at the top of a file; each program has some that the others lack.
 _NEQUIP: Final = frozenset(
@@ -32,10 +32,7 @@ def advice_for(names: Collection[str], problems: Sequence[Problem], file: str) -
             return ""
         return f"to leave out all that mtt does not have: mtt convert options {file} -o NEW.yaml"
     if is_nequip(names):
-        return (
-            "these are options of NequIP, which mtt cannot convert: begin with the two lines"
-            " 'architecture: pet' and 'training_set: data.xyz'"
-        )
+        return f"these are options of NequIP, which mtt cannot convert: begin with {SHORTEST}"
     mace = len((set(names) & {*ARGUMENTS, *SPELLINGS}) - _SHARED)
     if mace >= _ENOUGH:
         return f"these are options of MACE: mtt convert options {file} -o options.yaml"

@@ -20,7 +20,7 @@ from mtt.options.reading.expand import expand_datasets, expand_options
 from mtt.options.reading.old_defaults import fill_old_defaults
 from mtt.options.reading.other_files import another_kind
 from mtt.options.reading.overrides import apply_overrides
-from mtt.options.reading.problems import OptionsError, Problem, missing_file
+from mtt.options.reading.problems import SHORTEST, OptionsError, Problem, missing_file
 from mtt.options.reading.validate import validate
 from mtt.options.schema.base import OptionsModel
 from mtt.options.schema.data_paths import data_files, expanded, unset_variable, why_unusable
@@ -33,10 +33,7 @@ Contents = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 # no options file comes near; a data file given by mistake must not be parsed for minutes
 MAX_BYTES: Final = 8 * 2**20
-_EMPTY: Final = (
-    "the file is empty: it has no options; the shortest are the two lines 'architecture: pet' and"
-    " 'training_set: data.xyz'"
-)
+_EMPTY: Final = f"the file is empty: it has no options; the shortest are {SHORTEST}"
 # What YAML takes for the end of a line, so that places are those of the file.
 _LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mtt.errors import UserError
 from mtt.filetypes.recognize import describe
+from mtt.options.reading.problems import SHORTEST
 
 # Texts that may be options with a mistake in them, about which YAML says more.
 _MAY_BE_OPTIONS = ("text", "json", "options", "empty", "unknown")
@@ -31,10 +32,8 @@ def _hint(kind: str, path: Path, for_eval: bool) -> str:
     if kind == "structures":
         if for_eval:
             return f"write options that name it, in a file of their own: systems: {path}"
-        return (
-            "write options that name it, in a file of their own; the shortest are the two lines"
-            f" 'architecture: pet' and 'training_set: {path}'"
-        )
+        shortest = SHORTEST.replace("data.xyz", str(path))
+        return f"write options that name it, in a file of their own; the shortest are {shortest}"
     if kind in ("checkpoint", "model") and for_eval:
         return f"give the model first, then the options: mtt eval {path} eval.yaml"
     if kind == "checkpoint":

@@ -12,6 +12,8 @@ from mtt.printable import printable, printable_lines
 
 # Mistakes in one file that are shown; with so many, it is another kind of file.
 MOST_SHOWN: Final = 40
+# What to begin with, where a file has nothing that could be kept.
+SHORTEST: Final = "the two lines 'architecture: pet' and 'training_set: data.xyz'"
 _LONGEST: Final = 1000
 _LONGEST_WORD: Final = 200
 _WIDTH = 100

@@ -200,7 +200,7 @@ def _data_conflicts(options: Options) -> list[Conflict]:
     """Return units and names that differ between the data sets of one run."""
     first = options.training_set[0]
     conflicts: list[Conflict] = []
-    for location, data in _all_datasets(options):
+    for location, data in all_datasets(options):
         for difference in differences(data, first):
             place = (*location, *difference.location)
             conflicts.append(Conflict(place, _sentence(difference), (place,)))
@@ -238,7 +238,8 @@ def _loss_conflicts(options: Options) -> list[Conflict]:
     return conflicts
 
 
-def _all_datasets(options: Options) -> list[tuple[Location, DatasetOptions]]:
+def all_datasets(options: Options) -> list[tuple[Location, DatasetOptions]]:
+    """Return every data set that a run reads, with its place in the options."""
     datasets: list[tuple[Location, DatasetOptions]] = [
         (("training_set", index), data) for index, data in enumerate(options.training_set)
     ]
