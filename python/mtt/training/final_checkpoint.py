@@ -31,8 +31,9 @@ def own_checkpoint(job: Run, folder: Path, ckpt: Path, reporter: Reporter) -> It
         own.parent.mkdir(exist_ok=True)
         job.save(own)
 
-    saved = tolerate("the checkpoint to export", save, reporter, REST_IS_MADE)
     try:
+        # A signal may come while it is written, too.
+        saved = tolerate("the checkpoint to export", save, reporter, REST_IS_MADE)
         yield own if saved else ckpt
     finally:
         forget_own_checkpoint(folder, ckpt.name)
