@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
 
+    from mtt.data.target import Target
+
 ENTRY_POINT_GROUP = "mtt.architectures"
 # name -> module that holds an `architecture` object
-_BUILT_IN = {"pet": "mtt.architectures.pet"}
+_BUILT_IN = {
+    "composition": "mtt.architectures.composition",
+    "pet": "mtt.architectures.pet",
+    "soap_bpnn": "mtt.architectures.soap_bpnn",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ class Architecture:
     :class:`mtt.data.target.Target`; it imports torch itself.
     ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
     exact step from each older version to the next one; a version that is not in it needs the image
-    that has it, because predictions would change.
+    that has it, because predictions would change. ``refuses_target`` says why a target is none that
+    the architecture can predict, or None if it is; it is asked before anything is trained.
     """
 
     name: str
@@ -62,6 +69,7 @@ class Architecture:
     build_core: Callable[[Any, Sequence[int], Sequence[Any]], Any]
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+    refuses_target: "Callable[[Target], str | None]" = lambda _: None
 
     def why_not_upgraded(self, version: int, hypers: dict[str, Any]) -> str | None:
         """Why no exact steps lead from a model of an older version to this one; None if they do."""

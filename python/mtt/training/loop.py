@@ -167,7 +167,8 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
         errors = loss.errors(core, batch, training=True)
         total = loss(errors, batch)
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        if weights:
+            total.backward()
         torch.nn.utils.clip_grad_norm_(weights, hypers.grad_clip_norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(position.step, problem.num_steps, hypers)

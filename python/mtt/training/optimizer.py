@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -30,6 +31,8 @@ def make_optimizer(
     # One kernel for all weights where torch has it; elementwise, so the bits do not depend on it.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in chosen)
     rate = hypers.learning_rate
+    # As a group, which may be empty: a core may have no weights.
+    groups: list[dict[str, Any]] = [{"params": chosen}]
     if hypers.weight_decay is None:
-        return torch.optim.Adam(chosen, lr=rate, fused=fused)
-    return torch.optim.AdamW(chosen, lr=rate, weight_decay=hypers.weight_decay, fused=fused)
+        return torch.optim.Adam(groups, lr=rate, fused=fused)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=hypers.weight_decay, fused=fused)

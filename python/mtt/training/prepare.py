@@ -11,6 +11,7 @@ import torch
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
+from mtt.architecture_registry import Architecture
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
@@ -126,6 +127,8 @@ def prepare(
         f"{options.architecture.name} with {weights} weights in {options.base_precision} bits on "
         f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
     )
+    if weights == 0:
+        say("there are no weights to train: an epoch tells the errors, and changes nothing")
     fixed = _fixed_header(options, data, potential, problem, origin)
     recorded_conditions, changes = conditions.carried_on(header, conditions.here(device))
     fixed = replace(fixed, conditions=recorded_conditions)
@@ -198,6 +201,7 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
             hint=f"name the target first, as in {{{names[0]}: {{H: -13.6, C: -1029.0}}}}",
         )
     architecture = architecture_registry.get(options.architecture.name)
+    _check_targets(architecture, data.targets)
     length_unit = options.training_set[0].systems.length_unit
     baselines = {
         target.name: fit_baseline(
@@ -222,6 +226,18 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         baseline.scale.fill_(fitted.scale)
         say(_baseline_line(target, atomic_types, fitted, alone=len(names) == 1))
     return potential
+
+
+def _check_targets(architecture: Architecture, targets: Sequence[Target]) -> None:
+    """Raise UserError for the first target that the architecture cannot predict."""
+    for target in targets:
+        reason = architecture.refuses_target(target)
+        if reason is not None:
+            raise UserError(
+                f"{architecture.name} cannot predict '{target.name}': {reason}",
+                where="training_set",
+                hint="choose another architecture, or leave this target out",
+            )
 
 
 def _fixed_baseline(asked: BaselineOption | None, data: RunData, target: Target) -> Fixed:
