@@ -14,10 +14,10 @@ import torch
 
 from mtt.architectures.interface import Core
 from mtt.architectures.soap_bpnn.expansion import (
-    Radial,
-    SolidHarmonics,
     cutoff_function,
     mapped,
+    radial_functions,
+    solid_harmonics,
 )
 from mtt.architectures.soap_bpnn.hypers import BpnnHypers, ModelHypers
 from mtt.data.graph import Graph
@@ -70,9 +70,7 @@ class PowerSpectrum(torch.nn.Module):
         soap = hypers.soap
         self.cutoff, self.width = float(soap.cutoff.radius), float(soap.cutoff.width)
         self.near = NEAR * self.cutoff
-        self.max_angular = soap.max_angular
-        self.harmonics = SolidHarmonics(soap.max_angular)
-        self.radial = Radial(soap.max_radial, soap.max_angular)
+        self.max_angular, self.max_radial = soap.max_angular, soap.max_radial
         self.n_types = min(n_species, soap.max_types)
         self.mixing = torch.nn.Parameter(torch.eye(n_species))
         if n_species > soap.max_types:
@@ -91,8 +89,10 @@ class PowerSpectrum(torch.nn.Module):
         squared = (rows.vectors * rows.vectors).sum(dim=-1)
         weights = rows.exists * cutoff_function(squared, self.cutoff, self.width)
         points = mapped(rows.vectors, squared, self.cutoff, self.near)
-        harmonics = self.harmonics(points)
-        radial = self.radial((points * points).sum(dim=-1)) * weights[:, :, None, None]
+        harmonics = solid_harmonics(points, self.max_angular)
+        lengths = (points * points).sum(dim=-1)
+        radial = radial_functions(lengths, self.max_radial, self.max_angular)
+        radial = radial * weights[:, :, None, None]
         kinds = self.mixing.index_select(0, rows.species.reshape(n_atoms * n_places))
         kinds = kinds.reshape(n_atoms, n_places, 1, self.n_types, 1)
         # [l, N, densities, M]
