@@ -56,6 +56,9 @@ TWICE = {
     "upgrade": {"checkpoint", "cli"},
     # Fits what the other one adds to the values of a model.
     "baseline": {"architectures", "training"},
+    # The options and the network of an architecture.
+    "hypers": {"architectures/composition", "architectures/pet", "architectures/soap_bpnn"},
+    "model": {"architectures/composition", "architectures/pet", "architectures/soap_bpnn"},
     # Writes a page of docs/reference.
     "reference": {"cli", "options", "verify"},
 }

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
 
-    from mtt.data.target import Target
-
 ENTRY_POINT_GROUP = "mtt.architectures"
 # name -> module that holds an `architecture` object
 _BUILT_IN = {
@@ -69,7 +67,7 @@ class Architecture:
     build_core: Callable[[Any, Sequence[int], Sequence[Any]], Any]
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
-    refuses_target: "Callable[[Target], str | None]" = lambda _: None
+    refuses_target: Callable[[Any], str | None] = lambda _: None
 
     def why_not_upgraded(self, version: int, hypers: dict[str, Any]) -> str | None:
         """Why no exact steps lead from a model of an older version to this one; None if they do."""

@@ -291,8 +291,8 @@ def test_weights_by_config_type(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ("mace_run_train --r_max=5\n", "error: there is no training set: the argument train_file"),
         (
-            "architecture: {name: soap_bpnn}\ntraining_set: a.xyz\n",
-            "theirs.yaml:1:22: error: architecture.name: not yet in mtt: the architecture 'soap_bpnn'",
+            "architecture: {name: gap}\ntraining_set: a.xyz\n",
+            "theirs.yaml:1:22: error: architecture.name: not yet in mtt: the architecture 'gap'",
         ),
         ("architecture: pet\n", "theirs.yaml: error: training_set: is required\n"),
         (

@@ -2,8 +2,8 @@
 
 from pydantic import PositiveFloat, PositiveInt
 
-from mtt.options.schema.base import OptionsModel
 from mtt.options.schema import training
+from mtt.options.schema.base import OptionsModel
 
 __all__ = ["ModelHypers", "TrainingHypers"]
 

@@ -40,7 +40,7 @@ def solid_harmonics(vectors: torch.Tensor, max_angular: int) -> List[torch.Tenso
 
     With (x + i y)^m = A_m + i B_m they are Q_lm(z, r^2) times A_m for m >= 0 and B_|m| for m < 0, in the
     order of B_1 ... B_l, A_0 ... A_l. By the recurrence of normalized associated Legendre functions,
-    Q_lm = sqrt((4 l^2 - 1) / (l^2 - m^2)) (z Q_(l-1)m - sqrt(((l-1)^2 - m^2) / (4 (l-1)^2 - 1)) r^2 Q_(l-2)m).
+    Q_lm = F_lm (z Q_(l-1)m - r^2 Q_(l-2)m / F_(l-1)m) with F_lm = sqrt((4 l^2 - 1) / (l^2 - m^2)).
     """
     x, y, z = vectors[..., 0:1], vectors[..., 1:2], vectors[..., 2:3]
     squared = (vectors * vectors).sum(dim=-1, keepdim=True)

@@ -97,9 +97,7 @@ class PowerSpectrum(torch.nn.Module):
         kinds = kinds.reshape(n_atoms, n_places, 1, self.n_types, 1)
         # [l, N, densities, M]
         functions = (radial[:, :, :, None, :] * kinds).permute(2, 0, 3, 4, 1)
-        functions = functions.reshape(
-            self.max_angular + 1, n_atoms, self.n_densities, n_places
-        )
+        functions = functions.reshape(self.max_angular + 1, n_atoms, self.n_densities, n_places)
         upper = torch.triu_indices(self.n_densities, self.n_densities, device=squared.device)
         index = upper[0] * self.n_densities + upper[1]
         features: List[torch.Tensor] = []
@@ -119,7 +117,9 @@ class TypedLinear(torch.nn.Module):
     def __init__(self, n_species: int, d_in: int, d_out: int) -> None:
         super().__init__()
         bound = 1.0 / math.sqrt(d_in)
-        self.weight = torch.nn.Parameter(torch.empty(n_species, d_in, d_out).uniform_(-bound, bound))
+        self.weight = torch.nn.Parameter(
+            torch.empty(n_species, d_in, d_out).uniform_(-bound, bound)
+        )
         self.bias = torch.nn.Parameter(torch.empty(n_species, d_out).uniform_(-bound, bound))
 
     def forward(self, features: torch.Tensor, counts: List[int]) -> torch.Tensor:

@@ -60,7 +60,7 @@ ARCHITECTURE: Final[Mapping[str, Fate]] = {
 # Architectures of metatrain that are none of mtt's, of all its versions; some have a prefix.
 _ARCHITECTURES: Final = frozenset(
     (
-        *("soap_bpnn", "gap", "llpr", "composition", "scaler", "classifier", "dpa3", "flashmd"),
+        *("gap", "llpr", "scaler", "classifier", "dpa3", "flashmd"),
         *("flashmd_symplectic", "mace", "space", "nanopet", "phace", "alchemical_model", "e_pet"),
         *("graph2mat", "mlelec"),
     )
@@ -71,7 +71,7 @@ _PREFIXES: Final = ("experimental.", "deprecated.")
 def is_architecture(name: str) -> bool:
     """Return whether an architecture is one of metatrain's that mtt does not have."""
     stem = next((name.removeprefix(each) for each in _PREFIXES if name.startswith(each)), name)
-    return stem in _ARCHITECTURES or (stem != name and stem == "pet")
+    return stem in _ARCHITECTURES or (stem != name and stem in ("pet", "soap_bpnn"))
 
 
 MODEL: Final[Mapping[str, Fate]] = {
