@@ -1,0 +1,103 @@
+"""Training, export and every check of the verifier, and a resume, of the architectures beside PET."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from problems import Run, make_run
+from small_runs import make_options
+
+from mtt import architecture_registry
+from mtt import checkpoint as checkpoints
+from mtt.errors import UserError
+from mtt.options import Options
+from mtt.training import run as train
+from mtt.training.loop import Interrupted
+from mtt.training.loop import train as train_loop
+
+SOAP: dict[str, Any] = {
+    "name": "soap_bpnn",
+    "model": {
+        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "max_types": 3},
+        "bpnn": {"num_neurons_per_layer": 4},
+    },
+}
+ARCHITECTURES = {"composition": {"name": "composition"}, "soap_bpnn": SOAP}
+
+
+def options_of(name: str, folder: Path, several: bool = False) -> Options:
+    training = {"num_epochs": 2, "batch_size": 3, "learning_rate": 1e-2}
+    architecture = {**ARCHITECTURES[name], "training": training}
+    return make_options(folder, several=several, architecture=architecture)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_a_run_ends_with_a_verified_model(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = options_of(name, tmp_path)
+    train.run(options, None, Path("model.pt"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("there are no weights to train" in said) == (name == "composition")
+    header, tensors = checkpoints.read(Path("model.ckpt"))
+    assert (header.architecture.name, header.architecture.version) == (name, 1)
+    assert header.position.epoch == 2
+    potential = checkpoints.load_potential(header, tensors, "best")
+    assert bool(list(potential.parameters())) == (name != "composition")
+    # Training has put it through every check, or there would be no file.
+    assert Path("model.pt").exists()
+
+
+def tensors_after(run: Run, stop_after: int | None = None) -> dict[str, torch.Tensor]:
+    """Train, to the end or for some steps, and return the tensors of a checkpoint."""
+    steps = 0
+
+    def step(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    observer: Any = SimpleNamespace(
+        step=step, epoch=lambda row: None, stop_requested=lambda: steps == stop_after
+    )
+    if stop_after is None:
+        train_loop(run.state, run.problem, observer)
+    else:
+        with pytest.raises(Interrupted):
+            train_loop(run.state, run.problem, observer)
+    return run.state.to_checkpoint()[1]
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
+    options = options_of(name, tmp_path, several=True)
+    expected = tensors_after(make_run(options))
+    begun = make_run(options)
+    tensors_after(begun, stop_after=2)
+    entries, tensors = begun.state.to_checkpoint()
+    resumed = make_run(options)
+    resumed.state.from_checkpoint(SimpleNamespace(**entries), tensors)
+    found = tensors_after(resumed)
+    assert found.keys() == expected.keys()
+    for key, tensor in expected.items():
+        assert torch.equal(found[key], tensor), key
+
+
+def test_a_target_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before a folder is made or anything is trained."""
+    monkeypatch.chdir(tmp_path)
+    options = options_of("soap_bpnn", tmp_path)
+    soap = architecture_registry.get("soap_bpnn")
+    picky = dataclasses.replace(soap, refuses_target=lambda target: f"{target.type}s are dull")
+    monkeypatch.setattr(architecture_registry, "get", lambda _: picky)
+    with pytest.raises(UserError) as caught:
+        train.run(options, None, Path("model.pt"))
+    assert str(caught.value) == (
+        "soap_bpnn cannot predict 'energy': scalars are dull\n"
+        "  where: training_set\n"
+        "  hint: choose another architecture, or leave this target out"
+    )
+    assert not (tmp_path / "outputs").exists()
