@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from problems import Run, make_run
-from small_runs import make_options
+from small_runs import TARGETS, make_options
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
@@ -25,6 +25,7 @@ SOAP: dict[str, Any] = {
         "bpnn": {"num_neurons_per_layer": 4},
     },
 }
+CHARGES = TARGETS["mtt::charges"]
 ARCHITECTURES = {"composition": {"name": "composition"}, "soap_bpnn": SOAP}
 
 
@@ -101,3 +102,14 @@ def test_a_target_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "  hint: choose another architecture, or leave this target out"
     )
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_baseline_of_what_has_no_forces(tmp_path: Path) -> None:
+    """The loss depends on nothing that could have a gradient."""
+    charges = {"systems": str(tmp_path / "data.xyz"), "targets": {"mtt::charges": CHARGES}}
+    architecture = {"name": "composition"}
+    options = make_options(tmp_path, several=True, architecture=architecture, training_set=charges)
+    run = make_run(options)
+    tensors_after(run)
+    errors = {key: value for key, value in run.state.history[-1].items() if "rmse" in key}
+    assert list(errors) and all(0.0 < value < 0.1 for value in errors.values()), errors
