@@ -158,8 +158,8 @@ class CheckpointModel:
         data = Dataset(
             structures, self.atomic_types, self._potential.cutoff, (), max_pairs=_MAX_PAIRS
         )
-        graph = collate(data, range(len(structures)), self.dtype, self.device).graph
-        return self._potential.evaluate(graph, targets)
+        batch = collate(data, range(len(structures)), self.dtype, self.device)
+        return self._potential.evaluate(batch.graph, targets, volumes=batch.volumes)
 
 
 def open_model(

@@ -79,7 +79,7 @@ class ArchitectureContract:
         return collate(dataset, range(len(structures)), dtype).graph
 
     def atoms(self, structures: list[Structure]) -> Tensors:
-        """Return the values [N, properties] of all atoms, for each target."""
+        """Return the values [N, numbers] of all atoms, for each target."""
         values = self.potential().evaluate(self.graph(structures), derivatives=False)
         return {name: value.atoms for name, value in values.items()}
 
@@ -89,7 +89,7 @@ class ArchitectureContract:
             raw = self.potential(dtype).core(graph, self.names)
             assert set(raw) == set(self.names)
             for target in self.targets:
-                assert raw[target.name].shape == (17, target.properties), target.name
+                assert raw[target.name].shape == (17, target.numbers), target.name
                 assert raw[target.name].dtype == dtype, target.name
 
     def test_each_target_alone_is_as_among_all(self) -> None:
@@ -108,7 +108,7 @@ class ArchitectureContract:
             potential = self.potential(targets=[target])
             graph = self.graph([molecule(), crystal()])
             values = potential.evaluate(graph)[target.name]
-            assert values.atoms.shape == (17, target.properties)
+            assert values.atoms.shape == (17, target.numbers)
             assert bool(torch.isfinite(values.atoms).all())
             assert (values.forces is None) != target.is_energy
             assert (values.systems is None) == (target.per == "atom")
@@ -254,10 +254,10 @@ class ArchitectureContract:
             results = evaluate(self.potential().core, self.graph(structures), self.targets)
             for target in self.targets:
                 values = results[target.name]
-                assert values.atoms.shape == (count, target.properties)
+                assert values.atoms.shape == (count, target.numbers)
                 assert bool(torch.isfinite(values.atoms).all())
                 if values.systems is not None:
-                    assert values.systems.shape == (len(structures), target.properties)
+                    assert values.systems.shape == (len(structures), target.numbers)
                 if values.forces is not None and values.strain is not None:
                     assert values.forces.shape == (count, 3) and not bool(values.forces.any())
                     assert values.strain.shape == (len(structures), 3, 3)
@@ -326,7 +326,7 @@ class ArchitectureContract:
             sums = expected[name][[2, 7]].sum(dim=0, keepdim=True)
             assert_same({name: block(total, name).values}, {name: sums})
             row = block(nothing, name).values
-            assert row.shape == (1, target.properties) and not bool(row.any())
+            assert row.shape == (1, target.numbers) and not bool(row.any())
             # LAMMPS calls backward on every rank, also on those that hold no atom.
             row.sum().backward()
             assert alone.positions.grad is not None

@@ -259,14 +259,14 @@ def reverse_edges(edges: torch.Tensor, reverse: torch.Tensor) -> torch.Tensor:
     return edges.index_select(0, reverse.clamp(min=0)) * there[:, None]
 
 
-def make_head(d_in: int, d_head: int, properties: int) -> torch.nn.Sequential:
+def make_head(d_in: int, d_head: int, numbers: int) -> torch.nn.Sequential:
     """Return the network from features to raw values of one target."""
     return torch.nn.Sequential(
         torch.nn.Linear(d_in, d_head),
         torch.nn.SiLU(),
         torch.nn.Linear(d_head, d_head),
         torch.nn.SiLU(),
-        torch.nn.Linear(d_head, properties),
+        torch.nn.Linear(d_head, numbers),
     )
 
 
@@ -276,7 +276,7 @@ class Readout(torch.nn.Module):
     def __init__(self, hypers: ModelHypers, targets: Sequence[Target]) -> None:
         super().__init__()
         self.target_names = [target.name for target in targets]
-        sizes = [target.properties for target in targets]
+        sizes = [target.numbers for target in targets]
         self.node = torch.nn.ModuleList(
             [make_head(hypers.d_node, hypers.d_head, size) for size in sizes]
         )
@@ -292,7 +292,7 @@ class Readout(torch.nn.Module):
         centers: torch.Tensor,
         targets: List[str],
     ) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, properties] of each of ``targets``."""
+        """Return raw values [N, numbers] of each of ``targets``."""
         values: Dict[str, torch.Tensor] = {}
         for index, (node_head, edge_head) in enumerate(zip(self.node, self.edge)):  # noqa: B905 - TorchScript
             name = self.target_names[index]
@@ -349,7 +349,7 @@ class FeedforwardPET(PET):
         self.readout = Readout(hypers, targets)
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, properties] of each of ``targets``; see :class:`Core`."""
+        """Return raw values [N, numbers] of each of ``targets``; see :class:`Core`."""
         inputs = self.prepare(graph)
         nodes = self.node_types(graph.species)
         messages = self.first_layer.neighbor_type(inputs.neighbor_species)
@@ -377,7 +377,7 @@ class ResidualPET(PET):
         self.readouts = torch.nn.ModuleList([Readout(hypers, targets) for _ in layers])
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, properties] of each of ``targets``; see :class:`Core`."""
+        """Return raw values [N, numbers] of each of ``targets``; see :class:`Core`."""
         inputs = self.prepare(graph)
         values: Dict[str, torch.Tensor] = {}
         messages = self.edge_types(inputs.neighbor_species)

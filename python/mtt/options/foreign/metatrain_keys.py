@@ -12,7 +12,6 @@ from mtt.options.foreign.fates import ANYTHING, Absent, Fate, Renamed, Reworked,
 _DEVICES = "not yet in mtt: training on several devices"
 _READER = "mtt chooses the reader by the format of the file"
 _METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
-_TENSOR = "not yet in mtt: targets that turn with the structure, Cartesian or spherical"
 
 
 def _not_enabled(value: Any) -> bool:
@@ -233,13 +232,8 @@ TARGET: Final[Mapping[str, Fate]] = {
         refused={"atom_pair": "not yet in mtt: targets of pairs of atoms"},
     ),
     "per_atom": Renamed("per", default=False, values={False: "system", True: "atom"}),
-    "type": Taken("scalar", refused={"cartesian": _TENSOR, "spherical": _TENSOR}),
-    "num_subtargets": Absent(
-        (1,),
-        "not yet in mtt: several values in one target",
-        "give each value a target of its own",
-        default=1,
-    ),
+    "type": Reworked("scalar"),
+    "num_subtargets": Renamed("properties", default=1),
     "description": Taken(""),
     "forces": Reworked(False),
     "stress": Reworked(False),
