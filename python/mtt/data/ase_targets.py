@@ -220,7 +220,7 @@ def _checked(
         f"the {kind.singular} under the key '{key}' has the shape {array.shape};"
         f" {'one number' if target.numbers == 1 else shapes} is needed",
         where=where,
-        hint="" if target.numbers == 1 else "'type' and 'properties' say what the numbers are",
+        hint=None if target.numbers == 1 else "'type' and 'properties' say what the numbers are",
     )
 
 

@@ -22,7 +22,9 @@ def turn(
     for block, components in enumerate(target.components):
         end = start + components * target.properties
         part = values[:, start:end].reshape(len(values), components, target.properties)
-        if target.type == "vector":
+        if target.type == "spherical" and target.irreps[block] == (0, 1):
+            turned = part  # bit by bit
+        elif target.type == "vector":
             turned = _product(matrices, part)
         elif target.type == "matrix":
             # Both axes: M v M^T, with the properties last.

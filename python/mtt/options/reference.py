@@ -72,6 +72,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "DatasetOptions": "Dataset",
         "SystemsOptions": "Dataset: systems",
         "TargetOptions": "Dataset: target",
+        "IrrepOptions": "Dataset: irreps of a target",
         "GradientOptions": "Dataset: forces, stress and virial",
         "WeightOptions": "Dataset: weights",
         "SplitOptions": "validation_set and test_set",

@@ -259,15 +259,20 @@ def reverse_edges(edges: torch.Tensor, reverse: torch.Tensor) -> torch.Tensor:
     return edges.index_select(0, reverse.clamp(min=0)) * there[:, None]
 
 
-def make_head(d_in: int, d_head: int, numbers: int) -> torch.nn.Sequential:
+def make_head(d_in: int, d_head: int, target: Target) -> torch.nn.Sequential:
     """Return the network from features to raw values of one target."""
-    return torch.nn.Sequential(
+    head = torch.nn.Sequential(
         torch.nn.Linear(d_in, d_head),
         torch.nn.SiLU(),
         torch.nn.Linear(d_head, d_head),
         torch.nn.SiLU(),
-        torch.nn.Linear(d_head, numbers),
+        torch.nn.Linear(d_head, target.numbers),
     )
+    if not all(target.invariant):
+        # A constant vector turns with no structure: training starts from none at all.
+        for parameter in head[-1].parameters():
+            torch.nn.init.zeros_(parameter)
+    return head
 
 
 class Readout(torch.nn.Module):
@@ -276,12 +281,11 @@ class Readout(torch.nn.Module):
     def __init__(self, hypers: ModelHypers, targets: Sequence[Target]) -> None:
         super().__init__()
         self.target_names = [target.name for target in targets]
-        sizes = [target.numbers for target in targets]
         self.node = torch.nn.ModuleList(
-            [make_head(hypers.d_node, hypers.d_head, size) for size in sizes]
+            [make_head(hypers.d_node, hypers.d_head, target) for target in targets]
         )
         self.edge = torch.nn.ModuleList(
-            [make_head(hypers.d_pet, hypers.d_head, size) for size in sizes]
+            [make_head(hypers.d_pet, hypers.d_head, target) for target in targets]
         )
 
     def forward(

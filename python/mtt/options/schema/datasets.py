@@ -181,8 +181,7 @@ def _wrong_names(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
     for name in targets:
         if not _TARGET_NAME.fullmatch(name):
             message = (
-                f"a target is called 'energy', '{FORCE}', '{STRESS}' (or one of these with "
-                f"'/VARIANT') or 'OWNER::NAME', not '{name}'"
+                f"a target is called 'energy', 'energy/VARIANT' or 'OWNER::NAME', not '{name}'"
             )
             if _TARGET_NAME.fullmatch(f"mtt::{name}"):
                 message += f"; write 'mtt::{name}'"
