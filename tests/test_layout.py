@@ -56,6 +56,9 @@ TWICE = {
     "upgrade": {"checkpoint", "cli"},
     # Fits what the other one adds to the values of a model.
     "baseline": {"architectures", "training"},
+    # Options and network of each architecture.
+    "hypers": {"architectures/pet", "architectures/soap_bpnn"},
+    "model": {"architectures/pet", "architectures/soap_bpnn"},
     # Writes a page of docs/reference.
     "reference": {"cli", "options", "verify"},
 }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "mtt.architectures"
 # name -> module that holds an `architecture` object
-_BUILT_IN = {"pet": "mtt.architectures.pet"}
+_BUILT_IN = {"pet": "mtt.architectures.pet", "soap_bpnn": "mtt.architectures.soap_bpnn"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Architecture:
     makes the :class:`mtt.architectures.interface.Core` that maps a
     :class:`mtt.data.graph.Graph` to raw values of atoms for each
     :class:`mtt.data.target.Target`; it imports torch itself.
+    ``refuses(hypers, target)`` says why models with these hypers cannot have a target, or None.
     ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
     exact step from each older version to the next one; a version that is not in it needs the image
     that has it, because predictions would change.
@@ -60,6 +61,7 @@ class Architecture:
     ModelHypers: "type[BaseModel]"
     TrainingHypers: "type[BaseModel]"
     build_core: Callable[[Any, Sequence[int], Sequence[Any]], Any]
+    refuses: Callable[[Any, Any], str | None] = lambda hypers, target: None
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
 

@@ -184,7 +184,7 @@ METATRAIN = (
         (MACE, "these are options of MACE: mtt convert options {} -o options.yaml"),
         (NEQUIP, "these are options of NequIP, which mtt cannot convert: begin with"),
         (METATRAIN, "to leave out all that mtt does not have: mtt convert options {} -o NEW.yaml"),
-        (METATRAIN.replace("pet", "soap_bpnn"), ""),
+        (METATRAIN.replace("pet", "gap"), ""),
         ("architecture: {name: pet, model: {zbl: on}}\ntraining_set: a.xyz\n", ""),
     ],
 )

@@ -187,7 +187,7 @@ def test_what_is_reworked_is_known() -> None:
 
 def test_architectures_of_metatrain_are_not_yet_there() -> None:
     known = architecture_registry.names()
-    for name in ("soap_bpnn", "gap", "experimental.mace", "deprecated.nanopet", "experimental.pet"):
+    for name in ("nanopet", "gap", "experimental.mace", "deprecated.nanopet", "experimental.pet"):
         assert name not in known
         assert problems(options("architecture", {"name": name})) == [
             (

@@ -18,10 +18,12 @@ def turn(
     """
     if all(target.invariant):
         return values
-    parts, start = [], 0
+    parts: list[NDArray[np.float64]] = []
+    start = 0
     for block, components in enumerate(target.components):
         end = start + components * target.properties
         part = values[:, start:end].reshape(len(values), components, target.properties)
+        turned: NDArray[np.float64]
         if target.type == "spherical" and target.irreps[block] == (0, 1):
             turned = part  # bit by bit
         elif target.type == "vector":

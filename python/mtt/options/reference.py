@@ -49,15 +49,33 @@ _FORMATS = {"path": "path", "mtt-duration": "duration", "mtt-interval": "steps o
 _NULL: Schema = {"type": "null"}
 
 
-def render(architecture: str = "pet") -> dict[str, str]:
-    """The generated files, as name -> text, for one architecture."""
-    schema = _with_short_forms_described(options_class(architecture).model_json_schema())
-    metadata = Metadata.model_json_schema()
-    editor = _for_editors(schema, architecture_registry.get(architecture).name)
-    return {
-        _PAGE: _page(schema, metadata, architecture),
-        f"options-{architecture}.schema.json": json.dumps(editor, indent=2) + "\n",
+# The first one is described whole, of the others the model.
+_ARCHITECTURES = ("pet", "soap_bpnn")
+_OF_MODEL = {
+    "soap_bpnn": {
+        "ModelHypers": "architecture.model of soap_bpnn",
+        "SoapOptions": "architecture.model.soap of soap_bpnn",
+        "CutoffOptions": "architecture.model.soap.cutoff of soap_bpnn",
+        "BpnnOptions": "architecture.model.bpnn of soap_bpnn",
     }
+}
+
+
+def render() -> dict[str, str]:
+    """The generated files, as name -> text."""
+    metadata = Metadata.model_json_schema()
+    pages: list[str] = []
+    files: dict[str, str] = {}
+    for architecture in _ARCHITECTURES:
+        schema = _with_short_forms_described(options_class(architecture).model_json_schema())
+        editor = _for_editors(schema, architecture_registry.get(architecture).name)
+        files[f"options-{architecture}.schema.json"] = json.dumps(editor, indent=2) + "\n"
+        if architecture in _OF_MODEL:
+            titles = _OF_MODEL[architecture]
+            pages += [_section(titles[name], schema["$defs"][name], titles) for name in titles]
+        else:
+            pages.append(_page(schema, metadata, architecture))
+    return {_PAGE: "\n".join(pages), **files}
 
 
 def _page(schema: Schema, metadata: Schema, architecture: str) -> str:

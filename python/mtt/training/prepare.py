@@ -198,6 +198,14 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
             hint=f"name the target first, as in {{{names[0]}: {{H: -13.6, C: -1029.0}}}}",
         )
     architecture = architecture_registry.get(options.architecture.name)
+    for target in data.targets:
+        reason = architecture.refuses(options.architecture.model, target)
+        if reason is not None:
+            raise UserError(
+                f"{architecture.name} cannot learn '{target.name}': {reason}",
+                where="architecture.model",
+                hint="change the target or the model, or take pet",
+            )
     length_unit = options.training_set[0].systems.length_unit
     baselines = {
         target.name: fit_baseline(

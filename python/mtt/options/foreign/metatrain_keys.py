@@ -59,7 +59,7 @@ ARCHITECTURE: Final[Mapping[str, Fate]] = {
 # Architectures of metatrain that are none of mtt's, of all its versions; some have a prefix.
 _ARCHITECTURES: Final = frozenset(
     (
-        *("soap_bpnn", "gap", "llpr", "composition", "scaler", "classifier", "dpa3", "flashmd"),
+        *("gap", "llpr", "composition", "scaler", "classifier", "dpa3", "flashmd"),
         *("flashmd_symplectic", "mace", "space", "nanopet", "phace", "alchemical_model", "e_pet"),
         *("graph2mat", "mlelec"),
     )
@@ -120,6 +120,17 @@ MODEL: Final[Mapping[str, Fate]] = {
     "heads": Absent(({}, None), "all heads of mtt are alike, d_head wide"),
     "last_layer_parameters": Absent(({}, None), "all heads of mtt are alike"),
 }
+
+# Of its SOAP-BPNN; sizes are in `soap` and `bpnn`, as here.
+SOAP_MODEL: Final[Mapping[str, Fate]] = {
+    "soap": Taken(),
+    "bpnn": Taken(),
+    "legacy": Absent((ANYTHING,), "", default=True),
+    "add_lambda_basis": Absent((ANYTHING,), "", default=True),
+    "heads": Absent(({}, None), "all heads of mtt are alike", default={}),
+    **{key: MODEL[key] for key in ("zbl", "long_range")},
+}
+MODELS: Final = {"pet": MODEL, "soap_bpnn": SOAP_MODEL}
 
 _BY_ATOMS = "not yet in mtt: batches by the number of atoms"
 _SCHEDULE = (

@@ -1,0 +1,64 @@
+"""Options of SOAP and networks for each atomic type, version 1."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from mtt.options.schema.base import Conflict, OptionsModel, inconsistent
+from mtt.options.schema.training import TrainingHypers
+
+__all__ = ["ModelHypers", "TrainingHypers"]
+
+Size = Annotated[int, Field(gt=0, le=4096)]
+
+
+class CutoffOptions(OptionsModel):
+    """Where the surroundings of an atom end."""
+
+    radius: PositiveFloat = 5.0
+    """Radius, in the length unit of the data, within which atoms are neighbors."""
+    width: PositiveFloat = 0.5
+    """Width of the shell below the radius in which the weight of a neighbor falls to zero, twice
+    differentiable."""
+
+    @model_validator(mode="after")
+    def _shell_fits(self) -> Self:
+        if self.width > self.radius:
+            message = f"width ({self.width:g}) must not be larger than radius ({self.radius:g})"
+            raise inconsistent([Conflict(("width",), message, (("width",), ("radius",)))])
+        return self
+
+
+class SoapOptions(OptionsModel):
+    """The description of the surroundings of an atom."""
+
+    cutoff: CutoffOptions = Field(default_factory=CutoffOptions)
+    """Where they end."""
+    max_angular: Annotated[int, Field(ge=0, le=12)] = 6
+    """Highest degree of the spherical harmonics that describe directions."""
+    max_radial: Annotated[int, Field(gt=0, le=100)] = 7
+    """Number of radial functions that describe distances."""
+    channels: Size = 16
+    """Learned mixtures of radial functions and types of neighbors that the power spectrum is made
+    of; its size grows as the square of this number."""
+
+
+class BpnnOptions(OptionsModel):
+    """The networks that turn the power spectrum into values; each atomic type has its own."""
+
+    num_hidden_layers: Annotated[int, Field(gt=0, le=20)] = 2
+    """Hidden layers."""
+    num_neurons_per_layer: Size = 32
+    """Width of the hidden layers."""
+    layernorm: bool = True
+    """Whether the power spectrum of each atom is normalized first."""
+
+
+class ModelHypers(OptionsModel):
+    """Shape and size of a SOAP-BPNN model."""
+
+    soap: SoapOptions = Field(default_factory=SoapOptions)
+    """How the surroundings of an atom are described."""
+    bpnn: BpnnOptions = Field(default_factory=BpnnOptions)
+    """The networks that turn it into values."""
+
