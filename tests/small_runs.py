@@ -12,6 +12,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mtt.data.turning import spherical_harmonics
 from mtt.options import Options, load_options
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ TARGETS: dict[str, Any] = {
     "energy/pbe": {"key": "pbe", "forces": {"key": "pbe_forces"}},
     "mtt::u0": {"quantity": "energy", "unit": "eV"},
     "mtt::charges": {"quantity": "charge", "unit": "e", "per": "atom"},
+    "mtt::dipole": {"quantity": "dipole", "unit": "e*A", "type": "vector"},
+    "mtt::alpha": {"type": "matrix"},
+    "mtt::shape": {
+        "per": "atom",
+        "type": "spherical",
+        "irreps": [{"o3_lambda": 0}, {"o3_lambda": 2, "o3_sigma": 1}],
+    },
+    "non_conservative_force": {},
 }
 
 
@@ -48,9 +57,10 @@ def write_data(path: Path, n: int = 12, seed: int = 0, several: bool = False) ->
 
 
 def add_targets(frames: list[Atoms], seed: int = 7) -> None:
-    """Give frames a second energy with forces, a third one, and charges that sum to zero.
+    """Give frames a second energy with forces, a third one, charges that sum to zero, and moments.
 
-    The keys are ``pbe``, ``pbe_forces``, ``u0`` and ``charges``.
+    The keys are ``pbe``, ``pbe_forces``, ``u0``, ``charges``, and ``dipole``, ``alpha`` and ``shape``,
+    which turn with the frame.
     """
     random = np.random.default_rng(seed)
     for atoms in frames:
@@ -60,6 +70,12 @@ def add_targets(frames: list[Atoms], seed: int = 7) -> None:
         atoms.info["u0"] = energy + random.normal()
         charges = 0.1 * atoms.numbers + 0.01 * random.normal(size=len(atoms))
         atoms.arrays["charges"] = charges - charges.mean()
+        arms = atoms.positions - atoms.positions.mean(axis=0)
+        atoms.info["dipole"] = atoms.arrays["charges"] @ arms
+        atoms.info["alpha"] = np.einsum("i,ia,ib->ab", 0.1 * atoms.numbers, arms, arms)
+        lengths = np.linalg.norm(arms, axis=1)[:, None]
+        harmonics = spherical_harmonics(2, arms / np.maximum(lengths, 1e-3))
+        atoms.arrays["shape"] = np.concatenate([lengths, lengths * harmonics], axis=1)
 
 
 def make_options(

@@ -56,7 +56,7 @@ TWICE = {
     "upgrade": {"checkpoint", "cli"},
     # Fits what the other one adds to the values of a model.
     "baseline": {"architectures", "training"},
-    # The options and the network of an architecture.
+    # Options and network of each architecture.
     "hypers": {"architectures/composition", "architectures/pet", "architectures/soap_bpnn"},
     "model": {"architectures/composition", "architectures/pet", "architectures/soap_bpnn"},
     # Writes a page of docs/reference.

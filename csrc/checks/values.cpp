@@ -16,11 +16,8 @@ namespace {
 
 constexpr size_t largest_sample = 40;
 
-bool fully_periodic(const System& system) { return system.pbc[0] && system.pbc[1] && system.pbc[2]; }
-
 /// All check systems for a target of the golden pack; for other outputs a few, of each periodicity, at the level quick.
 std::vector<System> systems_for(Context& context) {
-    const auto* standard = standard_quantity(context.target().name);
     const bool all = context.target().described || context.level() != Level::quick;
     std::vector<System> out;
     for (const auto& system : context.systems()) {
@@ -28,7 +25,7 @@ std::vector<System> systems_for(Context& context) {
         const auto alike = [&](const System& item) { return periodic(item) == periodic(system); };
         const bool wanted = all || (periodic(system) != 1 && system.size() > 1 && system.size() <= largest_sample &&
                                     std::none_of(out.begin(), out.end(), alike));
-        if (wanted && (standard == nullptr || !standard->per_volume || fully_periodic(system))) {
+        if (wanted && (!context.target().per_volume || fully_periodic(system))) {
             out.push_back(system);
         }
     }
@@ -36,13 +33,8 @@ std::vector<System> systems_for(Context& context) {
 }
 
 void read_layout(const Target& target, const Answer& answer, ValueFacts& facts) {
-    facts.key_names = answer.key_names;
-    facts.blocks = answer.layout;
-    if (target.described) {
-        BlockLayout scalars;
-        scalars.properties = target.properties;
-        facts.blocks = {scalars};
-    }
+    facts.key_names = target.described ? target.key_names : answer.key_names;
+    facts.blocks = target.described ? target.blocks : answer.layout;
     facts.numbers = 0;
     for (const auto& block : facts.blocks) {
         facts.numbers += block.numbers();
@@ -132,6 +124,8 @@ void address(const Askers& askers, Result& result) {
 }
 
 }  // namespace
+
+bool fully_periodic(const System& system) { return system.pbc[0] && system.pbc[1] && system.pbc[2]; }
 
 std::vector<Kind> kinds_of(Context& context) {
     std::vector<Kind> out;

@@ -32,14 +32,13 @@ std::vector<Result> domains(Context& context) {
     }
     std::mt19937_64 random(15);
     const ValueReader reader(context);
-    const auto* standard = standard_quantity(context.target().name);
     auto open = cluster(context.types(), {int(std::ceil(2.4 * range / spacing)) + 2, 2, 1}, spacing, random);
     auto periodic = crystal(context.types(), {int(std::ceil(4.3 * range / spacing)) + 1, 2, 1}, spacing, 0.2, random);
     std::mt19937_64 drawn(17 + context.mode().seed);
     auto systems = systems_to_divide(context, context.level() == Level::quick ? 2 : 10, drawn);
     systems.push_back(open);
     systems.push_back(periodic);
-    if (standard != nullptr && standard->per_volume) {
+    if (context.target().per_volume) {
         std::erase_if(systems, [](const System& system) { return !system.periodic(); });
     }
     std::vector<std::string> names;
@@ -100,9 +99,8 @@ Result single_atoms(Context& context) {
     const ValueReader reader(context);
     auto& model = context.model();
     const auto& capabilities = context.capabilities();
-    const auto* standard = standard_quantity(context.target().name);
     // What reaches further than any box can not be the same in one.
-    const bool alone = standard == nullptr || !standard->per_volume;
+    const bool alone = !context.target().per_volume;
     const bool comparable = alone && std::isfinite(capabilities.interaction_range);
     Comparison comparison;
     for (const int32_t type : context.types()) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mtt/checks/values.hpp"
+#include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/physics/spherical.hpp"
 #include "mtt/runner/check.hpp"
@@ -139,24 +140,32 @@ Change change_of(const Part& part, const Matrix& matrix, const Values& before, c
     return out;
 }
 
-/// Of spherical tensors the better one of two conventions, and with a reflection, of which the parity tells the sign.
+/// What an inversion multiplies components by.
+double sign_of(const Part& part) {
+    if (part.type == Type::vector) {
+        return -1.0;
+    }
+    return part.type == Type::spherical ? part.parity * ((part.components / 2) % 2 == 0 ? 1 : -1) : 1.0;
+}
+
+/// Of spherical tensors the better one of two conventions.
+/// @param polar vectors are known to be no pseudovectors, so that a reflection tells more; of spherical tensors the parity says it
 Change change_of(const ValueReader& reader, Model& model, const System& system, const Part& part, const Values& before,
-                 const Mat3& rotation, const Values& after) {
+                 const Mat3& rotation, const Values& after, bool polar) {
     auto matrix = turning(part, rotation);
     auto out = change_of(part, matrix, before, after, reader.numbers());
-    if (part.type != Type::spherical) {
-        return out;
+    if (part.type == Type::spherical) {
+        const auto phased = with_phases(matrix);
+        if (const auto other = change_of(part, phased, before, after, reader.numbers()); other.error < out.error) {
+            out = other;
+            matrix = phased;
+        }
     }
-    const auto phased = with_phases(matrix);
-    if (const auto other = change_of(part, phased, before, after, reader.numbers()); other.error < out.error) {
-        out = other;
-        matrix = phased;
-    }
-    if (!system.periodic()) {
+    if (!system.periodic() && (polar || part.type == Type::spherical)) {
         const Mat3 reflection = {-1.0 * rotation[0], -1.0 * rotation[1], -1.0 * rotation[2]};
         for (auto& row : matrix) {
             for (double& value : row) {
-                value *= part.parity * ((part.components / 2) % 2 == 0 ? 1 : -1);
+                value *= sign_of(part);
             }
         }
         out.add(change_of(part, matrix, before, reader.values(model, deformed(system, reflection)), reader.numbers()));
@@ -213,6 +222,8 @@ std::vector<Result> run(Context& context) {
     std::mt19937_64 random(42);
     std::vector<Change> changes(parts.size());
     std::vector<std::string> names;
+    // Somebody else's vector may be a spin.
+    const bool polar = context.target().described || standard_quantity(context.target().name) != nullptr;
     for (const auto& system : reader.systems()) {
         if (system.size() > 40 || names.size() >= 3) {
             continue;
@@ -223,7 +234,7 @@ std::vector<Result> run(Context& context) {
         const auto after = reader.values(context.model(), deformed(system, rotation));
         for (size_t k = 0; k < parts.size(); ++k) {
             if (parts[k].type != Type::unknown) {
-                changes[k].add(change_of(reader, context.model(), system, parts[k], before, rotation, after));
+                changes[k].add(change_of(reader, context.model(), system, parts[k], before, rotation, after, polar));
             }
         }
     }
@@ -251,7 +262,7 @@ std::vector<Result> run(Context& context) {
     if (allowed > 0 && !(all.error <= allowed)) {
         out.status = Status::fail;
         out.message += ": more than was allowed";
-    } else if (wrong && (lengths < invariant || change_of_energy(context) < invariant)) {
+    } else if (wrong && (context.has_energy() ? change_of_energy(context) : lengths) < invariant) {
         out.status = Status::fail;
         out.message += ": they do not turn with the system as their components say, although the model does respect rotations";
     }
@@ -261,7 +272,7 @@ std::vector<Result> run(Context& context) {
 const Registered check({
     "SYM", "rotation of values",
     "Vectors and tensors turn with the system, scalars do not; models such as PET are not exactly equivariant.",
-    "a tenth of the largest value, for a model whose forces or lengths of vectors change by less than a thousandth; "
+    "a tenth of the largest value, for a model whose forces, or lengths of vectors if it has none, change by less than a thousandth; "
     "--max-rotation-error for energies and forces; otherwise the number is only reported",
     {name}, about_values(run, {name}), Level::quick, {"all"},
 }, About::values);

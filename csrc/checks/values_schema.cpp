@@ -22,16 +22,41 @@ std::string names_of(const std::vector<std::string>& words) {
 }
 
 /// One block with the key '_', as engines read the outputs that they know.
-std::string plain_block_problem(const Answer& answer, const std::vector<std::string>& components, size_t properties) {
+std::string plain_block_problem(const Answer& answer, const std::vector<std::string>& components) {
     if (answer.blocks != 1 || answer.key_names != std::vector<std::string>{"_"}) {
         return "it has " + std::to_string(answer.blocks) + " blocks instead of one with the key '_'";
     }
-    if (answer.layout.at(0).components != components) {
-        return "the axes of its components are " + names_of(answer.layout[0].components) + " instead of " +
-               names_of(components);
+    return answer.layout.at(0).components != components
+        ? "the axes of its components are " + names_of(answer.layout[0].components) + " instead of " + names_of(components)
+        : "";
+}
+
+/// The blocks that the golden pack describes.
+std::string described_problem(const Answer& answer, const Target& target) {
+    if (answer.key_names != target.key_names) {
+        return "its keys are named " + names_of(answer.key_names) + " instead of " + names_of(target.key_names);
     }
-    return properties > 0 && answer.layout[0].properties != properties
-        ? "it does not have " + std::to_string(properties) + " properties" : "";
+    if (answer.layout.size() != target.blocks.size()) {
+        return "it has " + std::to_string(answer.layout.size()) + " blocks instead of " + std::to_string(target.blocks.size());
+    }
+    for (size_t k = 0; k < answer.layout.size(); ++k) {
+        const auto& block = answer.layout[k];
+        const auto& expected = target.blocks[k];
+        if (block.key != expected.key) {
+            return "block " + std::to_string(k) + " has another key than the golden pack says";
+        }
+        if (block.components != expected.components) {
+            return "the axes of its components are " + names_of(block.components) + " instead of " +
+                   names_of(expected.components);
+        }
+        if (block.labels != expected.labels) {
+            return "the components of its axes are not those that the golden pack says, in their order";
+        }
+        if (block.properties != expected.properties) {
+            return "it does not have " + std::to_string(expected.properties) + " properties";
+        }
+    }
+    return "";
 }
 
 /// Labels of components that mean something to everybody.
@@ -61,9 +86,11 @@ std::string layout_problem(Context& context, const Answer& answer, Kind kind) {
     const auto& declared = context.capabilities().dtype;
     const auto* standard = standard_quantity(target.name);
     std::string problem;
-    if (target.described || standard != nullptr) {
-        problem = plain_block_problem(answer, standard != nullptr ? standard->components : std::vector<std::string>{},
-                                      target.described ? target.properties : 0);
+    if (standard != nullptr) {
+        problem = plain_block_problem(answer, standard->components);
+    }
+    if (problem.empty() && target.described) {
+        problem = described_problem(answer, target);
     }
     for (const auto& block : answer.layout) {
         problem = problem.empty() ? labels_problem(block) : problem;

@@ -13,6 +13,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr uint64_t largest_degree = 12;
+
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error("golden pack: " + what); }
 
 /// Reads named tensors out of a safetensors buffer, checking every bound before it touches a byte.
@@ -156,9 +158,9 @@ void read_values(const Safetensors& file, const std::string& prefix, int format,
     const auto& about = target.target;
     const std::string start = old ? prefix : prefix + about.name + "/";
     GoldenValues values;
-    values.atoms = file.read<double>(start + (old ? "energies" : "atoms"), "F64", n, about.properties);
+    values.atoms = file.read<double>(start + (old ? "energies" : "atoms"), "F64", n, about.numbers());
     if (about.per_system) {
-        values.total = file.read<double>(start + (old ? "energy" : "total"), "F64", about.properties, 0);
+        values.total = file.read<double>(start + (old ? "energy" : "total"), "F64", about.numbers(), 0);
     }
     if (about.gradients) {
         Properties reference;
@@ -173,6 +175,51 @@ void read_values(const Safetensors& file, const std::string& prefix, int format,
 
 bool contains(const json& list, const char* text) {
     return std::find(list.begin(), list.end(), json(text)) != list.end();
+}
+
+std::vector<int32_t> range(int32_t first, int32_t last) {
+    std::vector<int32_t> out;
+    for (int32_t label = first; label <= last; ++label) {
+        out.push_back(label);
+    }
+    return out;
+}
+
+/// One block for each pair of degree and parity.
+void set_irreps(const json& irreps, uint64_t properties, Target& target) {
+    constexpr size_t most_irreps = 100;
+    if (!irreps.is_array() || irreps.empty() || irreps.size() > most_irreps) {
+        fail("a spherical target has no list of irreps");
+    }
+    target.key_names = {"o3_lambda", "o3_sigma"};
+    target.blocks.clear();
+    for (const auto& irrep : irreps) {
+        const bool pair = irrep.is_array() && irrep.size() == 2 && irrep[0].is_number_unsigned() && irrep[1].is_number_integer();
+        if (!pair || irrep[0].get<uint64_t>() > largest_degree || (irrep[1] != json(1) && irrep[1] != json(-1))) {
+            fail("a spherical target has impossible irreps");
+        }
+        const auto degree = irrep[0].get<int32_t>();
+        target.blocks.push_back({{degree, irrep[1].get<int32_t>()}, {"o3_mu"}, {range(-degree, degree)}, properties});
+    }
+}
+
+/// False for a type of target that this program has no checks of.
+bool set_blocks(const json& item, uint64_t properties, Target& target) {
+    const auto type = text(item, "type");
+    const auto xyz = range(0, 2);
+    target.key_names = {"_"};
+    if (type == "scalar") {
+        target.blocks = {{{0}, {}, {}, properties}};
+    } else if (type == "vector") {
+        target.blocks = {{{0}, {"xyz"}, {xyz}, properties}};
+    } else if (type == "matrix") {
+        target.blocks = {{{0}, {"xyz_1", "xyz_2"}, {xyz, xyz}, properties}};
+    } else if (type == "spherical") {
+        set_irreps(item.value("irreps", json()), properties, target);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 /// None for a type of target that this program has no checks of.
@@ -194,12 +241,13 @@ std::optional<Target> target_of(const json& item) {
     if (!properties.is_number_unsigned() || properties.get<uint64_t>() < 1 || properties.get<uint64_t>() > most_properties) {
         fail("a target has an impossible number of properties");
     }
-    out.properties = properties.get<size_t>();
+    const bool known = set_blocks(item, properties.get<uint64_t>(), out);
+    out.per_volume = out.per_system && out.quantity == "stress" && text(item, "type") == "matrix";
     out.gradients = contains(item["gradients"], "positions") && contains(item["gradients"], "strain");
-    if (out.gradients && (!out.per_system || out.properties != 1)) {
+    if (out.gradients && (!out.per_system || !known || out.numbers() != 1)) {
         fail("a target has gradients and is not one number per system");
     }
-    return text(item, "type") == "scalar" ? std::optional<Target>(out) : std::nullopt;
+    return known ? std::optional<Target>(out) : std::nullopt;
 }
 
 std::vector<Target> targets_of(const json& about, int format) {

@@ -23,6 +23,14 @@ uint64_t BlockLayout::numbers() const {
     return out;
 }
 
+size_t Target::numbers() const {
+    size_t out = 0;
+    for (const auto& block : blocks) {
+        out += size_t(block.numbers());
+    }
+    return out;
+}
+
 double single_row(const Answer& answer) {
     if (answer.values.size() != 1) {
         throw EngineError(

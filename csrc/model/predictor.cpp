@@ -33,6 +33,8 @@ private:
     void widen();
     [[nodiscard]] Tensor ordered_rows(const torch::IValue& map, const Wanted& wanted,
                                       const std::vector<System>& systems) const;
+    [[nodiscard]] static Tensor ordered_block(const metatensor_torch::TensorBlock& block, const Wanted& wanted,
+                                              const std::vector<System>& systems);
 
     metatensor_torch::Module module_;
     Capabilities capabilities_;
@@ -97,17 +99,23 @@ void TorchPredictor::widen() {
     check_ = false;  // metatomic compares what it gets with the dtype that the file declares
 }
 
-/// Rows in the order of systems and atoms: models may list samples in any order, or leave some out.
+/// Rows in the order of systems and atoms: models may list samples in any order, or leave some out. Blocks are side by side,
+/// and in each of them the properties of the first component come first.
 Tensor TorchPredictor::ordered_rows(
     const torch::IValue& map, const Wanted& wanted, const std::vector<System>& systems
 ) const {
-    const auto block = metatensor_torch::TensorMapHolder::block_by_id(
-        map.toCustomClass<metatensor_torch::TensorMapHolder>(), 0
-    );
-    const auto values = block->values();
-    if (values.dim() != 2) {
-        throw EngineError("the output '" + wanted.name + "' is no scalar");
+    const auto blocks = map.toCustomClass<metatensor_torch::TensorMapHolder>();
+    std::vector<Tensor> columns;
+    for (int64_t k = 0; k < blocks->keys()->count(); ++k) {
+        columns.push_back(ordered_block(metatensor_torch::TensorMapHolder::block_by_id(blocks, k), wanted, systems));
     }
+    return columns.size() == 1 ? columns[0] : torch::cat(columns, 1);
+}
+
+Tensor TorchPredictor::ordered_block(
+    const metatensor_torch::TensorBlock& block, const Wanted& wanted, const std::vector<System>& systems
+) {
+    const auto values = block->values().flatten(1);
     const auto samples = block->samples()->values().to(torch::kCPU, torch::kInt64);
     if (block->samples()->names() != (wanted.per_atom ? std::vector<std::string>{"system", "atom"}
                                                       : std::vector<std::string>{"system"})) {

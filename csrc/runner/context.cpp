@@ -96,7 +96,8 @@ void Context::add_other_outputs() {
             ++added;
             targets_.push_back({.name = output.name, .quantity = quantity_of(output.name), .unit = "",
                                 .per_system = output.sample_kind == "system",
-                                .additive = standard != nullptr && standard->additive, .described = false,
+                                .additive = standard != nullptr && standard->additive,
+                                .per_volume = standard != nullptr && standard->per_volume, .described = false,
                                 .gradients = false});
         }
     }

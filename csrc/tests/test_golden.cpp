@@ -93,8 +93,39 @@ TEST("a pack of several targets is read") {
     CHECK(energy.references[0].energy == -2.5 && energy.references[0].virial[1] == (Vec3{4, 5, 6}));
     const auto& charges = pack.targets[1];
     CHECK(charges.target.name == "mtt::charges" && !charges.target.gradients && !charges.target.per_system);
-    CHECK(charges.target.properties == 2 && charges.references.empty());
+    CHECK(charges.target.numbers() == 2 && charges.references.empty());
     CHECK(charges.values[0].atoms == (std::vector<double>{1, 2, 3, 4}) && charges.values[0].total.empty());
+}
+
+TEST("targets that turn with the system say of which blocks a row is made") {
+    const auto described = [](const std::function<void(json&)>& change) {
+        auto pack = several_targets();
+        auto about = json::parse(pack.header["__metadata__"]["mtt"].get<std::string>());
+        change(about["targets"][1]);
+        pack.header["__metadata__"]["mtt"] = about.dump();
+        return pack.bytes();
+    };
+    // Two properties are as many numbers as two irreps of degree 0 with one.
+    const auto pack = parse_golden(described([](json& target) {
+        target["type"] = "spherical";
+        target["irreps"] = {{0, 1}, {0, -1}};
+        target["properties"] = 1;
+    }));
+    const auto& target = pack.targets[1].target;
+    CHECK(target.key_names == (std::vector<std::string>{"o3_lambda", "o3_sigma"}) && target.blocks.size() == 2);
+    CHECK(target.blocks[1].key == (std::vector<int32_t>{0, -1}) && target.numbers() == 2);
+    // Their tensors are those of two numbers.
+    CHECK_THROWS(parse_golden(described([](json& item) { item["type"] = "vector"; })), std::runtime_error, "wrong shape");
+    CHECK_THROWS(parse_golden(described([](json& item) { item["type"] = "matrix"; })), std::runtime_error, "wrong shape");
+    CHECK_THROWS(parse_golden(described([](json& item) { item["type"] = "spherical"; })), std::runtime_error,
+                 "no list of irreps");
+    for (const auto& irreps : {json::array(), json({{13, 1}}), json({{1, 2}}), json({{-1, 1}}), json({1}), json("1")}) {
+        CHECK_THROWS(parse_golden(described([&](json& item) {
+            item["type"] = "spherical";
+            item["irreps"] = irreps;
+        })), std::runtime_error, "irreps");
+    }
+    CHECK(parse_golden(described([](json& item) { item["type"] = "spinor"; })).targets.size() == 1);
 }
 
 TEST("what is wrong with a target is named") {
@@ -113,11 +144,6 @@ TEST("what is wrong with a target is named") {
     refused([](json& j) { j["targets"][1]["properties"] = 3; }, "'0/mtt::charges/atoms' has the wrong shape");
     refused([](json& j) { j["targets"][0]["name"] = "energy"; }, "no tensor '0/energy/atoms'");
     refused([](json& j) { j["targets"][1]["gradients"] = {"positions", "strain"}; }, "not one number per system");
-    auto pack = several_targets();
-    auto about = json::parse(pack.header["__metadata__"]["mtt"].get<std::string>());
-    about["targets"][1]["type"] = "vector";
-    pack.header["__metadata__"]["mtt"] = about.dump();
-    CHECK(parse_golden(pack.bytes()).targets.size() == 1);
 }
 
 TEST("every truncation of a golden pack is refused") {

@@ -54,10 +54,10 @@ class Architecture:
     makes the :class:`mtt.architectures.interface.Core` that maps a
     :class:`mtt.data.graph.Graph` to raw values of atoms for each
     :class:`mtt.data.target.Target`; it imports torch itself.
+    ``refuses(hypers, target)`` says why models with these hypers cannot have a target, or None.
     ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
     exact step from each older version to the next one; a version that is not in it needs the image
-    that has it, because predictions would change. ``refuses_target`` says why a target is none that
-    the architecture can predict, or None if it is; it is asked before anything is trained.
+    that has it, because predictions would change.
     """
 
     name: str
@@ -65,9 +65,9 @@ class Architecture:
     ModelHypers: "type[BaseModel]"
     TrainingHypers: "type[BaseModel]"
     build_core: Callable[[Any, Sequence[int], Sequence[Any]], Any]
+    refuses: Callable[[Any, Any], str | None] = lambda hypers, target: None
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
-    refuses_target: Callable[[Any], str | None] = lambda _: None
 
     def why_not_upgraded(self, version: int, hypers: dict[str, Any]) -> str | None:
         """Why no exact steps lead from a model of an older version to this one; None if they do."""

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from mtt.architectures.contract import ArchitectureContract
+from mtt.data.target import GRADIENTS, Target
 
 SMALL: dict[str, Any] = {
     "d_pet": 16,
@@ -36,6 +37,18 @@ class TestResidualPostNorm(ArchitectureContract):
 class TestThreeLayers(ArchitectureContract):
     architecture = "pet"
     hypers: ClassVar[dict[str, Any]] = SMALL | {"num_gnn_layers": 3, "attention_temperature": 2.0}
+
+
+class TestTurningTargets(ArchitectureContract):
+    architecture = "pet"
+    hypers: ClassVar[dict[str, Any]] = SMALL
+    targets = (
+        Target("energy", gradients=GRADIENTS),
+        Target("mtt::dipole", "dipole", "e*A", type="vector"),
+        Target("mtt::alpha", "", "", "atom", "matrix", properties=2),
+        Target("mtt::shape", "", "", type="spherical", irreps=((0, 1), (2, -1))),
+        Target("non_conservative_force", "force", "eV/A", "atom", "vector"),
+    )
 
 
 class TestOneLayer(ArchitectureContract):

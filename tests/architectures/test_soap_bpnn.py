@@ -1,7 +1,6 @@
-"""soap_bpnn@1 keeps the architecture contract, is invariant exactly, and has finite derivatives."""
+"""soap_bpnn@1 keeps the architecture contract, and every symmetry exactly."""
 
-import dataclasses
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,132 +8,116 @@ import pytest
 import torch
 
 from mtt import architecture_registry
-from mtt.architectures.contract import ENERGY, ArchitectureContract
-from mtt.architectures.contract.structures import crystal, molecule
-from mtt.architectures.evaluate import Values, evaluate
-from mtt.architectures.soap_bpnn.expansion import cutoff_function, radial_functions, solid_harmonics
+from mtt.architectures.contract import ArchitectureContract
+from mtt.architectures.contract.structures import TYPES, crystal, molecule
+from mtt.architectures.soap_bpnn.model import harmonics_factors, spherical_harmonics
+from mtt.data import turning
+from mtt.data.batch import collate
+from mtt.data.dataset import Dataset
 from mtt.data.random import generator, random_rotations
-from mtt.data.structure import Structure
-from mtt.data.target import Target
+from mtt.data.target import GRADIENTS, Target
 
 SMALL: dict[str, Any] = {
-    "soap": {"max_angular": 3, "max_radial": 2, "cutoff": {"radius": 3.5}},
+    "soap": {
+        "cutoff": {"radius": 3.5, "width": 1.0},
+        "max_angular": 4,
+        "max_radial": 4,
+        "channels": 5,
+    },
     "bpnn": {"num_neurons_per_layer": 8},
 }
-
-
-class TestSmall(ArchitectureContract):
-    architecture = "soap_bpnn"
-    hypers: ClassVar[dict[str, Any]] = SMALL
-
-
-class TestMixedTypes(ArchitectureContract):
-    """More atomic types than densities."""
-
-    architecture = "soap_bpnn"
-    hypers: ClassVar[dict[str, Any]] = {
-        "soap": {**SMALL["soap"], "max_types": 2, "max_angular": 0},
-        "bpnn": {"num_neurons_per_layer": 8, "num_hidden_layers": 1, "layernorm": False},
-    }
+TURNING = (
+    Target("energy", gradients=GRADIENTS),
+    Target("mtt::charges", "charge", "e", "atom"),
+    Target("mtt::dipole", "dipole", "e*A", type="vector"),
+    Target("mtt::alpha", "", "", "atom", "matrix", properties=2),
+    Target("mtt::shape", "", "", type="spherical", irreps=((0, 1), (3, 1), (1, 1))),
+)
 
 
 class TestDefaults(ArchitectureContract):
     architecture = "soap_bpnn"
-    targets = (
-        ENERGY,
-        Target("mtt::levels", quantity="levels", unit="", properties=5),
-        Target("mtt::parts", quantity="parts", unit="", per="atom", properties=3),
-    )
+    hypers: ClassVar[dict[str, Any]] = {"soap": {"cutoff": {"radius": 3.5}, "channels": 4}}
 
-    def raw(self, structures: list[Structure]) -> dict[str, Values]:
-        core = self.potential().core
-        return evaluate(core, self.graph(structures), self.targets)
 
-    @pytest.mark.parametrize("structure", [molecule(), crystal()], ids=["molecule", "crystal"])
-    def test_values_are_invariant_and_forces_turn(self, structure: Structure) -> None:
-        before = self.raw([structure])
-        forces = before["energy"].forces
-        assert forces is not None and float(forces.abs().max()) > 1e-3
-        for rotation in random_rotations(generator(0, "test"), 6, inversion=True):
-            turned = dataclasses.replace(
-                structure,
-                positions=structure.positions @ rotation.T,
-                cell=structure.cell @ rotation.T,
+class TestWithoutNorm(ArchitectureContract):
+    architecture = "soap_bpnn"
+    hypers: ClassVar[dict[str, Any]] = SMALL | {"bpnn": {"layernorm": False}}
+
+
+class TestTurningTargets(ArchitectureContract):
+    architecture = "soap_bpnn"
+    hypers: ClassVar[dict[str, Any]] = SMALL
+    targets = TURNING
+
+
+def test_values_turn_exactly() -> None:
+    contract = TestTurningTargets()
+    potential = contract.potential()
+    matrices = random_rotations(generator(0, "soap"), 6, inversion=True)
+    for structure in (molecule(), crystal(), crystal((True, False, False))):
+        before = potential.evaluate(contract.graph([structure]))
+        for matrix in matrices:
+            turned = replace(
+                structure, positions=structure.positions @ matrix.T, cell=structure.cell @ matrix.T
             )
-            after = self.raw([turned])
-            for name, values in before.items():
-                difference = (after[name].atoms - values.atoms).detach().abs().max()
-                assert float(difference) < 1e-10, name
-            expected = forces @ torch.from_numpy(rotation).T
-            torch.testing.assert_close(after["energy"].forces, expected, rtol=0.0, atol=1e-10)
-
-    def test_coinciding_atoms_have_finite_derivatives(self) -> None:
-        """Of vectors that are zero, which an engine may send; data with them are refused."""
-        core, graph = self.potential().core, self.graph([molecule()])
-        graph.vectors[0] = 0.0
-        values = evaluate(core, graph, self.targets, create_graph=True)
-        forces = values["energy"].forces
-        assert forces is not None and bool(torch.isfinite(forces).all())
-        (forces * forces).sum().backward()
-        for weight in core.parameters():
-            assert weight.grad is None or bool(torch.isfinite(weight.grad).all())
+            after = potential.evaluate(contract.graph([turned]))
+            for target in TURNING:
+                rows = before[target.name].atoms.numpy()
+                expected = turning.turn(rows, target, np.broadcast_to(matrix, (len(rows), 3, 3)))
+                difference = np.abs(after[target.name].atoms.numpy() - expected).max()
+                size = np.abs(
+                    rows - potential.baseline(target.name).composition.numpy().mean()
+                ).max()
+                assert difference < 1e-10 * max(1.0, size), target.name
+                spread = np.ptp(rows[:, -1])
+                assert spread > 1e-6, "there is nothing to turn"
 
 
-def test_harmonics_are_orthonormal_and_turn_among_themselves() -> None:
-    """By a quadrature of the sphere, exact for the degrees here, up to the largest that is useful."""
-    highest = 8
-    cosines, weights = np.polynomial.legendre.leggauss(highest + 1)
-    angles = 2 * np.pi * np.arange(2 * highest + 1) / (2 * highest + 1)
-    z = np.repeat(cosines, len(angles))
-    sines = np.sqrt(1 - z * z)
-    turns = np.tile(angles, len(cosines))
-    points = torch.from_numpy(np.stack([sines * np.cos(turns), sines * np.sin(turns), z], axis=1))
-    weight = torch.from_numpy(np.repeat(weights, len(angles)) * 2 * np.pi / len(angles))
-    values = torch.cat(solid_harmonics(points, highest), dim=1)
-    overlap = values.T @ (weight[:, None] * values)
-    torch.testing.assert_close(overlap, torch.eye((highest + 1) ** 2, dtype=torch.float64))
-    doubled = solid_harmonics(2.0 * points, highest)
-    for degree, row in enumerate(solid_harmonics(points, highest)):
-        torch.testing.assert_close(doubled[degree], 2.0**degree * row)
-        # The addition theorem
-        sums = (row * row).sum(dim=1)
-        expected = torch.full_like(sums, (2 * degree + 1) / (4 * np.pi))
-        torch.testing.assert_close(sums, expected)
+def test_harmonics_are_those_of_augmentation() -> None:
+    directions = random_rotations(generator(1, "soap"), 20)[:, 0]
+    ours = spherical_harmonics(torch.from_numpy(directions), 8, harmonics_factors(8)).numpy()
+    start = 0
+    for degree in range(9):
+        expected = turning.spherical_harmonics(degree, directions)
+        np.testing.assert_allclose(ours[:, start : start + 2 * degree + 1], expected, atol=1e-13)
+        start += 2 * degree + 1
 
 
-def test_radial_functions_are_orthonormal() -> None:
-    roots, weights = np.polynomial.legendre.leggauss(40)
-    r, weight = torch.from_numpy((roots + 1) / 2), torch.from_numpy(weights / 2)
-    functions = radial_functions(r * r, 8, 6)
-    for degree in range(7):
-        rows = functions[:, degree] * r[:, None] ** degree
-        overlap = rows.T @ ((weight * r * r)[:, None] * rows)
-        torch.testing.assert_close(overlap, torch.eye(9, dtype=torch.float64))
-
-
-def test_the_cutoff_function_has_two_continuous_derivatives() -> None:
-    for edge in (4.5, 5.0):
-        rows = []
-        for side in (-1e-8, 1e-8):
-            r = torch.tensor(edge + side, dtype=torch.float64, requires_grad=True)
-            value = cutoff_function(r * r, 5.0, 0.5)
-            (first,) = torch.autograd.grad(value, r, create_graph=True)
-            (second,) = torch.autograd.grad(first, r)
-            rows.append([float(number.detach()) for number in (value, first, second)])
-        np.testing.assert_allclose(rows[0], rows[1], atol=1e-3)
-
-
-def test_hypers_that_do_not_fit() -> None:
-    hypers = architecture_registry.get("soap_bpnn").ModelHypers
-    with pytest.raises(ValueError, match="width"):
-        hypers(soap={"cutoff": {"radius": 0.4}})
-
-
-def test_targets_that_turn_are_refused() -> None:
+def test_power_spectrum_of_two_neighbors() -> None:
+    """The angle between two neighbors is in the spectrum as a Legendre polynomial."""
     architecture = architecture_registry.get("soap_bpnn")
-    assert architecture.refuses_target(Target("energy")) is None
+    hypers = architecture.ModelHypers(soap={"channels": 1, "max_radial": 1, "max_angular": 3})
+    core = architecture.build_core(hypers, [1], [Target("energy")]).to(torch.float64)
+    with torch.no_grad():
+        core.mixing.fill_(1.0)
+    for angle in (0.3, 1.2, 2.9):
+        positions = np.array([[0, 0, 0], [2.0, 0, 0], [2 * np.cos(angle), 2 * np.sin(angle), 0]])
+        structure = replace(
+            molecule(0, 3), types=np.array([1, 1, 1], dtype=np.int32), positions=positions
+        )
+        graph = collate(Dataset([structure], [1], core.cutoff), [0], torch.float64).graph
+        with torch.no_grad():
+            spectrum = core.power_spectrum(core.density(graph))[0].numpy()
+        radial = np.sqrt(2 / 5.0) * np.sin(np.pi * 2 / 5.0) / 2
+        for degree in range(1, 4):
+            legendre = np.polynomial.legendre.Legendre.basis(degree)(np.cos(angle))
+            # Both neighbors alone, and twice the pair of them.
+            expected = radial**2 * (2 * degree + 1) / (4 * np.pi) * (2 + 2 * legendre)
+            assert spectrum[degree] == pytest.approx(expected / np.sqrt(2 * degree + 1), rel=1e-9)
 
-    turning: Any = SimpleNamespace(name="mtt::dipole", type="vector")
-    assert architecture.refuses_target(turning) == (
-        "its features are invariant, so that it predicts scalars only, not type vector"
-    )
+
+@pytest.mark.parametrize(
+    ("target", "soap", "reason"),
+    [
+        ({"type": "spherical", "irreps": ((1, -1),)}, {}, "pseudotensors"),
+        ({"type": "matrix"}, {"max_angular": 1}, "max_angular: 2 at least, and it is 1"),
+        ({"type": "spherical", "irreps": ((5, 1),)}, {"max_angular": 4}, "max_angular: 5"),
+    ],
+)
+def test_targets_that_it_cannot_have(target: Any, soap: Any, reason: str) -> None:
+    architecture = architecture_registry.get("soap_bpnn")
+    hypers = architecture.ModelHypers(soap=soap)
+    assert reason in str(architecture.refuses(hypers, Target("mtt::x", "", **target)))
+    assert architecture.refuses(hypers, Target("energy")) is None
+    assert TYPES

@@ -166,7 +166,44 @@ def test_rotations_in_other_units() -> None:
     assert error is not None
     with pytest.raises(UserError, match="cannot be compared with --max-rotation-error"):
         error.check(1.0, "model.pt")
-    assert rotational_error(model, of, results, [Target("mtt::a", "", "e")], "A") is None
+    assert rotational_error(model, [], [], [ENERGY], "A") is None
+
+
+class Moments:
+    """A model whose values are moments of the positions, with the axes in an order."""
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        self.order = list(order)
+
+    def predict(self, of: Any, targets: Any) -> Any:
+        for one in of:
+            yield {target.name: Reference(self.value(one, target)) for target in targets}
+
+    def value(self, one: Structure, target: Target) -> np.ndarray[Any, Any]:
+        positions = one.positions[:, self.order]
+        if target.type == "vector":
+            return positions if target.per == "atom" else positions.sum(axis=0)
+        return (positions.T @ positions).reshape(9)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target("mtt::dipole", "dipole", "e*A", type="vector"),
+        Target("mtt::force", "force", "eV/A", per="atom", type="vector"),
+        Target("mtt::alpha", "", "A^2", type="matrix"),
+    ],
+)
+def test_what_turns_is_compared_as_it_turns(target: Target) -> None:
+    of = structures()
+    for order, turns in (((0, 1, 2), True), ((1, 0, 2), False)):
+        model = Moments(order)
+        error = rotational_error(model, of, list(model.predict(of, [target])), [target], "A")
+        assert error is not None
+        (change,) = error.changes
+        assert (change.largest < 1e-12) == turns, change
+        # A limit in meV is about energies and forces only.
+        error.check(1e-9, "model.pt")
 
 
 def test_many_groups_take_no_pass_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,7 @@ def load_corpus() -> dict[str, Fault]:
     import faults_numerics  # noqa: F401
     import faults_process  # noqa: F401
     import faults_targets  # noqa: F401
+    import faults_turning  # noqa: F401
     import faults_wrapper  # noqa: F401
 
     return CORPUS

@@ -7,6 +7,7 @@ from typing import Any
 from small_pet import checkpoint_of_pet, export_pet
 from toy_models import MODELS, OtherUnits, export_toy
 from toy_targets import export_several
+from toy_turning import export_turning
 
 Verdict = Callable[[str], dict[str, Any]]
 SOUND: dict[str, dict[str, Any]] = {
@@ -15,6 +16,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "pair in other units": {"model": OtherUnits, "length_unit": "nm", "unit": "kJ/mol"},
     "embedded without golden pack": {"model": "embedded", "golden": False},
     **{f"several targets {d}": {"dtype": d} for d in ("float32", "float64")},
+    **{f"turning outputs {d}": {"dtype": d} for d in ("float32", "float64")},
     "PET float32": {"precision": 32},
     "PET float64": {"precision": 64},
 }
@@ -28,5 +30,7 @@ def export_sound(name: str, path: Path) -> None:
         export_pet(checkpoint_of_pet(folder, **SOUND[name]), path)
     elif name.startswith("several"):
         export_several(path, **SOUND[name])
+    elif name.startswith("turning"):
+        export_turning(path, **SOUND[name])
     else:
         export_toy(path, **SOUND[name])

@@ -181,19 +181,13 @@ def test_what_is_reworked_is_known() -> None:
         (_TRAINING, "finetune"),
         ("training_set", "indices"),
         *((f"{_TRAINING}.loss.energy", key) for key in ("gradients", "forces", "stress", "virial")),
-        *(("training_set.targets.energy", key) for key in ("forces", "stress", "virial")),
+        *(("training_set.targets.energy", key) for key in ("type", "forces", "stress", "virial")),
     }
 
 
 def test_architectures_of_metatrain_are_not_yet_there() -> None:
     known = architecture_registry.names()
-    for name in (
-        "llpr",
-        "gap",
-        "experimental.mace",
-        "deprecated.nanopet",
-        "experimental.soap_bpnn",
-    ):
+    for name in ("nanopet", "gap", "experimental.mace", "deprecated.nanopet", "experimental.pet"):
         assert name not in known
         assert problems(options("architecture", {"name": name})) == [
             (

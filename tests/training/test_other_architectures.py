@@ -21,7 +21,7 @@ from mtt.training.loop import train as train_loop
 SOAP: dict[str, Any] = {
     "name": "soap_bpnn",
     "model": {
-        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "max_types": 3},
+        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
         "bpnn": {"num_neurons_per_layer": 4},
     },
 }
@@ -92,14 +92,14 @@ def test_a_target_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     options = options_of("soap_bpnn", tmp_path)
     soap = architecture_registry.get("soap_bpnn")
-    picky = dataclasses.replace(soap, refuses_target=lambda target: f"{target.type}s are dull")
+    picky = dataclasses.replace(soap, refuses=lambda hypers, target: f"{target.type}s are dull")
     monkeypatch.setattr(architecture_registry, "get", lambda _: picky)
     with pytest.raises(UserError) as caught:
         train.run(options, None, Path("model.pt"))
     assert str(caught.value) == (
-        "soap_bpnn cannot predict 'energy': scalars are dull\n"
-        "  where: training_set\n"
-        "  hint: choose another architecture, or leave this target out"
+        "soap_bpnn cannot learn 'energy': scalars are dull\n"
+        "  where: architecture.model\n"
+        "  hint: change the target or the model, or take pet"
     )
     assert not (tmp_path / "outputs").exists()
 

@@ -82,10 +82,17 @@ def test_the_checkpoint_has_every_target(folder: Path) -> None:
     assert described["mtt::charges"].per == "atom" and described["mtt::charges"].unit == "e"
     assert described["energy"].gradients == ("positions", "strain")
     assert described["energy/pbe"].gradients == ("positions",)
-    assert tensors["train_sums"].shape == (4, 5, 4)
-    for number in range(4):
-        assert tensors[f"model/baselines.{number}.composition"].shape == (4, 1)
+    assert tensors["train_sums"].shape == (len(NAMES), 5, 4)
+    for number, name in enumerate(NAMES):
+        composition = tensors[f"model/baselines.{number}.composition"]
+        assert composition.shape == (4, described[name].numbers)
+        # What turns has no part that belongs to a type of atoms.
+        turning = torch.tensor([not same for same in described[name].invariant])
+        assert not bool(composition[:, turning].any())
+        assert bool(composition[:, ~turning].all())
         assert float(tensors[f"model/baselines.{number}.scale"]) not in (0.0, 1.0)
+    assert described["mtt::shape"].irreps == ((0, 1), (2, 1))
+    assert described["non_conservative_force"].unit == "eV/A"
     metrics = set(header.history[-1])
     for name in ("energy_rmse", "energy_forces_rmse", "energy_stress_rmse", "energy/pbe_rmse"):
         assert f"validation_{name}" in metrics
@@ -168,12 +175,20 @@ def test_a_base_without_two_of_the_targets_is_refused(folder: Path, no_results: 
     train.run(make_options(Path(), {"num_epochs": 1}, training_set=data), None, Path("few.pt"))
     with pytest.raises(UserError) as caught:
         train.run(make_options(Path(), {"fine_tune": "few.ckpt"}, several=True), None, Path("x.pt"))
-    assert str(caught.value).splitlines()[:4] == [
+    assert str(caught.value).splitlines()[:8] == [
         "the model of the base is not the one that the options describe:",
+        "    targets.mtt::alpha: nothing in the base, now {'quantity': '', 'unit': '', "
+        "'per': 'system', 'type': 'matrix'}",
         "    targets.mtt::charges: nothing in the base, now {'quantity': 'charge', 'unit': 'e', "
         "'per': 'atom'}",
+        "    targets.mtt::dipole: nothing in the base, now {'quantity': 'dipole', 'unit': 'e*A', "
+        "'per': 'system', 'type': 'vector'}",
+        "    targets.mtt::shape: nothing in the base, now {'quantity': '', 'unit': '', "
+        "'per': 'atom', 'type': 'spherical', 'irreps': [(0, 1), (2, 1)]}",
         "    targets.mtt::u0: nothing in the base, now {'quantity': 'energy', 'unit': 'eV', "
         "'per': 'system'}",
+        "    targets.non_conservative_force: nothing in the base, now {'quantity': 'force', "
+        "'unit': 'eV/A', 'per': 'atom', 'type': 'vector'}",
         "  where: few.ckpt",
     ]
 
@@ -204,6 +219,15 @@ def test_its_errors_are_those_of_its_predictions(
                 for prediction, atoms in zip(predictions, frames, strict=True)
             ]
         )
+        turned = np.concatenate(
+            [
+                prediction["mtt::dipole"].values - atoms.info["dipole"]
+                for prediction, atoms in zip(predictions, frames, strict=True)
+            ]
+        )
+        dipole = report["errors"]["mtt::dipole"]
+        assert dipole["mae"] == pytest.approx(np.abs(turned).mean(), rel=1e-6)
+        assert report["errors"]["mtt::alpha"]["n"] == 9 * len(frames)
         charges = report["errors"]["mtt::charges"]
         assert charges["mae"] == pytest.approx(np.abs(left).mean(), rel=1e-6)
     assert "mtt::charges" in capsys.readouterr().out
@@ -215,7 +239,10 @@ def test_it_is_shown(folder: Path, capsys: pytest.CaptureFixture) -> None:
     for line in (
         "  target        energy in eV, with forces and stress",
         "  target        energy/pbe in eV, with forces",
+        "  target        mtt::alpha in no unit, a matrix",
         "  target        mtt::charges in e, a value of each atom",
+        "  target        mtt::dipole in e*A, a vector",
+        "  target        mtt::shape in no unit, a spherical tensor of degree 0, 2 of each atom",
         "  target        mtt::u0 in eV",
     ):
         assert line in lines
@@ -224,7 +251,9 @@ def test_it_is_shown(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["show", "model.pt"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  output        mtt::charges in e, per atom (charge)" in lines
-    assert sum(line.startswith("  output ") for line in lines) == 4
+    # metatomic lists non-conservative forces under their old name as well.
+    outputs = [line for line in lines if line.startswith("  output ")]
+    assert len(outputs) == len(NAMES) + 1
     assert main(["show", "model.ckpt", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)["targets"]
     assert sorted(described) == NAMES
@@ -237,7 +266,7 @@ def test_differences_are_shown(folder: Path, capsys: pytest.CaptureFixture) -> N
         replace(target, unit="mHartree") if target.name == "mtt::u0" else target
         for target in header.targets
     ]
-    name = "best/baselines.2.composition"
+    name = f"best/baselines.{NAMES.index('mtt::u0')}.composition"
     checkpoint.write(
         Path("other.ckpt"), replace(header, targets=targets), {**tensors, name: tensors[name] + 1}
     )

@@ -17,7 +17,7 @@ from mtt.data.target import Target
 
 
 class Values(NamedTuple):
-    """Values of one target with P properties, for S structures with N atoms in all.
+    """Values of one target with P numbers in a row, for S structures with N atoms in all.
 
     - ``atoms`` [N, P]: the part of each atom;
     - ``systems`` [S, P]: their sums over each structure; None for a target per atom;

@@ -10,7 +10,7 @@ from mtt.data.graph import Graph
 class Core(torch.nn.Module):
     """Base of every architecture's network, TorchScript-able.
 
-    ``forward(graph, targets)`` gives the raw values of each atom, [N, properties] in the dtype of
+    ``forward(graph, targets)`` gives the raw values of each atom, [N, numbers] in the dtype of
     ``graph.vectors``, for each of the named targets: without baseline and scale, which
     :class:`mtt.architectures.potential.Potential` adds. It must see positions and cells through
     ``graph.vectors`` only, and need not compute what is not named.
@@ -23,5 +23,5 @@ class Core(torch.nn.Module):
     interaction_range: float
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return the raw values [N, properties] of each of ``targets``."""
+        """Return the raw values [N, numbers] of each of ``targets``, as its description orders them."""
         raise NotImplementedError

@@ -67,11 +67,16 @@ class Potential(torch.nn.Module):
         self.interaction_range = core.interaction_range
         n_types = len(self.atomic_types)
         self.baselines = torch.nn.ModuleList(
-            [Baseline(n_types, target.properties) for target in targets]
+            [Baseline(n_types, target.numbers, target.per_volume) for target in targets]
         )
         # TorchScript knows no dataclasses.
         self.target_names = [target.name for target in targets]
         self.property_names = [property_name(target) for target in targets]
+        self.types = [target.type for target in targets]
+        self.properties = [target.properties for target in targets]
+        self.per_volume = [target.per_volume for target in targets]
+        # One empty pair keeps the type of the list for models without spherical targets.
+        self.irreps = [[list(pair) for pair in target.irreps or ((0, 1),)] for target in targets]
         species = torch.full((max(self.atomic_types) + 1,), -1, dtype=torch.int64)
         # Not arange, which imports sympy on the meta device.
         species[torch.tensor(self.atomic_types)] = torch.tensor(range(n_types))
@@ -90,11 +95,17 @@ class Potential(torch.nn.Module):
         return baseline
 
     def evaluate(
-        self, graph: Graph, targets: Sequence[Target] | None = None, derivatives: bool = True
+        self,
+        graph: Graph,
+        targets: Sequence[Target] | None = None,
+        derivatives: bool = True,
+        volumes: torch.Tensor | None = None,
     ) -> dict[str, Values]:
         """Return the values of targets (all if None) with baseline and scale, in float64.
 
         :param derivatives: whether to give forces and strain derivatives of energies
+        :param volumes: [S], of the structures, 0 where there is none: what targets per volume need,
+            whose values are NaN without one
         """
         chosen = self.targets if targets is None else targets
         values: dict[str, Values] = {}
@@ -105,6 +116,8 @@ class Potential(torch.nn.Module):
             if raw.systems is not None:
                 zeros = atoms.new_zeros((graph.n_systems, atoms.shape[1]))
                 systems = zeros.index_add(0, graph.system, atoms)
+            if systems is not None and self.per_volume[self.target_names.index(name)]:
+                atoms, systems = _over_volumes(atoms, systems, graph, volumes)
             gradients = [
                 None if gradient is None else gradient.detach().to(torch.float64) * baseline.scale
                 for gradient in (raw.forces, raw.strain)
@@ -189,6 +202,10 @@ class Potential(torch.nn.Module):
             if name not in outputs:
                 continue
             atoms = values[name].index_select(0, kept)
+            if self.per_volume[index]:
+                volumes = torch.stack([torch.det(system.cell).abs() for system in systems])
+                inverse = (1.0 / volumes.to(torch.float64)).reshape(-1, 1)
+                atoms = atoms * inverse.index_select(0, owner)
             if outputs[name].sample_kind == "atom":
                 rows = atoms + anchor.index_select(0, owner)
                 samples = atom_labels(counts, kept, owner)
@@ -196,7 +213,14 @@ class Potential(torch.nn.Module):
                 rows = anchor.expand(-1, atoms.shape[1]).index_add(0, owner, atoms)
                 number = torch.arange(len(systems), dtype=torch.int32, device=atoms.device)
                 samples = Labels(["system"], number.reshape(-1, 1))
-            results[name] = scalar_map(rows.to(dtype), samples, self.property_names[index])
+            results[name] = tensor_map(
+                rows.to(dtype),
+                samples,
+                self.property_names[index],
+                self.types[index],
+                self.irreps[index],
+                self.properties[index],
+            )
         return results
 
 
@@ -237,15 +261,64 @@ def property_name(target: Target) -> str:
     return target.name.partition("/")[0].rpartition("::")[2]
 
 
-def scalar_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:
-    """Return values [samples, properties] as a TensorMap with one block."""
+def _over_volumes(
+    atoms: torch.Tensor, systems: torch.Tensor, graph: Graph, volumes: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Divide values of atoms and of systems by the volume of their structure; NaN where it is 0."""
+    if volumes is None:
+        volumes = systems.new_zeros(graph.n_systems)
+    volumes = volumes.to(systems)
+    inverse = torch.where(volumes > 0.0, 1.0 / volumes, torch.full_like(volumes, float("nan")))
+    inverse = inverse.reshape(-1, 1)
+    return atoms * inverse.index_select(0, graph.system), systems * inverse
+
+
+def tensor_map(
+    values: torch.Tensor,
+    samples: Labels,
+    name: str,
+    kind: str,
+    irreps: List[List[int]],
+    properties: int,
+) -> TensorMap:
+    """Return rows of values [samples, numbers] as a TensorMap, blocks as metatensor's readers know them.
+
+    :param kind: type of the target
+    :param irreps: degree and parity of each block of a spherical target
+    """
     device = values.device
-    numbers = torch.arange(values.shape[1], dtype=torch.int32, device=device)
-    block = TensorBlock(
-        values=values,
-        samples=samples,
-        components=torch.jit.annotate(List[Labels], []),
-        properties=Labels([name], numbers.reshape(-1, 1)),
-    )
-    single = torch.zeros((1, 1), dtype=torch.int32, device=device)
-    return TensorMap(keys=Labels(["_"], single), blocks=[block])
+    labels = Labels([name], _range(0, properties, device))
+    if kind == "spherical":
+        blocks: List[TensorBlock] = []
+        keys: List[List[int]] = []
+        start = 0
+        for irrep in irreps:
+            degree, parity = irrep[0], irrep[1]
+            size = 2 * degree + 1
+            rows = values[:, start : start + size * properties]
+            start += size * properties
+            axis = Labels(["o3_mu"], _range(-degree, degree + 1, device))
+            shaped = rows.reshape(-1, size, properties)
+            blocks.append(TensorBlock(shaped, samples, [axis], labels))
+            keys.append([degree, parity])
+        names = ["o3_lambda", "o3_sigma"]
+        return TensorMap(
+            Labels(names, torch.tensor(keys, dtype=torch.int32, device=device)), blocks
+        )
+    axes: List[Labels] = []
+    shape = [values.shape[0]]
+    if kind == "vector":
+        axes.append(Labels(["xyz"], _range(0, 3, device)))
+        shape.append(3)
+    elif kind == "matrix":
+        axes.append(Labels(["xyz_1"], _range(0, 3, device)))
+        axes.append(Labels(["xyz_2"], _range(0, 3, device)))
+        shape += [3, 3]
+    shape.append(properties)
+    block = TensorBlock(values.reshape(shape), samples, axes, labels)
+    return TensorMap(Labels(["_"], _range(0, 1, device)), [block])
+
+
+def _range(start: int, end: int, device: torch.device) -> torch.Tensor:
+    """Return the integers from ``start`` to ``end - 1`` as a column of labels."""
+    return torch.arange(start, end, dtype=torch.int32, device=device).reshape(-1, 1)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtt.data.broken_xyz import first_fault
 from mtt.data.file_limits import within_limits
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.files import check_regular
 from mtt.filetypes.recognize import describe
@@ -114,18 +115,46 @@ class Kind(NamedTuple):
         return f"{self.article}{self.singular}"
 
 
-def value_of_system(quantity: str) -> Kind:
-    """Return the kind of one number for each structure."""
-    return Kind(quantity, quantity, lambda array, n_atoms: array.size == 1 and array.ndim <= 1)
+def kind_of(target: Target) -> Kind:
+    """Return the kind of the values of a target."""
+    if target.is_energy:
+        return ENERGY
+    quantity = target.quantity or "value"
+    words = f"{quantity} of atoms" if target.per == "atom" else quantity
+    return Kind(words, words, lambda array, n_atoms: as_rows(array, target, n_atoms) is not None)
 
 
-def values_of_atoms(quantity: str) -> Kind:
-    """Return the kind of one number for each atom."""
-    return Kind(
-        f"{quantity} of atoms",
-        f"{quantity} of atoms",
-        lambda array, n_atoms: array.shape in ((n_atoms,), (n_atoms, 1)),
-    )
+def _inner_shapes(target: Target) -> list[tuple[int, ...]]:
+    """Return the shapes that files may have the values of one structure or atom in."""
+    numbers, more = target.numbers, (target.properties,)
+    shapes: list[tuple[int, ...]] = [() if numbers == 1 else (numbers,), (numbers,)]
+    if target.type == "vector":
+        shapes += [(3, *more)]
+    if target.type == "matrix":
+        shapes += [(3, 3), (6,)] if more == (1,) else [(3, 3, *more), (9, *more)]
+    return list(dict.fromkeys(shapes))
+
+
+def shapes_of(target: Target, n_atoms: int) -> list[str]:
+    """Return the shapes that a message names for the values of a target."""
+    own = (n_atoms,) if target.per == "atom" else ()
+    named = [str((*own, *shape)) for shape in _inner_shapes(target)[: None if own else 3]]
+    if target.numbers == 1:
+        return named[:1]
+    if target.type == "matrix" and target.properties == 1:
+        named[-1] += " in Voigt order (xx, yy, zz, yz, xz, xy)"
+    return named
+
+
+def as_rows(array: NDArray[Any], target: Target, n_atoms: int) -> NDArray[Any] | None:
+    """Return the values of a target as (P,), or (N, P) per atom; None if the shape does not fit."""
+    own = (n_atoms,) if target.per == "atom" else ()
+    fits = any(array.shape == (*own, *shape) for shape in _inner_shapes(target))
+    if not fits and not (target.numbers == 1 and not own and array.size == 1 and array.ndim <= 1):
+        return None
+    if target.type == "matrix" and array.shape == (*own, 6):
+        array = array[..., np.array(_VOIGT)]
+    return array.reshape((*own, target.numbers))
 
 
 _VOIGT: Final = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
@@ -145,7 +174,9 @@ def _is_matrix(array: NDArray[Any], n_atoms: int) -> bool:
     return array.shape in ((6,), (9,), (3, 3))
 
 
-ENERGY: Final = value_of_system("energy")._replace(article="an ")
+ENERGY: Final = Kind(
+    "energy", "energy", lambda array, n_atoms: array.size == 1 and array.ndim <= 1, "an "
+)
 KINDS: Final[Mapping[str, Kind]] = {
     "forces": Kind("forces", "forces", lambda array, n_atoms: array.shape == (n_atoms, 3), ""),
     "stress": Kind("stress", "stress", _is_matrix),

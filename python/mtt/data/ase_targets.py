@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtt.data.ase_frames import (
-    ENERGY,
     KINDS,
     Kind,
     as_matrix,
     as_numbers,
+    as_rows,
     find,
+    kind_of,
     missing_hint,
-    value_of_system,
-    values_of_atoms,
+    shapes_of,
 )
 from mtt.data.frames import Frame, listed, read_all
 from mtt.data.same_units import factor
@@ -136,17 +137,27 @@ def describe_targets(
             if reference is not None and reference.stress is not None:
                 known.add(STRAIN)
     return [
-        Target(
-            name=name,
-            quantity=target.quantity,
+        replace(
+            described(name, target),
             unit=(units or {}).get(name, target.unit),
-            per=target.per,
-            type=target.type,
             gradients=tuple(kind for kind in GRADIENTS if kind in gradients[name]),
-            description=target.description,
         )
         for name, target in sorted(options.items())
     ]
+
+
+def described(name: str, options: "TargetOptions") -> Target:
+    """Return what the options say of a target, without gradients."""
+    return Target(
+        name=name,
+        quantity=options.quantity,
+        unit=options.unit,
+        per=options.per,
+        type=options.type,
+        properties=options.properties,
+        description=options.description,
+        irreps=tuple((irrep.o3_lambda, irrep.o3_sigma) for irrep in options.irreps or ()),
+    )
 
 
 def _values(
@@ -156,8 +167,9 @@ def _values(
     options: "TargetOptions",
     require: bool,
 ) -> list[NDArray[np.float64]]:
-    """Return the values of each structure: (1,) per system, (N, 1) per atom, NaN where missing."""
-    kind, key = _kind(options), options.key
+    """Return the values of each structure: (P,) per system, (N, P) per atom, NaN where missing."""
+    target = described("", options)
+    kind, key = kind_of(target), options.key
     stored = [find(frame.atoms, key) for frame in frames]
     missing = _sources_of_missing(frames, stored)
     everywhere, allowed = len(missing) == len(frames), options.missing == "allow"
@@ -176,11 +188,11 @@ def _values(
         logger.info("%s: no reference %s in %s%s", path, kind.singular, share, where)
     values = []
     for value, structure, frame in zip(stored, structures, frames, strict=True):
-        shape = (len(structure), 1) if options.per == "atom" else (1,)
-        if value is None:
-            values.append(np.full(shape, np.nan))
+        own = (len(structure),) if target.per == "atom" else ()
+        if value is None or (target.per_volume and structure.volume == 0.0):
+            values.append(np.full((*own, target.numbers), np.nan))
         else:
-            values.append(_checked(value, kind, key, shape, frame.source))
+            values.append(_checked(value, kind, key, target, len(structure), frame.source))
     return values
 
 
@@ -189,32 +201,27 @@ def _sources_of_missing(frames: Sequence[Frame], values: Sequence[Any]) -> list[
     return [frame.source for frame, value in pairs if value is None]
 
 
-def _kind(options: "TargetOptions") -> Kind:
-    if options.is_energy:
-        return ENERGY
-    quantity = options.quantity or "value"
-    return values_of_atoms(quantity) if options.per == "atom" else value_of_system(quantity)
-
-
 def _checked(
-    value: Any, kind: Kind, key: str, shape: tuple[int, ...], where: str
+    value: Any, kind: Kind, key: str, target: Target, n_atoms: int, where: str
 ) -> NDArray[np.float64]:
     array = as_numbers(value, kind.plural, key, where)
-    if len(shape) == 1:
-        if array.size != 1:
-            raise UserError(
-                f"the {kind.singular} under the key '{key}' has the shape {array.shape};"
-                " one number is needed",
-                where=where,
-            )
-    elif array.shape not in (shape, shape[:1]):
+    rows = as_rows(array, target, n_atoms)
+    if rows is not None:
+        return rows
+    shapes = " or ".join(shapes_of(target, n_atoms))
+    if target.per == "atom":
         raise UserError(
             f"the {kind.plural} under the key '{key}' have the shape {array.shape};"
-            f" {shape[:1]} is needed for {shape[0]} atoms",
+            f" {shapes} is needed for {n_atoms} atoms",
             where=where,
             hint="for a value of the whole structure, leave out 'per: atom'",
         )
-    return array.reshape(shape)
+    raise UserError(
+        f"the {kind.singular} under the key '{key}' has the shape {array.shape};"
+        f" {'one number' if target.numbers == 1 else shapes} is needed",
+        where=where,
+        hint=None if target.numbers == 1 else "'type' and 'properties' say what the numbers are",
+    )
 
 
 def _gradients(

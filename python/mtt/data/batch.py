@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from mtt.data.dataset import Dataset, Item
 from mtt.data.graph import Graph
 from mtt.data.target import Target
+from mtt.data.turning import turn
 
 Rotations = Callable[[int, Sequence[int]], NDArray[np.float64]]
 
 
 class BatchReferences(NamedTuple):
-    """Reference values of one target with P properties, for S structures with N atoms in all.
+    """Reference values of one target with P numbers in a row, for S structures with N atoms in all.
 
     - ``values`` float64: [S, P] of a target per system, [N, P] per atom; NaN where there is none;
     - ``mask`` bool, of the same shape: where there are values;
@@ -70,8 +71,8 @@ def collate(
     """Return structures put together, in the order of ``indices``.
 
     :param dtype: of edge vectors, forces and stress, which are rotated in float64 and rounded once
-    :param rotations: (S, 3, 3), one orthogonal matrix per structure: turns edge vectors, forces and
-        stress. Nothing else depends on the orientation, so neighbor lists stay as they are.
+    :param rotations: (S, 3, 3), one orthogonal matrix per structure: turns edge vectors, forces,
+        stress and the values of targets that turn. Neighbor lists stay as they are.
     """
     items = [dataset[int(index)] for index in indices]
     n_atoms = np.array([len(item.species) for item in items], dtype=np.int64)
@@ -91,6 +92,8 @@ def collate(
 
     def references(target: Target) -> BatchReferences:
         values, mask = _values(items, target)
+        if matrices is not None:
+            values = turn(values, target, matrices if target.per == "system" else matrices[system])
         common = (tensor(values), tensor(mask), bool(mask.all()))
         if not target.is_energy:
             return BatchReferences(*common)
@@ -175,11 +178,11 @@ def _values(items: list[Item], target: Target) -> tuple[NDArray[np.float64], NDA
     for item in items:
         rows = len(item.species) if target.per == "atom" else 1
         reference = item.references.get(target.name)
-        shape = (rows, target.properties)
+        shape = (rows, target.numbers)
         parts.append(
             np.full(shape, np.nan) if reference is None else reference.values.reshape(shape)
         )
-    values = np.concatenate(parts) if parts else np.zeros((0, target.properties))
+    values = np.concatenate(parts) if parts else np.zeros((0, target.numbers))
     return values, ~np.isnan(values)
 
 

@@ -11,7 +11,9 @@ from mtt.options.schema.differences import differences
 from mtt.units import ENERGY_UNITS, LENGTH_UNITS, fits, same_unit, spelling
 
 # What is told first of several differences.
-_ORDER: Final = ("target", "quantity", "per", "length_unit", "unit")
+_ORDER: Final = (
+    *("target", "quantity", "per", "type", "irreps", "properties", "length_unit", "unit"),
+)
 
 
 class Units(NamedTuple):
@@ -127,6 +129,13 @@ def _check_pair(first_name: str, first: DatasetOptions, name: str, entry: Datase
             f" {', '.join(sorted(first.targets))} in {there}",
             where=here,
             hint="give the targets the same names",
+        )
+    if kind in ("type", "irreps", "properties"):
+        raise UserError(
+            f"the {kind} of '{target}' is {differing[0].value or 'none'} here and"
+            f" {differing[0].expected or 'none'} in {there}",
+            where=here,
+            hint="give different targets different names",
         )
     if kind in ("quantity", "per"):
         ours, theirs = (each.targets[str(target)] for each in (entry, first))

@@ -35,6 +35,7 @@ def parity_panels(
         values of each element that fit the references best are left out
     """
     panels: dict[str, Parity] = {}
+    invariant = {target.name for target in targets if all(target.invariant)}
     for quantity in quantities([target.with_all_gradients() for target in targets], length_unit):
         parts = [
             part
@@ -50,7 +51,7 @@ def parity_panels(
             panel = Parity(
                 quantity.label, quantity.unit, reference, predicted, quantity.is_total, indices
             )
-            if quantity.part == PER_ATOM:
+            if quantity.part == PER_ATOM and quantity.target in invariant:
                 panel = _offset(panel, structures, (baselines or {}).get(quantity.target))
             elif types[0]:
                 panel = replace(panel, types=types)

@@ -158,8 +158,8 @@ class CheckpointModel:
         data = Dataset(
             structures, self.atomic_types, self._potential.cutoff, (), max_pairs=_MAX_PAIRS
         )
-        graph = collate(data, range(len(structures)), self.dtype, self.device).graph
-        return self._potential.evaluate(graph, targets)
+        batch = collate(data, range(len(structures)), self.dtype, self.device)
+        return self._potential.evaluate(batch.graph, targets, volumes=batch.volumes)
 
 
 def open_model(
@@ -211,6 +211,8 @@ def _split(
     strain = None if values.strain is None else _array(values.strain)
     for index, structure in enumerate(structures):
         stress = None
+        if target.per_volume and structure.volume == 0.0:
+            parts[index] = np.full_like(parts[index], np.nan)
         if strain is not None and structure.volume > 0.0:
             stress = strain[index] / structure.volume
             stress = 0.5 * (stress + stress.T)

@@ -84,10 +84,10 @@ def _frame(
         for prefix, values in known:
             if target.per == "atom":
                 columns.append(values.values)
-                properties += f":{prefix}{name}:R:{target.properties}"
+                properties += f":{prefix}{name}:R:{target.numbers}"
             elif not np.isnan(values.values).any():
-                text = _numbers(values.values)
-                info.append(f"{prefix}{name}=" + (text if target.properties == 1 else f'"{text}"'))
+                text = _numbers(_as_read(values.values, target))
+                info.append(f"{prefix}{name}=" + (text if target.numbers == 1 else f'"{text}"'))
         for prefix, values in known:
             if values.stress is not None:
                 info.append(f'{prefix}{stress}="{_numbers(values.stress)}"')
@@ -97,6 +97,14 @@ def _frame(
     yield f"{len(structure)}\nProperties={properties} {' '.join(info)}\n"
     for atomic_type, row in zip(structure.types, np.concatenate(columns, axis=1), strict=True):
         yield f"{chemical_symbols[atomic_type]} {_numbers(row)}\n"
+
+
+def _as_read(values: NDArray[np.float64], target: Target) -> NDArray[np.float64]:
+    """Return the values of a structure in the order in which the format has them.
+
+    Nine numbers are a matrix, columns first.
+    """
+    return values.reshape(3, 3).T if target.numbers == 9 else values
 
 
 def _numbers(array: NDArray[np.float64]) -> str:

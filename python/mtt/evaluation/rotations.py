@@ -10,9 +10,10 @@ from mtt.data.random import generator, random_rotations
 from mtt.data.same_units import in_angstrom, in_ev
 from mtt.data.structure import Structure
 from mtt.data.target import Target
+from mtt.data.turning import turn
 from mtt.errors import UserError, VerificationFailed
 from mtt.evaluation.results import Prediction, Predictions
-from mtt.report.metrics import FORCES, PER_ATOM, quantities, readable
+from mtt.report.metrics import FORCES, PER_ATOM, VALUE, quantities, readable
 from mtt.report.parity import rmse
 
 # So many structures and rotations tell the size of the error, and cost little beside the evaluation.
@@ -31,9 +32,10 @@ class Rotated(Protocol):
 class Change:
     """By how much rotations change a quantity.
 
-    - ``largest``: of an energy per atom, or of the force on an atom, as the length of the difference;
-    - ``rmse``: over all energies, or all components of forces;
-    - ``mev``: the largest one in meV per atom or meV/angstrom, None where the units are not known.
+    - ``largest``: of values per atom, or of the force on an atom, as the length of the difference;
+    - ``rmse``: over all values, or all components of forces;
+    - ``mev``: the largest one in meV per atom or meV/angstrom, None where the units are not known;
+    - ``judged``: whether it is one of an energy and its forces, which a limit is about.
     """
 
     label: str
@@ -41,11 +43,15 @@ class Change:
     largest: float
     rmse: float
     mev: float | None
+    judged: bool = True
 
 
 @dataclass(frozen=True)
 class RotationalError:
-    """Changes of all energies and forces under rotations, half of them with an inversion."""
+    """Changes of all targets and forces under rotations, half of them with an inversion.
+
+    Values that turn are compared with those before, turned in the same way.
+    """
 
     structures: int
     rotations: int
@@ -82,6 +88,8 @@ class RotationalError:
         if allowed is None:
             return
         for change in self.changes:
+            if not change.judged:
+                continue
             if change.mev is None:
                 raise UserError(
                     f"the model's unit '{change.unit}' cannot be compared with --max-rotation-error",
@@ -103,13 +111,13 @@ def rotational_error(
     targets: Sequence[Target],
     length_unit: str,
 ) -> RotationalError | None:
-    """Return the changes for some of the structures, evenly spaced; None for a model without energies.
+    """Return the changes for some of the structures, evenly spaced; None if there are none.
 
     :param predictions: of the structures as they are
     """
-    energies = [target.with_all_gradients() for target in targets if target.is_energy]
+    targets = [target.with_all_gradients() for target in targets]
     chosen = _chosen(structures)
-    if not energies or not chosen:
+    if not chosen:
         return None
     matrices = random_rotations(
         generator(0, "rotational error"), _ROTATIONS * len(chosen), inversion=True
@@ -119,15 +127,15 @@ def rotational_error(
         _turned(structures[index], matrix) for index, matrix in zip(origins, matrices, strict=True)
     ]
     differences: dict[str, list[Any]] = {}
-    results = model.predict(turned, energies)
+    results = model.predict(turned, targets)
     for index, matrix, result in zip(origins, matrices, results, strict=True):
-        for target in energies:
+        for target in targets:
             before, after = predictions[index][target.name], result[target.name]
-            parts = _differences(before, after, matrix, len(structures[index]))
+            parts = _differences(target, before, after, matrix, len(structures[index]))
             for part, difference in parts.items():
                 differences.setdefault(f"{target.name} {part}", []).append(difference)
     return RotationalError(
-        len(chosen), _ROTATIONS, tuple(_changes(energies, length_unit, differences))
+        len(chosen), _ROTATIONS, tuple(_changes(targets, length_unit, differences))
     )
 
 
@@ -145,32 +153,42 @@ def _turned(structure: Structure, matrix: Any) -> Structure:
 
 
 def _differences(
-    before: Prediction, after: Prediction, matrix: Any, n_atoms: int
+    target: Target, before: Prediction, after: Prediction, matrix: Any, n_atoms: int
 ) -> Mapping[str, Any]:
-    parts = {PER_ATOM: (after.values - before.values) / n_atoms}
+    rows = before.values.reshape(-1, target.numbers)
+    matrices = np.broadcast_to(matrix, (len(rows), 3, 3))
+    change = after.values.reshape(rows.shape) - turn(rows, target, matrices)
+    # A molecule has no stress.
+    change = change[~np.isnan(change).any(axis=1)]
+    own = _part(target)
+    parts = {own: change / n_atoms if own == PER_ATOM else change}
     if before.forces is not None and after.forces is not None:
         parts[FORCES] = after.forces - before.forces @ matrix.T
     return parts
 
 
+def _part(target: Target) -> str:
+    """Return what of its values is compared, as :func:`mtt.report.metrics.quantities` names it."""
+    return PER_ATOM if target.per == "system" and not target.per_volume else VALUE
+
+
 def _changes(
-    energies: Sequence[Target], length_unit: str, differences: Mapping[str, list[Any]]
+    targets: Sequence[Target], length_unit: str, differences: Mapping[str, list[Any]]
 ) -> Any:
-    factors = {
-        (target.name, part): _in_milli(target.unit, length_unit if part == FORCES else None)
-        for target in energies
-        for part in (PER_ATOM, FORCES)
-    }
-    for quantity in quantities(energies, length_unit):
+    energies = {target.name: target for target in targets if target.is_energy}
+    for quantity in quantities(targets, length_unit):
         listed = differences.get(f"{quantity.target} {quantity.part}")
-        if listed is None:
+        values = np.concatenate(listed) if listed else np.zeros((0, 1))
+        if len(values) == 0:
             continue
-        values = np.concatenate(listed)
-        lengths = np.linalg.norm(values, axis=1) if values.ndim == 2 else np.abs(values)
-        largest = float(lengths.max())
-        factor = factors[quantity.target, quantity.part]
+        largest = float(np.linalg.norm(values, axis=1).max())
+        energy = energies.get(quantity.target)
+        factor = None
+        if energy is not None:
+            factor = _in_milli(energy.unit, length_unit if quantity.part == FORCES else None)
         mev = None if factor is None else factor * largest
-        yield Change(quantity.label, quantity.unit, largest, rmse(values.ravel()), mev)
+        size = rmse(values.ravel())
+        yield Change(quantity.label, quantity.unit, largest, size, mev, energy is not None)
 
 
 def _in_milli(unit: str, length_unit: str | None) -> float | None:

@@ -181,7 +181,13 @@ def _targets_of(targets: Sequence[Target], systems: SystemsOptions) -> dict[str,
     taken: set[str] = set()
     options: dict[str, TargetOptions] = {}
     for target in targets:
-        fields: dict[str, Any] = {"quantity": target.quantity, "per": target.per}
+        fields: dict[str, Any] = {
+            name: getattr(target, name) for name in ("quantity", "per", "type", "properties")
+        }
+        if target.type == "spherical":
+            fields["irreps"] = [
+                {"o3_lambda": degree, "o3_sigma": parity} for degree, parity in target.irreps
+            ]
         if target.is_energy and any(other.is_energy for other in options.values()):
             fields |= dict.fromkeys(GRADIENTS, False)
         asked = {"systems": systems, "targets": {target.name: fields}}

@@ -188,7 +188,8 @@ def golden_pack(potential: Potential, systems: Sequence[Named]) -> GoldenPack:
     dataset = Dataset(structures, reference.atomic_types, reference.cutoff, reference.targets)
     tensors: dict[str, torch.Tensor] = {}
     for number, structure in enumerate(structures):
-        values = reference.evaluate(collate(dataset, [number], torch.float64).graph)
+        batch = collate(dataset, [number], torch.float64)
+        values = reference.evaluate(batch.graph, volumes=batch.volumes)
         tensors |= structure_tensors(str(number), structure)
         for target in reference.targets:
             for name, tensor in reference_tensors(target, values[target.name]).items():

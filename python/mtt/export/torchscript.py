@@ -82,7 +82,9 @@ def model_output(target: Target) -> ModelOutput:
     description = target.description or (
         "potential energy" if target.is_energy else target.quantity
     )
-    return ModelOutput(unit=target.unit, sample_kind="atom", description=description)
+    # What is divided by the volume of the whole structure is no sum of parts that mean something.
+    kind = "system" if target.per_volume else "atom"
+    return ModelOutput(unit=target.unit, sample_kind=kind, description=description)
 
 
 def model_metadata(header: Header, metadata: dict[str, Any] | None) -> ModelMetadata:

@@ -144,8 +144,27 @@ def _target(name: str, target: Any) -> str:
     extra = [gradient for gradient in ("forces", "stress") if described.get(gradient)]
     gradients = f", with {' and '.join(extra)}" if extra else ""
     about = f" ({described['description']})" if described.get("description") else ""
-    atoms = ", a value of each atom" if described.get("per") == "atom" else ""
-    return f"{name} in {described.get('unit') or 'no unit'}{atoms}{gradients}{about}"
+    kind = _kind(described)
+    atoms = f", {kind or 'a value'} of each atom" if described.get("per") == "atom" else ""
+    kind = f", {kind}" if kind and not atoms else ""
+    return f"{name} in {described.get('unit') or 'no unit'}{kind}{atoms}{gradients}{about}"
+
+
+def _kind(target: dict[str, Any]) -> str:
+    """Return what a value is; nothing for a single number."""
+    number = target.get("properties", 1)
+    count = f"{number} " if number > 1 else "a "
+    kind = target.get("type", "scalar")
+    if kind == "scalar":
+        return f"{number} values" if number > 1 else ""
+    if kind == "spherical":
+        blocks = ", ".join(
+            f"{degree}{'' if parity > 0 else ' (pseudo)'}"
+            for degree, parity in target.get("irreps", ())
+        )
+        return f"{count}spherical tensor{'s' * (number > 1)} of degree {blocks}"
+    plural = {"vector": "vectors", "matrix": "matrices"}
+    return count + (plural.get(kind, kind) if number > 1 else kind)
 
 
 def _history(description: Description) -> Iterable[Fact]:

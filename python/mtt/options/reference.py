@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mtt import architecture_registry
 from mtt.options.schema.metadata import Metadata
 from mtt.options.schema.options import options_class
 from mtt.options.schema.short_forms import SHORT_FORMS, ShortForm, described
@@ -44,40 +45,45 @@ Editors that know JSON schemas complete and check options files with this first 
 # yaml-language-server: $schema=PATH/options-pet.schema.json
 ```
 """
-_FIRST = "pet"
-# The other architectures, with the models of their options.
-_OTHERS = {
-    "composition": {"ModelHypers": "architecture.model"},
-    "soap_bpnn": {
-        "ModelHypers": "architecture.model",
-        "SoapHypers": "architecture.model.soap",
-        "CutoffHypers": "architecture.model.soap.cutoff",
-        "BpnnHypers": "architecture.model.bpnn",
-    },
-}
 _FORMATS = {"path": "path", "mtt-duration": "duration", "mtt-interval": "steps or duration"}
 _NULL: Schema = {"type": "null"}
 
 
+# The first one is described whole, of the others the model.
+_ARCHITECTURES = ("pet", "composition", "soap_bpnn")
+_OF_MODEL = {
+    "composition": {"ModelHypers": "architecture.model of composition"},
+    "soap_bpnn": {
+        "ModelHypers": "architecture.model of soap_bpnn",
+        "SoapOptions": "architecture.model.soap of soap_bpnn",
+        "CutoffOptions": "architecture.model.soap.cutoff of soap_bpnn",
+        "BpnnOptions": "architecture.model.bpnn of soap_bpnn",
+    },
+}
+
+
 def render() -> dict[str, str]:
-    """The generated files, as name -> text: a page, and a schema for each architecture."""
-    schemas = {
-        name: _with_short_forms_described(options_class(name).model_json_schema())
-        for name in (_FIRST, *_OTHERS)
-    }
-    files = {_PAGE: _page(schemas, Metadata.model_json_schema())}
-    for name, schema in schemas.items():
-        editor = _for_editors(schema, name)
-        files[f"options-{name}.schema.json"] = json.dumps(editor, indent=2) + "\n"
-    return files
+    """The generated files, as name -> text."""
+    metadata = Metadata.model_json_schema()
+    pages: list[str] = []
+    files: dict[str, str] = {}
+    for architecture in _ARCHITECTURES:
+        schema = _with_short_forms_described(options_class(architecture).model_json_schema())
+        editor = _for_editors(schema, architecture_registry.get(architecture).name)
+        files[f"options-{architecture}.schema.json"] = json.dumps(editor, indent=2) + "\n"
+        if architecture in _OF_MODEL:
+            titles = _OF_MODEL[architecture]
+            pages += [_section(titles[name], schema["$defs"][name], titles) for name in titles]
+        else:
+            pages.append(_page(schema, metadata, architecture))
+    return {_PAGE: "\n".join(pages), **files}
 
 
-def _page(schemas: dict[str, Schema], metadata: Schema) -> str:
-    schema = schemas[_FIRST]
+def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
     titles = {
         "Options": "Top level",
         "ArchitectureOptions": "architecture",
-        "ModelHypers": f"architecture.model of {_FIRST}",
+        "ModelHypers": f"architecture.model of {architecture}",
         "TrainingHypers": "architecture.training",
         "FineTuneOptions": "architecture.training.fine_tune",
         "LossOptions": "architecture.training.loss",
@@ -85,6 +91,7 @@ def _page(schemas: dict[str, Schema], metadata: Schema) -> str:
         "DatasetOptions": "Dataset",
         "SystemsOptions": "Dataset: systems",
         "TargetOptions": "Dataset: target",
+        "IrrepOptions": "Dataset: irreps of a target",
         "GradientOptions": "Dataset: forces, stress and virial",
         "WeightOptions": "Dataset: weights",
         "SplitOptions": "validation_set and test_set",
@@ -93,29 +100,7 @@ def _page(schemas: dict[str, Schema], metadata: Schema) -> str:
     }
     models = {"Options": schema, **schema["$defs"], "Metadata": metadata, **metadata["$defs"]}
     sections = [_section(titles[name], models[name], titles) for name in titles]
-    for name, titles_of_model in _OTHERS.items():
-        sections += _sections_of_another(schemas[name], schema, name, titles_of_model)
     return "\n".join([_INTRODUCTION, *sections])
-
-
-def _sections_of_another(
-    schema: Schema, first: Schema, architecture: str, titles: dict[str, str]
-) -> list[str]:
-    """Return sections of the model of an architecture, and its own defaults of the trainer."""
-    models, base = schema["$defs"], first["$defs"]["TrainingHypers"]["properties"]
-    own = dict(models["TrainingHypers"])
-    own["properties"] = {
-        name: field for name, field in own["properties"].items() if field != base[name]
-    }
-    sections = [
-        _section(
-            f"{title} of {architecture}",
-            models[name],
-            {n: f"{t} of {architecture}" for n, t in titles.items()},
-        )
-        for name, title in titles.items()
-    ]
-    return [*sections, _section(f"architecture.training of {architecture}", own, {})]
 
 
 def _section(title: str, model: Schema, titles: dict[str, str]) -> str:

@@ -65,6 +65,7 @@ def quantities(targets: Sequence[Target], length_unit: str = "angstrom") -> list
     for target in targets:
         name, prefix = ("energy", "") if alone else (target.name, f"{target.name} ")
         unit, per_system = spelling(target.unit), target.per == "system"
+        per_system = per_system and not target.per_volume
         result.append(Quantity(target.name, VALUE, name, name, unit, per_system))
         if per_system:
             label = f"{name} per atom"

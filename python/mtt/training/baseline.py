@@ -16,6 +16,10 @@ the scale the root mean square of ``q_k - c_t(k)`` over the atoms, and the train
 
     value            v_k = (q_k - c_t(k)) / scale
 
+Numbers that turn with the structure, as the components of a dipole, have no composition, since a
+vector that is the same for all atoms of a type would turn with none of them: theirs is zero. Values
+that belong to the volume, as a non-conservative stress, count as V_i / (n_i scale) times the value.
+
 Values that are not known take no part in any of this, and neither do values per system that are
 further than 100 robust deviations from a fit that such values do not spoil: one energy that is
 wrong by 1e5 eV would make the scale, and with it the loss, meaningless. The same holds for the forces
@@ -69,8 +73,10 @@ def fit_baseline(
     """
     values, design = _values(structures, target), _design(structures, target, atomic_types)
     columns, residuals, sizes = [], [], []
-    for known, column in _without_far_values(values, design):
-        composition = _fit_composition(known, column, atomic_types, fixed)
+    known_columns = _without_far_values(values, design)
+    for (known, column), invariant in zip(known_columns, target.invariant, strict=True):
+        own = fixed if invariant else 0.0
+        composition = _fit_composition(known, column, atomic_types, own)
         columns.append(composition)
         residuals.append((column - known.times(composition)) / known.n_atoms)
         sizes.append(np.abs(column / known.n_atoms))
@@ -154,9 +160,11 @@ def refit_baseline(
         a target per system, (N, P) per atom
     """
     values, design = _values(structures, target), _design(structures, target, atomic_types)
-    left = values - np.concatenate([values.reshape(-1, target.properties) for values in predicted])
+    left = values - np.concatenate([values.reshape(-1, target.numbers) for values in predicted])
     composition = baseline.composition.copy()
     for index, (known, column) in enumerate(_columns(left, design)):
+        if not target.invariant[index]:
+            continue
         occur = known.occurring()
         types = [atomic_types[index] for index in occur.tolist()]
         correction = _fit_composition(known.only(occur), column, types, None)
@@ -211,8 +219,9 @@ def _converted(
     n_atoms = len(structure) if target.per == "system" else 1
     factor = 1.0 / (n_atoms * scale)
     forces, stress = reference.forces, reference.stress
+    amount = structure.volume if target.per_volume else 1.0
     return Reference(
-        values=(reference.values - offset) * factor,
+        values=(reference.values * amount - offset) * factor,
         forces=None if forces is None else forces / scale,
         stress=None if stress is None else stress * (structure.volume * factor),
     )
@@ -284,10 +293,12 @@ def _values(structures: Sequence[Structure], target: Target) -> NDArray[np.float
     """Return the values of all structures or atoms, [R, P], NaN where there is none."""
     values = []
     for structure in structures:
-        shape = (len(structure) if target.per == "atom" else 1, target.properties)
+        shape = (len(structure) if target.per == "atom" else 1, target.numbers)
         reference = structure.references.get(target.name)
         missing = np.full(shape, np.nan)
-        values.append(missing if reference is None else reference.values.reshape(shape))
+        amount = structure.volume if target.per_volume else 1.0
+        own = missing if reference is None else reference.values.reshape(shape) * amount
+        values.append(own)
     return np.concatenate(values)
 
 

@@ -66,15 +66,16 @@ def _references(structures: Sequence[Structure], target: Target) -> dict[str, st
         (one, one.references[target.name]) for one in structures if target.name in one.references
     ]
     facts = {}
+    per_atom = target.per == "system" and not target.per_volume
     known = [
-        (reference.values / (len(one) if target.per == "system" else 1)).ravel()
+        (reference.values / (len(one) if per_atom else 1)).ravel()
         for one, reference in own
         if not np.isnan(reference.values).all()
     ]
     if known:
         values = np.concatenate(known)
         values = values[~np.isnan(values)]
-        per = f"{target.unit}/atom" if target.per == "system" else target.unit
+        per = f"{target.unit}/atom" if per_atom else target.unit
         facts[target.name] = (
             f"{len(values)} values from {values.min():.6g} to {values.max():.6g} {per}, "
             f"standard deviation {readable(float(values.std()), per)}"

@@ -146,7 +146,9 @@ def _predictions(
             chunk = structures[start : start + size]
             dataset = Dataset(chunk, potential.atomic_types, potential.cutoff, potential.targets)
             batch = collate(dataset, range(len(chunk)), dtype, device)
-            for name, values in potential.evaluate(batch.graph, derivatives=False).items():
+            for name, values in potential.evaluate(
+                batch.graph, derivatives=False, volumes=batch.volumes
+            ).items():
                 if values.systems is not None:
                     predicted[name] += list(values.systems.cpu().numpy())
                 else:

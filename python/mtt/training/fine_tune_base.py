@@ -148,9 +148,19 @@ def _targets(targets: "Mapping[str, Target | TargetOptions]") -> dict[str, Any]:
     """Return what must agree of the targets; a single one is called just that."""
     if len(targets) == 1:
         ((name, target),) = targets.items()
-        return {"target": name, "unit": target.unit}
+        return {"target": name, "unit": target.unit, **_kind(target)}
     described = {
-        name: {"quantity": target.quantity, "unit": target.unit, "per": target.per}
+        name: {"quantity": target.quantity, "unit": target.unit, "per": target.per, **_kind(target)}
         for name, target in targets.items()
     }
     return {"targets": described}
+
+
+def _kind(target: "Target | TargetOptions") -> dict[str, Any]:
+    """Return how a target turns and how many numbers it has, where it is not one that turns not."""
+    irreps = [
+        irrep if isinstance(irrep, tuple) else (irrep.o3_lambda, irrep.o3_sigma)
+        for irrep in target.irreps or ()
+    ]
+    kind = {"type": target.type, "properties": target.properties, "irreps": irreps}
+    return {key: value for key, value in kind.items() if value not in ("scalar", 1, [])}

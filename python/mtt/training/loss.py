@@ -156,7 +156,10 @@ class TargetTerm:
         weights = _of_structures(batch)
         rows[self.value_row] = self._sums(values, count, weights)
         if self.value_row == PER_ATOM:
-            rows[VALUE] = self._sums(values * n_atoms[:, None], count)
+            amounts = n_atoms
+            if self.target.per_volume:
+                amounts = n_atoms / batch.volumes.clamp(min=1e-300)
+            rows[VALUE] = self._sums(values * amounts[:, None], count)
         if errors.forces is not None:
             assert references.forces_mask is not None
             rows[FORCES] = self._sums(errors.forces, 3 * references.forces_mask.sum(), weights)

@@ -11,7 +11,6 @@ import torch
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
-from mtt.architecture_registry import Architecture
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
@@ -201,7 +200,14 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
             hint=f"name the target first, as in {{{names[0]}: {{H: -13.6, C: -1029.0}}}}",
         )
     architecture = architecture_registry.get(options.architecture.name)
-    _check_targets(architecture, data.targets)
+    for target in data.targets:
+        reason = architecture.refuses(options.architecture.model, target)
+        if reason is not None:
+            raise UserError(
+                f"{architecture.name} cannot learn '{target.name}': {reason}",
+                where="architecture.model",
+                hint="change the target or the model, or take pet",
+            )
     length_unit = options.training_set[0].systems.length_unit
     baselines = {
         target.name: fit_baseline(
@@ -226,18 +232,6 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         baseline.scale.fill_(fitted.scale)
         say(_baseline_line(target, atomic_types, fitted, alone=len(names) == 1))
     return potential
-
-
-def _check_targets(architecture: Architecture, targets: Sequence[Target]) -> None:
-    """Raise UserError for the first target that the architecture cannot predict."""
-    for target in targets:
-        reason = architecture.refuses_target(target)
-        if reason is not None:
-            raise UserError(
-                f"{architecture.name} cannot predict '{target.name}': {reason}",
-                where="training_set",
-                hint="choose another architecture, or leave this target out",
-            )
 
 
 def _fixed_baseline(asked: BaselineOption | None, data: RunData, target: Target) -> Fixed:

@@ -20,6 +20,8 @@ struct Values {
     std::vector<double> total;
 };
 
+bool fully_periodic(const System& system);
+
 /// The ways in which the model can be asked for the target in use.
 std::vector<Kind> kinds_of(Context& context);
 

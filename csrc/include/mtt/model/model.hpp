@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "mtt/capabilities.hpp"
+#include "mtt/model/target.hpp"
 #include "mtt/physics/neighbors.hpp"
 #include "mtt/physics/system.hpp"
 
@@ -77,20 +78,6 @@ struct Call {
 struct Block {
     std::vector<double> values;
     std::vector<int64_t> shape;
-};
-
-/// What the numbers of a row are that come from one block of an output.
-struct BlockLayout {
-    /// Values of the block's key, in the order of the names of keys.
-    std::vector<int32_t> key;
-    /// Names and labels of the axes between samples and properties.
-    std::vector<std::string> components;
-    std::vector<std::vector<int32_t>> labels;
-    uint64_t properties = 0;
-
-    /// In each row.
-    [[nodiscard]] uint64_t numbers() const;
-    friend bool operator==(const BlockLayout&, const BlockLayout&) = default;
 };
 
 struct Answer {

@@ -18,10 +18,10 @@ class Composition(Core):
         super().__init__()
         self.cutoff = self.interaction_range = float(hypers.cutoff)
         self.target_names = [target.name for target in targets]
-        self.sizes = [target.properties for target in targets]
+        self.sizes = [target.numbers for target in targets]
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return zeros [N, properties] for each of ``targets``; see :class:`Core`."""
+        """Return zeros [N, numbers] for each of ``targets``; see :class:`Core`."""
         # Not plain zeros: who asks for forces needs a path to the vectors.
         of_edges = 0.0 * graph.vectors[:, :1]
         zeros = of_edges.new_zeros((graph.species.shape[0], 1))

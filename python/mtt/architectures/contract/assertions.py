@@ -1,4 +1,4 @@
-"""Comparisons of the values of several targets, whose errors name the target."""
+"""Comparisons of the values of several targets, whose errors name the target; what a core is."""
 
 from collections.abc import Mapping
 
@@ -27,3 +27,8 @@ def assert_equal(values: Tensors, expected: Tensors, message: str = "") -> None:
     assert set(values) == set(expected)
     for name, tensor in values.items():
         assert torch.equal(tensor, expected[name]), f"{name}: {message}"
+
+
+def trains(core: torch.nn.Module) -> bool:
+    """Return whether there are weights to train."""
+    return any(weight.requires_grad for weight in core.parameters())

@@ -17,6 +17,7 @@ import torch
 
 from mtt.architectures.interface import Core
 from mtt.architectures.pet.hypers import ModelHypers
+from mtt.architectures.radial import cutoff_bump, cutoff_polynomial, radial_functions
 from mtt.data.graph import Graph
 from mtt.data.target import Target
 
@@ -46,29 +47,6 @@ class Inputs(NamedTuple):
     geometry: torch.Tensor  # [E, 4 + R] edge vector, distance, radial functions of it
     neighbor_species: torch.Tensor  # [E] int64
     factors: torch.Tensor  # [E] cutoff factors
-
-
-def cutoff_bump(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """Return (1 + tanh(cot(pi x))) / 2: smooth, from 1 at ``cutoff - width`` to 0 at ``cutoff``."""
-    x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1.0 - 1e-6)
-    return 0.5 * (1.0 + torch.tanh(1.0 / torch.tan(math.pi * x)))
-
-
-def cutoff_polynomial(distances: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """Return 1 - 10 x^3 + 15 x^4 - 6 x^5, twice differentiable, over the same range."""
-    x = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
-    return 1.0 - x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
-
-
-def radial_functions(distances: torch.Tensor, number: int, cutoff: float) -> torch.Tensor:
-    """Spherical Bessel functions [E, number] of distances [E]: sqrt(2 / cutoff) sin(n pi r / cutoff) / r.
-
-    Source: Gasteiger, Gross and Guennemann, "Directional message passing for molecular graphs", ICLR
-    2020, arXiv:2003.03123, with n = 1 ... number.
-    """
-    orders = torch.arange(1, number + 1, dtype=distances.dtype, device=distances.device)
-    angles = distances[:, None] * (math.pi / cutoff) * orders
-    return math.sqrt(2.0 / cutoff) * torch.sin(angles) / distances[:, None]
 
 
 def make_grid(graph: Graph, cutoff_factors: torch.Tensor) -> Grid:
@@ -259,15 +237,20 @@ def reverse_edges(edges: torch.Tensor, reverse: torch.Tensor) -> torch.Tensor:
     return edges.index_select(0, reverse.clamp(min=0)) * there[:, None]
 
 
-def make_head(d_in: int, d_head: int, properties: int) -> torch.nn.Sequential:
+def make_head(d_in: int, d_head: int, target: Target) -> torch.nn.Sequential:
     """Return the network from features to raw values of one target."""
-    return torch.nn.Sequential(
+    head = torch.nn.Sequential(
         torch.nn.Linear(d_in, d_head),
         torch.nn.SiLU(),
         torch.nn.Linear(d_head, d_head),
         torch.nn.SiLU(),
-        torch.nn.Linear(d_head, properties),
+        torch.nn.Linear(d_head, target.numbers),
     )
+    if not all(target.invariant):
+        # A constant vector turns with no structure: training starts from none at all.
+        for parameter in head[-1].parameters():
+            torch.nn.init.zeros_(parameter)
+    return head
 
 
 class Readout(torch.nn.Module):
@@ -276,12 +259,11 @@ class Readout(torch.nn.Module):
     def __init__(self, hypers: ModelHypers, targets: Sequence[Target]) -> None:
         super().__init__()
         self.target_names = [target.name for target in targets]
-        sizes = [target.properties for target in targets]
         self.node = torch.nn.ModuleList(
-            [make_head(hypers.d_node, hypers.d_head, size) for size in sizes]
+            [make_head(hypers.d_node, hypers.d_head, target) for target in targets]
         )
         self.edge = torch.nn.ModuleList(
-            [make_head(hypers.d_pet, hypers.d_head, size) for size in sizes]
+            [make_head(hypers.d_pet, hypers.d_head, target) for target in targets]
         )
 
     def forward(
@@ -292,7 +274,7 @@ class Readout(torch.nn.Module):
         centers: torch.Tensor,
         targets: List[str],
     ) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, properties] of each of ``targets``."""
+        """Return raw values [N, numbers] of each of ``targets``."""
         values: Dict[str, torch.Tensor] = {}
         for index, (node_head, edge_head) in enumerate(zip(self.node, self.edge)):  # noqa: B905 - TorchScript
             name = self.target_names[index]
@@ -349,7 +331,7 @@ class FeedforwardPET(PET):
         self.readout = Readout(hypers, targets)
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, properties] of each of ``targets``; see :class:`Core`."""
+        """Return raw values [N, numbers] of each of ``targets``; see :class:`Core`."""
         inputs = self.prepare(graph)
         nodes = self.node_types(graph.species)
         messages = self.first_layer.neighbor_type(inputs.neighbor_species)
@@ -377,7 +359,7 @@ class ResidualPET(PET):
         self.readouts = torch.nn.ModuleList([Readout(hypers, targets) for _ in layers])
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, properties] of each of ``targets``; see :class:`Core`."""
+        """Return raw values [N, numbers] of each of ``targets``; see :class:`Core`."""
         inputs = self.prepare(graph)
         values: Dict[str, torch.Tensor] = {}
         messages = self.edge_types(inputs.neighbor_species)

@@ -1,11 +1,7 @@
-"""SOAP-BPNN: networks for each atomic type on the power spectrum of the neighbor density.
-
-Behler and Parrinello's scheme of a network per type, on the descriptor of Bartok, Kondor and Csanyi.
-Values are invariant to rotations and inversion exactly, not by training.
-"""
+"""SOAP power spectra and networks for each atomic type: exactly invariant, and fast on a CPU."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtt.architecture_registry import Architecture
 from mtt.architectures.soap_bpnn.hypers import ModelHypers, TrainingHypers
@@ -23,11 +19,10 @@ def _build_core(
     return build_core(hypers, atomic_types, targets)
 
 
-def _refuses_target(target: "Target") -> str | None:
-    kind: str = target.type
-    if kind == "scalar":
-        return None
-    return f"its features are invariant, so that it predicts scalars only, not type {kind}"
+def _refuses(hypers: Any, target: "Target") -> str | None:
+    from mtt.architectures.soap_bpnn.model import why_not
+
+    return why_not(hypers, target)
 
 
 architecture = Architecture(
@@ -36,12 +31,12 @@ architecture = Architecture(
     ModelHypers=ModelHypers,
     TrainingHypers=TrainingHypers,
     build_core=_build_core,
-    refuses_target=_refuses_target,
+    refuses=_refuses,
     references={
         "model": [],
         "architecture": [
-            "https://doi.org/10.1103/PhysRevLett.98.146401",
             "https://doi.org/10.1103/PhysRevB.87.184115",
+            "https://doi.org/10.1103/PhysRevLett.98.146401",
         ],
         "implementation": [],
     },

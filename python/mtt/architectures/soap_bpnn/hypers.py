@@ -1,68 +1,63 @@
-"""Options of SOAP-BPNN, version 1."""
+"""Options of SOAP and networks for each atomic type, version 1."""
 
 from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from mtt.options.schema import training
 from mtt.options.schema.base import Conflict, OptionsModel, inconsistent
+from mtt.options.schema.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
 
+Size = Annotated[int, Field(gt=0, le=4096)]
 
-class CutoffHypers(OptionsModel):
-    """Where the neighborhood of an atom ends."""
+
+class CutoffOptions(OptionsModel):
+    """Where the surroundings of an atom end."""
 
     radius: PositiveFloat = 5.0
     """Radius, in the length unit of the data, within which atoms are neighbors."""
     width: PositiveFloat = 0.5
-    """Width of the shell below the radius in which the weight of a neighbor falls from one to zero."""
+    """Width of the shell below the radius in which the weight of a neighbor falls to zero, twice
+    differentiable."""
 
     @model_validator(mode="after")
     def _shell_fits(self) -> Self:
-        if self.width >= self.radius:
-            message = f"width ({self.width:g}) must be smaller than radius ({self.radius:g})"
-            shown = "width" if "width" in self.model_fields_set else "radius"
-            raise inconsistent([Conflict((shown,), message, (("width",), ("radius",)))])
+        if self.width > self.radius:
+            message = f"width ({self.width:g}) must not be larger than radius ({self.radius:g})"
+            raise inconsistent([Conflict(("width",), message, (("width",), ("radius",)))])
         return self
 
 
-class SoapHypers(OptionsModel):
-    """The power spectrum that describes the neighborhood of an atom."""
+class SoapOptions(OptionsModel):
+    """The description of the surroundings of an atom."""
 
-    max_angular: Annotated[int, Field(ge=0, le=20)] = 6
-    """Highest degree of the spherical harmonics; more tell directions apart better, and cost more."""
-    max_radial: Annotated[int, Field(ge=0, le=50)] = 7
-    """Highest number of a radial function, counted from 0."""
-    max_types: Annotated[int, Field(gt=0, le=100)] = 4
-    """Neighbor densities: one for each atomic type, or, with more types than this, so many trained
-    mixtures of the types."""
-    cutoff: CutoffHypers = CutoffHypers()
-    """Where the neighborhood ends."""
+    cutoff: CutoffOptions = Field(default_factory=CutoffOptions)
+    """Where they end."""
+    max_angular: Annotated[int, Field(ge=0, le=12)] = 6
+    """Highest degree of the spherical harmonics that describe directions."""
+    max_radial: Annotated[int, Field(gt=0, le=100)] = 7
+    """Number of radial functions that describe distances."""
+    channels: Size = 16
+    """Learned mixtures of radial functions and types of neighbors that the power spectrum is made
+    of; its size grows as the square of this number."""
 
 
-class BpnnHypers(OptionsModel):
-    """The networks, one for each atomic type."""
+class BpnnOptions(OptionsModel):
+    """The networks that turn the power spectrum into values; each atomic type has its own."""
 
-    num_hidden_layers: Annotated[int, Field(gt=0, le=100)] = 2
-    """Hidden layers of each network."""
-    num_neurons_per_layer: Annotated[int, Field(gt=0, le=65536)] = 32
+    num_hidden_layers: Annotated[int, Field(gt=0, le=20)] = 2
+    """Hidden layers."""
+    num_neurons_per_layer: Size = 32
     """Width of the hidden layers."""
     layernorm: bool = True
-    """Bring the features of each atom to zero mean and unit variance before the first layer."""
+    """Whether the power spectrum of each atom is normalized first."""
 
 
 class ModelHypers(OptionsModel):
     """Shape and size of a SOAP-BPNN model."""
 
-    soap: SoapHypers = SoapHypers()
-    """The power spectrum."""
-    bpnn: BpnnHypers = BpnnHypers()
-    """The networks."""
-
-
-class TrainingHypers(training.TrainingHypers):
-    """How a SOAP-BPNN model is trained: as other models, without rotations."""
-
-    rotational_augmentation: bool = False
-    """Rotate every structure at random each time it is trained on; the model is invariant anyway."""
+    soap: SoapOptions = Field(default_factory=SoapOptions)
+    """How the surroundings of an atom are described."""
+    bpnn: BpnnOptions = Field(default_factory=BpnnOptions)
+    """The networks that turn it into values."""

@@ -20,6 +20,11 @@ from mtt.options.schema.datasets import (
     TargetOptions,
 )
 
+# Names of outputs that metatomic has given up, and those that it has now.
+_CURRENT: Final = {
+    "non_conservative_forces": "non_conservative_force",
+    "non_conservative_stresses": "non_conservative_stress",
+}
 _SPLITS = ("validation_set", "test_set")
 _MAX_BYTES: Final = 8 * 2**20
 
@@ -51,12 +56,63 @@ def translate_datasets(node: Node | None, problems: Problems) -> None:
         _translate_indices(dataset, problems)
         apply(dataset.get("systems"), SYSTEMS, SystemsOptions.model_fields, problems)
         targets = _mapping(dataset.get("targets"))
+        _rename_targets(dataset.get("targets"))
         for name, target in targets.items():
             apply(target, TARGET, TargetOptions.model_fields, problems)
+            translate_type(target, problems)
             if isinstance(target.value, dict):
                 for gradient in GRADIENTS:
                     alone = name == ENERGY or len(targets) == 1
                     _translate_gradient(target, gradient, _path(dataset, target), alone, problems)
+
+
+def _rename_targets(targets: Node | None) -> None:
+    """Give outputs that metatrain and metatomic have renamed their present names."""
+    for name in list(_mapping(targets)):
+        stem, slash, variant = str(name).partition("/")
+        current = f"{_CURRENT.get(stem, stem)}{slash}{variant}"
+        if targets is not None and current != name and current not in targets.value:
+            targets.value[current] = targets.value.pop(name)
+
+
+def translate_type(target: Node, problems: Problems) -> None:
+    """Write the type of a target as mtt does, where it is a mapping: ``{cartesian: {rank: 1}}``."""
+    node = target.get("type")
+    if node is None or node.dead or not isinstance(node.value, dict) or len(node.value) != 1:
+        return
+    ((kind, about),) = node.plain().items()
+    reason = None
+    if kind == "cartesian" and isinstance(about, dict):
+        ranks: dict[object, str] = {0: "scalar", 1: "vector", 2: "matrix"}
+        name = ranks.get(about.get("rank"))
+        if name is not None:
+            target.value["type"] = node.replaced(name)
+            return
+        reason = "not yet in mtt: Cartesian tensors of a rank above 2"
+    if kind == "spherical" and isinstance(about, dict):
+        irreps = about.get("irreps")
+        if about.get("product") is not None:
+            reason = "not yet in mtt: products of spherical targets; write the irreps of the result"
+        elif isinstance(irreps, dict):
+            reason = "not yet in mtt: spherical targets with other irreps for each atomic type"
+        elif isinstance(irreps, list) and all(isinstance(irrep, dict) for irrep in irreps):
+            if any(irrep.pop("num", 1) != 1 for irrep in irreps):
+                reason = "not yet in mtt: irreps that are there several times; use 'properties'"
+            else:
+                _set_irreps(target, node)
+                return
+    if reason is not None:
+        problems.append(Problem(node.shown_at(), node.name, reason))
+        del target.value["type"]
+
+
+def _set_irreps(target: Node, node: Node) -> None:
+    spherical = node.value["spherical"]
+    irreps = spherical.value["irreps"]
+    for irrep in irreps.value:
+        irrep.value.pop("num", None)
+    target.value["type"] = node.replaced("spherical")
+    target.value["irreps"] = irreps
 
 
 def targets_of(root: Node) -> Mapping[str, list[Node]]:

@@ -12,7 +12,6 @@ from mtt.options.foreign.fates import ANYTHING, Absent, Fate, Renamed, Reworked,
 _DEVICES = "not yet in mtt: training on several devices"
 _READER = "mtt chooses the reader by the format of the file"
 _METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
-_TENSOR = "not yet in mtt: targets that turn with the structure, Cartesian or spherical"
 
 
 def _not_enabled(value: Any) -> bool:
@@ -71,7 +70,7 @@ _PREFIXES: Final = ("experimental.", "deprecated.")
 def is_architecture(name: str) -> bool:
     """Return whether an architecture is one of metatrain's that mtt does not have."""
     stem = next((name.removeprefix(each) for each in _PREFIXES if name.startswith(each)), name)
-    return stem in _ARCHITECTURES or (stem != name and stem in ("pet", "soap_bpnn"))
+    return stem in _ARCHITECTURES or (stem != name and stem == "pet")
 
 
 MODEL: Final[Mapping[str, Fate]] = {
@@ -121,6 +120,17 @@ MODEL: Final[Mapping[str, Fate]] = {
     "heads": Absent(({}, None), "all heads of mtt are alike, d_head wide"),
     "last_layer_parameters": Absent(({}, None), "all heads of mtt are alike"),
 }
+
+# Of its SOAP-BPNN; sizes are in `soap` and `bpnn`, as here.
+SOAP_MODEL: Final[Mapping[str, Fate]] = {
+    "soap": Taken(),
+    "bpnn": Taken(),
+    "legacy": Absent((ANYTHING,), "", default=True),
+    "add_lambda_basis": Absent((ANYTHING,), "", default=True),
+    "heads": Absent(({}, None), "all heads of mtt are alike", default={}),
+    **{key: MODEL[key] for key in ("zbl", "long_range")},
+}
+MODELS: Final = {"pet": MODEL, "soap_bpnn": SOAP_MODEL}
 
 _BY_ATOMS = "not yet in mtt: batches by the number of atoms"
 _SCHEDULE = (
@@ -233,13 +243,8 @@ TARGET: Final[Mapping[str, Fate]] = {
         refused={"atom_pair": "not yet in mtt: targets of pairs of atoms"},
     ),
     "per_atom": Renamed("per", default=False, values={False: "system", True: "atom"}),
-    "type": Taken("scalar", refused={"cartesian": _TENSOR, "spherical": _TENSOR}),
-    "num_subtargets": Absent(
-        (1,),
-        "not yet in mtt: several values in one target",
-        "give each value a target of its own",
-        default=1,
-    ),
+    "type": Reworked("scalar"),
+    "num_subtargets": Renamed("properties", default=1),
     "description": Taken(""),
     "forces": Reworked(False),
     "stress": Reworked(False),

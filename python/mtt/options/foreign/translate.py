@@ -10,14 +10,11 @@ from collections.abc import Collection, Mapping
 from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.options.foreign import data_options, loss_options
-from mtt.options.foreign.metatrain_keys import ARCHITECTURE, FINETUNE, MODEL, TOP, TRAINING
+from mtt.options.foreign.metatrain_keys import ARCHITECTURE, FINETUNE, MODELS, TOP, TRAINING
 from mtt.options.foreign.tables import Problems, apply, move
 from mtt.options.reading.document import Node
 from mtt.options.schema.options import ArchitectureOptions, Options
 from mtt.options.schema.training import FineTuneOptions, TrainingHypers
-
-# Whose model options metatrain has as well.
-_SAME_MODEL = "pet"
 
 
 def translate_options(root: Node) -> Problems:
@@ -33,8 +30,9 @@ def translate_options(root: Node) -> Problems:
     if architecture is None:
         return problems
     apply(architecture, ARCHITECTURE, ArchitectureOptions.model_fields, problems)
-    if architecture_name(root) == _SAME_MODEL:
-        apply(architecture.get("model"), MODEL, _hypers(), problems)
+    name = architecture_name(root)
+    if name in MODELS:
+        apply(architecture.get("model"), MODELS[name], _hypers(name), problems)
     training = architecture.get("training")
     if training is not None:
         apply(training, TRAINING, TrainingHypers.model_fields, problems)
@@ -58,11 +56,9 @@ def architecture_name(root: Node) -> str | None:
     return node.value if node is not None and isinstance(node.value, str) else None
 
 
-def _hypers() -> Collection[str]:
+def _hypers(name: str) -> Collection[str]:
     try:
-        hypers: Mapping[str, object] = architecture_registry.get(
-            _SAME_MODEL
-        ).ModelHypers.model_fields
+        hypers: Mapping[str, object] = architecture_registry.get(name).ModelHypers.model_fields
     except UserError:
         return ()
     return hypers

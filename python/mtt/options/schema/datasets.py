@@ -18,8 +18,16 @@ LengthUnit = Annotated[str, AfterValidator(check_length_unit)]
 ENERGY = "energy"
 GRADIENTS = ("forces", "stress", "virial")
 _TARGET_NAME = re.compile(
-    r"(energy|[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)+)(/[A-Za-z0-9_.+-]+)?"
+    r"(energy|non_conservative_(force|stress)|[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)+)"
+    r"(/[A-Za-z0-9_.+-]+)?"
 )
+FORCE, STRESS = "non_conservative_force", "non_conservative_stress"
+# What engines demand of the outputs that they know by name, and where files usually have them.
+_STANDARD: dict[str, dict[str, str]] = {
+    ENERGY: {"quantity": ENERGY, "key": ENERGY, "type": "scalar", "per": "system"},
+    FORCE: {"quantity": "force", "key": "forces", "type": "vector", "per": "atom"},
+    STRESS: {"quantity": "stress", "key": "stress", "type": "matrix", "per": "system"},
+}
 
 
 class SystemsOptions(OptionsModel):
@@ -74,28 +82,47 @@ Gradient = Annotated[
 ]
 
 
+class IrrepOptions(OptionsModel):
+    """Components of a spherical target that turn among themselves."""
+
+    o3_lambda: Annotated[int, Field(ge=0, le=12)]
+    """Degree: there are twice as many components as this, and one."""
+    o3_sigma: Literal[1, -1] = 1
+    """Parity: 1 of tensors, -1 of pseudotensors."""
+
+
 class TargetOptions(OptionsModel):
     """One quantity to learn."""
 
     quantity: str = ""
     """What the target is: `energy`, which may have forces and stress, or a name of your own such as
-    `charge`. Left empty, it is `energy` for targets called `energy` or `energy/VARIANT`."""
+    `charge`. Left empty, it is what the name of the target says: `energy` of `energy` and
+    `energy/VARIANT`, `force` and `stress` of `non_conservative_force` and
+    `non_conservative_stress`."""
     read_from: ExpandedPath | None = None
     """File with the values; null reads them from the structures' file."""
     key: str = ""
-    """Name of the value in the file. Left empty, it is `energy` for targets called `energy` or
-    `energy/VARIANT`, and `NAME` for those called `OWNER::NAME`."""
+    """Name of the value in the file. Left empty, it is `energy`, `forces` or `stress` for targets
+    that are called `energy`, `non_conservative_force` or `non_conservative_stress`, with a variant
+    or not, and `NAME` for those called `OWNER::NAME`."""
     unit: str = ""
-    """Unit of the values in the file. Left empty, it is `eV` for energies; other quantities then
-    have none. Data in another unit than that of the model, which the first training set or the base
+    """Unit of the values in the file. Left empty, it is `eV` for energies, and `eV/A` and `eV/A^3`
+    for non-conservative forces and stress; other quantities then have none. Data in another unit than that of the model, which the first training set or the base
     of a fine-tuning decides, are converted."""
     missing: Missing = "error"
     """Whether structures may lack the value: `allow` learns it from those that have it."""
     per: Literal["system", "atom"] = "system"
     """Whether a structure has one value, which is the sum of what its atoms contribute, or each
-    atom has one. Energies are per system."""
-    type: Literal["scalar"] = "scalar"
-    """How the target turns with the structure: a scalar does not."""
+    atom has one. Energies are per system, and non-conservative forces per atom."""
+    type: Literal["scalar", "vector", "matrix", "spherical"] = "scalar"
+    """How the target turns with the structure: a `scalar` does not; a `vector` has the components x,
+    y, z, as a dipole; a `matrix` has those of two such axes, as a polarizability; `spherical` has
+    those of real spherical harmonics, which `irreps` lists."""
+    irreps: list[IrrepOptions] | None = None
+    """Blocks of a spherical target: `[{o3_lambda: 0}, {o3_lambda: 2}]`."""
+    properties: Annotated[int, Field(ge=1, le=65536)] = 1
+    """Number of quantities of this type that the file has for each structure or atom, for instance
+    the points of a density of states."""
     forces: Gradient = None
     """`on` or `{key: ..., unit: ..., missing: ...}`: the data must have forces. `off`: do not use them.
     null: use them if the data has them; of several energies, only the one called `energy` then
@@ -111,6 +138,17 @@ class TargetOptions(OptionsModel):
     def is_energy(self) -> bool:
         """Return whether the target may have forces and stress."""
         return self.quantity == ENERGY
+
+    @model_validator(mode="after")
+    def _irreps_of_spherical(self) -> Self:
+        if (self.type == "spherical") != bool(self.irreps):
+            message = (
+                "a spherical target needs irreps, as in [{o3_lambda: 2}]"
+                if self.type == "spherical"
+                else f"irreps are of spherical targets: a {self.type} has none"
+            )
+            raise inconsistent([Conflict(("irreps",), message, (("type",), ("irreps",)))])
+        return self
 
     @model_validator(mode="after")
     def _stress_or_virial(self) -> Self:
@@ -157,12 +195,17 @@ def _wrong_names(targets: Mapping[str, TargetOptions]) -> Iterator[Conflict]:
 
 def _with_defaults(name: str, target: TargetOptions) -> TargetOptions:
     stem = name.partition("/")[0]
-    quantity = target.quantity or (ENERGY if stem == ENERGY else "")
+    standard = _STANDARD.get(stem, {})
+    quantity = target.quantity or standard.get("quantity", "")
+    units = {ENERGY: "eV", **({"force": "eV/A", "stress": "eV/A^3"} if standard else {})}
     defaults: dict[str, Any] = {
         "quantity": quantity,
-        "key": target.key or stem.rpartition("::")[2],
-        "unit": target.unit or ("eV" if quantity == ENERGY else ""),
+        "key": target.key or standard.get("key") or stem.rpartition("::")[2],
+        "unit": target.unit or units.get(quantity, ""),
     }
+    for field in ("type", "per"):
+        if field not in target.model_fields_set and field in standard:
+            defaults[field] = standard[field]
     # Wrong units stay as they are here: another check names them.
     with contextlib.suppress(ValueError):
         defaults["unit"] = check_energy_unit(defaults["unit"])
@@ -192,6 +235,7 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
     def conflict(key: str, message: str) -> Conflict:
         return Conflict((name, key), message, ((name, key), (name, "quantity"), (name, "per")))
 
+    yield from _wrong_standard(name, target)
     if target.is_energy:
         try:
             check_energy_unit(target.unit)
@@ -209,6 +253,30 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
         if getattr(target, gradient):
             message = f"only energies have {gradient}: leave it out, or give quantity: energy"
             yield conflict(gradient, message)
+
+
+def _wrong_standard(name: str, target: TargetOptions) -> Iterator[Conflict]:
+    """What contradicts the meaning that engines give to the name of an output."""
+    standard = _STANDARD.get(name.partition("/")[0])
+    if standard is None:
+        if target.quantity == ENERGY and (target.type != "scalar" or target.properties > 1):
+            message = "an energy is one number: give another quantity"
+            yield Conflict((name, "quantity"), message, ((name, "quantity"), (name, "type")))
+        return
+    own = name.partition("/")[0]
+    for field in ("type", "per", *(("quantity",) if own != ENERGY else ())):
+        if getattr(target, field) != standard[field] and not (own == ENERGY and field == "per"):
+            message = f"'{name}' has the {field} {standard[field]} for every engine"
+            yield Conflict((name, field), message, ((name, field),))
+    if target.properties > 1:
+        message = f"'{name}' is one {standard['type']} for every engine: give properties a name"
+        yield Conflict((name, "properties"), message, ((name, "properties"),))
+    if own != ENERGY:
+        kind = "forces" if own == FORCE else "stress"
+        try:
+            check_gradient_unit(kind, target.unit)
+        except ValueError as error:
+            yield Conflict((name, "unit"), str(error), ((name, "unit"),))
 
 
 def _wrong_gradient_units(name: str, target: TargetOptions) -> Iterator[Conflict]:

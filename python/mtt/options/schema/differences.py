@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from mtt.options.schema.base import Location
-from mtt.options.schema.datasets import DatasetOptions
+from mtt.options.schema.datasets import DatasetOptions, TargetOptions
 from mtt.units import fits
 
-_FIELDS: tuple[Literal["quantity", "unit", "per"], ...] = ("quantity", "unit", "per")
+Field = Literal["quantity", "unit", "per", "type", "irreps", "properties"]
+_FIELDS: tuple[Field, ...] = get_args(Field)
 
 
 class Difference(NamedTuple):
@@ -19,7 +20,7 @@ class Difference(NamedTuple):
     - ``target``: whose field differs, if it is one of a target.
     """
 
-    kind: Literal["target", "quantity", "per", "length_unit", "unit"]
+    kind: Literal["target", "length_unit"] | Field
     location: Location
     value: str | None
     expected: str | None
@@ -41,7 +42,7 @@ def differences(data: DatasetOptions, first: DatasetOptions) -> Iterator[Differe
         yield Difference("target", place, name, other)
     for name in [name for name in data.targets if name in first.targets]:
         for field in _FIELDS:
-            value, expected = (getattr(each.targets[name], field) for each in (data, first))
+            value, expected = (_field(each.targets[name], field) for each in (data, first))
             # "Energy" is not the quantity whose derivatives are forces.
             if field == "unit":
                 same = fits(value, expected, "unit" in data.targets[name].model_fields_set)
@@ -49,3 +50,11 @@ def differences(data: DatasetOptions, first: DatasetOptions) -> Iterator[Differe
                 same = value == expected
             if not same:
                 yield Difference(field, ("targets", name, field), value, expected, name)
+
+
+def _field(target: TargetOptions, field: Field) -> str:
+    value = getattr(target, field)
+    if field == "irreps":
+        blocks = value or []
+        return ", ".join(f"({irrep.o3_lambda}, {irrep.o3_sigma})" for irrep in blocks)
+    return str(value)
