@@ -242,7 +242,7 @@ def test_it_is_shown(folder: Path, capsys: pytest.CaptureFixture) -> None:
         "  target        mtt::alpha in no unit, a matrix",
         "  target        mtt::charges in e, a value of each atom",
         "  target        mtt::dipole in e*A, a vector",
-        "  target        mtt::shape in no unit, a spherical tensor of degree 0, 2 of each atom",
+        "  target        mtt::shape in no unit, spherical of degree 0, 2 of each atom",
         "  target        mtt::u0 in eV",
     ):
         assert line in lines

@@ -162,7 +162,7 @@ def _kind(target: dict[str, Any]) -> str:
             f"{degree}{'' if parity > 0 else ' (pseudo)'}"
             for degree, parity in target.get("irreps", ())
         )
-        return f"{count}spherical tensor{'s' * (number > 1)} of degree {blocks}"
+        return f"{count if number > 1 else ''}spherical of degree {blocks}"
     plural = {"vector": "vectors", "matrix": "matrices"}
     return count + (plural.get(kind, kind) if number > 1 else kind)
 
