@@ -183,7 +183,8 @@ static void* idle(void* nothing_given) {
 static void hog_threads(void) {
     pthread_attr_t small;
     pthread_attr_init(&small);
-    pthread_attr_setstacksize(&small, 1 << 16);
+    /* Room for what the libraries of a torch for GPUs keep for each thread. */
+    pthread_attr_setstacksize(&small, 1 << 19);
     pthread_t thread;
     for (int k = 0; k < 6000; ++k) {
         pthread_create(&thread, &small, idle, NULL);

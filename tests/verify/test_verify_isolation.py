@@ -161,7 +161,7 @@ def test_memory_that_is_shared_can_not_be_had(hostile: Hostile) -> None:
 
 def test_a_model_that_starts_threads_without_end(hostile: Hostile) -> None:
     # On a busy machine a thousand threads take their time.
-    [(check, message)] = failures(hostile("hogs_threads", "--time-limit", "60")).items()
+    [(check, message)] = failures(hostile("hogs_threads", "--time-limit", "30")).items()
     assert check == "LOAD/model"
     assert re.fullmatch(r"while it is loaded, the model starts \d+ threads", message)
 

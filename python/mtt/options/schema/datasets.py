@@ -107,8 +107,9 @@ class TargetOptions(OptionsModel):
     or not, and `NAME` for those called `OWNER::NAME`."""
     unit: str = ""
     """Unit of the values in the file. Left empty, it is `eV` for energies, and `eV/A` and `eV/A^3`
-    for non-conservative forces and stress; other quantities then have none. Data in another unit than that of the model, which the first training set or the base
-    of a fine-tuning decides, are converted."""
+    for non-conservative forces and stress; other quantities then have none. Data in another unit
+    than that of the model, which the first training set or the base of a fine-tuning decides, are
+    converted."""
     missing: Missing = "error"
     """Whether structures may lack the value: `allow` learns it from those that have it."""
     per: Literal["system", "atom"] = "system"
