@@ -18,8 +18,8 @@ from mtt.data.reader import InMemory, Selection
 from mtt.data.structure import content_hash
 from mtt.data.target import Target
 from mtt.options import load_options
+from mtt.options.schema.loss_parts import LossOptions
 from mtt.options.schema.options import options_class
-from mtt.options.schema.training import LossOptions
 
 ROOT = Path(__file__).parents[2]
 DEVELOP = ROOT / "docs" / "develop"
@@ -105,11 +105,11 @@ def test_the_reader(folder: Path) -> None:
 def test_the_loss(folder: Path) -> None:
     term = example("log_cosh").LogCosh(Target("energy"), LossOptions())
     errors = torch.tensor([-3.0, -0.5, 0.5, 3.0], dtype=torch.float64, requires_grad=True)
-    loss = term.elementwise(errors)
+    loss = term.elementwise(errors, "mse", 1.0)
     torch.testing.assert_close(loss, torch.log(torch.cosh(errors)))
     (gradient,) = torch.autograd.grad(loss.sum(), errors)
     torch.testing.assert_close(gradient, torch.tanh(errors))
-    assert torch.isfinite(term.elementwise(torch.tensor([1e6]))).all()
+    assert torch.isfinite(term.elementwise(torch.tensor([1e6]), "mse", 1.0)).all()
 
 
 def test_the_pages_name_files_that_are_there() -> None:

@@ -17,8 +17,9 @@ from mtt.options.schema.datasets import (
     SystemsOptions,
     TargetOptions,
 )
+from mtt.options.schema.loss_parts import TargetLossOptions
 from mtt.options.schema.options import ArchitectureOptions, Options
-from mtt.options.schema.training import FineTuneOptions, TargetLossOptions, TrainingHypers
+from mtt.options.schema.training import FineTuneOptions, TrainingHypers
 
 _PET = architecture_registry.get("pet").ModelHypers
 _TRAINING = "architecture.training"

@@ -243,7 +243,26 @@ LOSSES = {
     "{type: huber, energy: {forces: {type: huber}}}": (
         "{type: huber, targets: {energy: {forces: 1.0}}}"
     ),
+    "{energy: {type: mse, reduction: mean, forces: {type: huber, weight: 10.0}}}": (
+        "{targets: {energy: {type: mse, forces: {type: huber, weight: 10.0}}}}"
+    ),
+    "{energy: {type: mae, forces: {weight: 10.0}}}": (
+        "{targets: {energy: {type: mae, forces: {type: mse, weight: 10.0}}}}"
+    ),
+    "{energy: {type: huber, delta: 0.5, gradients: {positions: {type: huber, delta: 0.1}}}}": (
+        "{targets: {energy: {type: huber, delta: 0.5, forces: {delta: 0.1, weight: 1.0}}}}"
+    ),
+    "{energy: huber}": "{targets: {energy: {type: huber, forces: mse}}}",
+    "{energy: {type: masked_mae, forces: masked_mae}}": (
+        "{targets: {energy: {type: mae, forces: 1.0}}}"
+    ),
+    "{energy: {gradients: {strain: {type: masked_huber, delta: 0.2}}}}": (
+        "{targets: {energy: {stress: {type: huber, delta: 0.2, weight: 1.0}}}}"
+    ),
     "huber": "{type: huber}",
+    "{energy: {1: 2.0, 30: 3.0}, forces: {type: mae, weight: {1: 0.5, 20: 3.0}}}": (
+        "{energy: {30: 3.0, 1: 2.0}, forces: {weight: {20: 3.0, 1: 0.5}, type: mae}}"
+    ),
     "{energy: 2.0, forces: 3.0}": "{energy: 2.0, forces: 3.0}",
 }
 
@@ -256,24 +275,15 @@ def test_a_loss_is_taken(theirs: str) -> None:
 
 
 _LOSS = "architecture.training.loss.energy"
-_ONE = "mtt has one function for all errors of a target; give both the same"
+_MEAN = (
+    "mtt takes the mean over all errors, of whatever number: a sum would weigh large batches more"
+)
 REFUSED = {
-    "{energy: {type: mse, forces: {type: huber, weight: 10.0}}}": (
-        f"{_LOSS}.forces.type: cannot be huber for the forces and mse for the values: {_ONE}"
-    ),
-    "{energy: {type: mae, forces: {weight: 10.0}}}": (
-        f"{_LOSS}.forces: cannot be mse for the forces and mae for the values: {_ONE}"
-    ),
-    "{energy: {type: huber, gradients: {positions: {type: huber, delta: 0.1}}}}": (
-        f"{_LOSS}.gradients.positions.delta: cannot be 0.1 for the forces and 1 for the values: {_ONE}"
-    ),
-    "{energy: huber}": (
-        f"{_LOSS}: metatrain takes mse for the forces of this loss, mtt huber: to have huber for "
-        "both, add forces: huber; to have it for neither, write mse"
-    ),
-    "{energy: {reduction: sum}}": f"{_LOSS}.reduction: mtt takes the mean over all errors",
-    "{energy: {forces: {reduction: sum}}}": (
-        f"{_LOSS}.forces.reduction: mtt takes the mean over all errors"
+    "{energy: {reduction: sum}}": f"{_LOSS}.reduction: {_MEAN}",
+    "{energy: {forces: {reduction: sum}}}": f"{_LOSS}.forces.reduction: {_MEAN}",
+    "{energy: {type: gaussian_nll_ensemble}}": (
+        f"{_LOSS}.type: mtt has no ensembles of heads in training that this loss needs; write mse, mae"
+        " or huber"
     ),
     "{energy: {forces: {wight: 1.0}}}": f"{_LOSS}.forces.wight: unknown option; did you mean 'weight'?",
     "{energy: {gradients: {cell: {weight: 1.0}}}}": (
@@ -294,14 +304,18 @@ def test_a_loss_that_is_not_possible_is_refused_at_its_place(theirs: str) -> Non
     assert refusals(text) == [REFUSED[theirs]]
 
 
-def test_a_function_of_the_values_alone_is_fine_without_gradients() -> None:
+def test_a_function_of_the_values_alone_is_not_that_of_gradients() -> None:
     text = """\
     architecture: {name: pet, training: {loss: {energy: huber}}}
     training_set: {systems: a.xyz, targets: {energy: {forces: off}}}
     """
-    assert load(text).architecture.training.loss.targets["energy"].type == "huber"
+    own = load(text).architecture.training.loss.targets["energy"]
+    assert (own.type, own.forces, own.stress) == ("huber", None, None)
     with_stress = text.replace("forces: off", "forces: off, stress: on")
-    assert refusals(with_stress)[0].startswith(f"{_LOSS}: metatrain takes mse for the stress")
+    own = load(with_stress).architecture.training.loss.targets["energy"]
+    assert own.forces is None
+    assert own.stress is not None
+    assert own.stress.type == "mse"
 
 
 def test_a_file_of_indices_must_list_them() -> None:

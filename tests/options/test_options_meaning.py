@@ -395,7 +395,8 @@ def test_stored_options_of_one_energy_keep_their_meaning(load: Load) -> None:
 
 def test_loss_of_each_target(load: Load) -> None:
     loss = load(SEVERAL).architecture.training.loss
-    assert loss.of("energy", True) == ("mae", 1.0, 2.0, 1.0, 1.0)
-    assert loss.of("energy/pbe", True) == ("huber", 0.5, 2.0, 0.0, 1.0)
-    assert loss.of("mtt::charges", False)[:3] == ("mae", 1.0, 0.25)
-    assert loss.of("mtt::gap", False)[:3] == ("mae", 1.0, 1.0)
+    assert loss.of("energy", True) == (("mae", 1.0, 2.0), ("mae", 1.0, 1.0), ("mae", 1.0, 1.0))
+    pbe = loss.of("energy/pbe", True)
+    assert pbe == (("huber", 0.5, 2.0), ("huber", 0.5, 0.0), ("huber", 0.5, 1.0))
+    assert loss.of("mtt::charges", False).value == ("mae", 1.0, 0.25)
+    assert loss.of("mtt::gap", False).value == ("mae", 1.0, 1.0)

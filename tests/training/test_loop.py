@@ -302,6 +302,42 @@ def test_several_targets_resume_bitwise(several):
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
+def test_weights_that_change_change_the_epochs_from_there_and_resume_bitwise(tmp_path):
+    def options(**loss):
+        return make_options(tmp_path, {"num_epochs": 4, "loss": loss})
+
+    plain, changing, resumed = Silent(), Silent(), Silent()
+    tensors_after(make_run(options(energy=2.0)), plain)
+    schedule = {"energy": {1: 2.0, 3: 30.0}, "forces": {"weight": {1: 1.0, 4: 0.1}}}
+    expected = tensors_after(make_run(options(**schedule)), changing)
+    steps = len(plain.losses) // 4
+    assert changing.losses[: 2 * steps] == plain.losses[: 2 * steps]
+    assert changing.rows[:2] == plain.rows[:2]
+    assert changing.losses[2 * steps] > plain.losses[2 * steps]  # the weights are still the same
+    # In the middle of the second epoch, of the third, and at the end of the third.
+    for stop in (steps + 1, 2 * steps + 1, 3 * steps):
+        stopped, resumed = make_run(options(**schedule)), make_run(options(**schedule))
+        with pytest.raises(Interrupted):
+            loop.train(stopped.state, stopped.problem, Silent(steps=stop))
+        header, tensors = stopped.state.to_checkpoint()
+        resumed.state.from_checkpoint(SimpleNamespace(**header), tensors)
+        tensors = tensors_after(resumed)
+        assert all(torch.equal(tensors[name], expected[name]) for name in expected)
+
+
+def test_weights_that_change_are_told_when_they_do(tmp_path):
+    schedule = {"energy": {1: 2.0, 3: 30.0}, "forces": {"weight": {1: 1.0, 9: 0.1}}}
+    problem = make_run(make_options(tmp_path, {"num_epochs": 4, "loss": schedule})).problem
+    said = []
+    for epoch in range(1, 6):
+        loop.tell_weights(problem, epoch, said.append)
+    loop.tell_weights(problem, 4, said.append, resumed=True)
+    shown = "weights of the loss from epoch {}: energy {}, energy forces 1, energy stress 1"
+    assert said == [shown.format(*each) for each in ((1, 2), (3, 30), (4, 30))]
+    loop.tell_weights(make_run(make_options(tmp_path)).problem, 1, said.append, resumed=True)
+    assert len(said) == 3
+
+
 def test_a_weight_of_zero_leaves_a_target_out(several, tmp_path):
     """The head of a target without weight stays as it is, those of the others learn."""
     weights = {name: {"weight": 0, "forces": 0, "stress": 0} for name in ("energy", "energy/pbe")}

@@ -13,7 +13,7 @@ from mtt.data.dataset import Dataset, types_of
 from mtt.data.read_files import read_datasets
 from mtt.data.structure import Reference
 from mtt.data.target import GRADIENTS, Target
-from mtt.options import LossOptions
+from mtt.options import LossOptions, TrainingHypers
 from mtt.training.baseline import fit_baseline, in_training_units
 from mtt.training.loss import Loss, selected_metric
 
@@ -341,3 +341,100 @@ def test_an_error_of_zero_does_not_hide_the_others():
         for value in (0.1, 0.2)
     )
     assert 0.0 < selected_metric(better, "rmse_prod") < selected_metric(worse, "rmse_prod")
+
+
+def test_each_part_has_its_own_function_and_weight(data):
+    """Against losses of one function for all, with all weights but one at zero."""
+    _, converted, _ = data
+    batch = collate(converted, range(7), torch.float64)
+
+    def loss_of(options):
+        loss = Loss(options, [ENERGY])
+        errors = loss.errors(Springs(), batch, training=True)
+        table = loss.new_table()
+        loss.add(table, errors, batch)
+        value = float(loss(errors, batch).detach())
+        assert loss.metrics(table, {"energy": 1.0})["loss"] == pytest.approx(value, rel=1e-12)
+        return value
+
+    parts = [("mae", 0.3, 2.0), ("huber", 0.02, 5.0), ("mse", 1.0, 0.5)]
+    alone = [
+        loss_of(
+            LossOptions(
+                type=kind,
+                delta=delta,
+                **{name: weight if name == own else 0.0 for name in ("energy", "forces", "stress")},
+            )
+        )
+        for own, (kind, delta, weight) in zip(("energy", "forces", "stress"), parts, strict=True)
+    ]
+    (own, forces, stress) = [
+        dict(zip(("type", "delta", "weight"), part, strict=True)) for part in parts
+    ]
+    assert min(alone) > 0.0
+    mixed = LossOptions(targets={"energy": {**own, "forces": forces, "stress": stress}})
+    assert loss_of(mixed) == pytest.approx(sum(alone), rel=1e-12)
+    for_all = LossOptions(type="mae", delta=0.3, energy=2.0, forces=forces, stress=stress)
+    assert loss_of(for_all) == loss_of(mixed)
+
+
+def test_what_is_said_most_closely_of_a_part_counts():
+    usual = {"type": "mae", "delta": 0.5, "forces": {"type": "huber", "weight": 3.0}}
+    options = LossOptions(**usual, targets={"energy": {"stress": {"delta": 0.1}, "forces": "mse"}})
+    own = options.of("energy", is_energy=True)
+    assert own == (("mae", 0.5, 1.0), ("mse", 0.5, 3.0), ("mae", 0.1, 1.0))
+    assert options.of("energy/pbe", is_energy=True).forces == ("huber", 0.5, 3.0)
+
+
+def test_weights_follow_the_epochs_and_are_stored_as_they_always_were():
+    schedule = {"1": 4.0, 10: 2.0, 3: 0.0}
+    options = LossOptions(energy=schedule, targets={"energy": {"forces": {1: 1.0, 7: 5.0}}})
+    assert options.first_epochs == [1, 3, 7, 10]
+    assert LossOptions().first_epochs == [1]
+    weights = [
+        tuple(Loss(options, [ENERGY], epoch).terms[0].weights.values())
+        for epoch in (1, 2, 3, 6, 7, 9, 10, 500)
+    ]
+    energies, forces, _ = zip(*weights, strict=True)
+    assert energies == (4.0, 4.0, 0.0, 0.0, 0.0, 0.0, 2.0, 2.0)
+    assert forces == (1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0)
+    stored = options.model_dump(mode="json")
+    assert stored["energy"] == {"1": 4.0, "3": 0.0, "10": 2.0}
+    assert LossOptions(**stored) == options
+    old = {
+        "type": "huber",
+        "delta": 0.3,
+        "energy": 2.0,
+        "forces": 0.5,
+        "stress": 1.0,
+        "targets": {
+            "energy": dict(type=None, delta=None, weight=1.0, forces=0.0, stress=None)  # noqa: C408
+        },
+    }
+    assert LossOptions(**old).model_dump(mode="json") == old
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ({0: 1.0, 5: 2.0}, "'0' is no epoch"),
+        ({2: 1.0}, "the weight of epoch 1 is missing"),
+        ({1: -1.0}, "the weight from epoch 1 on must be a finite number, zero or above"),
+        ({1: 1.0, "1": 2.0}, "epoch 1 is given twice"),
+        ({1: "much"}, "the weight from epoch 1 on must be a number"),
+        (float("nan"), "a weight must be a finite number"),
+        (True, "a weight must be a number"),
+    ],
+)
+def test_a_weight_that_is_none_is_refused(weight, message):
+    with pytest.raises(ValueError, match=message):
+        LossOptions(energy=weight)
+    with pytest.raises(ValueError, match=message):
+        LossOptions(forces={"weight": weight})
+
+
+def test_losses_of_different_weights_choose_no_best_epoch():
+    loss = {"forces": {1: 1.0, 2: 5.0}}
+    with pytest.raises(ValueError, match="losses of different weights do not compare"):
+        TrainingHypers(loss=loss, best_model_metric="loss")
+    TrainingHypers(loss=loss, best_model_metric="mae_prod")

@@ -10,15 +10,17 @@ from mtt.options.schema.datasets import (
     SystemsOptions,
     TargetOptions,
 )
+from mtt.options.schema.loss_parts import LossOptions, PartLossOptions, TargetLossOptions
 from mtt.options.schema.metadata import Metadata, References
 from mtt.options.schema.options import ArchitectureOptions, Options, options_hash
-from mtt.options.schema.training import LossOptions, TargetLossOptions, TrainingHypers
+from mtt.options.schema.training import TrainingHypers
 
 __all__ = [
     "ArchitectureOptions",
     "DatasetOptions",
     "GradientOptions",
     "LossOptions",
+    "PartLossOptions",
     "Metadata",
     "Options",
     "OptionsError",

@@ -88,6 +88,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "FineTuneOptions": "architecture.training.fine_tune",
         "LossOptions": "architecture.training.loss",
         "TargetLossOptions": "architecture.training.loss.targets",
+        "PartLossOptions": "architecture.training.loss: forces and stress",
         "DatasetOptions": "Dataset",
         "SystemsOptions": "Dataset: systems",
         "TargetOptions": "Dataset: target",

@@ -9,6 +9,7 @@ from mtt.data.plausibility import doubts
 from mtt.data.reader import Reader
 from mtt.errors import UserError
 from mtt.options import Options
+from mtt.options.schema.loss_parts import FIRST_EPOCH
 from mtt.training.loop import Problem
 from mtt.training.run_data import RunData
 
@@ -60,11 +61,17 @@ def check_loss(problem: Problem, train: Reader) -> None:
             hint="give those to learn from a weight above zero; Default is that of the groups that"
             " are not named",
         )
-    terms = problem.loss().terms
+    for epoch in problem.hypers.loss.first_epochs:
+        _check_weights(problem, epoch)
+
+
+def _check_weights(problem: Problem, epoch: int) -> None:
+    terms = problem.loss(epoch).terms
     if any(weight > 0.0 for term in terms for weight in term.weights.values()):
         return
+    since = "" if epoch == FIRST_EPOCH else f" from epoch {epoch} on"
     raise UserError(
-        "all weights of the loss are zero: nothing would be learned",
+        f"all weights of the loss are zero{since}: nothing would be learned",
         where="architecture.training.loss",
         hint="give energy, forces or stress a weight above zero, for a quantity that the data have",
     )

@@ -21,6 +21,7 @@ from mtt.data.dataset import Dataset
 from mtt.data.random import generator, permutation, random_rotations
 from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
+from mtt.options.schema.loss_parts import FIRST_EPOCH
 from mtt.options.schema.training import TrainingHypers
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.loss import Loss, selected_metric
@@ -85,9 +86,9 @@ class Problem:
             described.append(replace(target, gradients=gradients))
         return described
 
-    def loss(self) -> Loss:
-        """Return the loss of all targets."""
-        return Loss(self.hypers.loss, self.targets)
+    def loss(self, epoch: int = FIRST_EPOCH) -> Loss:
+        """Return the loss of all targets, with the weights of an epoch, counted from 1."""
+        return Loss(self.hypers.loss, self.targets, epoch)
 
     def stops(self, observer: "Observer") -> bool:
         """Return whether all processes are to stop, which rank 0 decides."""
@@ -100,16 +101,30 @@ def train(state: State, problem: Problem, observer: Observer) -> None:
     :raises Interrupted: the observer asked to stop
     :raises UserError: the loss is no longer a finite number
     """
-    loss = problem.loss()
     validation = ValidationBatches(problem)
     with reproducible(problem.device):
         while state.position.epoch < problem.hypers.num_epochs:
+            # Made anew from the position alone: a resumed run has the same weights.
+            loss = problem.loss(state.position.epoch + 1)
             _train_epoch(state, problem, loss, observer)
             table = _validate(state, problem, loss, validation, observer)
             row = _finish_epoch(state, problem, loss, table)
             observer.epoch(row)
             if problem.stops(observer):
                 raise Interrupted
+
+
+def tell_weights(
+    problem: Problem, epoch: int, say: Callable[[str], None], resumed: bool = False
+) -> None:
+    """Say the weights of a loss whose weights change, in the epochs in which they do.
+
+    :param epoch: counted from 1, about to begin
+    :param resumed: say them in any case
+    """
+    changes = problem.hypers.loss.first_epochs
+    if len(changes) > 1 and (resumed or epoch in changes) and epoch <= problem.hypers.num_epochs:
+        say(f"weights of the loss from epoch {epoch}: {problem.loss(epoch).weights()}")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ of
 
 with means over values (per atom, for values of systems), force components and strain components that
 have references, and l(d) = d^2 (mse), |d| (mae) or the Huber function d^2/2 for |d| < delta, else
-delta (|d| - delta/2). Where structures have weights, each l is multiplied by that of its structure; the
+delta (|d| - delta/2). Each of the three has its own l and its own weight, which may change from one
+epoch to another. Where structures have weights, each l is multiplied by that of its structure; the
 numbers that are divided by stay. RMSEs and MAEs know no weights of structures.
 """
 
@@ -21,7 +22,7 @@ from mtt.architectures.evaluate import Values, evaluate
 from mtt.architectures.interface import Core
 from mtt.data.batch import Batch, BatchReferences
 from mtt.data.target import POSITIONS, STRAIN, Target
-from mtt.options.schema.training import LossOptions
+from mtt.options.schema.loss_parts import FIRST_EPOCH, LossOptions, LossType, PartLoss, weight_at
 from mtt.report.metrics import FORCES, PER_ATOM, STRESS, VALUE, quantities
 
 # Rows of a target's table of sums; the strain row counts the loss, the stress row what people read.
@@ -66,19 +67,20 @@ def _of_structures(batch: Batch) -> _Weights | None:
 class TargetTerm:
     """What one target adds to the loss."""
 
-    def __init__(self, target: Target, options: LossOptions) -> None:
+    def __init__(self, target: Target, options: LossOptions, epoch: int = FIRST_EPOCH) -> None:
         """
         :param target: its gradients are those that have references anywhere
+        :param epoch: counted from 1; its weights are taken
         """
         self.target = target
         own = options.of(target.name, target.is_energy)
-        self.type, self.delta = own.type, own.delta
         self.forces, self.stress = POSITIONS in target.gradients, STRAIN in target.gradients
         self.value_row = PER_ATOM if target.per == "system" else VALUE
+        self.parts = {self.value_row: own.value, FORCES: own.forces, _STRAIN: own.stress}
         self.weights = {
-            self.value_row: own.weight,
-            FORCES: own.forces if self.forces else 0.0,
-            _STRAIN: own.stress if self.stress else 0.0,
+            self.value_row: weight_at(own.value.weight, epoch),
+            FORCES: weight_at(own.forces.weight, epoch) if self.forces else 0.0,
+            _STRAIN: weight_at(own.stress.weight, epoch) if self.stress else 0.0,
         }
 
     def errors(self, values: Values, batch: Batch) -> Errors:
@@ -110,37 +112,41 @@ class TargetTerm:
             assert references.forces_mask is not None
             count = (3 * references.forces_mask.sum()).clamp(min=1)
             total = total + self.weights[FORCES] * (
-                self._terms(errors.forces, weights).sum() / count
+                self._terms(errors.forces, weights, self.parts[FORCES]).sum() / count
             )
         if errors.strain is not None and self.weights[_STRAIN] > 0.0:
             assert references.stress_mask is not None
             count = (9 * references.stress_mask.sum()).clamp(min=1)
             total = total + self.weights[_STRAIN] * (
-                self._terms(errors.strain, weights).sum() / count
+                self._terms(errors.strain, weights, self.parts[_STRAIN]).sum() / count
             )
         return total
 
     def _mean_of_values(
         self, errors: Errors, references: BatchReferences, weights: "_Weights | None"
     ) -> torch.Tensor:
-        values = self._terms(errors.values, weights)
+        values = self._terms(errors.values, weights, self.parts[self.value_row])
         if references.complete:
             return values.mean()
         return values.sum() / references.mask.sum().clamp(min=1)
 
-    def _terms(self, difference: torch.Tensor, weights: "_Weights | None") -> torch.Tensor:
-        terms = self.elementwise(difference)
+    def _terms(
+        self, difference: torch.Tensor, weights: "_Weights | None", part: PartLoss
+    ) -> torch.Tensor:
+        terms = self.elementwise(difference, part.type, part.delta)
         return terms if weights is None else terms * weights.like(difference)
 
-    def elementwise(self, difference: torch.Tensor) -> torch.Tensor:
+    def elementwise(
+        self, difference: torch.Tensor, function: LossType, delta: float
+    ) -> torch.Tensor:
         """Return l(difference) of each element."""
-        if self.type == "mse":
+        if function == "mse":
             return difference * difference
         magnitude = difference.abs()
-        if self.type == "mae":
+        if function == "mae":
             return magnitude
-        linear = self.delta * (magnitude - 0.5 * self.delta)
-        return torch.where(magnitude < self.delta, 0.5 * difference * difference, linear)
+        linear = delta * (magnitude - 0.5 * delta)
+        return torch.where(magnitude < delta, 0.5 * difference * difference, linear)
 
     def rows(self, errors: Errors, batch: Batch) -> list[torch.Tensor]:
         """Return the sums over a batch, one row [4] float64 for each of ``_ROWS``."""
@@ -154,35 +160,43 @@ class TargetTerm:
         zero = torch.zeros(len(_COLUMNS), dtype=torch.float64, device=n_atoms.device)
         rows = dict.fromkeys(_ROWS, zero)
         weights = _of_structures(batch)
-        rows[self.value_row] = self._sums(values, count, weights)
+        rows[self.value_row] = self._sums(values, count, self.parts[self.value_row], weights)
         if self.value_row == PER_ATOM:
             amounts = n_atoms
             if self.target.per_volume:
                 amounts = n_atoms / batch.volumes.clamp(min=1e-300)
-            rows[VALUE] = self._sums(values * amounts[:, None], count)
+            rows[VALUE] = self._sums(values * amounts[:, None], count, self.parts[self.value_row])
         if errors.forces is not None:
             assert references.forces_mask is not None
-            rows[FORCES] = self._sums(errors.forces, 3 * references.forces_mask.sum(), weights)
+            rows[FORCES] = self._sums(
+                errors.forces, 3 * references.forces_mask.sum(), self.parts[FORCES], weights
+            )
         if errors.strain is not None:
             assert references.stress_mask is not None
             count = 9 * references.stress_mask.sum()
             per_volume = n_atoms / batch.volumes.clamp(min=1e-300) * references.stress_mask
             strain = errors.strain.detach().to(torch.float64)
-            rows[STRESS] = self._sums(strain * per_volume[:, None, None], count)
-            rows[_STRAIN] = self._sums(strain, count, weights)
+            rows[STRESS] = self._sums(
+                strain * per_volume[:, None, None], count, self.parts[_STRAIN]
+            )
+            rows[_STRAIN] = self._sums(strain, count, self.parts[_STRAIN], weights)
         return [rows[name] for name in _ROWS]
 
     def _sums(
-        self, difference: torch.Tensor, count: torch.Tensor, weights: "_Weights | None" = None
+        self,
+        difference: torch.Tensor,
+        count: torch.Tensor,
+        part: PartLoss,
+        weights: "_Weights | None" = None,
     ) -> torch.Tensor:
         difference = difference.detach().to(torch.float64)
         squares = (difference * difference).sum()
         absolutes = difference.abs().sum()
         known = {"mse": squares, "mae": absolutes}
-        if weights is None and self.type in known:
-            loss = known[self.type]
+        if weights is None and part.type in known:
+            loss = known[part.type]
         else:
-            loss = self._terms(difference, weights).sum()
+            loss = self._terms(difference, weights, part).sum()
         return torch.stack([squares, absolutes, loss, count.to(torch.float64)])
 
     def loss_of(self, sums: Mapping[str, Mapping[str, float]]) -> float:
@@ -197,14 +211,28 @@ class TargetTerm:
 class Loss:
     """The loss of several targets, and with it which derivatives are needed at all."""
 
-    def __init__(self, options: LossOptions, targets: Sequence[Target]) -> None:
+    def __init__(
+        self, options: LossOptions, targets: Sequence[Target], epoch: int = FIRST_EPOCH
+    ) -> None:
         """
         :param targets: each with the gradients that any structure has references for
+        :param epoch: counted from 1; its weights are taken
         """
         self.targets = tuple(targets)
-        self.terms = [TargetTerm(target, options) for target in targets]
+        self.terms = [TargetTerm(target, options, epoch) for target in targets]
         self.derivatives = [target.name for target in targets if target.gradients]
         self.quantities = quantities(targets)
+
+    def weights(self) -> str:
+        """Return the weights of all quantities that the data have, for people."""
+        words = {_STRAIN: f" {STRESS}", FORCES: f" {FORCES}"}
+        shown = [
+            (f"{term.target.name}{words.get(part, '')}", weight)
+            for term in self.terms
+            for part, weight in term.weights.items()
+            if part not in words or (term.forces if part == FORCES else term.stress)
+        ]
+        return ", ".join(f"{name} {weight:g}" for name, weight in shown)
 
     def errors(self, core: Core, batch: Batch, training: bool) -> list[Errors]:
         """Predict ``batch``, whose references are in training units, and subtract them.

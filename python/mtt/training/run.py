@@ -31,7 +31,7 @@ from mtt.training.final_checkpoint import (
     forget_own_checkpoint,
     own_checkpoint,
 )
-from mtt.training.loop import Interrupted, train
+from mtt.training.loop import Interrupted, tell_weights, train
 from mtt.training.memory import estimate, free_memory
 from mtt.training.prepare import Run, prepare
 from mtt.training.rehearsal import rehearse
@@ -199,6 +199,7 @@ class _Observer:
         if self.job.problem.communicator.rank == 0:
             tolerate("the metrics", lambda: self.metrics.write(in_order(row)), self.reporter)
         self.reporter.epoch(row)
+        tell_weights(self.job.problem, self.job.state.position.epoch + 1, self.reporter.message)
         at_interval = self.job.state.position.epoch % self.interval == 0
         if at_interval or self.job.finished or self.saver.due():
             self.saver.save()
@@ -220,6 +221,7 @@ def in_order(row: dict[str, float]) -> dict[str, float]:
 
 def _train(job: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
     problem, position = job.problem, job.state.position
+    tell_weights(problem, position.epoch + 1, reporter.message, resumed=True)
     shown = quantities(problem.targets, job.header.length_unit)
     observer = _Observer(job, saver, reporter, signals)
     reporter.start(

@@ -28,11 +28,13 @@ class Taken:
 
     - ``default``: that of the other program;
     - ``left_out``: values that are the same as leaving it out;
+    - ``values``: what values that differ are called here;
     - ``refused``: values that are not possible here, or keys of a mapping in its place, and why.
     """
 
     default: Any = NO_DEFAULT
     left_out: tuple[Any, ...] = ()
+    values: Mapping[Any, Any] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
 
 

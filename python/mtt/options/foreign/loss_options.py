@@ -1,7 +1,7 @@
 """The loss as metatrain describes it, a mapping by targets, written as mtt does.
 
-metatrain has a function for each target and each of its gradients, mtt one for all errors of a target.
-Weights, and the function if it is the same for all, are taken; other functions are not possible.
+Both have a function and a weight for the values of each target, its forces and its stress. Where nothing
+is said of the function of a gradient, metatrain takes mse and mtt that of the values.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from mtt.options.foreign.tables import Problems, apply
 from mtt.options.reading.document import Node, child_name
 from mtt.options.reading.problems import Problem, did_you_mean
 from mtt.options.schema.datasets import ENERGY
-from mtt.options.schema.training import LossOptions, TargetLossOptions
+from mtt.options.schema.loss_parts import LossOptions, TargetLossOptions, is_schedule
 
 _TYPE, _DELTA, _WEIGHT = "mse", 1.0, 1.0  # of a gradient that says nothing
 _GRADIENTS: Final = {**LOSS_GRADIENTS, "forces": "forces", "stress": "stress", "virial": "stress"}
@@ -30,8 +30,7 @@ def translate_loss(training: Node, targets: Mapping[str, list[Node]], problems: 
     theirs = {key: node for key, node in loss.value.items() if _is_of_target(key, node, targets)}
     if not theirs:
         return
-    usual = loss.get("type")
-    function = usual.value if usual is not None else _TYPE
+    usual = {key: loss.get(key) for key in ("type", "delta")}
     ours = loss.get("targets")
     if ours is None or not isinstance(ours.value, dict):
         ours = loss.replaced({})
@@ -41,12 +40,14 @@ def translate_loss(training: Node, targets: Mapping[str, list[Node]], problems: 
             message = f"given twice: also as {child_name(loss.name, 'targets')}.{name}"
             problems.append(Problem(node.key_place or node.place, node.name, message))
             continue
-        ours.value[name] = _Target(node, function, targets.get(name, []), problems).translated()
+        ours.value[name] = _Target(node, usual, targets.get(name, []), problems).translated()
     loss.value["targets"] = ours
 
 
 def _is_of_target(key: Any, node: Node, targets: Mapping[str, list[Node]]) -> bool:
     if not isinstance(key, str) or not isinstance(node.value, str | dict) or node.dead:
+        return False
+    if isinstance(node.value, dict) and node.value and is_schedule(node.value):
         return False
     named = key in targets or key.partition("/")[0] == ENERGY or "::" in key
     return named and (key == ENERGY or key not in LossOptions.model_fields)
@@ -56,18 +57,22 @@ class _Target:
     """The entry of one target while it is being translated."""
 
     def __init__(
-        self, node: Node, function: Any, described: list[Node], problems: Problems
+        self,
+        node: Node,
+        usual: Mapping[str, Node | None],
+        described: list[Node],
+        problems: Problems,
     ) -> None:
         """
-        :param function: that of the whole loss
+        :param usual: type and delta of the whole loss, as far as it has them
         :param described: what the training sets say of the target
         """
         self.node = _in_full(node)
         self.described = described
         self.problems = problems
         apply(self.node, LOSS, TargetLossOptions.model_fields, problems)
-        self.type = self._own("type", function)
-        self.delta = self._own("delta", _DELTA)
+        self.type = self._own("type", usual, _TYPE)
+        self.delta = self._own("delta", usual, _DELTA)
 
     def translated(self) -> Node:
         """Return the entry in our spelling."""
@@ -77,13 +82,13 @@ class _Target:
             if key not in _GRADIENTS and key != "gradients"
         }
         for ours, node in self._gradients().items():
-            value[ours] = self._weight(node, ours)
+            value[ours] = self._gradient(node)
         if self.type != _TYPE:
-            self._check_the_others(value)
+            self._add_the_others(value)
         return self.node.replaced(value)
 
-    def _own(self, key: str, default: Any) -> Any:
-        node = self.node.get(key)
+    def _own(self, key: str, usual: Mapping[str, Node | None], default: Any) -> Any:
+        node = self.node.get(key) or usual[key]
         return default if node is None else node.value
 
     def _gradients(self) -> dict[str, Node]:
@@ -99,9 +104,9 @@ class _Target:
                 named[_GRADIENTS[key]] = node
         return named
 
-    def _weight(self, node: Node, ours: str) -> Node:
-        """Return the weight of a gradient, whose function must be that of the values."""
-        if not isinstance(node.value, str | dict):
+    def _gradient(self, node: Node) -> Node:
+        """Return what is said of a gradient: its weight, and its function if it is another one."""
+        if not isinstance(node.value, str | dict) or (node.value and is_schedule(node.value)):
             return node
         node = _in_full(node)
         apply(node, LOSS, TargetLossOptions.model_fields, self.problems)
@@ -112,38 +117,23 @@ class _Target:
                 known = f"did you mean '{near}'?" if near else f"known here: {', '.join(_PARTS)}"
                 place = parts[key].key_place or parts[key].place
                 self.problems.append(Problem(place, parts[key].name, f"unknown option; {known}"))
-        type_, delta = (
-            parts[key].value if key in parts else default
-            for key, default in (("type", _TYPE), ("delta", _DELTA))
-        )
-        if type_ != self.type:
-            shown = parts.get("type", node)
-            self._refuse(shown, f"cannot be {type_} for the {ours} and {self.type} for the values")
-        elif type_ == "huber" and delta != self.delta:
-            shown = parts.get("delta", node)
-            self._refuse(
-                shown, f"cannot be {delta:g} for the {ours} and {self.delta:g} for the values"
-            )
-        return parts.get("weight", node.replaced(_WEIGHT))
+        kept: dict[str, Node] = {}
+        type_ = parts.get("type", node.replaced(_TYPE))
+        if type_.value != self.type:
+            kept["type"] = type_
+        delta = parts.get("delta", node.replaced(_DELTA))
+        if type_.value == "huber" and delta.value != self.delta:
+            kept["delta"] = delta
+        weight = parts.get("weight", node.replaced(_WEIGHT))
+        return node.replaced({**kept, "weight": weight}) if kept else weight
 
-    def _refuse(self, node: Node, what: str) -> None:
-        message = f"{what}: mtt has one function for all errors of a target; give both the same"
-        self.problems.append(Problem(node.shown_at(), node.name, message))
-
-    def _check_the_others(self, value: Mapping[str, Node]) -> None:
-        """Refuse a function that metatrain takes for the values, and not for a gradient."""
+    def _add_the_others(self, value: dict[str, Node]) -> None:
+        """Write the function that metatrain takes for a gradient of which nothing is said."""
+        silent = {"type": self.node.replaced(_TYPE)}
         if "forces" not in value and self._may_have("forces"):
-            self._refuse_silence("forces")
-        elif "stress" not in value and (self._asks_for("stress") or self._asks_for("virial")):
-            self._refuse_silence("stress")
-
-    def _refuse_silence(self, gradient: str) -> None:
-        message = (
-            f"metatrain takes {_TYPE} for the {gradient} of this loss, mtt {self.type}: to have "
-            f"{self.type} for both, add {gradient}: {self.type}; to have it for neither, write {_TYPE}"
-        )
-        node = self.node.get("type") or self.node
-        self.problems.append(Problem(node.shown_at(), node.name, message))
+            value["forces"] = self.node.replaced(dict(silent))
+        if "stress" not in value and (self._asks_for("stress") or self._asks_for("virial")):
+            value["stress"] = self.node.replaced(dict(silent))
 
     def _may_have(self, gradient: str) -> bool:
         nodes = [target.get(gradient) for target in self.described]

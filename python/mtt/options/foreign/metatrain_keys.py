@@ -196,17 +196,33 @@ FINETUNE: Final[Mapping[str, Fate]] = {
     ),
 }
 
-_MASKED = "mtt leaves out what the data lack in any case: write {0}"
+_ENSEMBLES = ("gaussian_nll_ensemble", "gaussian_crps_ensemble", "empirical_crps_ensemble")
+_NO_FUNCTION = "names no function of the errors; write mse, mae or huber"
+_OF_ENSEMBLES = (
+    "mtt has no ensembles of heads in training that this loss needs; write mse, mae or huber"
+)
+_OF_SPECTRA = "mtt has no loss for spectra that are known up to a shift; write mse, mae or huber"
 
 # The loss of one target, and of one of its gradients.
 LOSS: Final[Mapping[str, Fate]] = {
     "type": Taken(
         "mse",
-        refused={f"masked_{name}": _MASKED.format(name) for name in ("mse", "mae", "huber")},
+        # What the data lack is left out in any case.
+        values={f"masked_{name}": name for name in ("mse", "mae", "huber")},
+        refused={
+            "shift_agnostic_mse": _OF_SPECTRA,
+            **dict.fromkeys(("pointwise", "masked_pointwise"), _NO_FUNCTION),
+            **dict.fromkeys(_ENSEMBLES, _OF_ENSEMBLES),
+        },
     ),
     "weight": Taken(1.0),
     "delta": Taken(1.0),
-    "reduction": Absent(("mean",), "mtt takes the mean over all errors", default="mean"),
+    "reduction": Absent(
+        ("mean",),
+        "mtt takes the mean over all errors, of whatever number: a sum would weigh large batches more",
+        "leave it out, and give the weight",
+        default="mean",
+    ),
     "gradients": Reworked({}),
     "forces": Reworked(),
     "stress": Reworked(),

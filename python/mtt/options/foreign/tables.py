@@ -54,6 +54,10 @@ def _take(section: Node, key: str, fate: Taken, problems: Problems) -> None:
         node, fate.refused, problems
     ):
         del section.value[key]
+        return
+    for value, ours in fate.values.items():
+        if same(node.value, value):
+            section.value[key] = node.replaced(ours)
 
 
 def _rename(section: Node, key: str, fate: Renamed, problems: Problems) -> None:

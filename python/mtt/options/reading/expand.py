@@ -69,7 +69,17 @@ def _expand_architecture(root: Node) -> None:
     training = architecture.get("training")
     if training is not None:
         _write_out(training, "loss", "LossOptions")
+        _expand_loss(training.get("loss"))
         _write_out(training, "fine_tune", "FineTuneOptions")
+
+
+def _expand_loss(loss: Node | None) -> None:
+    targets = None if loss is None else loss.get("targets")
+    named = targets.value.values() if targets and isinstance(targets.value, dict) else ()
+    for node in (loss, *named):
+        if node is not None:
+            for part in ("forces", "stress"):
+                _write_out(node, part, "PartLossOptions")
 
 
 def _expand_dataset(node: Node) -> Node:

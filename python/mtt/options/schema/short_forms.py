@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mtt.options.schema.base import is_slice
+from mtt.options.schema.loss_parts import is_schedule
 
 # Of a short form that stands for no mapping: no value at all, or the option left out.
 NOTHING: Final = "null"
@@ -66,6 +67,10 @@ def _are_datasets(value: Any) -> bool:
     return isinstance(value, str | list)
 
 
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) or (bool(value) and is_schedule(value))
+
+
 def _is(constant: object) -> Callable[[Any], bool]:
     return lambda value: value is constant
 
@@ -81,6 +86,10 @@ SHORT_FORMS: Final[dict[str, tuple[ShortForm, ...]]] = {
     "ModelHypers": (_NULL,),
     "TrainingHypers": (_NULL,),
     "LossOptions": (ShortForm("a name", "type", _is_text, "NAME"),),
+    "PartLossOptions": (
+        ShortForm("a name", "type", _is_text, "NAME"),
+        ShortForm("a number or a mapping from epochs to numbers", "weight", _is_weight, "WEIGHT"),
+    ),
     "FineTuneOptions": (_PATH, _ON, _OFF),
     "DatasetOptions": (ShortForm("a path", "systems.read_from", _is_text, "PATH"),),
     "SystemsOptions": (_PATH,),

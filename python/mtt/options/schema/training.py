@@ -1,6 +1,6 @@
 """Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
 
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -18,13 +18,12 @@ from mtt.elements import NUMBERS
 from mtt.options.schema.base import Conflict, OptionsModel, inconsistent, invalid
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.durations import Duration, SaveInterval
+from mtt.options.schema.loss_parts import LossOptions
 
 FINE_TUNE_LEARNING_RATE: Final = 1e-4
 ISOLATED: Final = "isolated"
 # "isolated": from frames of single atoms
 Baseline = float | dict[int, float] | Literal["isolated"]
-# What a loss can be: mtt.training.loss has the formula of each.
-LossType = Literal["mse", "mae", "huber"]
 
 
 def _is_number(value: Any) -> bool:
@@ -102,61 +101,6 @@ Baselines = Annotated[
         }
     ),
 ]
-
-
-class TargetLossOptions(OptionsModel):
-    """What is different in the loss for one target; null is as for all targets."""
-
-    type: LossType | None = None
-    """The function of the errors."""
-    delta: PositiveFloat | None = None
-    """Error above which the Huber function grows linearly, in units of the target's scale."""
-    weight: NonNegativeFloat | None = None
-    """Weight of the values; null is `loss.energy` for energies and 1 for other quantities."""
-    forces: NonNegativeFloat | None = None
-    """Weight of the forces; for energies only."""
-    stress: NonNegativeFloat | None = None
-    """Weight of the stress (or virial); for energies only."""
-
-
-class TargetLoss(NamedTuple):
-    """The loss of one target, with nothing left open; ``weight`` is that of its values."""
-
-    type: LossType
-    delta: float
-    weight: float
-    forces: float
-    stress: float
-
-
-class LossOptions(OptionsModel):
-    """The function that training makes small, and the weight of each quantity in it; the sum over
-    all targets."""
-
-    type: LossType = "mse"
-    """Mean squared error, mean absolute error, or the Huber function between the two."""
-    delta: PositiveFloat = 1.0
-    """Error above which the Huber function grows linearly, in units of the target scale."""
-    energy: NonNegativeFloat = 1.0
-    """Weight of the energies; values of other quantities have the weight 1."""
-    forces: NonNegativeFloat = 1.0
-    """Weight of the forces."""
-    stress: NonNegativeFloat = 1.0
-    """Weight of the stress (or virial), which enters as the strain derivative per atom, an energy."""
-    targets: dict[str, TargetLossOptions] = Field(default_factory=dict)
-    """What is different for some targets, by their names."""
-
-    def of(self, name: str, is_energy: bool) -> TargetLoss:
-        """Return the loss of one target."""
-        own = self.targets.get(name, TargetLossOptions())
-        default = self.energy if is_energy else 1.0
-        return TargetLoss(
-            type=self.type if own.type is None else own.type,
-            delta=self.delta if own.delta is None else own.delta,
-            weight=default if own.weight is None else own.weight,
-            forces=self.forces if own.forces is None else own.forces,
-            stress=self.stress if own.stress is None else own.stress,
-        )
 
 
 class FineTuneOptions(OptionsModel):
@@ -249,4 +193,15 @@ class TrainingHypers(OptionsModel):
             )
             involved = (("atomic_baseline",), ("fine_tune",))
             raise inconsistent([Conflict(("atomic_baseline",), message, involved)])
+        return self
+
+    @model_validator(mode="after")
+    def _losses_compare(self) -> Self:
+        if self.best_model_metric == "loss" and len(self.loss.first_epochs) > 1:
+            message = (
+                "cannot be loss with weights that change: losses of different weights do not "
+                "compare; write rmse_prod or mae_prod"
+            )
+            place = ("best_model_metric",)
+            raise inconsistent([Conflict(place, message, (place, ("loss",)))])
         return self
