@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from pytest import MonkeyPatch
 
 # Options of the targets that `add_targets` adds.
-TARGETS: dict[str, Any] = {
+SCALARS: dict[str, Any] = {
     "energy": {},
     "energy/pbe": {"key": "pbe", "forces": {"key": "pbe_forces"}},
     "mtt::u0": {"quantity": "energy", "unit": "eV"},
     "mtt::charges": {"quantity": "charge", "unit": "e", "per": "atom"},
+}
+TARGETS: dict[str, Any] = {
+    **SCALARS,
     "mtt::dipole": {"quantity": "dipole", "unit": "e*A", "type": "vector"},
     "mtt::alpha": {"type": "matrix"},
     "mtt::shape": {

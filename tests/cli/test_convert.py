@@ -47,8 +47,6 @@ architecture.model.cutof_width (line 11): unknown option; did you mean 'cutoff_w
 architecture.training.distributed (line 13): not yet in mtt: training on several devices
 architecture.training.fixed_composition_weights (line 15): cannot be given with fine_tune: the \
 energies per atom are those of the base, or fitted to what it leaves (fine_tune.baseline)
-architecture.training.loss.energy.forces.type (line 17): cannot be huber for the forces and mse for \
-the values: mtt has one function for all errors of a target; give both the same
 training_set.extra_data (line 23): not yet in mtt: inputs beside the structure, such as its charge and \
 spin
 """
@@ -65,7 +63,10 @@ architecture:
       targets:
         energy:
           type: mse
-          forces: 10.0
+          forces:
+            type: huber
+            delta: 0.1
+            weight: 10.0
     fine_tune:
       read_from: base.ckpt
     learning_rate: 0.0001
@@ -80,6 +81,7 @@ training_set:
     energy:
       unit: kcal/mol
       per: system
+      properties: 1
       forces: true
 validation_set: 0.1
 """
@@ -166,7 +168,7 @@ def test_options_of_metatrain(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert options == CONVERTED
     Path("a.xyz").touch()
-    assert load_options(OUTPUT).architecture.training.loss.targets["energy"].forces == 10.0
+    assert load_options(OUTPUT).architecture.training.loss.targets["energy"].forces.weight == 10.0
 
 
 def test_a_file_that_mtt_takes_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,8 +259,8 @@ def test_each_argument_of_mace_has_an_end(capsys: pytest.CaptureFixture[str]) ->
         ("max_num_epochs", "9", "architecture.training.num_epochs", 9),
         ("num_workers", "2", "architecture.training.num_workers", 2),
         ("energy_weight", "2.0", "architecture.training.loss.energy", 2.0),
-        ("forces_weight", "3.0", "architecture.training.loss.forces", 3.0),
-        ("virials_weight", "4.0", "architecture.training.loss.stress", 4.0),
+        ("forces_weight", "3.0", "architecture.training.loss.forces.weight", 3.0),
+        ("virials_weight", "4.0", "architecture.training.loss.stress.weight", 4.0),
         ("valid_fraction", "0.2", "validation_set.fraction", 0.2),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_runs import make_options, write_data
+from small_runs import SCALARS, make_options, write_data
 
 from mtt import checkpoint
 from mtt.architectures.evaluate import Values
@@ -44,9 +44,12 @@ def make(folder: Path, number: int, case: dict[str, Any], scratch: Path) -> Path
         # Data of its own, as the other cases have one target.
         folder_of_data = Path("several") if several else Path()
         folder_of_data.mkdir(exist_ok=True)
-        options = make_options(
-            folder_of_data, case["training"], several, base_precision=case["base_precision"]
-        )
+        changes: dict[str, Any] = {"base_precision": case["base_precision"]}
+        if several:
+            # Those that there were when the files of this version were written.
+            path = str(folder_of_data / "data.xyz")
+            changes["training_set"] = {"systems": path, "targets": SCALARS}
+        options = make_options(folder_of_data, case["training"], several, **changes)
         # JSON is YAML, and small_runs has a small model of its own.
         plain = {**options.to_dict(), "version": options.version}
         plain["architecture"]["model"] = case["model"]

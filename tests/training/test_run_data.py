@@ -43,6 +43,10 @@ def test_targets_are_described_by_options_and_data(tmp_path, frames):
         "energy/pbe": ("energy", "eV", "system", ("positions",)),
         "mtt::u0": ("energy", "eV", "system", ()),
         "mtt::charges": ("charge", "e", "atom", ()),
+        "mtt::dipole": ("dipole", "e*A", "system", ()),
+        "mtt::alpha": ("", "", "system", ()),
+        "mtt::shape": ("", "", "atom", ()),
+        "non_conservative_force": ("force", "eV/A", "atom", ()),
     }
     assert all(isinstance(part, Reader) for part in (data.train, data.validation, data.test))
     assert (len(data.train), len(data.validation), len(data.test)) == (9, 3, 0)

@@ -227,7 +227,7 @@ def test_its_errors_are_those_of_its_predictions(
         )
         dipole = report["errors"]["mtt::dipole"]
         assert dipole["mae"] == pytest.approx(np.abs(turned).mean(), rel=1e-6)
-        assert report["errors"]["mtt::alpha"]["n"] == 9 * len(frames)
+        assert report["errors"]["mtt::alpha"]["values"] == 9 * len(frames)
         charges = report["errors"]["mtt::charges"]
         assert charges["mae"] == pytest.approx(np.abs(left).mean(), rel=1e-6)
     assert "mtt::charges" in capsys.readouterr().out
