@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from mtt.data.ase_targets import described
 from mtt.data.dataset import unknown_type
 from mtt.data.read_files import named_files, read_structures
 from mtt.data.same_units import Units, check_same_targets
@@ -202,11 +203,29 @@ def _targets_of(targets: Sequence[Target], systems: SystemsOptions) -> dict[str,
 
 def _agreed(target: Target, asked: TargetOptions, predictor: Predictor, where: str) -> Target:
     """Return the model's target, as the data describe it where the model's file says too little."""
-    if (target.quantity, target.per) == (asked.quantity or target.quantity, asked.per):
+    own = replace(
+        target,
+        quantity=asked.quantity or target.quantity,
+        per=asked.per,
+        type=asked.type,
+        properties=asked.properties,
+        irreps=described(target.name, asked).irreps,
+    )
+    if own == target:
         return target
     if not predictor.described:
-        own = replace(target, quantity=asked.quantity or target.quantity, per=asked.per)
         return own.with_all_gradients()
+    kinds = [(one.type, one.irreps, one.properties) for one in (own, target)]
+    if kinds[0] != kinds[1]:
+        words = [
+            f"type {kind}{f' of {list(irreps)}' if irreps else ''} and {number} properties"
+            for kind, irreps, number in kinds
+        ]
+        raise UserError(
+            f"'{target.name}' has {words[0]} in the data, and {words[1]} in the model",
+            where=where,
+            hint="state what the data has with 'type', 'irreps' and 'properties'",
+        )
     ours, theirs = asked.quantity or "a value", target.quantity or "a value"
     raise UserError(
         f"'{target.name}' is {ours} per {asked.per} in the data and {theirs} per {target.per} in the"

@@ -249,6 +249,10 @@ def _baseline_line(
     listed = ", ".join(f"{symbol_of(kind)}: {value:.6g}" for kind, value in numbers)
     of = "" if alone else f" of {target.name}"
     unit = f" {target.unit}" if target.unit else ""
+    if not any(target.invariant):
+        return (
+            f"scale{of} {baseline.scale:.6g}{unit}; what turns with the structure has no baseline"
+        )
     return (
         f"baseline{of} in{unit or ' its unit'} per atom: {listed}; scale {baseline.scale:.6g}{unit}"
     )
