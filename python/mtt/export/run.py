@@ -23,6 +23,8 @@ from mtt.verify.settings import Settings
 from mtt.verify.waivers import beside
 
 _log = logging.getLogger(__name__)
+# Who asks for outputs of any kind.
+WITHOUT_ENERGY = "lammps:compute"
 _LONGEST = 100
 QUICK_FAMILIES = ["LOAD", "SCHEMA", "PARITY"]
 Verify = Literal["quick", "full", "none"]
@@ -71,7 +73,14 @@ def run(
             temporary.write_bytes(export_process.run(task))
         if verify != "none":
             _log.info("verifying %s: %s checks", output, "all" if verify == "full" else "the quick")
-        report = verified(temporary, output, verify, keep)
+        engines = None
+        if verify != "none" and not any(target.is_energy for target in header.targets):
+            engines = [WITHOUT_ENERGY]
+            _log.info(
+                "no engine can run MD with a model that has no energy: it is verified for those who "
+                "ask for its outputs, as 'compute metatomic' of LAMMPS does"
+            )
+        report = verified(temporary, output, verify, keep, engines)
         digest = sha256_of(temporary)
     made = provenance.Made(output.name, digest, report, date)
     provenance.write_statement(beside, provenance.of_export(made, output, checkpoint.name, source))
@@ -94,9 +103,11 @@ def verified(
     output: Path,
     verify: Verify,
     keep: Callable[[Report], None] | None = None,
+    engines: list[str] | None = None,
 ) -> Report | None:
     """The report of the checks that were asked for, on a file not yet named ``output``.
 
+    :param engines: whose use of the file decides; all that run MD if None
     :raises VerificationFailed: a check failed
     """
     if verify == "none":
@@ -106,5 +117,5 @@ def verified(
         )
         return None
     families = QUICK_FAMILIES if verify == "quick" else None
-    settings = Settings(only=families, waivers=beside(output))
+    settings = Settings(only=families, engines=engines, waivers=beside(output))
     return verification.run(temporary, settings=settings, display=str(output), keep=keep)
