@@ -90,6 +90,16 @@ def test_a_structure_without_volume_has_no_stress(tmp_path: Path) -> None:
     assert "non_conservative_stress" not in molecule.references
 
 
+def test_stress_of_molecules_only(tmp_path: Path) -> None:
+    path = tmp_path / "data.xyz"
+    ase.io.write(path, [frame(False, stress=VOIGT)] * 2, format="extxyz")
+    with pytest.raises(UserError) as caught:
+        read_structures(dataset(path, "non_conservative_stress"))
+    assert "a stress was asked for, but no structure is periodic" in str(caught.value)
+    allowed = dataset(path, "non_conservative_stress", missing="allow")
+    assert not any(one.references for one in read_structures(allowed))
+
+
 @pytest.mark.parametrize(
     ("target", "given", "message"),
     [

@@ -186,6 +186,13 @@ def _values(
         share = _count(len(missing), len(frames))
         where = "" if everywhere else f": {listed(missing)}"
         logger.info("%s: no reference %s in %s%s", path, kind.singular, share, where)
+    flat = all(one.volume == 0.0 for one in structures)
+    if target.per_volume and needed and not allowed and flat:
+        raise UserError(
+            f"{kind.phrase} was asked for, but no structure is periodic along all three axes",
+            where=str(path),
+            hint="leave the target out of the options, or write 'missing: allow'",
+        )
     values = []
     for value, structure, frame in zip(stored, structures, frames, strict=True):
         own = (len(structure),) if target.per == "atom" else ()

@@ -235,8 +235,20 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
 
 
 def _fixed_baseline(asked: BaselineOption | None, data: RunData, target: Target) -> Fixed:
+    if asked is not None and not all(target.invariant):
+        raise UserError(
+            f"'{target.name}' turns with the structure, and has no baseline",
+            where="architecture.training.atomic_baseline",
+            hint=f"leave '{target.name}' out of it",
+        )
     if asked != ISOLATED:
         return asked
+    if target.numbers > 1:
+        raise UserError(
+            f"'{target.name}' has {target.numbers} numbers, and `isolated` is for targets with one",
+            where="architecture.training.atomic_baseline",
+            hint="leave it out: the baseline is then fitted to the training set",
+        )
     # In whichever set the frames are: single atoms tell nothing about errors.
     return isolated_atoms([*data.train, *data.validation, *data.test], target, data.train.types)
 
