@@ -192,7 +192,7 @@ def test_golden(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
             "deploy",
             (
                 "error: there is no command 'deploy'\n"
-                "  hint: the commands are train, export, eval, verify, show, convert, upgrade, golden, push, sign, "
+                "  hint: the commands are train, export, eval, verify, show, data, convert, upgrade, golden, push, sign, "
                 "reproduce, image; see mtt --help\n"
             ),
         ),

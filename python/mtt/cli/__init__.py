@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from mtt.cli import (
     convert,
+    data,
     export,
     foreign_flags,
     golden,
@@ -31,6 +32,7 @@ _COMMANDS = {
     "eval": eval_command,
     "verify": verify,
     "show": show,
+    "data": data,
     "convert": convert,
     "upgrade": upgrade,
     "golden": golden,
@@ -52,6 +54,7 @@ examples:
   mtt eval model.pt eval.yaml             errors and predictions on other data
   mtt verify model.pt                     would an MD engine get it right?
   mtt show model.ckpt                     what is in it: epoch, metrics, versions
+  mtt data show data.xyz                  what data hold, and what is doubtful in them
   mtt convert options a.yaml -o b.yaml    options of metatrain or MACE as ours
   mtt upgrade old.ckpt -o new.ckpt        an old checkpoint in the newest versions
   mtt push model.ckpt ORG/REPO            publish it on the Hugging Face hub

@@ -1,7 +1,7 @@
 """Files of structures through ASE, and the numbers that they hold."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -33,19 +33,26 @@ def read_frames(path: Path, form: str | None = None) -> list[ase.Atoms]:
     :param form: name that ASE has for the format; None lets it tell the format by the file
     :raises UserError: if the file is missing, is not a file of structures, or holds none
     """
+    return list(each_frame(path, form))
+
+
+def each_frame(path: Path, form: str | None = None) -> Iterator[ase.Atoms]:
+    """Yield the frames of a file one by one, as :func:`read_frames` returns them."""
     check_data_file(path)
+    empty = True
     try:
         with within_limits(path):
-            frames = list(
-                ase.io.iread(str(path), index=":", format=form, do_not_split_by_at_sign=True)
-            )
+            for atoms in ase.io.iread(
+                str(path), index=":", format=form, do_not_split_by_at_sign=True
+            ):
+                empty = False
+                yield atoms
     except UserError:
         raise
     except Exception as error:
         raise _unreadable(path, error) from error
-    if not frames:
+    if empty:
         raise _unreadable(path, None)
-    return frames
 
 
 def check_data_file(path: Path) -> None:

@@ -1,0 +1,172 @@
+"""What data are like, as text: tables on a terminal, and the same without lines in a log."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from mtt.inspect.data_figures import Figures
+from mtt.report.console import SteadyConsole
+
+_MOST: Final = 8
+_WIDTH: Final = 200
+
+
+def show(report: Figures) -> None:
+    """Print a report."""
+    console = SteadyConsole()
+    plain = not console.is_terminal
+    if plain:
+        console.width = _WIDTH  # a log has no edge at which tables must break
+    for part in _parts(report, plain):
+        if isinstance(part, str):
+            console.print(part, soft_wrap=plain)
+        else:
+            console.print(part)
+
+
+def _parts(report: Figures, plain: bool) -> Iterator[RenderableType]:
+    if "files" in report:
+        yield from _files(report["files"], plain)
+    else:
+        table = _table(plain, "set", "structures")
+        for name, number in report["sets"].items():
+            table.add_row(name, str(number))
+        yield table
+    if report["structures"]:
+        yield _overview(report, plain)
+        if report["closest_pairs"]:
+            table = _table(plain, "pair", "closest / A", "where")
+            for pair in report["closest_pairs"]:
+                table.add_row(pair["pair"], f"{pair['distance']:.3f}", pair["where"])
+            yield table
+        for name, target in report["targets"].items():
+            if len(target) > 1:
+                yield _labels(name, target, plain)
+    yield from _doubts(report)
+
+
+def _table(plain: bool, *columns: str) -> Table:
+    table = Table(box=None if plain else box.HEAVY_HEAD, pad_edge=not plain)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _files(files: list[dict[str, Any]], plain: bool) -> Iterator[RenderableType]:
+    table = _table(plain, "file", "structures", "usable", "labels taken", "missing")
+    for file in files:
+        taken = ", ".join(
+            label if label == key else f"{label}: {key}" for label, key in file["taken"].items()
+        )
+        missing = "; ".join(f"{label} in {own['frames']}" for label, own in file["missing"].items())
+        table.add_row(
+            file["path"], str(file["frames"]), str(file["usable"]), taken or "none", missing or "-"
+        )
+    yield table
+    keys: dict[tuple[str, ...], list[int]] = {}
+    for file in files:
+        for key in file["keys"]:
+            cells: tuple[str, ...] = (
+                key["key"],
+                key["of"],
+                ", ".join(key["shapes"]),
+                ", ".join(key["could_be"]) or "-",
+            )
+            keys.setdefault(cells, []).append(key["frames"])
+    if keys:
+        table = _table(plain, "key", "of", "shape", "could be", "structures")
+        for row, frames in keys.items():
+            table.add_row(*row, str(sum(frames)))
+        yield table
+
+
+def _overview(report: Figures, plain: bool) -> Table:
+    table = _table(plain, "what", "value")
+    types = ", ".join(f"{name} {number}" for name, number in report["atoms_by_type"].items())
+    periodic = ", ".join(
+        f"{number} along {axes} axes" for axes, number in report["periodic_axes"].items()
+    )
+    rows = {
+        "structures": str(report["structures"]),
+        "atoms": f"{report['atoms']}; each {_range(report['atoms_each'])}",
+        "atoms by type": types,
+        "compositions": str(report["compositions"]),
+        "periodic": periodic,
+    }
+    if "density" in report:
+        rows["volume per atom / A^3"] = _range(report["volume_per_atom"])
+        rows["density / (g/cm^3)"] = _range(report["density"])
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _range(values: Mapping[str, float]) -> str:
+    least, median, most = (f"{values[name]:.5g}" for name in ("least", "median", "most"))
+    return least if least == most else f"{least} to {most}, median {median}"
+
+
+def _labels(name: str, target: Figures, plain: bool) -> Table:
+    table = _table(plain, name, "structures", "value", "largest")
+    energy = target.get("energy")
+    if energy:
+        unit = energy["unit"]
+        number = str(energy["structures"])
+        table.add_row(f"energy / ({unit})", number, _range(energy["per_atom"]), "")
+        residuals = f"RMS {energy['residual_rms']:.4g}; {_range(energy['residuals'])}"
+        table.add_row(
+            f"without composition / ({unit})", number, residuals, _worst(energy["largest"])
+        )
+    forces = target.get("forces")
+    if forces:
+        text = f"RMS {forces['rms']:.4g}; norms {_range(forces['norms'])}"
+        label = f"forces / ({forces['unit']})"
+        table.add_row(label, str(forces["structures"]), text, _worst(forces["largest"]))
+        table.add_row("sum of forces of a structure", "", f"up to {forces['largest_sum']:.3g}", "")
+    stress = target.get("stress")
+    if stress:
+        label = f"stress / {stress['unit']}"
+        text = f"largest component {_range(stress['components'])}"
+        table.add_row(label, str(stress["structures"]), text, _worst(stress["largest"]))
+    return table
+
+
+def _worst(entries: list[dict[str, Any]], most: int = 3) -> str:
+    return ", ".join(f"{each['where']} ({each['value']:.4g})" for each in entries[:most])
+
+
+def _doubts(report: Figures) -> Iterator[str]:
+    """Yield a line for each thing that somebody should look at."""
+    lines: list[str] = []
+    for file in report.get("files", []):
+        faults = file["faults"]
+        lines += [f"{fault['where']}: {fault['what']}" for fault in faults[:_MOST]]
+        if len(faults) > _MOST:
+            lines.append(
+                f"{file['path']}: and {len(faults) - _MOST} more faults (--json has them all)"
+            )
+        lines += [
+            f"{file['path']}: no {label} in {own['frames']} of {file['frames']} structures: {own['where']}"
+            for label, own in file["missing"].items()
+        ]
+    close = report.get("close", [])
+    lines += [
+        f"{each['where']}: two atoms ({each['pair']}) are only {each['distance']:.3g} A apart"
+        for each in close[:_MOST]
+    ]
+    if len(close) > _MOST:
+        lines.append(f"and {len(close) - _MOST} more structures with atoms that are too close")
+    for name, target in report.get("targets", {}).items():
+        for part in ("energy", "forces"):
+            unusual = target.get(part, {}).get("unusual", [])
+            if unusual:
+                more = f" and {len(unusual) - _MOST} more" if len(unusual) > _MOST else ""
+                lines.append(f"{name}: unusual {part}: {_worst(unusual, _MOST)}{more}")
+    for pair in report.get("copies", {}).get("across", []):
+        lines.append(f"{pair['structures']} structures are in {pair['one']} and in {pair['other']}")
+    lines += report.get("doubts", [])
+    yield "doubts:" if lines else "no doubts"
+    yield from (f"- {line}" for line in lines)

@@ -1,0 +1,143 @@
+"""`mtt data show`: finds the bad frame before anything is trained on it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import pytest
+from small_runs import make_options, write_data
+
+from mtt.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_data(Path("good.xyz"), n=30)
+    return tmp_path
+
+
+def frames() -> Any:
+    return ase.io.read("good.xyz", ":")
+
+
+def report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["data", "show", *words, "--json", "-"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_sound_data(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(capsys, "good.xyz")
+    assert (found["structures"], found["atoms"]) == (30, 130)
+    assert found["atoms_by_type"] == {"H": 60, "C": 10, "O": 20, "Cu": 40}
+    assert found["periodic_axes"] == {"0": 20, "3": 10}
+    (file,) = found["files"]
+    assert (file["frames"], file["usable"], file["faults"], file["missing"]) == (30, 30, [], {})
+    assert file["taken"] == {"energy": "energy", "forces": "forces", "stress": "stress"}
+    closest = {pair["pair"]: pair["distance"] for pair in found["closest_pairs"]}
+    assert 0.8 < closest["H-O"] < 1.0 and 2.3 < closest["Cu-Cu"] < 2.6
+    energy = found["targets"]["energy"]["energy"]
+    assert (energy["structures"], energy["unusual"]) == (30, [])
+    assert main(["data", "show", "good.xyz"]) == 0
+    out = capsys.readouterr().out
+    assert "good.xyz" in out and "Cu-Cu" in out
+    # Three compositions do not determine what belongs to each element, and nothing else is wrong.
+    (doubt,) = found["doubts"]
+    assert "compositions" in doubt and found["targets"]["energy"]["forces"]["unusual"] == []
+    assert sorted(path.name for path in Path().iterdir()) == ["good.xyz"]
+
+
+def test_bad_frames_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    some = frames()
+    some[3].calc.results["energy"] += 1e5
+    some[4].calc.results["forces"][1, 2] = np.nan
+    del some[5].calc.results["energy"]
+    some[6].positions[1] = some[6].positions[0] + [0.0, 0.0, 0.2]
+    some[7].calc.results["forces"] *= 1e4
+    ase.io.write("bad.xyz", some, format="extxyz")
+    found = report(capsys, "bad.xyz")
+    (file,) = found["files"]
+    (fault,) = file["faults"]
+    assert fault["where"] == "bad.xyz#4" and "nan" in fault["what"]
+    assert file["missing"]["energy"] == {"frames": 1, "where": "bad.xyz#5"}
+    assert [each["where"] for each in found["close"]] == ["bad.xyz#6"]
+    target = found["targets"]["energy"]
+    assert [each["where"] for each in target["energy"]["unusual"]] == ["bad.xyz#3"]
+    assert [each["where"] for each in target["forces"]["unusual"]] == ["bad.xyz#7"]
+    assert main(["data", "show", "bad.xyz"]) == 0
+    doubts = capsys.readouterr().out.partition("doubts:")[2]
+    for frame in range(3, 8):
+        assert f"bad.xyz#{frame}" in doubts
+
+
+def test_copies_across_files(capsys: pytest.CaptureFixture[str]) -> None:
+    some = frames()
+    ase.io.write("other.xyz", [some[2], some[5]], format="extxyz")
+    found = report(capsys, "good.xyz", "other.xyz")
+    assert found["copies"]["across"] == [{"one": "good.xyz", "other": "other.xyz", "structures": 2}]
+    assert ["good.xyz#2", "other.xyz#0"] in found["copies"]["groups"]
+    assert report(capsys, "good.xyz")["copies"]["number_of_groups"] == 0
+
+
+def test_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    some = frames()
+    for atoms in some:
+        atoms.info["REF_energy"] = atoms.calc.results["energy"]
+        atoms.arrays["dft_forces"] = atoms.calc.results["forces"]
+        atoms.info["weight"] = 1.0
+        atoms.calc = None
+    ase.io.write("own.xyz", some, format="extxyz")
+    found = report(capsys, "own.xyz")
+    assert found["files"][0]["taken"] == {"energy": "REF_energy", "forces": "dft_forces"}
+    keys = {key["key"]: key for key in found["files"][0]["keys"]}
+    assert keys["dft_forces"]["shapes"] == {"(atoms, 3)": 30}
+    assert "forces" in keys["dft_forces"]["could_be"]
+    given = report(capsys, "own.xyz", "--energy-key", "weight")
+    assert given["files"][0]["taken"]["energy"] == "weight"
+    assert main(["data", "show", "own.xyz", "--energy-key", "U"]) == 2
+    assert "no structure has the energy 'U'" in capsys.readouterr().err
+
+
+def test_the_data_sets_of_an_options_file(capsys: pytest.CaptureFixture[str]) -> None:
+    some = frames()
+    ase.io.write("held.xyz", some[:4], format="extxyz")
+    make_options(Path(), training_set="good.xyz", test_set="held.xyz")
+    found = report(capsys, "--options", "options.yaml")
+    assert found["sets"] == {"training_set": 30, "test_set": 4}
+    assert any("held.xyz" in line or "test_set" in line for line in found["doubts"])
+
+
+def test_pictures_and_files(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data", "show", "good.xyz", "--json", "report.json"]
+    assert main([*words, "--plot", "data.svg"]) == 0
+    assert json.loads(Path("report.json").read_text())["structures"] == 30
+    assert "<svg" in Path("data.svg").read_text()[:1000]
+    assert main(["data", "show", "good.xyz", "--plot", "data.png"]) == 0
+    assert Path("data.png").read_bytes().startswith(b"\x89PNG")
+    names = ["data.png", "data.svg", "good.xyz", "report.json"]
+    assert sorted(path.name for path in Path().iterdir()) == names
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give data files, or --options with an options file"),
+        (["good.xyz", "--plot", "data.pdf"], "ends in .png or .svg"),
+        (["good.xyz", "--json", "good.xyz"], "good.xyz"),
+        (["none.xyz"], "none.xyz"),
+        (["page.xyz"], "web page"),
+        (["good.xyz", "--energy-unit", "parrots"], "unknown unit of energy 'parrots'"),
+        (["good.xyz", "-r", "seed=1"], "-r changes an options file"),
+        (["--options", "options.yaml", "--energy-key", "U"], "those of the options file"),
+    ],
+)
+def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("page.xyz").write_text("<!DOCTYPE html><html><body>Not found</body></html>\n")
+    before = Path("good.xyz").read_bytes()
+    assert main(["data", "show", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert Path("good.xyz").read_bytes() == before
