@@ -73,3 +73,16 @@ def test_another_type_in_the_data_than_in_the_model(
     error = capsys.readouterr().err
     assert "'mtt::tensor' has type spherical of [(1, 1)] and 1 properties in the data" in error
     assert "and type matrix and 1 properties in the model" in error
+
+
+def test_other_numbers_than_the_data_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export_outputs(Path("model.pt"), Outputs, ["energy", "mtt::dipole"])
+    atoms = ase.Atoms("CO", [[0, 0, 0], [0, 0, 1.2]], info={"dipole": 0.5})
+    ase.io.write("data.xyz", atoms, format="extxyz")
+    Path("eval.yaml").write_text("systems: data.xyz\ntargets: {mtt::dipole: {unit: e*angstrom}}\n")
+    assert main(["eval", "model.pt", "eval.yaml"]) == 2
+    assert "it gives 3 numbers for 'mtt::dipole', and not 1" in capsys.readouterr().err
+    assert not Path("predictions.xyz").exists()

@@ -117,6 +117,12 @@ class ExportedModel:
         values: dict[str, Values] = {}
         for target, result in zip(targets, results, strict=True):
             rows_of_target = _tensor(result.rows)
+            if rows_of_target.shape[1] != target.numbers:
+                raise ModelFailed(
+                    f"it gives {rows_of_target.shape[1]} numbers for '{target.name}', and not "
+                    f"{target.numbers}: 'type', 'irreps' and 'properties' of the target say what "
+                    "they are"
+                )
             if target.per == "atom":
                 values[target.name] = Values(rows_of_target)
                 continue

@@ -35,7 +35,7 @@ FAMILIES = ["LOAD", "PARITY"]
 _LARGEST = 256 * 2**20
 _MANY = 50
 # What two descriptions of a target must agree on for their references to be of one kind.
-_KIND = ("name", "unit", "per", "properties")
+_KIND = ("name", "unit", "per", "properties", "type", "irreps")
 
 
 def run(
