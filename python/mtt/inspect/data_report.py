@@ -108,12 +108,12 @@ def _file(file: DataFile) -> dict[str, Any]:
 
 def write(report: Figures, name: str) -> None:
     """Write a report as JSON to a file, or to standard output (``-``)."""
-    text = printable_json(json.dumps(report, indent=2, allow_nan=False)) + "\n"
+    as_json = printable_json(json.dumps(report, indent=2, allow_nan=False)) + "\n"
     if name == "-":
-        print_machine(text)
+        print_machine(as_json)
         return
     with replacing(Path(name)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(as_json, encoding="utf-8")
 
 
 def draw(arrays: Arrays, path: Path) -> None:
