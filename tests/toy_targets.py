@@ -187,13 +187,28 @@ def pack_of_targets(
     :param more: descriptions of further targets
     """
     model = Several().eval()
+    targets = [description(name) for name in (*ENERGIES, CHARGES)] + (more or [])
+    return golden_pack(lambda example: references(model, example), targets, change)
+
+
+def golden_pack(
+    referenced: Callable[[Example], Dict[str, torch.Tensor]],
+    targets: List[Dict[str, Any]],
+    change: Optional[Callable[[Dict[str, torch.Tensor]], None]] = None,
+) -> bytes:
+    """Return a golden pack of format 2 of all examples.
+
+    :param referenced: gives the reference tensors of a system, without its number
+    :param targets: their descriptions
+    :param change: gets all tensors and may change them
+    """
     tensors: Dict[str, torch.Tensor] = {}
     for k, example in enumerate(examples()):
         tensors[f"{k}/types"] = torch.tensor(example.types)
         tensors[f"{k}/positions"] = torch.tensor(example.positions)
         tensors[f"{k}/cell"] = torch.tensor(example.cell)
         tensors[f"{k}/pbc"] = torch.tensor(example.pbc.astype(np.uint8))
-        for key, value in references(model, example).items():
+        for key, value in referenced(example).items():
             tensors[f"{k}/{key}"] = value.contiguous()
     if change is not None:
         change(tensors)
@@ -201,7 +216,7 @@ def pack_of_targets(
         "format": 2,
         "dtype": "float64",
         "length_unit": "angstrom",
-        "targets": [description(name) for name in (*ENERGIES, CHARGES)] + (more or []),
+        "targets": targets,
         "systems": [example.name for example in examples()],
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"))

@@ -2,17 +2,15 @@
 
 # ruff: noqa: UP006, UP035, UP045  (TorchScript and its classes want the names of typing)
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-import numpy as np
-import safetensors.torch
 import torch
 from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
-from toy_models import ATOMIC_TYPES, Example, examples, save
+from toy_models import ATOMIC_TYPES, Example, save
 from toy_outputs import OUTPUTS, Outputs
+from toy_targets import golden_pack
 
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.data.structure import Structure
@@ -62,25 +60,8 @@ def pack_of_turning(
     :param described: changes to descriptions, by the name of the output
     """
     module = model().eval()
-    tensors: Tensors = {}
-    for k, example in enumerate(examples()):
-        tensors[f"{k}/types"] = torch.tensor(example.types)
-        tensors[f"{k}/positions"] = torch.tensor(example.positions)
-        tensors[f"{k}/cell"] = torch.tensor(example.cell)
-        tensors[f"{k}/pbc"] = torch.tensor(example.pbc.astype(np.uint8))
-        for key, value in references(module, example).items():
-            tensors[f"{k}/{key}"] = value.contiguous()
-    if change is not None:
-        change(tensors)
-    header = {
-        "format": 2,
-        "dtype": "float64",
-        "length_unit": "angstrom",
-        "targets": [{**description(name), **(described or {}).get(name, {})} for name in DESCRIBED],
-        "systems": [example.name for example in examples()],
-    }
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"))
-    return safetensors.torch.save(tensors, metadata={"mtt": text})
+    targets = [{**description(name), **(described or {}).get(name, {})} for name in DESCRIBED]
+    return golden_pack(lambda example: references(module, example), targets, change)
 
 
 def export_turning(
