@@ -242,6 +242,7 @@ std::optional<Target> target_of(const json& item) {
         fail("a target has an impossible number of properties");
     }
     const bool known = set_blocks(item, properties.get<uint64_t>(), out);
+    out.additive = !out.is_uncertainty();
     out.per_volume = out.per_system && out.quantity == "stress" && text(item, "type") == "matrix";
     out.gradients = contains(item["gradients"], "positions") && contains(item["gradients"], "strain");
     if (out.gradients && (!out.per_system || !known || out.numbers() != 1)) {

@@ -31,6 +31,20 @@ size_t Target::numbers() const {
     return out;
 }
 
+bool Target::is_uncertainty() const { return quantity == "uncertainty" || quantity == "energy_uncertainty"; }
+
+bool Target::is_ensemble() const { return quantity == "ensemble" || quantity == "energy_ensemble"; }
+
+std::string Target::ensemble_name() const {
+    const auto slash = name.find('/');
+    auto base = name.substr(0, slash);
+    if (base != "energy") {
+        const auto colons = base.rfind("::");
+        base = "mtt::aux::" + (colons == std::string::npos ? base : base.substr(colons + 2));
+    }
+    return base + "_ensemble" + (slash == std::string::npos ? "" : name.substr(slash));
+}
+
 double single_row(const Answer& answer) {
     if (answer.values.size() != 1) {
         throw EngineError(

@@ -106,6 +106,7 @@ bool Check::fits(const Target& target) const {
         case About::energy: return target.gradients;
         case About::engine_energy: return target.gradients && is_energy(target.name);
         case About::values: return !target.gradients;
+        case About::uncertainty: return target.is_uncertainty() || target.is_ensemble();
         case About::file:
         case About::picked_energy: break;
     }
@@ -119,6 +120,7 @@ std::vector<std::string> Check::uses() const {
     switch (about) {
         case About::file:
         case About::picked_energy: return uses_named("all");
+        case About::uncertainty:
         case About::values: return uses_with(&Use::other_outputs);
         case About::energy:
         case About::engine_energy: break;

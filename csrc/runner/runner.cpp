@@ -98,7 +98,8 @@ std::vector<Result> Runner::run(const Selected& selected) {
         return wanted_results(selected, "");
     }
     const auto targets = context_.targets();
-    if (check.about != About::values && !context_.has_energy()) {
+    const bool of_others = check.about == About::values || check.about == About::uncertainty;
+    if (!of_others && !context_.has_energy()) {
         for (const auto& name : selected.wanted) {
             out.push_back(skipped(name, "the model has no energy"));
         }

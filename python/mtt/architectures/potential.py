@@ -13,7 +13,9 @@ from metatomic.torch import ModelOutput, NeighborListOptions, System
 
 from mtt.architectures.baseline import Baseline
 from mtt.architectures.evaluate import Values, evaluate
-from mtt.architectures.interface import Core
+from mtt.architectures.interface import Core, features_of
+from mtt.architectures.uncertainty import Uncertainty
+from mtt.data.derived_targets import ensemble_of, uncertainty_of
 from mtt.data.graph import Graph
 from mtt.data.target import Target
 
@@ -82,6 +84,26 @@ class Potential(torch.nn.Module):
         species[torch.tensor(self.atomic_types)] = torch.tensor(range(n_types))
         # Derived from atomic_types, so it has no place in a checkpoint.
         self.register_buffer("species_of_type", species, persistent=False)
+        self.set_uncertainties([])
+
+    def set_uncertainties(self, uncertainties: Sequence[Uncertainty]) -> None:
+        """Give the model outputs for the uncertainties of some of its scalar targets."""
+        self.uncertainties = torch.nn.ModuleList(uncertainties)
+        derived: list[Target] = []
+        self.uncertainty_names: List[str] = []
+        self.ensemble_names: List[str] = []
+        self.uncertain: List[int] = []
+        for uncertainty in uncertainties:
+            index = self.target_names.index(uncertainty.target)
+            self.uncertain.append(index)
+            outputs = [uncertainty_of(self.targets[index])]
+            self.uncertainty_names.append(outputs[0].name)
+            if uncertainty.n_members > 0:
+                outputs.append(ensemble_of(self.targets[index], uncertainty.n_members))
+            self.ensemble_names.append(outputs[1].name if len(outputs) > 1 else "")
+            derived += outputs
+        # Everything that the model can be asked for. No property: TorchScript would compile it.
+        self.outputs = (*self.targets, *derived)
 
     def set_precision(self, dtype: torch.dtype) -> "Potential":
         """Convert the core to ``dtype``; baselines and scales stay float64."""
@@ -125,6 +147,35 @@ class Potential(torch.nn.Module):
             values[name] = Values(atoms, systems, *gradients)
         return values
 
+    def evaluate_derived(self, graph: Graph) -> dict[str, Values]:
+        """Return uncertainties and ensembles by their names, in float64."""
+        values: dict[str, Values] = {}
+        for index, uncertainty in enumerate(self.uncertainties):
+            assert isinstance(uncertainty, Uncertainty)
+            target = self.targets[self.uncertain[index]]
+            with torch.no_grad():
+                raw = self.core(graph, [target.name, features_of(target.name)])
+                rows = self.baseline(target.name)(raw[target.name], graph.species)
+                features = raw[features_of(target.name)].to(torch.float64)
+                pairs = [(rows, features)]
+                if target.per == "system":
+                    pairs.append(
+                        tuple(
+                            part.new_zeros((graph.n_systems, part.shape[1])).index_add(
+                                0, graph.system, part
+                            )
+                            for part in (rows, features)
+                        )
+                    )
+                values[self.uncertainty_names[index]] = Values(
+                    *(uncertainty(summed) for _, summed in pairs)
+                )
+                if self.ensemble_names[index]:
+                    values[self.ensemble_names[index]] = Values(
+                        *(uncertainty.members(summed, total) for total, summed in pairs)
+                    )
+        return values
+
     @torch.jit.export
     def requested_neighbor_lists(self) -> List[NeighborListOptions]:
         """Return the neighbor lists that engines are to give: one full list within the cutoff."""
@@ -166,9 +217,13 @@ class Potential(torch.nn.Module):
         )
 
     def atomic_values(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return the values [N, properties] of every atom with scale and baseline, float64."""
+        """Return the values [N, numbers] of every atom with scale and baseline, float64; features too."""
         raw = self.core(graph, targets)
         values: Dict[str, torch.Tensor] = {}
+        for uncertainty in self.uncertainties:
+            name = features_of(uncertainty.target)
+            if name in targets:
+                values[name] = raw[name].to(torch.float64)
         for index, baseline in enumerate(self.baselines):
             name = self.target_names[index]
             if name in targets:
@@ -187,6 +242,12 @@ class Potential(torch.nn.Module):
         for name in self.target_names:
             if name in outputs:
                 wanted.append(name)
+        for index, place in enumerate(self.uncertain):
+            name = self.target_names[place]
+            if self.ensemble_names[index] in outputs and name not in wanted:
+                wanted.append(name)
+            if self.ensemble_names[index] in outputs or self.uncertainty_names[index] in outputs:
+                wanted.append(features_of(name))
         if len(wanted) == 0 or len(systems) == 0:
             return results
         dtype = systems[0].positions.dtype
@@ -221,6 +282,31 @@ class Potential(torch.nn.Module):
                 self.irreps[index],
                 self.properties[index],
             )
+        for index, uncertainty in enumerate(self.uncertainties):
+            target = uncertainty.target
+            for name in [self.uncertainty_names[index], self.ensemble_names[index]]:
+                if name not in outputs:
+                    continue
+                features = values[features_of(target)].index_select(0, kept)
+                if outputs[name].sample_kind == "atom":
+                    features = features + anchor.index_select(0, owner)
+                    samples = atom_labels(counts, kept, owner)
+                else:
+                    zeros = anchor.expand(-1, features.shape[1])
+                    features = zeros.index_add(0, owner, features)
+                    number = torch.arange(len(systems), dtype=torch.int32, device=features.device)
+                    samples = Labels(["system"], number.reshape(-1, 1))
+                if name == self.uncertainty_names[index]:
+                    rows = uncertainty(features)
+                else:
+                    rows = values[target].index_select(0, kept)
+                    if outputs[name].sample_kind != "atom":
+                        rows = anchor.index_add(0, owner, rows)
+                    rows = uncertainty.members(features, rows)
+                place = self.property_names[self.uncertain[index]]
+                results[name] = tensor_map(
+                    rows.to(dtype), samples, place, "scalar", [[0, 1]], rows.shape[1]
+                )
         return results
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Final
 
+from mtt.data.derived_targets import UncertaintyRecord
 from mtt.data.target import Target
 
 FORMAT_VERSION: Final = 3
@@ -17,6 +18,7 @@ SPLIT: Final = ("train", "validation", "test")
 WEIGHTS: Final = ("model", "best")
 _MOST_TARGETS: Final = 1000
 _MOST_CONDITIONS: Final = 100_000
+_MOST_MEMBERS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class Header:
     - ``conditions``: those of each part of the run, the first one first; empty where an older mtt
       recorded none;
     - ``test_errors``: of the best weights; empty before the end of a run, and without a test set;
+    - ``seeds``: of the members of an ensemble; empty for a single model;
+    - ``uncertainties``: those that the best weights have, once all epochs are done;
     - ``format_version``, ``content_hash``: of the file it was read from.
     """
 
@@ -142,6 +146,8 @@ class Header:
     history: list[dict[str, float]] = field(default_factory=list)
     conditions: list[Conditions] = field(default_factory=list)
     test_errors: list[MeasuredError] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    uncertainties: list[UncertaintyRecord] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
     content_hash: str = ""
 
@@ -156,6 +162,7 @@ class Header:
             plain[key] = None if plain[key] is None else plain[key].to_dict()
         plain["conditions"] = [conditions.to_dict() for conditions in self.conditions]
         plain["test_errors"] = [asdict(error) for error in self.test_errors]
+        plain["uncertainties"] = [asdict(record) for record in self.uncertainties]
         for key in OPTIONAL:
             if not plain[key]:
                 del plain[key]
@@ -185,6 +192,10 @@ def header_from_dict(plain: Mapping[str, Any]) -> Header:
     size = header.data_size["training_set"]
     if len(set(indices)) != len(indices) or max(indices, default=-1) >= size:
         raise ValueError("split")
+    names = [target.name for target in header.targets]
+    uncertain = [record.target for record in header.uncertainties]
+    if len(set(uncertain)) != len(uncertain) or not set(uncertain) <= set(names):
+        raise ValueError("uncertainties")
     return header
 
 
@@ -309,6 +320,26 @@ def _test_errors(value: Any) -> list[MeasuredError]:
     ]
 
 
+def _seeds(value: Any) -> list[int]:
+    _require(naturals(value) and len(value) <= _MOST_MEMBERS)
+    return list(value)
+
+
+def _uncertainties(value: Any) -> list[UncertaintyRecord]:
+    _require(isinstance(value, list) and len(value) <= _MOST_TARGETS)
+    for row in value:
+        _require(row["method"] in ("llpr", "ensemble"))
+    return [
+        UncertaintyRecord(
+            _text(row["target"]),
+            row["method"],
+            _natural(row["members"]),
+            _finite(row["multiplier"]),
+        )
+        for row in value
+    ]
+
+
 def _finite(value: Any) -> float:
     # Integers have no limit, but floating-point numbers have.
     _require(type(value) in (int, float) and abs(value) < 2**1000)
@@ -351,4 +382,6 @@ ENTRIES: Final[dict[str, Callable[[Any], Any]]] = {
 OPTIONAL: Final[dict[str, Callable[[Any], Any]]] = {
     "conditions": conditions_of,
     "test_errors": _test_errors,
+    "seeds": _seeds,
+    "uncertainties": _uncertainties,
 }

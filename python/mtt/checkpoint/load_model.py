@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch.overrides import TorchFunctionMode
 
     from mtt.architectures.potential import Potential
+    from mtt.architectures.uncertainty import Uncertainty
 
     Tensors = dict[str, torch.Tensor]
 
@@ -21,6 +22,7 @@ def build_potential(header: Header) -> "Potential":
     import torch
     from pydantic import ValidationError
 
+    from mtt.architectures.build import build_core
     from mtt.architectures.potential import Potential
     from mtt.units import check_length_unit
 
@@ -41,7 +43,7 @@ def build_potential(header: Header) -> "Potential":
     except ValueError as error:
         raise UserError(f"the checkpoint's lengths cannot be used: {error}") from None
     with torch.random.fork_rng(devices=[]):
-        core = architecture.build_core(hypers, header.atomic_types, header.targets)
+        core = build_core(architecture, hypers, header.atomic_types, header.targets, header.seeds)
     potential = Potential(core, header.atomic_types, header.targets, header.length_unit)
     return potential.set_precision(precision_dtype(header.precision))
 
@@ -75,7 +77,28 @@ def load_potential(
         raise UserError(
             f"the weights of the checkpoint do not fit its architecture: {error}"
         ) from error
+    # Those of other weights say nothing of these.
+    if weights == "best":
+        potential.set_uncertainties(_uncertainties(header, tensors))
     return potential.eval()
+
+
+def _uncertainties(header: Header, tensors: "Tensors") -> "list[Uncertainty]":
+    from mtt.architectures.uncertainty import Uncertainty
+
+    uncertainties = []
+    for record in header.uncertainties:
+        parts = [tensors.get(f"uncertainty/{record.target}/{kind}") for kind in ("rigidity", "weights")]
+        rigidity, ensemble = parts
+        fits = rigidity is not None and ensemble is not None
+        fits = fits and rigidity.ndim == ensemble.ndim == 2
+        if not fits or ensemble.shape != (record.members, rigidity.shape[1]):
+            raise UserError(
+                f"the uncertainty of '{printable(record.target, 60)}' does not fit what the header "
+                "of the checkpoint says of it"
+            )
+        uncertainties.append(Uncertainty(record.target, rigidity, ensemble))
+    return uncertainties
 
 
 def precision_dtype(precision: int) -> "torch.dtype":

@@ -190,12 +190,13 @@ def golden_pack(potential: Potential, systems: Sequence[Named]) -> GoldenPack:
     for number, structure in enumerate(structures):
         batch = collate(dataset, [number], torch.float64)
         values = reference.evaluate(batch.graph, volumes=batch.volumes)
+        values |= reference.evaluate_derived(batch.graph)
         tensors |= structure_tensors(str(number), structure)
-        for target in reference.targets:
+        for target in reference.outputs:
             for name, tensor in reference_tensors(target, values[target.name]).items():
                 tensors[f"{number}/{name}"] = tensor
     return GoldenPack(
-        targets=tuple(target.with_all_gradients() for target in reference.targets),
+        targets=tuple(target.with_all_gradients() for target in reference.outputs),
         length_unit=reference.length_unit,
         names=tuple(name for name, _ in systems),
         tensors=tensors,

@@ -64,7 +64,7 @@ def atomistic_model(
     """Return ``potential`` with its capabilities and metadata, in evaluation mode."""
     dtype = "float64" if header.precision == 64 else "float32"
     capabilities = ModelCapabilities(
-        outputs={target.name: model_output(target) for target in potential.targets},
+        outputs={target.name: model_output(target) for target in potential.outputs},
         atomic_types=potential.atomic_types,
         interaction_range=potential.interaction_range,
         length_unit=potential.length_unit,

@@ -84,6 +84,8 @@ def _potential(
             hint="use its last weights, as in fine_tune: {weights: last}",
         )
     potential = checkpoints.load_potential(header, tensors, weights)
+    # Of other weights than these will be.
+    potential.set_uncertainties([])
     for target in potential.targets:
         scale = float(potential.baseline(target.name).scale)
         if not hypers.scale_targets and scale != 1.0:

@@ -60,6 +60,7 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
 
     :raises UserError: naming everything that differs
     """
+    _check_members(header, options, path)
     conflicts = differences(_described(header), _asked_for(options, header))
     if conflicts and conflicts[0][0] == "architecture.name":
         conflicts = conflicts[:1]  # all hypers differ then
@@ -70,6 +71,18 @@ def check_fits(header: Header, options: Options, path: Path) -> None:
             where=str(path),
             hint="a fine-tuned model has hypers and targets of its base: leave hypers out of the "
             "options, and describe targets as those of the base",
+        )
+
+
+def _check_members(header: Header, options: Options, path: Path) -> None:
+    """Refuse to make another number of models of a base than it has; one seed takes all of them."""
+    members = max(1, len(header.seeds))
+    if isinstance(options.seed, list) and len(options.seed) != members:
+        raise UserError(
+            f"the base has {members} model{'s' if members > 1 else ''}, and `seed` asks for "
+            f"{len(options.seed)}",
+            where=str(path),
+            hint="give one seed: an ensemble is then fine-tuned as a whole",
         )
 
 

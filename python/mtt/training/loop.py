@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtt.architectures.ensemble import trained_cores
 from mtt.checkpoint import Best
 from mtt.data.batch import Batch, batches
 from mtt.data.dataset import Dataset
@@ -95,9 +96,15 @@ class Problem:
         return self.communicator.broadcast(observer.stop_requested())
 
 
-def train(state: State, problem: Problem, observer: Observer) -> None:
+def train(
+    state: State,
+    problem: Problem,
+    observer: Observer,
+    finished: Callable[[State, Problem], None] = lambda state, problem: None,
+) -> None:
     """Train from wherever ``state`` is to the last epoch, changing it in place.
 
+    :param finished: called when all epochs are done, before the observer learns of the last one
     :raises Interrupted: the observer asked to stop
     :raises UserError: the loss is no longer a finite number
     """
@@ -109,6 +116,8 @@ def train(state: State, problem: Problem, observer: Observer) -> None:
             _train_epoch(state, problem, loss, observer)
             table = _validate(state, problem, loss, validation, observer)
             row = _finish_epoch(state, problem, loss, table)
+            if state.position.epoch == problem.hypers.num_epochs:
+                finished(state, problem)
             observer.epoch(row)
             if problem.stops(observer):
                 raise Interrupted
@@ -165,7 +174,9 @@ def epoch_rotations(
 def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer) -> None:
     """The steps that are left of the current epoch."""
     position, optimizer, hypers = state.position, state.optimizer, problem.hypers
-    core = state.model.core.train()
+    # What was fitted to other weights says nothing of those that are trained now.
+    state.uncertainties, state.uncertainty_tensors = [], {}
+    members = trained_cores(state.model.core.train())
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     prepared = batches(
         problem.train,
@@ -179,19 +190,22 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
     )
     for batch in prepared:
         seed_step(problem, position.step)
-        errors = loss.errors(core, batch, training=True)
-        total = loss(errors, batch)
         optimizer.zero_grad(set_to_none=True)
-        if weights:
-            total.backward()
-        torch.nn.utils.clip_grad_norm_(weights, hypers.grad_clip_norm)
+        total = batch.volumes.new_zeros(())
+        for member in members:
+            errors = loss.errors(member, batch, training=True)
+            own = loss(errors, batch)
+            if weights:
+                own.backward()
+            torch.nn.utils.clip_grad_norm_(member.parameters(), hypers.grad_clip_norm)
+            loss.add(state.train_sums, errors, batch)
+            total = total + own.detach() / len(members)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(position.step, problem.num_steps, hypers)
         optimizer.step()
-        loss.add(state.train_sums, errors, batch)
         position.step += 1
         position.batch += 1
-        observer.step(total.detach(), problem.batch_size)
+        observer.step(total, problem.batch_size)
         if problem.stops(observer):
             raise Interrupted
 

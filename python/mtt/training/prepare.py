@@ -11,11 +11,12 @@ import torch
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
+from mtt.architectures.build import new_core
+from mtt.architectures.ensemble import Ensemble
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.data.dataset import Dataset
-from mtt.data.random import generator
 from mtt.data.same_units import Units, in_angstrom
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -109,6 +110,7 @@ def prepare(
     else:
         data = read_run_data(options)
         potential, origin = _new_potential(options, data, say), None
+    _check_features(options, potential)
     check_sets(data, potential)
     problem = _problem(options, data, potential, device, communicator or Alone())
     check_loss(problem, data.train)
@@ -220,9 +222,9 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         )
         for target in data.targets
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(generator(options.seed, "weights").bit_generator.random_raw()) >> 1)
-        core = architecture.build_core(options.architecture.model, atomic_types, data.targets)
+    core = new_core(
+        architecture, options.architecture.model, atomic_types, data.targets, options.seeds
+    )
     potential = Potential(core, atomic_types, data.targets, length_unit)
     potential.set_precision(checkpoints.precision_dtype(options.base_precision))
     for target in data.targets:
@@ -232,6 +234,15 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         baseline.scale.fill_(fitted.scale)
         say(_baseline_line(target, atomic_types, fitted, alone=len(names) == 1))
     return potential
+
+
+def _check_features(options: Options, potential: Potential) -> None:
+    if options.architecture.training.uncertainty is not None and not potential.core.has_features:
+        raise UserError(
+            f"{options.architecture.name} has no features of a last layer to make uncertainties of",
+            where="architecture.training.uncertainty",
+            hint="leave it out, or train an ensemble by a list of seeds, as in seed: [1, 2, 3]",
+        )
 
 
 def _fixed_baseline(asked: BaselineOption | None, data: RunData, target: Target) -> Fixed:
@@ -293,7 +304,7 @@ def _problem(
         train=dataset(data.train),
         validation=dataset(data.validation),
         hypers=options.architecture.training,
-        seed=options.seed,
+        seed=options.seeds[0],
         dtype=checkpoints.precision_dtype(options.base_precision),
         device=device,
         communicator=communicator,
@@ -330,6 +341,7 @@ def _fixed_header(
         packages=checkpoints.package_versions(),
         image_digest=os.environ.get("MTT_IMAGE_DIGEST"),
         origin=origin,
+        seeds=potential.core.seeds if isinstance(potential.core, Ensemble) else [],
     )
 
 

@@ -23,7 +23,7 @@ from mtt.options.schema import durations
 from mtt.options.schema.options import all_datasets
 from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
-from mtt.training import run_header
+from mtt.training import run_header, uncertainty
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.final_checkpoint import (
     add_test_errors,
@@ -228,7 +228,7 @@ def _train(job: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> 
         problem.hypers.num_epochs, problem.steps_per_epoch, shown, position.epoch, position.batch
     )
     try:
-        train(job.state, problem, observer)
+        train(job.state, problem, observer, uncertainty.fit)
     except Interrupted:
         reporter.finish()
         why = "interrupted" if signals.received else f"max_time, {problem.hypers.max_time}, is over"
@@ -287,6 +287,11 @@ def _finish(job: Run, saver: Saver, reporter: Reporter, results: Results) -> Non
     best = job.state.best_epoch
     value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
     reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
+    for record in job.state.uncertainties:
+        reporter.message(
+            f"uncertainty of {record.target} ({record.method}): calibrated on the validation set, "
+            f"multiplied by {record.multiplier:.4g}"
+        )
     ckpt = job.output.with_suffix(".ckpt")
     try:
         results.replace(ckpt, reporter.message)

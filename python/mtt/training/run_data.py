@@ -158,7 +158,7 @@ def _new_split(
         len(sources["training_set"]),
         options.validation_set.part,
         options.test_set.part,
-        options.seed,
+        options.seeds[0],
     )
     parts = {"train": new.train, "validation": new.validation, "test": new.test}
     return {name: np.asarray(part).tolist() for name, part in parts.items()}

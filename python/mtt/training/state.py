@@ -13,6 +13,7 @@ import torch
 
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import Best, Header, Position
+from mtt.data.derived_targets import UncertaintyRecord
 from mtt.training.loss import new_table
 
 Tensors = dict[str, torch.Tensor]
@@ -38,7 +39,9 @@ class State:
     - ``best``: state dict of the best epoch's model, empty before the first validation;
     - ``train_sums`` [targets, 5, 4] float64: errors summed over the batches done in this epoch
       (:meth:`Loss.add`);
-    - ``history``: one row per finished epoch, as in the metrics file.
+    - ``history``: one row per finished epoch, as in the metrics file;
+    - ``uncertainties``: of the best weights, and ``uncertainty_tensors`` TARGET/rigidity and
+      TARGET/weights of each; empty before all epochs are done.
     """
 
     model: Potential = field(metadata={TENSORS: "model"})
@@ -48,6 +51,10 @@ class State:
     position: Position = field(metadata={HEADER: "position"}, default_factory=Position)
     history: list[dict[str, float]] = field(metadata={HEADER: "history"}, default_factory=list)
     best_epoch: Best = field(metadata={HEADER: "best"}, default_factory=Best)
+    uncertainties: list[UncertaintyRecord] = field(
+        metadata={HEADER: "uncertainties"}, default_factory=list
+    )
+    uncertainty_tensors: Tensors = field(metadata={TENSORS: "uncertainty"}, default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.train_sums) == 0:

@@ -44,6 +44,12 @@ struct Target {
 
     /// For each system or atom, if it is described.
     [[nodiscard]] size_t numbers() const;
+    /// How far values may be off; no sum of what atoms add.
+    [[nodiscard]] bool is_uncertainty() const;
+    /// What each member of an ensemble predicts.
+    [[nodiscard]] bool is_ensemble() const;
+    /// Of the output with what members of an ensemble predict of this target.
+    [[nodiscard]] std::string ensemble_name() const;
 };
 
 }  // namespace mtt

@@ -19,7 +19,8 @@ enum class About {
     picked_energy,  ///< once, with the energy that engines pick
     energy,         ///< each target with gradients
     engine_energy,  ///< each that engines ask for by name
-    values          ///< each without gradients
+    values,         ///< each without gradients
+    uncertainty     ///< each that a model says of its own values
 };
 
 struct Check {

@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 import torch
 
-from mtt.architectures.interface import Core
+from mtt.architectures.interface import Core, features_of
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.architectures.radial import cutoff_bump, cutoff_polynomial, radial_functions
 from mtt.data.graph import Graph
@@ -237,20 +237,26 @@ def reverse_edges(edges: torch.Tensor, reverse: torch.Tensor) -> torch.Tensor:
     return edges.index_select(0, reverse.clamp(min=0)) * there[:, None]
 
 
-def make_head(d_in: int, d_head: int, target: Target) -> torch.nn.Sequential:
-    """Return the network from features to raw values of one target."""
-    head = torch.nn.Sequential(
-        torch.nn.Linear(d_in, d_head),
-        torch.nn.SiLU(),
-        torch.nn.Linear(d_head, d_head),
-        torch.nn.SiLU(),
-        torch.nn.Linear(d_head, target.numbers),
-    )
-    if not all(target.invariant):
-        # A constant vector turns with no structure: training starts from none at all.
-        for parameter in head[-1].parameters():
-            torch.nn.init.zeros_(parameter)
-    return head
+class Head(torch.nn.Sequential):
+    """The network from features to raw values of one target."""
+
+    def __init__(self, d_in: int, d_head: int, target: Target) -> None:
+        super().__init__(
+            torch.nn.Linear(d_in, d_head),
+            torch.nn.SiLU(),
+            torch.nn.Linear(d_head, d_head),
+            torch.nn.SiLU(),
+            torch.nn.Linear(d_head, target.numbers),
+        )
+        if not all(target.invariant):
+            # A constant vector turns with no structure: training starts from none at all.
+            for parameter in self[-1].parameters():
+                torch.nn.init.zeros_(parameter)
+
+    @torch.jit.export
+    def hidden(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the last layer makes values of."""
+        return self[3](self[2](self[1](self[0](x))))
 
 
 class Readout(torch.nn.Module):
@@ -260,10 +266,10 @@ class Readout(torch.nn.Module):
         super().__init__()
         self.target_names = [target.name for target in targets]
         self.node = torch.nn.ModuleList(
-            [make_head(hypers.d_node, hypers.d_head, target) for target in targets]
+            [Head(hypers.d_node, hypers.d_head, target) for target in targets]
         )
         self.edge = torch.nn.ModuleList(
-            [make_head(hypers.d_pet, hypers.d_head, target) for target in targets]
+            [Head(hypers.d_pet, hypers.d_head, target) for target in targets]
         )
 
     def forward(
@@ -274,13 +280,18 @@ class Readout(torch.nn.Module):
         centers: torch.Tensor,
         targets: List[str],
     ) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, numbers] of each of ``targets``."""
+        """Return raw values [N, numbers] of each of ``targets``, or features [N, 2 d_head]."""
         values: Dict[str, torch.Tensor] = {}
         for index, (node_head, edge_head) in enumerate(zip(self.node, self.edge)):  # noqa: B905 - TorchScript
             name = self.target_names[index]
             if name in targets:
                 of_edges = edge_head(edges) * inputs.factors[:, None]
                 values[name] = node_head(nodes).index_add(0, centers, of_edges)
+            if features_of(name) in targets:
+                hidden = edge_head.hidden(edges) * inputs.factors[:, None]
+                own = node_head.hidden(nodes)
+                summed = torch.zeros_like(own).index_add(0, centers, hidden)
+                values[features_of(name)] = torch.cat([own, summed], dim=1)
         return values
 
 
@@ -290,6 +301,8 @@ class PET(Core):
     ``interaction_range`` is ``num_gnn_layers * cutoff``: each layer sees one cutoff further, and the
     last one hands no messages on, so nothing beyond that distance can matter.
     """
+
+    has_features = True
 
     def __init__(self, hypers: ModelHypers) -> None:
         super().__init__()
@@ -370,7 +383,12 @@ class ResidualPET(PET):
             parts = readout(nodes, edges, inputs, graph.centers, targets)
             for name in targets:
                 part = parts[name]
-                values[name] = values[name] + part if name in values else part
+                if name not in values:
+                    values[name] = part
+                elif name.startswith("features/"):
+                    values[name] = torch.cat([values[name], part], dim=1)
+                else:
+                    values[name] = values[name] + part
             messages = 0.5 * (messages + reverse_edges(edges, graph.reverse))
         return values
 

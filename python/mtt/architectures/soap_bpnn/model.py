@@ -20,7 +20,7 @@ from typing import Dict, List
 
 import torch
 
-from mtt.architectures.interface import Core
+from mtt.architectures.interface import Core, features_of
 from mtt.architectures.radial import cutoff_polynomial, radial_functions
 from mtt.architectures.soap_bpnn.hypers import ModelHypers
 from mtt.data.graph import Graph
@@ -199,6 +199,7 @@ class Head(torch.nn.Module):
 class SoapBpnn(Core):
     """SOAP power spectrum, networks of atomic types, and a head for each target."""
 
+    has_features = True
     upper: torch.Tensor
 
     def __init__(self, hypers: ModelHypers, n_types: int, targets: Sequence[Target]) -> None:
@@ -273,6 +274,11 @@ class SoapBpnn(Core):
             name = self.target_names[index]
             if name in targets:
                 values[name] = head(features, density, groups)
+            if features_of(name) in targets:
+                # Each type has weights of its own for them.
+                kinds = torch.arange(self.n_types, device=features.device)
+                own = (graph.species[:, None] == kinds).to(features.dtype)
+                values[features_of(name)] = (own[:, :, None] * features[:, None, :]).flatten(1)
         return values
 
 

@@ -27,6 +27,7 @@ from mtt.options.schema.training import TrainingHypers
 from mtt.units import fits
 
 OPTIONS_VERSION = 2
+_MOST_MEMBERS = 100
 _DEVICE = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
 
@@ -47,7 +48,14 @@ def _check_device(device: str) -> str:
 
 
 OptionsVersion = Annotated[int, AfterValidator(_check_version)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Device = Annotated[str, AfterValidator(_check_device)]
+
+
+def _check_seeds(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds) or not 2 <= len(seeds) <= _MOST_MEMBERS:
+        raise invalid(f"expected 2 to {_MOST_MEMBERS} seeds, all different, one for each member")
+    return seeds
 
 
 class ArchitectureOptions(OptionsModel):
@@ -70,8 +78,10 @@ class Options(OptionsModel):
     version: OptionsVersion = OPTIONS_VERSION
     """Version of this file format. A file that states an older one is read with the defaults of that
     version; what is stored with a run is always of the newest."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of everything random: split, initial weights, shuffling, augmentation."""
+    seed: Seed | Annotated[list[Seed], AfterValidator(_check_seeds)] = 0
+    """Seed of everything random: split, initial weights, shuffling, augmentation. A list trains an
+    ensemble: one model with as many members, whose initial weights are those of these seeds (all else is
+    random by the first one); it predicts their mean, with an uncertainty by their spread."""
     device: Device = "auto"
     """Where to train: auto, cpu, cuda, cuda:N or mps."""
     base_precision: Literal[32, 64] = 32
@@ -87,10 +97,20 @@ class Options(OptionsModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        conflicts = _split_conflicts(self) + _data_conflicts(self) + _loss_conflicts(self)
+        conflicts = [
+            *_split_conflicts(self),
+            *_data_conflicts(self),
+            *_loss_conflicts(self),
+            *_uncertainty_conflicts(self),
+        ]
         if conflicts:
             raise inconsistent(conflicts)
         return self
+
+    @property
+    def seeds(self) -> list[int]:
+        """Return the seed of each member; of the only one if there is no ensemble."""
+        return [self.seed] if isinstance(self.seed, int) else self.seed
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able copy with every default written out."""
@@ -236,6 +256,21 @@ def _loss_conflicts(options: Options) -> list[Conflict]:
                 message = f"'{name}' is no energy and has no {gradient}"
                 conflicts.append(Conflict((*place, gradient), message, (place, ("training_set",))))
     return conflicts
+
+
+def _uncertainty_conflicts(options: Options) -> list[Conflict]:
+    """Return why a model cannot have the uncertainties that it is to have."""
+    place = ("architecture", "training", "uncertainty")
+    if options.architecture.training.uncertainty is None:
+        return []
+    if isinstance(options.seed, list):
+        message = "an ensemble has its own uncertainty: leave this out, or give one seed"
+        return [Conflict(place, message, (place, ("seed",)))]
+    targets = options.training_set[0].targets.values()
+    if not any(target.type == "scalar" and target.properties == 1 for target in targets):
+        message = "no target is a single number for each system or atom"
+        return [Conflict(place, message, (place, ("training_set",)))]
+    return []
 
 
 def all_datasets(options: Options) -> list[tuple[Location, DatasetOptions]]:

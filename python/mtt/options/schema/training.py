@@ -11,6 +11,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -116,6 +117,29 @@ class FineTuneOptions(OptionsModel):
     data of another level of theory need it, or those of the base (keep)."""
 
 
+class UncertaintyOptions(OptionsModel):
+    """How uncertain values are, from the features of the last layer (last-layer prediction rigidity)."""
+
+    method: Literal["llpr"] = "llpr"
+    """From the last layer: `llpr`, the only one here. A list of seeds trains an ensemble instead."""
+    num_ensemble_members: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Size of the ensemble of last layers that the model gives beside; 0 for none."""
+    regularizer: PositiveFloat | None = None
+    """What is added to the covariance of the features, in units of its mean diagonal; null for 1e-6."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"method": value} if isinstance(value, str) else value
+
+    @field_validator("num_ensemble_members")
+    @classmethod
+    def _two_or_none(cls, value: int) -> int:
+        if value == 1:
+            raise invalid("one member is no ensemble: give 0 for none, or 2 and more")
+        return value
+
+
 class TrainingHypers(OptionsModel):
     """How a model is trained; the same for all architectures, which may set other defaults."""
 
@@ -176,6 +200,9 @@ class TrainingHypers(OptionsModel):
     epochs are compared, so that no single lucky epoch is chosen; 0 compares single epochs."""
     loss: LossOptions = LossOptions()
     """The loss."""
+    uncertainty: UncertaintyOptions | None = None
+    """Give the model outputs that tell how uncertain its scalar values are, such as
+    `energy_uncertainty`, calibrated on the validation set at the end; `uncertainty: llpr` is enough."""
 
     @model_validator(mode="before")
     @classmethod

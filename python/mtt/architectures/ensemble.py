@@ -1,0 +1,57 @@
+"""Several models of one architecture, trained side by side from different random weights.
+
+Source: Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation
+using deep ensembles", NeurIPS 2017, arXiv:1612.01474.
+"""
+
+from collections.abc import Sequence
+from typing import Dict, List
+
+import torch
+
+from mtt.architectures.interface import Core, features_of
+from mtt.data.graph import Graph
+
+
+class Ensemble(Core):
+    """Predicts the mean of its members; its features are their deviations from it.
+
+    :param members: of the same architecture, hypers, atomic types and targets
+    :param seeds: of their initial weights
+    """
+
+    has_features = True
+
+    def __init__(self, members: Sequence[Core], seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.seeds = list(seeds)
+        self.members = torch.nn.ModuleList(members)
+        self.cutoff = members[0].cutoff
+        self.interaction_range = members[0].interaction_range
+
+    def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
+        """Return the mean raw values [N, numbers] of ``targets``; features are [N, members]."""
+        names: List[str] = []
+        for name in targets:
+            plain = name[len("features/") :] if name.startswith("features/") else name
+            if plain not in names:
+                names.append(plain)
+        parts: List[Dict[str, torch.Tensor]] = []
+        for member in self.members:
+            parts.append(member(graph, names))
+        values: Dict[str, torch.Tensor] = {}
+        for name in names:
+            stacked = torch.stack([part[name] for part in parts])
+            mean = stacked.mean(dim=0)
+            if name in targets:
+                values[name] = mean
+            if features_of(name) in targets:
+                values[features_of(name)] = (stacked - mean).permute(1, 2, 0).flatten(1)
+        return values
+
+
+def trained_cores(core: Core) -> list[Core]:
+    """Return the networks that have a loss of their own: the members of an ensemble, or the core."""
+    if not isinstance(core, Ensemble):
+        return [core]
+    return [member for member in core.members if isinstance(member, Core)]

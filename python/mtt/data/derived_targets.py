@@ -1,0 +1,51 @@
+"""What a model says of its own values, beside them: uncertainties, and the members of an ensemble."""
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from mtt.data.target import Target
+
+# Quantities of derived targets.
+UNCERTAINTY: Final = "uncertainty"
+ENSEMBLE: Final = "ensemble"
+# From the features of the last layer (last-layer prediction rigidity), or the spread of an ensemble.
+Method = Literal["llpr", "ensemble"]
+
+
+@dataclass(frozen=True)
+class UncertaintyRecord:
+    """What a checkpoint says of the uncertainty of one target.
+
+    - ``target``: whose uncertainty it is;
+    - ``method``: what it is made of;
+    - ``members``: of the ensemble that the model gives, 0 for none;
+    - ``multiplier``: what the calibration multiplied the method's own figure by.
+    """
+
+    target: str
+    method: Method
+    members: int
+    multiplier: float
+
+
+def uncertainty_of(target: Target) -> Target:
+    """Return the description of a target's uncertainty, named as engines ask for it."""
+    return _derived(target, UNCERTAINTY, 1)
+
+
+def ensemble_of(target: Target, members: int) -> Target:
+    """Return the description of what each member of an ensemble predicts."""
+    return _derived(target, ENSEMBLE, members)
+
+
+def _derived(target: Target, quantity: str, properties: int) -> Target:
+    base, slash, variant = target.name.partition("/")
+    own = base if base == "energy" else "mtt::aux::" + base.rpartition("::")[2]
+    return replace(
+        target,
+        name=f"{own}_{quantity}{slash}{variant}",
+        quantity=quantity,
+        properties=properties,
+        gradients=(),
+        description=f"{quantity} of {target.name}",
+    )
