@@ -28,6 +28,11 @@ class UncertaintyRecord:
     multiplier: float
 
 
+def is_derived(target: Target) -> bool:
+    """Return whether a target is what a model says of its own values."""
+    return target.quantity in (UNCERTAINTY, ENSEMBLE)
+
+
 def uncertainty_of(target: Target) -> Target:
     """Return the description of a target's uncertainty, named as engines ask for it."""
     return _derived(target, UNCERTAINTY, 1)

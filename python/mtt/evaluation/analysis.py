@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mtt.data.structure import Structure
 from mtt.data.target import Target
+from mtt.evaluation.calibration import Calibration, calibrations
 from mtt.evaluation.cost import Cost
 from mtt.evaluation.error_groups import Errors, Groups, errors, groups, histograms, worst
 from mtt.evaluation.panels import parity_panels
@@ -31,7 +32,8 @@ class Analysis:
     """The errors of a model on some structures.
 
     - ``rotation``: None for a model without energies;
-    - ``cost``: of the predictions.
+    - ``cost``: of the predictions;
+    - ``calibrations``: of the targets with uncertainties.
     """
 
     panels: dict[str, Parity]
@@ -40,6 +42,7 @@ class Analysis:
     worst: dict[str, list[dict[str, Any]]]
     rotation: RotationalError | None
     cost: Cost | None
+    calibrations: list[Calibration]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -50,6 +53,7 @@ class Analysis:
             "histograms": histograms(self.panels),
             "rotation": None if self.rotation is None else self.rotation.to_dict(),
             "cost": None if self.cost is None else self.cost.to_dict(),
+            "calibration": {part.target: part.to_dict() for part in self.calibrations},
         }
 
     @property
@@ -75,6 +79,8 @@ class Analysis:
                 for row in listed[:_MOST_WORST]
             ]
             yield f"largest errors of {label(name)}: {', '.join(shown)}"
+        for calibration in self.calibrations:
+            yield calibration.sentence()
         for part in (self.rotation, self.cost):
             if part is not None:
                 yield part.sentence()
@@ -109,6 +115,7 @@ def analyse(
         worst(panels, structures),
         rotation,
         model.close() if calls else None,
+        calibrations(structures, predictions, targets),
     )
 
 

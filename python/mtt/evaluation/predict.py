@@ -15,6 +15,7 @@ from mtt.architectures.evaluate import Values
 from mtt.checkpoint import Header
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
+from mtt.data.derived_targets import is_derived, uncertainty_of
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.device import choose_device
@@ -79,12 +80,18 @@ class Predictor:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.kind = model.kind
-        self.targets = model.targets
+        self.targets = [target for target in model.targets if not is_derived(target)]
+        self.derived = {target.name: target for target in model.targets if is_derived(target)}
         self.described = model.described
         self.length_unit = model.length_unit
         self.atomic_types = model.atomic_types
         self.baselines = model.baselines
         self.stopwatch = Stopwatch()
+
+    def with_uncertainties(self, targets: Sequence[Target]) -> list[Target]:
+        """Return targets, and the uncertainties that the model gives of them."""
+        names = [uncertainty_of(target).name for target in targets]
+        return [*targets, *(self.derived[name] for name in names if name in self.derived)]
 
     def close(self) -> Cost:
         """End the model, and return what the predictions so far have cost."""
@@ -97,10 +104,10 @@ class Predictor:
     ) -> Iterator[dict[str, TargetPrediction]]:
         """Give the predictions of each structure, in order, by the name of the target.
 
-        :param targets: all of the model if None
+        :param targets: all of the model, and their uncertainties, if None
         :raises UserError: an atomic type that the model does not know
         """
-        chosen = self.targets if targets is None else targets
+        chosen = self.with_uncertainties(self.targets) if targets is None else targets
         for chunk in _chunks(structures):
             started = time.perf_counter()
             try:
@@ -139,12 +146,12 @@ class CheckpointModel:
         self._potential = checkpoint.load_potential(header, tensors, weights="best")
         self._potential.set_precision(self.dtype).to(device).eval()
         # The model gives forces of every energy, also of one that was trained without them.
-        self.targets = [target.with_all_gradients() for target in self._potential.targets]
+        self.targets = [target.with_all_gradients() for target in self._potential.outputs]
         self.length_unit = self._potential.length_unit
         self.atomic_types = self._potential.atomic_types
         self.baselines = {
             target.name: dict(zip(self.atomic_types, composition[:, 0].tolist(), strict=True))
-            for target in self.targets
+            for target in self._potential.targets
             if (composition := self._potential.baseline(target.name).composition).shape[1] == 1
         }
 
@@ -159,7 +166,11 @@ class CheckpointModel:
             structures, self.atomic_types, self._potential.cutoff, (), max_pairs=_MAX_PAIRS
         )
         batch = collate(data, range(len(structures)), self.dtype, self.device)
-        return self._potential.evaluate(batch.graph, targets, volumes=batch.volumes)
+        plain = [target for target in targets if not is_derived(target)]
+        values = self._potential.evaluate(batch.graph, plain, volumes=batch.volumes)
+        if len(plain) < len(targets):
+            values |= self._potential.evaluate_derived(batch.graph)
+        return values
 
 
 def open_model(

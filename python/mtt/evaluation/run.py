@@ -84,7 +84,7 @@ def run(
         _write_json(written[1], _report(model, shown, predictor, datasets, done))
         if analysis.drawn:
             written.append(output.with_suffix(".png"))
-            save(error_plots(analysis.drawn, name), written[-1])
+            save(error_plots(analysis.drawn, name, analysis.calibrations), written[-1])
         else:
             reporter.message("the data has no reference values: no errors, no parity plots")
         for part in analysis.show(name):
@@ -122,9 +122,10 @@ def compare(
     sets = [read_structures(entry, require_targets=False, units=units) for entry in datasets]
     structures = [structure for structures in sets for structure in structures]
     _check_types(predictor, structures)
-    predictions = _predict(predictor, structures, targets, console)
+    asked = predictor.with_uncertainties(targets)
+    predictions = _predict(predictor, structures, asked, console)
     analysis = analyse(predictor, structures, predictions, targets, units.length)
-    return Comparison(targets, sets, structures, predictions, analysis)
+    return Comparison(asked, sets, structures, predictions, analysis)
 
 
 def _check_types(predictor: Predictor, structures: Sequence[Structure]) -> None:

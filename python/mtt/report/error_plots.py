@@ -1,6 +1,8 @@
 """Pictures of errors: predictions against references, the residuals, and how often each size occurs."""
 
 from collections.abc import Sequence
+from math import erf, sqrt
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mtt.report.metrics import readable
+from mtt.report.metrics import milli, readable
 from mtt.report.parity import Parity, rmse
 from mtt.report.plots import TRAIN, VALIDATION, finish, pretty
 
@@ -18,18 +20,38 @@ _MOST_BINS = 41
 _FAR = 5.0
 
 
-def error_plots(panels: Sequence[Parity], title: str = "") -> Figure:
+class Uncertain(Protocol):
+    """Errors of one target beside its uncertainties, both (n,)."""
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def errors(self) -> NDArray[np.float64]: ...
+    @property
+    def uncertainties(self) -> NDArray[np.float64]: ...
+
+
+def error_plots(
+    panels: Sequence[Parity], title: str = "", calibrations: Sequence[Uncertain] = ()
+) -> Figure:
     """Draw a row for each panel: predicted against reference, residuals, and their histogram.
 
     Residuals have an axis of their own: on the diagonal of values that span hundreds of electronvolts,
-    no error is visible.
+    no error is visible. Below them a row for each target with uncertainties.
     """
-    rows = max(len(panels), 1)
+    rows = max(len(panels) + len(calibrations), 1)
     figure = Figure(figsize=(12.6, 3.9 * rows + 0.4 * bool(title)), layout="constrained")
     for number, panel in enumerate(panels):
         for column, draw in enumerate((_parity, _residuals, _histogram), start=1):
             axes = figure.add_subplot(rows, 3, 3 * number + column)
             draw(axes, panel)
+            finish(axes)
+    for number, calibration in enumerate(calibrations, start=len(panels)):
+        for column, show in enumerate((_uncertainties, _confidence), start=1):
+            axes = figure.add_subplot(rows, 3, 3 * number + column)
+            show(axes, calibration)
             finish(axes)
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
@@ -88,6 +110,43 @@ def _histogram(axes: Axes, panel: Parity) -> None:
     axes.set_title(f"MAE {text}", fontsize=10)
     axes.set_xlabel(f"predicted - reference{_over(unit)}")
     axes.set_ylabel("number of values")
+
+
+def _uncertainties(axes: Axes, calibration: Uncertain) -> None:
+    """Draw the size of errors against uncertainties: two of three points lie below the line."""
+    factor, unit = milli(rmse(calibration.errors), calibration.unit)
+    errors = factor * np.abs(calibration.errors)
+    uncertainties = factor * calibration.uncertainties
+    shown = (errors > 0.0) & (uncertainties > 0.0)
+    errors, uncertainties = errors[shown], uncertainties[shown]
+    _points(axes, uncertainties, errors)
+    if len(errors):
+        ends = np.array([uncertainties.min() / 1.3, uncertainties.max() * 1.3])
+        axes.plot(ends, ends, color=_QUIET, lw=1, label="uncertainty")
+        axes.plot(ends, 2.0 * ends, color=VALIDATION, lw=1, ls="--", label="twice")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        # Errors of nearly nothing would leave no room for the others.
+        axes.set_ylim(bottom=max(errors.min(), 1e-3 * float(np.median(errors))) / 1.3)
+        axes.legend(fontsize=8)
+    axes.set_title(f"uncertainty of {pretty(calibration.target)}", fontsize=10)
+    axes.set_xlabel(f"uncertainty{_over(unit)}")
+    axes.set_ylabel(f"|predicted - reference|{_over(unit)}")
+
+
+def _confidence(axes: Axes, calibration: Uncertain) -> None:
+    """Draw which part of the errors is within a multiple of the uncertainty, and that of normal ones."""
+    there = calibration.uncertainties > 0.0
+    ratios = np.sort(np.abs(calibration.errors[there]) / calibration.uncertainties[there])
+    x = np.linspace(0.0, 4.0, 81)
+    axes.plot(x, [erf(value / sqrt(2.0)) for value in x], color=_QUIET, lw=1, label="normal errors")
+    parts = np.searchsorted(ratios, x, side="right") / max(len(ratios), 1)
+    axes.step(x, parts, color=TRAIN, where="post", label="these")
+    axes.set_title("calibration", fontsize=10)
+    axes.set_xlabel("multiple of the uncertainty")
+    axes.set_ylabel("part of the errors within it")
+    axes.set_ylim(0.0, 1.02)
+    axes.legend(fontsize=8, loc="lower right")
 
 
 def _points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:

@@ -54,7 +54,9 @@ def write(job: Run, analyses: Analyses, folder: Path, reporter: Reporter) -> Non
     from mtt.report.plots import save
 
     def draw(name: str) -> None:
-        figure = error_plots(analyses[name].drawn, title_of(name, len(getattr(job.data, name))))
+        analysis = analyses[name]
+        title = title_of(name, len(getattr(job.data, name)))
+        figure = error_plots(analysis.drawn, title, analysis.calibrations)
         save(figure, folder / f"parity_{name}.png")
 
     for name in analyses:

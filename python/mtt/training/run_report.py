@@ -129,7 +129,7 @@ def _sentences(analyses: Analyses) -> Iterator[str]:
 
 
 def _set(name: str, analysis: Analysis) -> str:
-    parts = [_picture(error_plots(analysis.drawn), _PARITY)]
+    parts = [_picture(error_plots(analysis.drawn, calibrations=analysis.calibrations), _PARITY)]
     for division, of in analysis.groups.items():
         parts.append(f"<h3>By {safe(division)}</h3>{_groups(division, of)}")
     if analysis.worst:

@@ -1,9 +1,10 @@
 """The uncertainties of the best weights, once all epochs are done: fitted, then calibrated.
 
 What a target's features say is fitted to the training set (:mod:`mtt.architectures.uncertainty`), and
-multiplied by one number that makes the mean of (error / uncertainty)^2 over the validation set 1: the
-most likely one if errors are normal. Errors are those that training counts, per atom for values of
-systems.
+multiplied by one number, with which squared errors and squared uncertainties have the same mean over
+the validation set. The mean of their ratio would be the most likely number if errors were normal, but
+two or three members agree by chance, and such structures would decide it alone. Errors are those that
+training counts, per atom for values of systems.
 """
 
 import copy
@@ -93,12 +94,10 @@ def _calibrated(
     """Return the multiplier; 1 if the validation set has no values that tell."""
     sums = torch.zeros(2, dtype=torch.float64, device=problem.device)
     for features, errors in _features(model, target, problem, problem.validation):
-        variances = (features @ rigidity.t()).square().sum(dim=1)
-        ratios = errors.square() / variances
-        ratios = ratios[torch.isfinite(ratios)]
-        sums += torch.stack([ratios.sum(), ratios.new_tensor(float(len(ratios)))])
-    total, count = problem.communicator.reduce(sums).tolist()
-    return math.sqrt(total / count) if count > 0 and total > 0 else 1.0
+        sums += torch.stack([errors.square().sum(), (features @ rigidity.t()).square().sum()])
+    squares, variances = problem.communicator.reduce(sums).tolist()
+    multiplier = math.sqrt(squares / variances) if variances > 0.0 else 0.0
+    return multiplier if math.isfinite(multiplier) and multiplier > 0.0 else 1.0
 
 
 def _draws(rigidity: torch.Tensor, number: int, seed: int, target: Target) -> torch.Tensor:
