@@ -8,6 +8,7 @@ from small_pet import checkpoint_of_pet, export_pet
 from toy_models import MODELS, OtherUnits, export_toy
 from toy_targets import export_several
 from toy_turning import export_turning
+from toy_uncertain import export_uncertain
 
 Verdict = Callable[[str], dict[str, Any]]
 SOUND: dict[str, dict[str, Any]] = {
@@ -17,6 +18,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "embedded without golden pack": {"model": "embedded", "golden": False},
     **{f"several targets {d}": {"dtype": d} for d in ("float32", "float64")},
     **{f"turning outputs {d}": {"dtype": d} for d in ("float32", "float64")},
+    **{f"uncertain {d}": {"dtype": d} for d in ("float32", "float64")},
     "PET float32": {"precision": 32},
     "PET float64": {"precision": 64},
 }
@@ -32,5 +34,7 @@ def export_sound(name: str, path: Path) -> None:
         export_several(path, **SOUND[name])
     elif name.startswith("turning"):
         export_turning(path, **SOUND[name])
+    elif name.startswith("uncertain"):
+        export_uncertain(path, **SOUND[name])
     else:
         export_toy(path, **SOUND[name])

@@ -52,6 +52,10 @@ class Potential(torch.nn.Module):
     """
 
     species_of_type: torch.Tensor
+    # TorchScript cannot tell the types of empty lists.
+    uncertain: List[int]
+    uncertainty_names: List[str]
+    ensemble_names: List[str]
 
     def __init__(
         self,
@@ -90,9 +94,9 @@ class Potential(torch.nn.Module):
         """Give the model outputs for the uncertainties of some of its scalar targets."""
         self.uncertainties = torch.nn.ModuleList(uncertainties)
         derived: list[Target] = []
-        self.uncertainty_names: List[str] = []
-        self.ensemble_names: List[str] = []
-        self.uncertain: List[int] = []
+        self.uncertainty_names = []
+        self.ensemble_names = []
+        self.uncertain = []
         for uncertainty in uncertainties:
             index = self.target_names.index(uncertainty.target)
             self.uncertain.append(index)
