@@ -90,6 +90,8 @@ def run(
 def weights_in_words(header: Header, weights: str) -> str:
     """Return which weights these are: the epoch, and what its validation metric was."""
     best, epochs = header.best, header.position.epoch
+    if header.origin is not None and header.num_steps == 0:
+        return f"the base: {header.origin.weights} weights, epoch {header.origin.epoch}"
     if weights == "last":
         return f"the last epoch, {epochs}"
     if not best.epoch or best.value is None:

@@ -26,6 +26,7 @@ from mtt.printable import printable
 
 _START: Final = 4096
 _MAX_HEADER: Final = 4 * 2**20
+_MAX_CHECKPOINT_HEADER: Final = 32 * 2**20
 # Bytes of the length of a safetensors header.
 _PREFIX: Final = 8
 _GIVE: Final = "give a checkpoint (.ckpt) that 'mtt train' wrote, or a model file (.pt)"
@@ -127,6 +128,26 @@ def container(path: Path) -> Literal["zip", "safetensors"] | None:
     if start.startswith(bounded_zip.MAGIC):
         return "zip"
     return "safetensors" if is_safetensors(start) else None
+
+
+def architecture_of(path: Path) -> str:
+    """Return the name of the architecture of a checkpoint of mtt, without reading more of it.
+
+    :raises UserError: it cannot be read, or is no checkpoint of mtt
+    """
+    with reading(path, "checkpoint"), open_regular(path) as file:
+        start = file.read(_PREFIX)
+        length = struct.unpack("<Q", start)[0] if len(start) == _PREFIX else 0
+        table = json_or_none(file.read(min(length, _MAX_CHECKPOINT_HEADER)))
+    metadata = table.get("__metadata__") if isinstance(table, dict) else None
+    text = metadata.get("mtt") if isinstance(metadata, dict) else None
+    about = json_or_none(text.encode()) if isinstance(text, str) else None
+    architecture = about.get("architecture") if isinstance(about, dict) else None
+    name = architecture.get("name") if isinstance(architecture, dict) else None
+    if isinstance(name, str):
+        return name
+    with reading(path):
+        raise describe(path).refusal(path)
 
 
 def is_safetensors(start: bytes) -> bool:

@@ -77,7 +77,7 @@ def _potential(
     hypers = options.architecture.training
     assert hypers.fine_tune is not None
     weights = hypers.fine_tune.weights
-    if weights == "best" and header.best.epoch == 0:
+    if weights == "best" and not any(name.startswith("best/") for name in tensors):
         raise UserError(
             "the base has no best weights: no epoch had been validated when it was written",
             where=str(base),

@@ -27,7 +27,7 @@ from mtt.options.schema.training import TrainingHypers
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.loss import Loss, selected_metric
 from mtt.training.optimizer import learning_rate
-from mtt.training.state import State
+from mtt.training.state import State, Tensors
 
 # Validation batches stay in memory between epochs up to this size.
 _CACHE_BYTES = 512 * 2**20
@@ -121,6 +121,9 @@ def train(
             observer.epoch(row)
             if problem.stops(observer):
                 raise Interrupted
+        if problem.hypers.num_epochs == 0:
+            _take_as_best(state, problem, _validate(state, problem, problem.loss(), validation, observer))
+            finished(state, problem)
 
 
 def tell_weights(
@@ -294,11 +297,25 @@ def _finish_epoch(
     name = problem.hypers.best_model_metric
     value = smoothed_metric(state.history, problem.hypers)
     if state.best_epoch.value is None or value < state.best_epoch.value:
-        state.best = {
-            name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()
-        }
+        state.best = _weights(state)
         state.best_epoch = Best(position.epoch, name, value)
     return row
+
+
+def _take_as_best(state: State, problem: Problem, validation: torch.Tensor) -> None:
+    """Make the weights of a run that trains nothing its best ones, with what they have on the validation set."""
+    loss = problem.loss()
+    scales = {
+        target.name: float(state.model.baseline(target.name).scale) for target in loss.targets
+    }
+    metrics = loss.metrics(problem.communicator.reduce(validation), scales)
+    name = problem.hypers.best_model_metric
+    state.best = _weights(state)
+    state.best_epoch = Best(0, name, selected_metric(metrics, name))
+
+
+def _weights(state: State) -> Tensors:
+    return {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
 
 
 def smoothed_metric(history: Sequence[Mapping[str, float]], hypers: TrainingHypers) -> float:

@@ -78,7 +78,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self.state.position.epoch >= self.problem.hypers.num_epochs
+        # A run of no epochs has best weights once it is done.
+        return self.state.position.epoch >= self.problem.hypers.num_epochs and bool(self.state.best)
 
 
 def prepare(

@@ -59,7 +59,7 @@ ARCHITECTURE: Final[Mapping[str, Fate]] = {
 # Architectures of metatrain that are none of mtt's, of all its versions; some have a prefix.
 _ARCHITECTURES: Final = frozenset(
     (
-        *("gap", "llpr", "scaler", "classifier", "dpa3", "flashmd"),
+        *("gap", "scaler", "classifier", "dpa3", "flashmd"),
         *("flashmd_symplectic", "mace", "space", "nanopet", "phace", "alchemical_model", "e_pet"),
         *("graph2mat", "mlelec"),
     )
@@ -194,6 +194,54 @@ FINETUNE: Final[Mapping[str, Fate]] = {
         "not yet in mtt: heads for new targets; the targets are those of the base",
         default={},
     ),
+}
+
+_NO_ENSEMBLE_TRAINING = (
+    "not yet in mtt: training of the ensemble; its members are drawn from the last layers that the "
+    "data allow"
+)
+
+# Of its wrapper for uncertainties, which :mod:`llpr_options` takes apart.
+LLPR_MODEL: Final[Mapping[str, Fate]] = {"num_ensemble_members": Reworked({})}
+LLPR_TRAINING: Final[Mapping[str, Fate]] = {
+    "batch_size": Taken(8),
+    "model_checkpoint": Reworked(None),
+    "regularizer": Absent(
+        (None,),
+        "mtt measures it in units of the mean of the covariance",
+        "leave it out, or give uncertainty: {method: llpr, regularizer: ...} in the options of a "
+        "training",
+        default=None,
+    ),
+    "num_epochs": Absent((None,), _NO_ENSEMBLE_TRAINING, default=None),
+    "train_all_parameters": Absent((False,), _NO_ENSEMBLE_TRAINING, default=False),
+    "calibration_method": Absent(
+        ("squared_residuals", "absolute_residuals"),
+        "mtt calibrates by squared errors",
+        default="absolute_residuals",
+    ),
+    "num_workers": Taken(None, left_out=(None,)),
+    "distributed": Absent((False, None), _DEVICES),
+    # Of the training of the ensemble, which there is none of.
+    **{
+        key: Absent((ANYTHING,), "", default=default)
+        for key, default in {
+            "distributed_port": 39591,
+            "loss": "gaussian_nll_ensemble",
+            "warmup_fraction": 0.01,
+            "learning_rate": 3e-4,
+            "weight_decay": None,
+            "log_interval": 1,
+            "checkpoint_interval": 100,
+            "per_structure_targets": [],
+            "log_mae": False,
+            "log_separate_blocks": False,
+            "best_model_metric": "loss",
+            "grad_clip_norm": 1.0,
+            "max_atoms_per_batch": None,
+            "min_atoms_per_batch": 0,
+        }.items()
+    },
 }
 
 _ENSEMBLES = ("gaussian_nll_ensemble", "gaussian_crps_ensemble", "empirical_crps_ensemble")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from mtt import architecture_registry
 from mtt.errors import UserError
-from mtt.options.foreign import data_options, loss_options
+from mtt.options.foreign import data_options, llpr_options, loss_options
 from mtt.options.foreign.metatrain_keys import ARCHITECTURE, FINETUNE, MODELS, TOP, TRAINING
 from mtt.options.foreign.tables import Problems, apply, move
 from mtt.options.reading.document import Node
@@ -30,6 +30,8 @@ def translate_options(root: Node) -> Problems:
     if architecture is None:
         return problems
     apply(architecture, ARCHITECTURE, ArchitectureOptions.model_fields, problems)
+    if architecture_name(root) == llpr_options.NAME and isinstance(architecture.value, dict):
+        llpr_options.translate_llpr(architecture, problems)
     name = architecture_name(root)
     if name in MODELS:
         apply(architecture.get("model"), MODELS[name], _hypers(name), problems)

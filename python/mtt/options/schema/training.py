@@ -145,8 +145,9 @@ class TrainingHypers(OptionsModel):
 
     batch_size: PositiveInt = 16
     """Structures per optimizer step."""
-    num_epochs: PositiveInt = 1000
-    """Passes over the training set."""
+    num_epochs: NonNegativeInt = 1000
+    """Passes over the training set; 0 trains nothing, which gives the base of a fine_tune an
+    uncertainty."""
     learning_rate: PositiveFloat = 1e-3
     """Highest learning rate, reached at the end of the warm-up. With fine_tune the default is 1e-4:
     at the rate of a new model the base is forgotten."""
@@ -220,6 +221,15 @@ class TrainingHypers(OptionsModel):
             )
             involved = (("atomic_baseline",), ("fine_tune",))
             raise inconsistent([Conflict(("atomic_baseline",), message, involved)])
+        return self
+
+    @model_validator(mode="after")
+    def _something_happens(self) -> Self:
+        if self.num_epochs == 0 and (self.fine_tune is None or self.uncertainty is None):
+            message = "can be 0 only with fine_tune and uncertainty: there would be nothing to do"
+            place = ("num_epochs",)
+            involved = (place, ("fine_tune",), ("uncertainty",))
+            raise inconsistent([Conflict(place, message, involved)])
         return self
 
     @model_validator(mode="after")
