@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from mtt import architecture_registry
+from mtt.architectures.build import new_core
 from mtt.architectures.potential import Potential
 from mtt.data.dataset import Dataset, types_of
 from mtt.options import Options
@@ -25,10 +26,8 @@ def make_run(options: Options) -> Run:
     data, hypers = read_run_data(options), options.architecture.training
     types = types_of(data.train)
     dtype = {32: torch.float32, 64: torch.float64}[options.base_precision]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        architecture = architecture_registry.get(options.architecture.name)
-        core = architecture.build_core(options.architecture.model, types, data.targets)
+    architecture = architecture_registry.get(options.architecture.name)
+    core = new_core(architecture, options.architecture.model, types, data.targets, options.seeds)
     length_unit = options.training_set[0].systems.length_unit
     potential = Potential(core, types, data.targets, length_unit).set_precision(dtype)
     baselines: dict[str, Baseline] = {}
@@ -46,5 +45,5 @@ def make_run(options: Options) -> Run:
         )
         for structures in (data.train, data.validation)
     ]
-    problem = Problem(*datasets, hypers, options.seed, dtype, torch.device("cpu"))
+    problem = Problem(*datasets, hypers, options.seeds[0], dtype, torch.device("cpu"))
     return Run(State(potential, make_optimizer(potential.parameters(), hypers)), problem)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import Header
+from mtt.data.derived_targets import UncertaintyRecord
 from mtt.errors import UserError
 from mtt.printable import printable
 
@@ -90,15 +91,23 @@ def _uncertainties(header: Header, tensors: "Tensors") -> "list[Uncertainty]":
     for record in header.uncertainties:
         parts = [tensors.get(f"uncertainty/{record.target}/{kind}") for kind in ("rigidity", "weights")]
         rigidity, ensemble = parts
-        fits = rigidity is not None and ensemble is not None
-        fits = fits and rigidity.ndim == ensemble.ndim == 2
-        if not fits or ensemble.shape != (record.members, rigidity.shape[1]):
+        if not _fit(record, rigidity, ensemble):
             raise UserError(
                 f"the uncertainty of '{printable(record.target, 60)}' does not fit what the header "
                 "of the checkpoint says of it"
             )
+        assert rigidity is not None and ensemble is not None
         uncertainties.append(Uncertainty(record.target, rigidity, ensemble))
     return uncertainties
+
+
+def _fit(
+    record: UncertaintyRecord, rigidity: "torch.Tensor | None", ensemble: "torch.Tensor | None"
+) -> bool:
+    if rigidity is None or ensemble is None or rigidity.ndim != 2:
+        return False
+    fits = ensemble.shape == (record.members, rigidity.shape[1])
+    return fits and bool(rigidity.isfinite().all() and ensemble.isfinite().all())
 
 
 def precision_dtype(precision: int) -> "torch.dtype":

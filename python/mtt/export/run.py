@@ -69,6 +69,8 @@ def run(
     task = export_process.Task(checkpoint, weights, fields, verified=verify != "none")
     with replacing(output) as temporary:
         _log.info("exporting the weights of %s", weights_in_words(header, weights))
+        if weights == "last" and header.uncertainties:
+            _log.info("without uncertainties: those of the checkpoint are of its best weights")
         with Progress("exporting"):
             temporary.write_bytes(export_process.run(task))
         if verify != "none":

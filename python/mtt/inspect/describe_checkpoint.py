@@ -58,6 +58,8 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "history": _history(header),
         "conditions": [conditions.to_dict() for conditions in header.conditions],
         "test_errors": [asdict(error) for error in header.test_errors],
+        "seeds": header.seeds,
+        "uncertainties": [asdict(record) for record in header.uncertainties],
         "data": {name: {"structures": sizes[name], "hash": hashes[name]} for name in sizes},
         "split": {part: len(indices) for part, indices in header.split.items()},
         "tensors": _tensors(file),

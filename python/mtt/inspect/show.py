@@ -86,6 +86,10 @@ def _checkpoint(description: Description) -> Iterable[Fact]:
     yield "weights", f"{tensors['weights']} in {description['precision']} bits"
     yield "elements", _elements(description["atomic_types"], description["elements"])
     yield from (("target", _target(*item)) for item in description["targets"].items())
+    yield from (("uncertainty", _uncertainty(record)) for record in description["uncertainties"])
+    if description["seeds"]:
+        seeds = ", ".join(map(str, description["seeds"]))
+        yield "ensemble", f"{len(description['seeds'])} members, of the seeds {seeds}"
     yield "lengths", str(description["length_unit"])
     batch = f", {position['batch']} batches into the next" if position["batch"] else ""
     yield "epoch", f"{position['epoch']} of {_value(position['num_epochs'])}{batch}"
@@ -148,6 +152,14 @@ def _target(name: str, target: Any) -> str:
     atoms = f", {kind or 'a value'} of each atom" if described.get("per") == "atom" else ""
     kind = f", {kind}" if kind and not atoms else ""
     return f"{name} in {described.get('unit') or 'no unit'}{kind}{atoms}{gradients}{about}"
+
+
+def _uncertainty(record: Mapping[str, Any]) -> str:
+    members = f", with {record['members']} members" if record["members"] else ""
+    return (
+        f"of {record['target']} by {record['method']}{members}; its calibration multiplied it by "
+        f"{record['multiplier']:.4g}"
+    )
 
 
 def _kind(target: dict[str, Any]) -> str:

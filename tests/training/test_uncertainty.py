@@ -1,0 +1,353 @@
+"""Uncertainties of a run: what they are by definition, bitwise resumes, what is refused, who gets them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from problems import Run, make_run
+from small_runs import make_options, verify_one_family
+
+from mtt import checkpoint as checkpoints
+from mtt.__main__ import main
+from mtt.architectures.ensemble import Ensemble
+from mtt.architectures.interface import features_of
+from mtt.checkpoint import Header
+from mtt.data.batch import collate
+from mtt.errors import UserError
+from mtt.options import Options, load_options
+from mtt.training import uncertainty
+from mtt.training.loop import Interrupted
+from mtt.training.loop import train as train_loop
+
+LLPR = {"method": "llpr", "num_ensemble_members": 5}
+SOAP: dict[str, Any] = {
+    "name": "soap_bpnn",
+    "model": {
+        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
+        "bpnn": {"num_neurons_per_layer": 4},
+    },
+}
+Files = Callable[..., Path]
+
+
+def observed(stop_after: int | None = None) -> Any:
+    steps = 0
+
+    def step(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    return SimpleNamespace(
+        step=step, epoch=lambda row: None, stop_requested=lambda: steps == stop_after
+    )
+
+
+def trained(options: Options) -> Run:
+    run = make_run(options)
+    train_loop(run.state, run.problem, observed(), uncertainty.fit)
+    return run
+
+
+def per_atom(run: Run, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features and errors of structures per atom, in training units, straight from the core."""
+    dataset = run.problem.train if train else run.problem.validation
+    batch = collate(dataset, range(len(dataset)), run.problem.dtype)
+    model = run.state.model
+    model.load_state_dict(run.state.best)
+    with torch.no_grad():
+        raw = model.core(batch.graph, ["energy", features_of("energy")])
+    owners = torch.nn.functional.one_hot(batch.graph.system).to(torch.float64)
+    mean = owners / batch.n_atoms
+    features = mean.t() @ raw[features_of("energy")].to(torch.float64)
+    energies = mean.t() @ raw["energy"].to(torch.float64)
+    return features, (energies - batch.references["energy"].values)[:, 0]
+
+
+@pytest.mark.parametrize("architecture", ["pet", "pet residual", "soap_bpnn"])
+def test_llpr_is_what_its_formula_says(architecture: str, tmp_path: Path) -> None:
+    training = {"uncertainty": LLPR, "num_epochs": 2, "batch_size": 3}
+    changes: dict[str, Any] = {"base_precision": 64}
+    if architecture == "soap_bpnn":
+        changes["architecture"] = {**SOAP, "training": training}
+    options = make_options(tmp_path, training, **changes)
+    if architecture == "pet residual":
+        model = options.architecture.model.model_copy(update={"featurizer_type": "residual"})
+        chosen = options.architecture.model_copy(update={"model": model})
+        options = options.model_copy(update={"architecture": chosen})
+    run = trained(options)
+    (record,) = run.state.uncertainties
+    rigidity = run.state.uncertainty_tensors["energy/rigidity"]
+    features, _ = per_atom(run, train=True)
+    covariance = features.t() @ features
+    covariance += 1e-6 * covariance.diagonal().mean() * torch.eye(len(covariance))
+    scale = float(run.state.model.baseline("energy").scale)
+    others, errors = per_atom(run, train=False)
+    variances = torch.einsum("ai,ij,aj->a", others, torch.linalg.inv(covariance), others)
+    multiplier = float((errors.square().sum() / variances.sum()).sqrt())
+    assert record.multiplier == pytest.approx(multiplier, rel=1e-6)
+    found = (others @ rigidity.t()).norm(dim=1)
+    torch.testing.assert_close(found, multiplier * scale * variances.sqrt(), rtol=1e-6, atol=0.0)
+    # Members around the prediction, as far from it as the uncertainty says, on average over many.
+    weights = run.state.uncertainty_tensors["energy/weights"]
+    assert weights.shape == (5, rigidity.shape[1])
+    torch.testing.assert_close(weights.mean(dim=0), torch.zeros(len(weights[0])).double())
+    many = uncertainty._draws(rigidity, 4096, 0, run.state.model.targets[0])
+    spread = (others @ many.t()).std(dim=1)
+    torch.testing.assert_close(spread, found, rtol=0.1, atol=0.0)
+
+
+def test_features_are_those_of_the_last_layer(tmp_path: Path) -> None:
+    """A linear map of them gives the raw values: what makes the formula one of the trained network."""
+    run = make_run(make_options(tmp_path, base_precision=64))
+    batch = collate(run.problem.train, range(6), torch.float64)
+    core: Any = run.state.model.core
+    raw = core(batch.graph, ["energy", features_of("energy")])
+    node, edge = core.readout.node[0][-1], core.readout.edge[0][-1]
+    weight = torch.cat([node.weight, edge.weight], dim=1)
+    linear = raw[features_of("energy")] @ weight.t() + node.bias
+    biases = torch.zeros_like(linear).index_add(
+        0, batch.graph.centers, core.prepare(batch.graph).factors[:, None] * edge.bias
+    )
+    torch.testing.assert_close(linear + biases, raw["energy"])
+
+
+def test_an_ensemble_trains_each_member_as_if_it_were_alone(tmp_path: Path) -> None:
+    options = make_options(tmp_path, {"num_epochs": 2}, seed=[3, 8])
+    run = trained(options)
+    core = run.state.model.core
+    assert isinstance(core, Ensemble) and core.seeds == [3, 8]
+    alone = make_options(tmp_path, {"num_epochs": 2}, seed=3)
+    expected = trained(alone).state.model.core.state_dict()
+    member = core.members[0].state_dict()
+    assert all(torch.equal(member[name], tensor) for name, tensor in expected.items())
+    assert not torch.equal(member["node_types.weight"], core.members[1].node_types.weight)
+    # The uncertainty is the standard deviation of the members, times the multiplier.
+    (record,) = run.state.uncertainties
+    features, _ = per_atom(run, train=False)
+    scale = float(run.state.model.baseline("energy").scale)
+    expected_spread = record.multiplier * scale * features.std(dim=1, unbiased=True)
+    rigidity = run.state.uncertainty_tensors["energy/rigidity"]
+    torch.testing.assert_close((features @ rigidity.t()).norm(dim=1), expected_spread)
+
+
+@pytest.mark.parametrize("kind", ["llpr", "ensemble"])
+def test_a_resumed_run_ends_with_the_same_bits(kind: str, tmp_path: Path) -> None:
+    options = make_options(
+        tmp_path,
+        {"num_epochs": 2, **({"uncertainty": LLPR} if kind == "llpr" else {})},
+        seed=[1, 2, 3] if kind == "ensemble" else 1,
+    )
+    expected = trained(options).state
+    begun = make_run(options)
+    with pytest.raises(Interrupted):
+        train_loop(begun.state, begun.problem, observed(stop_after=3), uncertainty.fit)
+    entries, tensors = begun.state.to_checkpoint()
+    assert not begun.state.uncertainties
+    again = make_run(options)
+    header: Any = SimpleNamespace(**entries)
+    again.state.from_checkpoint(header, tensors)
+    train_loop(again.state, again.problem, observed(), uncertainty.fit)
+    found, wanted = again.state.to_checkpoint(), expected.to_checkpoint()
+    assert found[0]["uncertainties"] == wanted[0]["uncertainties"] != []
+    assert found[1].keys() == wanted[1].keys()
+    for name, tensor in wanted[1].items():
+        assert tensor.numpy().tobytes() == found[1][name].numpy().tobytes(), name
+
+
+def run_mtt(*words: str) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Return a function that trains with changes in an empty folder, and gives its checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    verify_one_family(monkeypatch)
+
+    def train(training: dict[str, Any], name: str = "model", **changes: Any) -> Path:
+        make_options(tmp_path, training, test_set="0:3", **changes)
+        assert run_mtt("train", "options.yaml", "-o", f"{name}.pt") == 0
+        return tmp_path / f"{name}.ckpt"
+
+    return train
+
+
+def outputs_of(model: Path) -> list[str]:
+    from mtt.export.exported_model import ExportedModel
+
+    opened = ExportedModel(model)
+    opened.close()
+    return sorted(opened.outputs)
+
+
+def test_files_hold_uncertainties_and_say_so(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = finished({"num_epochs": 1, "uncertainty": LLPR})
+    assert "uncertainty of energy (llpr)" in capsys.readouterr().out
+    assert outputs_of(ckpt.with_suffix(".pt")) == [
+        "energy",
+        "energy_ensemble",
+        "energy_uncertainty",
+    ]
+    assert run_mtt("show", str(ckpt)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "uncertainty of energy by llpr, with 5 members" in shown
+    # Both files give the same numbers, and the table of errors says how they compare with errors.
+    write = {"systems": {"read_from": "data.xyz"}, "targets": {"energy": {}}}
+    Path("eval.yaml").write_text(yaml.safe_dump(write))
+    rows = []
+    for path in ("model.ckpt", "model.pt"):
+        assert run_mtt("eval", path, "eval.yaml", "-o", "p.xyz") == 0
+        assert "uncertainty of energy:" in " ".join(capsys.readouterr().out.split())
+        report = json.loads(Path("p.json").read_text())
+        rows.append(report["calibration"]["energy"])
+        assert "energy_uncertainty=" in Path("p.xyz").read_text()
+    assert rows[0]["values"] == 12
+    assert rows[0]["mean_uncertainty"] == pytest.approx(rows[1]["mean_uncertainty"], rel=1e-3)
+
+
+def test_last_weights_are_exported_without_uncertainties_of_the_best(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = finished({"num_epochs": 2, "uncertainty": "llpr"})
+    capsys.readouterr()
+    assert run_mtt("export", str(ckpt), "--weights", "last", "-o", "last.pt") == 0
+    assert "without uncertainties" in capsys.readouterr().out
+    assert outputs_of(Path("last.pt")) == ["energy"]
+
+
+def test_an_ensemble_is_one_file_and_a_base(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = finished({"num_epochs": 1}, seed=[1, 2, 3])
+    header, tensors = checkpoints.read(ckpt)
+    assert (header.seeds, len(header.uncertainties)) == ([1, 2, 3], 1)
+    assert outputs_of(ckpt.with_suffix(".pt")) == [
+        "energy",
+        "energy_ensemble",
+        "energy_uncertainty",
+    ]
+    assert any(name.startswith("best/core.members.2.") for name in tensors)
+    capsys.readouterr()
+    assert run_mtt("show", str(ckpt)) == 0
+    assert "3 members, of the seeds 1, 2, 3" in " ".join(capsys.readouterr().out.split())
+    # All members are fine-tuned, from one seed.
+    finished({"num_epochs": 1, "fine_tune": {"read_from": str(ckpt)}}, name="tuned", seed=9)
+    tuned = checkpoints.read_header(Path("tuned.ckpt"))
+    assert tuned.seeds == [1, 2, 3] and tuned.uncertainties
+    make_options(Path(), {"num_epochs": 1, "fine_tune": {"read_from": str(ckpt)}}, seed=[1, 2])
+    assert run_mtt("train", "options.yaml", "-o", "no.pt") == 2
+    assert "the base has 3 models, and `seed` asks for 2" in capsys.readouterr().err
+
+
+def test_a_trained_model_gets_uncertainties_by_options_of_metatrain(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = finished({"num_epochs": 2}, name="base")
+    options = {
+        "architecture": {
+            "name": "llpr",
+            "model": {"num_ensemble_members": {"energy": 4}},
+            "training": {"model_checkpoint": str(ckpt), "batch_size": 4},
+        },
+        "training_set": {"systems": "data.xyz", "targets": {"energy": {}}},
+        "validation_set": 0.25,
+        "test_set": "0:3",
+    }
+    Path("llpr.yaml").write_text(yaml.safe_dump(options))
+    assert run_mtt("train", "llpr.yaml", "-o", "llpr.pt") == 0
+    (header, tensors), (base, of_base) = (checkpoints.read(p) for p in (Path("llpr.ckpt"), ckpt))
+    assert header.architecture == base.architecture
+    assert [(record.method, record.members) for record in header.uncertainties] == [("llpr", 4)]
+    assert all(
+        torch.equal(tensors[name], tensor)
+        for name, tensor in of_base.items()
+        if name.startswith("best/")
+    )
+    assert "energy_ensemble" in outputs_of(Path("llpr.pt"))
+    # Once more: it is finished, and nothing changes.
+    before = Path("llpr.ckpt").read_bytes()
+    folder = sorted(Path("outputs").glob("*/*/*.ckpt"))[-1]
+    assert folder.exists()
+    # A file that is no checkpoint of ours is a mistake in the options, at its line.
+    options["architecture"]["training"]["model_checkpoint"] = "data.xyz"
+    Path("llpr.yaml").write_text(yaml.safe_dump(options))
+    capsys.readouterr()
+    assert run_mtt("train", "llpr.yaml", "-o", "other.pt") == 2
+    said = capsys.readouterr().err
+    assert "architecture.training.model_checkpoint: this is" in said and "llpr.yaml:" in said
+    assert Path("llpr.ckpt").read_bytes() == before
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "both": ({"uncertainty": "llpr"}, {"seed": [1, 2]}, "an ensemble has its own uncertainty"),
+    "one seed": ({}, {"seed": [1]}, "expected 2 to 100 seeds, all different"),
+    "same seeds": ({}, {"seed": [1, 1]}, "expected 2 to 100 seeds, all different"),
+    "one member": (
+        {"uncertainty": {"num_ensemble_members": 1}},
+        {},
+        "one member is no ensemble",
+    ),
+    "another method": ({"uncertainty": "dropout"}, {}, "'llpr'"),
+    "no epochs": ({"num_epochs": 0}, {}, "can be 0 only with fine_tune and uncertainty"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_what_cannot_be_is_told_before_anything_is_read(case: str, tmp_path: Path) -> None:
+    training, changes, message = REFUSED[case]
+    with pytest.raises(UserError) as caught:
+        make_options(tmp_path, training, **changes)
+    assert message in str(caught.value)
+
+
+def test_an_architecture_without_features_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = {"num_epochs": 1, "uncertainty": "llpr"}
+    make_options(tmp_path, architecture={"name": "composition", "training": training})
+    assert run_mtt("train", "options.yaml") == 2
+    assert "has no features of a last layer" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.ckpt"))
+
+
+def broken(ckpt: Path, change: Callable[[Header, dict[str, torch.Tensor]], Header]) -> Path:
+    header, tensors = checkpoints.read(ckpt)
+    path = ckpt.with_name("broken.ckpt")
+    checkpoints.write(path, change(header, tensors), tensors)
+    return path
+
+
+def test_a_checkpoint_whose_uncertainty_does_not_fit_is_refused(finished: Files) -> None:
+    ckpt = finished({"num_epochs": 1, "uncertainty": LLPR})
+
+    def other_members(header: Header, _: dict[str, torch.Tensor]) -> Header:
+        (record,) = header.uncertainties
+        return replace(header, uncertainties=[replace(record, members=7)])
+
+    def not_a_number(header: Header, tensors: dict[str, torch.Tensor]) -> Header:
+        tensors["uncertainty/energy/rigidity"][0, 0] = float(np.nan)
+        return header
+
+    def none(header: Header, tensors: dict[str, torch.Tensor]) -> Header:
+        del tensors["uncertainty/energy/weights"]
+        return header
+
+    for change in (other_members, not_a_number, none):
+        with pytest.raises(UserError, match="uncertainty of 'energy' does not fit"):
+            checkpoints.load_potential(*checkpoints.read(broken(ckpt, change)))
+
+
+def test_the_options_of_seeds_are_kept(tmp_path: Path) -> None:
+    options = make_options(tmp_path, seed=[4, 5])
+    assert options.seeds == [4, 5] and Options.from_dict(options.to_dict()) == options
+    assert load_options(tmp_path / "options.yaml", ["seed=7"]).seeds == [7]
