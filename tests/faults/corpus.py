@@ -6,6 +6,7 @@ registered with :func:`fault` under the number of its failure mode; ``test_fault
 """
 
 import functools
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,15 +95,7 @@ def _exporter(kind: type[ToyModel], truth: Any, export: dict[str, Any]) -> Calla
 
 
 def load_corpus() -> dict[str, Fault]:
-    """Import every module that registers faults."""
-    import faults_domains  # noqa: F401
-    import faults_engines  # noqa: F401
-    import faults_geometry  # noqa: F401
-    import faults_loading  # noqa: F401
-    import faults_numerics  # noqa: F401
-    import faults_process  # noqa: F401
-    import faults_targets  # noqa: F401
-    import faults_turning  # noqa: F401
-    import faults_wrapper  # noqa: F401
-
+    """Import every module beside this one that registers faults."""
+    for path in sorted(Path(__file__).parent.glob("faults_*.py")):
+        importlib.import_module(path.stem)
     return CORPUS

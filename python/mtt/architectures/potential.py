@@ -224,8 +224,8 @@ class Potential(torch.nn.Module):
         """Return the values [N, numbers] of every atom with scale and baseline, float64; features too."""
         raw = self.core(graph, targets)
         values: Dict[str, torch.Tensor] = {}
-        for uncertainty in self.uncertainties:
-            name = features_of(uncertainty.target)
+        for place in self.uncertain:
+            name = features_of(self.target_names[place])
             if name in targets:
                 values[name] = raw[name].to(torch.float64)
         for index, baseline in enumerate(self.baselines):
@@ -287,7 +287,7 @@ class Potential(torch.nn.Module):
                 self.properties[index],
             )
         for index, uncertainty in enumerate(self.uncertainties):
-            target = uncertainty.target
+            target = self.target_names[self.uncertain[index]]
             for name in [self.uncertainty_names[index], self.ensemble_names[index]]:
                 if name not in outputs:
                     continue
@@ -306,10 +306,10 @@ class Potential(torch.nn.Module):
                     rows = values[target].index_select(0, kept)
                     if outputs[name].sample_kind != "atom":
                         rows = anchor.index_add(0, owner, rows)
-                    rows = uncertainty.members(features, rows)
-                place = self.property_names[self.uncertain[index]]
+                    rows = uncertainty.members(features, rows)  # type: ignore[operator]
+                axis = self.property_names[self.uncertain[index]]
                 results[name] = tensor_map(
-                    rows.to(dtype), samples, place, "scalar", [[0, 1]], rows.shape[1]
+                    rows.to(dtype), samples, axis, "scalar", [[0, 1]], rows.shape[1]
                 )
         return results
 

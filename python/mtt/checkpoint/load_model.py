@@ -89,7 +89,9 @@ def _uncertainties(header: Header, tensors: "Tensors") -> "list[Uncertainty]":
 
     uncertainties = []
     for record in header.uncertainties:
-        parts = [tensors.get(f"uncertainty/{record.target}/{kind}") for kind in ("rigidity", "weights")]
+        parts = [
+            tensors.get(f"uncertainty/{record.target}/{kind}") for kind in ("rigidity", "weights")
+        ]
         rigidity, ensemble = parts
         if not _fit(record, rigidity, ensemble):
             raise UserError(

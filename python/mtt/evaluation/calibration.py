@@ -31,7 +31,9 @@ class Calibration:
     def ratio(self) -> float:
         """Return the root mean square of errors over that of uncertainties: 1 where they fit."""
         variance = float(np.mean(self.uncertainties**2))
-        return float(np.sqrt(np.mean(self.errors**2) / variance)) if variance > 0.0 else float("inf")
+        return (
+            float(np.sqrt(np.mean(self.errors**2) / variance)) if variance > 0.0 else float("inf")
+        )
 
     def within(self, multiple: float) -> float:
         """Return which part of the errors is at most so many times its uncertainty."""

@@ -86,6 +86,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "ModelHypers": f"architecture.model of {architecture}",
         "TrainingHypers": "architecture.training",
         "FineTuneOptions": "architecture.training.fine_tune",
+        "UncertaintyOptions": "architecture.training.uncertainty",
         "LossOptions": "architecture.training.loss",
         "TargetLossOptions": "architecture.training.loss.targets",
         "PartLossOptions": "architecture.training.loss: forces and stress",

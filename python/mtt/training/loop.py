@@ -122,7 +122,9 @@ def train(
             if problem.stops(observer):
                 raise Interrupted
         if problem.hypers.num_epochs == 0:
-            _take_as_best(state, problem, _validate(state, problem, problem.loss(), validation, observer))
+            _take_as_best(
+                state, problem, _validate(state, problem, problem.loss(), validation, observer)
+            )
             finished(state, problem)
 
 
@@ -303,7 +305,7 @@ def _finish_epoch(
 
 
 def _take_as_best(state: State, problem: Problem, validation: torch.Tensor) -> None:
-    """Make the weights of a run that trains nothing its best ones, with what they have on the validation set."""
+    """Make the weights of a run that trains nothing its best ones, by their errors on the validation set."""
     loss = problem.loss()
     scales = {
         target.name: float(state.model.baseline(target.name).scale) for target in loss.targets

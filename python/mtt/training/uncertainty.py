@@ -18,11 +18,11 @@ from mtt.architectures.interface import features_of
 from mtt.architectures.potential import Potential
 from mtt.data.batch import batches
 from mtt.data.dataset import Dataset
-from mtt.data.derived_targets import UncertaintyRecord
+from mtt.data.derived_targets import Method, UncertaintyRecord
 from mtt.data.random import generator
 from mtt.data.target import Target
 from mtt.training.loop import Problem
-from mtt.training.state import State, Tensors
+from mtt.training.state import State
 
 # Added to the diagonal of the covariance of features, in units of its mean: features that the training
 # set never has leave the uncertainty finite. The square of the noise of float32 is far below.
@@ -62,10 +62,8 @@ def fit(state: State, problem: Problem) -> None:
             members = _draws(rigidity, options.num_ensemble_members, problem.seed, target)
         else:
             members = scale * members
-        method = "llpr" if options is not None else "ensemble"
-        state.uncertainties.append(
-            UncertaintyRecord(target.name, method, len(members), multiplier)
-        )
+        method: Method = "llpr" if options is not None else "ensemble"
+        state.uncertainties.append(UncertaintyRecord(target.name, method, len(members), multiplier))
         state.uncertainty_tensors[f"{target.name}/rigidity"] = rigidity.contiguous()
         state.uncertainty_tensors[f"{target.name}/weights"] = members.contiguous()
 

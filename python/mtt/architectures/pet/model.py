@@ -288,8 +288,8 @@ class Readout(torch.nn.Module):
                 of_edges = edge_head(edges) * inputs.factors[:, None]
                 values[name] = node_head(nodes).index_add(0, centers, of_edges)
             if features_of(name) in targets:
-                hidden = edge_head.hidden(edges) * inputs.factors[:, None]
-                own = node_head.hidden(nodes)
+                hidden = edge_head.hidden(edges) * inputs.factors[:, None]  # type: ignore[operator]
+                own = node_head.hidden(nodes)  # type: ignore[operator]
                 summed = torch.zeros_like(own).index_add(0, centers, hidden)
                 values[features_of(name)] = torch.cat([own, summed], dim=1)
         return values

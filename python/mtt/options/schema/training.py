@@ -127,11 +127,6 @@ class UncertaintyOptions(OptionsModel):
     regularizer: PositiveFloat | None = None
     """What is added to the covariance of the features, in units of its mean diagonal; null for 1e-6."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"method": value} if isinstance(value, str) else value
-
     @field_validator("num_ensemble_members")
     @classmethod
     def _two_or_none(cls, value: int) -> int:
