@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from mtt import architecture_registry
-from mtt.architectures.build import new_core
+from mtt.architectures.cores import new_core
 from mtt.architectures.potential import Potential
 from mtt.data.dataset import Dataset, types_of
 from mtt.options import Options

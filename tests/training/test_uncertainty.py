@@ -22,7 +22,7 @@ from mtt.checkpoint import Header
 from mtt.data.batch import collate
 from mtt.errors import UserError
 from mtt.options import Options, load_options
-from mtt.training import uncertainty
+from mtt.training import fit_uncertainty
 from mtt.training.loop import Interrupted
 from mtt.training.loop import train as train_loop
 
@@ -51,7 +51,7 @@ def observed(stop_after: int | None = None) -> Any:
 
 def trained(options: Options) -> Run:
     run = make_run(options)
-    train_loop(run.state, run.problem, observed(), uncertainty.fit)
+    train_loop(run.state, run.problem, observed(), fit_uncertainty.fit)
     return run
 
 
@@ -98,7 +98,7 @@ def test_llpr_is_what_its_formula_says(architecture: str, tmp_path: Path) -> Non
     weights = run.state.uncertainty_tensors["energy/weights"]
     assert weights.shape == (5, rigidity.shape[1])
     torch.testing.assert_close(weights.mean(dim=0), torch.zeros(len(weights[0])).double())
-    many = uncertainty._draws(rigidity, 4096, 0, run.state.model.targets[0])
+    many = fit_uncertainty._draws(rigidity, 4096, 0, run.state.model.targets[0])
     spread = (others @ many.t()).std(dim=1)
     torch.testing.assert_close(spread, found, rtol=0.1, atol=0.0)
 
@@ -147,13 +147,13 @@ def test_a_resumed_run_ends_with_the_same_bits(kind: str, tmp_path: Path) -> Non
     expected = trained(options).state
     begun = make_run(options)
     with pytest.raises(Interrupted):
-        train_loop(begun.state, begun.problem, observed(stop_after=3), uncertainty.fit)
+        train_loop(begun.state, begun.problem, observed(stop_after=3), fit_uncertainty.fit)
     entries, tensors = begun.state.to_checkpoint()
     assert not begun.state.uncertainties
     again = make_run(options)
     header: Any = SimpleNamespace(**entries)
     again.state.from_checkpoint(header, tensors)
-    train_loop(again.state, again.problem, observed(), uncertainty.fit)
+    train_loop(again.state, again.problem, observed(), fit_uncertainty.fit)
     found, wanted = again.state.to_checkpoint(), expected.to_checkpoint()
     assert found[0]["uncertainties"] == wanted[0]["uncertainties"] != []
     assert found[1].keys() == wanted[1].keys()
@@ -296,7 +296,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "one member is no ensemble",
     ),
-    "another method": ({"uncertainty": "dropout"}, {}, "'llpr'"),
+    "another method": ({"uncertainty": "dropout"}, {}, "uncertainty.method: expected"),
     "no epochs": ({"num_epochs": 0}, {}, "can be 0 only with fine_tune and uncertainty"),
 }
 

@@ -23,7 +23,7 @@ def build_potential(header: Header) -> "Potential":
     import torch
     from pydantic import ValidationError
 
-    from mtt.architectures.build import build_core
+    from mtt.architectures.cores import build_core
     from mtt.architectures.potential import Potential
     from mtt.units import check_length_unit
 

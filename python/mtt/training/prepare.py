@@ -11,7 +11,7 @@ import torch
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
-from mtt.architectures.build import new_core
+from mtt.architectures.cores import new_core
 from mtt.architectures.ensemble import Ensemble
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin

@@ -23,7 +23,7 @@ from mtt.options.schema import durations
 from mtt.options.schema.options import all_datasets
 from mtt.report.metrics import MetricsCsv, quantities
 from mtt.report.progress import Reporter
-from mtt.training import run_header, uncertainty
+from mtt.training import fit_uncertainty, run_header
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.final_checkpoint import (
     add_test_errors,
@@ -228,7 +228,7 @@ def _train(job: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> 
         problem.hypers.num_epochs, problem.steps_per_epoch, shown, position.epoch, position.batch
     )
     try:
-        train(job.state, problem, observer, uncertainty.fit)
+        train(job.state, problem, observer, fit_uncertainty.fit)
     except Interrupted:
         reporter.finish()
         why = "interrupted" if signals.received else f"max_time, {problem.hypers.max_time}, is over"

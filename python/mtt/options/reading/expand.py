@@ -71,6 +71,7 @@ def _expand_architecture(root: Node) -> None:
         _write_out(training, "loss", "LossOptions")
         _expand_loss(training.get("loss"))
         _write_out(training, "fine_tune", "FineTuneOptions")
+        _write_out(training, "uncertainty", "UncertaintyOptions")
 
 
 def _expand_loss(loss: Node | None) -> None:

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    Discriminator,
     Field,
     SerializeAsAny,
+    Tag,
     ValidationError,
     WithJsonSchema,
     create_model,
@@ -58,6 +60,17 @@ def _check_seeds(seeds: list[int]) -> list[int]:
     return seeds
 
 
+def _kind_of_seeds(value: Any) -> str:
+    return "<several>" if isinstance(value, list) else "<one>"
+
+
+Seeds = Annotated[
+    Annotated[Seed, Tag("<one>")]
+    | Annotated[list[Seed], AfterValidator(_check_seeds), Tag("<several>")],
+    Discriminator(_kind_of_seeds),
+]
+
+
 class ArchitectureOptions(OptionsModel):
     """Which architecture to train, and its options."""
 
@@ -78,7 +91,7 @@ class Options(OptionsModel):
     version: OptionsVersion = OPTIONS_VERSION
     """Version of this file format. A file that states an older one is read with the defaults of that
     version; what is stored with a run is always of the newest."""
-    seed: Seed | Annotated[list[Seed], AfterValidator(_check_seeds)] = 0
+    seed: Seeds = 0
     """Seed of everything random: split, initial weights, shuffling, augmentation. A list trains an
     ensemble: one model with as many members, whose initial weights are those of these seeds (all else is
     random by the first one); it predicts their mean, with an uncertainty by their spread."""
