@@ -125,7 +125,7 @@ def test_cases_switch_every_option_on_somewhere():
     assert set(MODEL) == set(hypers.model_fields), (
         "give a new option of PET values in golden_cases.py"
     )
-    known = {*TRAINING, "weight_decay", "fine_tune"}
+    known = {*TRAINING, "weight_decay", "fine_tune", "uncertainty"}
     assert known == set(TrainingHypers.model_fields), "give a new option values in golden_cases.py"
     for name, field in hypers.model_fields.items():
         if typing.get_origin(field.annotation) is typing.Literal:

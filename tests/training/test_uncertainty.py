@@ -296,7 +296,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "one member is no ensemble",
     ),
-    "another method": ({"uncertainty": "dropout"}, {}, "uncertainty.method: expected"),
+    "another method": ({"uncertainty": "dropout"}, {}, "expected 'llpr', found"),
     "no epochs": ({"num_epochs": 0}, {}, "can be 0 only with fine_tune and uncertainty"),
 }
 

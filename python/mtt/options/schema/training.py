@@ -1,6 +1,6 @@
 """Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import (
     Field,
@@ -10,8 +10,10 @@ from pydantic import (
     PlainValidator,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     WithJsonSchema,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -217,6 +219,16 @@ class TrainingHypers(OptionsModel):
             involved = (("atomic_baseline",), ("fine_tune",))
             raise inconsistent([Conflict(("atomic_baseline",), message, involved)])
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, full: SerializerFunctionWrapHandler) -> Any:
+        """Leave out what runs without it never stored."""
+        written = cast(dict[str, Any], full(self))
+        return {
+            name: value
+            for name, value in written.items()
+            if name != "uncertainty" or value is not None
+        }
 
     @model_validator(mode="after")
     def _something_happens(self) -> Self:
