@@ -79,6 +79,7 @@ def test_names_in_the_checkpoint():
         "position": Position(epoch=2, step=7, batch=3),
         "history": [{"epoch": 1, "train_loss": 0.5}],
         "best": Best(epoch=1, metric="loss", value=0.25),
+        "uncertainties": [],
     }
     assert set(tensors) == {
         "model/baselines.0.composition",

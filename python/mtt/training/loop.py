@@ -202,7 +202,7 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
             own = loss(errors, batch)
             if weights:
                 own.backward()
-            torch.nn.utils.clip_grad_norm_(member.parameters(), hypers.grad_clip_norm)
+            torch.nn.utils.clip_grad_norm_(list(member.parameters()), hypers.grad_clip_norm)
             loss.add(state.train_sums, errors, batch)
             total = total + own.detach() / len(members)
         for group in optimizer.param_groups:
