@@ -6,8 +6,7 @@
         architecture = "mine"
 
 Run by pytest, or call the ``test_*`` methods. Set ``hypers`` to a dictionary of model hypers that make a
-small, fast model (the defaults are used otherwise), and ``targets`` to test others than two energies and
-a charge of each atom.
+small, fast model (defaults otherwise), and ``targets`` to test others than two energies and a charge.
 """
 
 import dataclasses
@@ -22,6 +21,7 @@ from metatomic.torch import ModelOutput
 
 from mtt import architecture_registry
 from mtt.architectures.contract.assertions import Tensors, assert_equal, assert_same, trains
+from mtt.architectures.contract.features import FeatureContract
 from mtt.architectures.contract.structures import TYPES, crystal, molecule
 from mtt.architectures.evaluate import evaluate
 from mtt.architectures.metatomic_systems import system_with_neighbors
@@ -40,7 +40,7 @@ TARGETS = (
 )
 
 
-class ArchitectureContract:
+class ArchitectureContract(FeatureContract):
     """Subclass, name the architecture, and let pytest collect the methods."""
 
     architecture: ClassVar[str]
