@@ -70,6 +70,15 @@ def per_atom(run: Run, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     return features, (energies - batch.references["energy"].values)[:, 0]
 
 
+def of_atoms(run: Run, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features of atoms, and the structures that these belong to."""
+    dataset = run.problem.train if train else run.problem.validation
+    batch = collate(dataset, range(len(dataset)), run.problem.dtype)
+    with torch.no_grad():
+        raw = run.state.model.core(batch.graph, [features_of("energy")])
+    return raw[features_of("energy")].to(torch.float64), batch.graph.system
+
+
 @pytest.mark.parametrize("architecture", ["pet", "pet residual", "soap_bpnn"])
 def test_llpr_is_what_its_formula_says(architecture: str, tmp_path: Path) -> None:
     training = {"uncertainty": LLPR, "num_epochs": 2, "batch_size": 3}
@@ -94,6 +103,17 @@ def test_llpr_is_what_its_formula_says(architecture: str, tmp_path: Path) -> Non
     assert record.multiplier == pytest.approx(multiplier, rel=1e-6)
     found = (others @ rigidity.t()).norm(dim=1)
     torch.testing.assert_close(found, multiplier * scale * variances.sqrt(), rtol=1e-6, atol=0.0)
+    # Atoms: the same formula with their own features, and variances that add up to those of systems.
+    atoms, _ = of_atoms(run, train=True)
+    covariance = atoms.t() @ atoms
+    covariance += 1e-6 * covariance.diagonal().mean() * torch.eye(len(covariance))
+    atoms, owners = of_atoms(run, train=False)
+    plain = torch.einsum("ai,ij,aj->a", atoms, torch.linalg.inv(covariance), atoms)
+    n_atoms = torch.bincount(owners).to(torch.float64)
+    added = torch.zeros(len(errors)).double().index_add(0, owners, plain) / n_atoms**2
+    factor = scale * (errors.square().sum() / added.sum()).sqrt()
+    own = (atoms @ run.state.uncertainty_tensors["energy/atomic"].t()).norm(dim=1)
+    torch.testing.assert_close(own, factor * plain.sqrt(), rtol=1e-6, atol=0.0)
     # Members around the prediction, as far from it as the uncertainty says, on average over many.
     weights = run.state.uncertainty_tensors["energy/weights"]
     assert weights.shape == (5, rigidity.shape[1])
@@ -132,9 +152,16 @@ def test_an_ensemble_trains_each_member_as_if_it_were_alone(tmp_path: Path) -> N
     (record,) = run.state.uncertainties
     features, _ = per_atom(run, train=False)
     scale = float(run.state.model.baseline("energy").scale)
-    expected_spread = record.multiplier * scale * features.std(dim=1, unbiased=True)
+    expected_spread = record.multiplier * scale * features[:, :2].std(dim=1, unbiased=True)
     rigidity = run.state.uncertainty_tensors["energy/rigidity"]
     torch.testing.assert_close((features @ rigidity.t()).norm(dim=1), expected_spread)
+    # What members give to all atoms of a type is no uncertainty of an atom.
+    atoms, _ = of_atoms(run, train=True)
+    kinds = atoms[:, 2:].argmax(dim=1)
+    spread = atoms @ run.state.uncertainty_tensors["energy/atomic"].t()
+    for kind in kinds.unique():
+        mean = spread[kinds == kind].mean(dim=0)
+        assert mean.abs().max() < 1e-6 * spread.abs().max()
 
 
 @pytest.mark.parametrize("kind", ["llpr", "ensemble"])

@@ -23,7 +23,7 @@ def build_core(
     cores = [
         architecture.build_core(hypers, atomic_types, targets) for _ in range(max(1, len(seeds)))
     ]
-    return Ensemble(cores, seeds) if seeds else cores[0]
+    return Ensemble(cores, seeds, len(atomic_types)) if seeds else cores[0]
 
 
 def new_core(
@@ -42,4 +42,4 @@ def new_core(
         for seed in seeds:
             torch.manual_seed(int(generator(seed, "weights").bit_generator.random_raw()) >> 1)
             cores.append(architecture.build_core(hypers, atomic_types, targets))
-    return cores[0] if len(cores) == 1 else Ensemble(cores, seeds)
+    return cores[0] if len(cores) == 1 else Ensemble(cores, seeds, len(atomic_types))

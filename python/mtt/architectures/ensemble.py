@@ -14,7 +14,7 @@ from mtt.data.graph import Graph
 
 
 class Ensemble(Core):
-    """Predicts the mean of its members; its features are their deviations from it.
+    """Predicts the mean of its members; its features are their deviations from it, and the atomic type.
 
     :param members: of the same architecture, hypers, atomic types and targets
     :param seeds: of their initial weights
@@ -22,15 +22,16 @@ class Ensemble(Core):
 
     has_features = True
 
-    def __init__(self, members: Sequence[Core], seeds: Sequence[int]) -> None:
+    def __init__(self, members: Sequence[Core], seeds: Sequence[int], n_types: int) -> None:
         super().__init__()
+        self.n_types = n_types
         self.seeds = list(seeds)
         self.members = torch.nn.ModuleList(members)
         self.cutoff = members[0].cutoff
         self.interaction_range = members[0].interaction_range
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return the mean raw values [N, numbers] of ``targets``; features are [N, members]."""
+        """Return the mean raw values [N, numbers] of ``targets``; features are [N, members + types]."""
         names: List[str] = []
         for name in targets:
             plain = name[len("features/") :] if name.startswith("features/") else name
@@ -46,7 +47,10 @@ class Ensemble(Core):
             if name in targets:
                 values[name] = mean
             if features_of(name) in targets:
-                values[features_of(name)] = (stacked - mean).permute(1, 2, 0).flatten(1)
+                kinds = torch.arange(self.n_types, device=mean.device)
+                own = (graph.species[:, None] == kinds).to(mean.dtype)
+                deviations = (stacked - mean).permute(1, 2, 0).flatten(1)
+                values[features_of(name)] = torch.cat([deviations, own], dim=1)
         return values
 
 

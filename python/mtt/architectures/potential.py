@@ -172,7 +172,7 @@ class Potential(torch.nn.Module):
                         )
                     )
                 values[self.uncertainty_names[index]] = Values(
-                    *(uncertainty(summed) for _, summed in pairs)
+                    *(uncertainty(part, number == 0) for number, (_, part) in enumerate(pairs))
                 )
                 if self.ensemble_names[index]:
                     values[self.ensemble_names[index]] = Values(
@@ -301,7 +301,7 @@ class Potential(torch.nn.Module):
                     number = torch.arange(len(systems), dtype=torch.int32, device=features.device)
                     samples = Labels(["system"], number.reshape(-1, 1))
                 if name == self.uncertainty_names[index]:
-                    rows = uncertainty(features)
+                    rows = uncertainty(features, outputs[name].sample_kind == "atom")
                 else:
                     rows = values[target].index_select(0, kept)
                     if outputs[name].sample_kind != "atom":

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import Header
-from mtt.data.derived_targets import UncertaintyRecord
 from mtt.errors import UserError
 from mtt.printable import printable
 
@@ -89,27 +88,22 @@ def _uncertainties(header: Header, tensors: "Tensors") -> "list[Uncertainty]":
 
     uncertainties = []
     for record in header.uncertainties:
-        parts = [
-            tensors.get(f"uncertainty/{record.target}/{kind}") for kind in ("rigidity", "weights")
-        ]
-        rigidity, ensemble = parts
-        if not _fit(record, rigidity, ensemble):
+        kinds = ("rigidity", "atomic", "weights")
+        parts = [tensors.get(f"uncertainty/{record.target}/{kind}") for kind in kinds]
+        known = [part for part in parts if part is not None and part.ndim == 2]
+        columns = {part.shape[1] for part in known}
+        fits = len(known) == len(kinds) and len(columns) == 1
+        if not fits or len(known[-1]) != record.members or not _all_finite(known):
             raise UserError(
                 f"the uncertainty of '{printable(record.target, 60)}' does not fit what the header "
                 "of the checkpoint says of it"
             )
-        assert rigidity is not None and ensemble is not None
-        uncertainties.append(Uncertainty(record.target, rigidity, ensemble))
+        uncertainties.append(Uncertainty(record.target, *known))
     return uncertainties
 
 
-def _fit(
-    record: UncertaintyRecord, rigidity: "torch.Tensor | None", ensemble: "torch.Tensor | None"
-) -> bool:
-    if rigidity is None or ensemble is None or rigidity.ndim != 2:
-        return False
-    fits = ensemble.shape == (record.members, rigidity.shape[1])
-    return fits and bool(rigidity.isfinite().all() and ensemble.isfinite().all())
+def _all_finite(tensors: "list[torch.Tensor]") -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def precision_dtype(precision: int) -> "torch.dtype":

@@ -5,11 +5,15 @@ multiplied by one number, with which squared errors and squared uncertainties ha
 the validation set. The mean of their ratio would be the most likely number if errors were normal, but
 two or three members agree by chance, and such structures would decide it alone. Errors are those that
 training counts, per atom for values of systems.
+
+Uncertainties of atoms of such a target are of another kind: what atoms of the training set look like, one
+by one, multiplied so that errors of this size, if they were independent, would add up to those of systems.
 """
 
 import copy
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -34,66 +38,125 @@ def has_uncertainty(target: Target) -> bool:
     return target.type == "scalar" and target.properties == 1
 
 
+class _Rows(NamedTuple):
+    """What of a batch has references, in training units.
+
+    - ``atoms`` [N, F]: features of atoms;
+    - ``features`` [M, F]: of the values: those of atoms, or their mean over a system;
+    - ``errors`` [M]: of the values, per atom for those of systems;
+    - ``owner`` [N]: the value that an atom belongs to; ``counts`` [M]: the atoms of each value.
+    """
+
+    atoms: torch.Tensor
+    features: torch.Tensor
+    errors: torch.Tensor
+    owner: torch.Tensor
+    counts: torch.Tensor
+
+
+class _Matrices(NamedTuple):
+    """Matrices of values and of atoms before calibration, and the weights of members, by features."""
+
+    values: torch.Tensor
+    atoms: torch.Tensor
+    members: torch.Tensor
+
+
 def fit(state: State, problem: Problem) -> None:
     """Give ``state`` the uncertainties of its best weights, if the run is to have any."""
     state.uncertainties, state.uncertainty_tensors = [], {}
     options = problem.hypers.uncertainty
-    ensemble = isinstance(state.model.core, Ensemble)
-    if options is None and not ensemble:
+    if options is None and not isinstance(state.model.core, Ensemble):
         return
     model = copy.deepcopy(state.model)
     if state.best:
         model.load_state_dict(state.best)
     model.eval()
     for target in filter(has_uncertainty, model.targets):
-        members = torch.zeros((0, 0))
-        if isinstance(model.core, Ensemble):
-            n_members = len(model.core.members)
-            rigidity = torch.eye(n_members, dtype=torch.float64) / math.sqrt(n_members - 1)
-            members = torch.eye(n_members, dtype=torch.float64)
+        method: Method = "ensemble" if options is None else "llpr"
+        if options is None:
+            found = _of_spread(model, target, problem)
         else:
-            assert options is not None
-            rigidity = _rigidity(model, target, problem, options.regularizer or _REGULARIZER)
-        rigidity = rigidity.to(problem.device)
-        multiplier = _calibrated(model, target, problem, rigidity)
+            found = _of_last_layer(model, target, problem, options.regularizer or _REGULARIZER)
+        multipliers = _calibrated(model, target, problem, found)
         scale = float(model.baseline(target.name).scale)
-        rigidity = multiplier * scale * rigidity.cpu()
+        values = multipliers[0] * scale * found.values
+        members = scale * found.members
         if options is not None:
-            members = _draws(rigidity, options.num_ensemble_members, problem.seed, target)
-        else:
-            members = scale * members
-        method: Method = "llpr" if options is not None else "ensemble"
-        state.uncertainties.append(UncertaintyRecord(target.name, method, len(members), multiplier))
-        state.uncertainty_tensors[f"{target.name}/rigidity"] = rigidity.contiguous()
-        state.uncertainty_tensors[f"{target.name}/weights"] = members.contiguous()
+            members = _draws(values, options.num_ensemble_members, problem.seed, target)
+        record = UncertaintyRecord(target.name, method, len(members), multipliers[0])
+        state.uncertainties.append(record)
+        atoms = multipliers[1] * scale * found.atoms
+        for kind, tensor in (("rigidity", values), ("atomic", atoms), ("weights", members)):
+            state.uncertainty_tensors[f"{target.name}/{kind}"] = tensor.contiguous()
 
 
-def _rigidity(
+def _of_spread(model: Potential, target: Target, problem: Problem) -> _Matrices:
+    """Return matrices that give the standard deviation of the members of an ensemble.
+
+    The part of an atom that members give to all atoms of a type cancels in the energies that they were
+    trained on; it is left out of the uncertainties of atoms.
+    """
+    assert isinstance(model.core, Ensemble)
+    n_members, n_types = len(model.core.members), len(model.atomic_types)
+    sums = torch.zeros((n_types, n_members + n_types), dtype=torch.float64, device=problem.device)
+    for rows in _rows(model, target, problem, problem.train):
+        sums += rows.atoms[:, n_members:].t() @ rows.atoms
+    sums = problem.communicator.reduce(sums).cpu()
+    means = sums[:, :n_members] / sums[:, n_members:].diagonal().clamp(min=1.0)[:, None]
+    none = torch.zeros((n_members, n_types), dtype=torch.float64)
+    identity = torch.eye(n_members, dtype=torch.float64)
+    members = torch.cat([identity, none], dim=1)
+    values = members / math.sqrt(n_members - 1)
+    if target.per == "atom":
+        return _Matrices(values, values, members)
+    atoms = torch.cat([identity, -means.t()], dim=1) / math.sqrt(n_members - 1)
+    return _Matrices(values, atoms, members)
+
+
+def _of_last_layer(
     model: Potential, target: Target, problem: Problem, regularizer: float
-) -> torch.Tensor:
-    """Return the inverse of the Cholesky factor of the covariance of features, [F, F] float64."""
-    covariance: torch.Tensor | None = None
-    for features, _ in _features(model, target, problem, problem.train):
-        if covariance is None:
-            covariance = features.new_zeros((features.shape[1], features.shape[1]))
-        covariance += features.t() @ features
-    assert covariance is not None
-    covariance = problem.communicator.reduce(covariance).cpu()
-    mean = float(covariance.diagonal().mean())
-    identity = torch.eye(len(covariance), dtype=torch.float64)
-    factor = torch.linalg.cholesky(covariance + (regularizer * mean or 1.0) * identity)
-    inverse: torch.Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return inverse
+) -> _Matrices:
+    """Return inverses of the Cholesky factors of the covariances of features, [F, F] float64."""
+    sums: torch.Tensor | None = None
+    for rows in _rows(model, target, problem, problem.train):
+        if sums is None:
+            sums = rows.atoms.new_zeros((2, rows.atoms.shape[1], rows.atoms.shape[1]))
+        sums[0] += rows.features.t() @ rows.features
+        sums[1] += rows.atoms.t() @ rows.atoms
+    assert sums is not None
+    sums = problem.communicator.reduce(sums).cpu()
+    identity = torch.eye(sums.shape[1], dtype=torch.float64)
+    inverses = []
+    for covariance in sums:
+        mean = float(covariance.diagonal().mean())
+        factor = torch.linalg.cholesky(covariance + (regularizer * mean or 1.0) * identity)
+        inverses.append(torch.linalg.solve_triangular(factor, identity, upper=False))
+    return _Matrices(inverses[0], inverses[1], identity[:0])
 
 
 def _calibrated(
-    model: Potential, target: Target, problem: Problem, rigidity: torch.Tensor
-) -> float:
-    """Return the multiplier; 1 if the validation set has no values that tell."""
-    sums = torch.zeros(2, dtype=torch.float64, device=problem.device)
-    for features, errors in _features(model, target, problem, problem.validation):
-        sums += torch.stack([errors.square().sum(), (features @ rigidity.t()).square().sum()])
-    squares, variances = problem.communicator.reduce(sums).tolist()
+    model: Potential, target: Target, problem: Problem, found: _Matrices
+) -> tuple[float, float]:
+    """Return the multipliers of values and of atoms; 1 where the validation set does not tell."""
+    values, atoms = (part.to(problem.device) for part in (found.values, found.atoms))
+    sums = torch.zeros(3, dtype=torch.float64, device=problem.device)
+    for rows in _rows(model, target, problem, problem.validation):
+        of_atoms = (rows.atoms @ atoms.t()).square().sum(dim=1)
+        # As if errors of atoms were independent: their squares add up.
+        added = torch.zeros_like(rows.errors).index_add(0, rows.owner, of_atoms)
+        sums += torch.stack(
+            [
+                rows.errors.square().sum(),
+                (rows.features @ values.t()).square().sum(),
+                (added / rows.counts.square()).sum(),
+            ]
+        )
+    squares, variances, added_up = problem.communicator.reduce(sums).tolist()
+    return _ratio(squares, variances), _ratio(squares, added_up)
+
+
+def _ratio(squares: float, variances: float) -> float:
     multiplier = math.sqrt(squares / variances) if variances > 0.0 else 0.0
     return multiplier if math.isfinite(multiplier) and multiplier > 0.0 else 1.0
 
@@ -108,27 +171,31 @@ def _draws(rigidity: torch.Tensor, number: int, seed: int, target: Target) -> to
     return draws @ rigidity
 
 
-def _features(
-    model: Potential, target: Target, problem: Problem, dataset: Dataset
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield features [M, F] per atom and errors [M], in training units, where there are references."""
+def _rows(model: Potential, target: Target, problem: Problem, dataset: Dataset) -> Iterator[_Rows]:
+    """Yield what has references, batch by batch."""
     for batch in batches(
         dataset, range(len(dataset)), problem.batch_size, problem.dtype, problem.device
     ):
         with torch.no_grad():
             raw = model.core(batch.graph, [target.name, features_of(target.name)])
         values = raw[target.name].to(torch.float64)
-        features = raw[features_of(target.name)].to(torch.float64)
+        atoms = features = raw[features_of(target.name)].to(torch.float64)
+        owner = torch.arange(len(atoms), device=atoms.device)
+        counts = torch.ones(len(atoms), dtype=torch.float64, device=atoms.device)
         if target.per == "system":
-            n_atoms = batch.n_atoms.to(torch.float64)[:, None]
+            owner, counts = batch.graph.system, batch.n_atoms.to(torch.float64)
             values, features = (
-                part.new_zeros((batch.graph.n_systems, part.shape[1])).index_add(
-                    0, batch.graph.system, part
-                )
-                / n_atoms
+                part.new_zeros((batch.graph.n_systems, part.shape[1])).index_add(0, owner, part)
+                / counts[:, None]
                 for part in (values, features)
             )
         references = batch.references[target.name]
-        errors = (values - references.values)[:, 0]
         there = references.mask[:, 0]
-        yield features[there], errors[there]
+        kept = there[owner]
+        yield _Rows(
+            atoms[kept],
+            features[there],
+            (values - references.values)[there, 0],
+            (there.cumsum(0) - 1)[owner[kept]],
+            counts[there],
+        )
