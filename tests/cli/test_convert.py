@@ -42,7 +42,6 @@ figures of every epoch
 architecture.atomic_types (line 6): mtt takes the atomic types from the training set
 architecture.model.cutoff_function (line 9): Cosine is of pet@1 only, as its second derivative jumps \
 and forces have kinks: use Bump or Polynomial, or train pet@1 in its image with version: 1
-architecture.model.zbl (line 10): not yet in mtt: the ZBL repulsion at short distances
 architecture.model.cutof_width (line 11): unknown option; did you mean 'cutoff_width'?
 architecture.training.distributed (line 13): not yet in mtt: training on several devices
 architecture.training.fixed_composition_weights (line 15): cannot be given with fine_tune: the \
@@ -57,6 +56,7 @@ architecture:
   name: pet
   model:
     cutoff: 5.0
+    zbl: true
   training:
     batch_size: 8
     loss:
@@ -255,6 +255,7 @@ def test_each_argument_of_mace_has_an_end(capsys: pytest.CaptureFixture[str]) ->
         ("device", "cuda", "device", "cuda"),
         ("default_dtype", "float32", "base_precision", 32),
         ("r_max", "5.5", "architecture.model.cutoff", 5.5),
+        ("pair_repulsion", "True", "architecture.model.zbl", True),
         ("batch_size", "3", "architecture.training.batch_size", 3),
         ("max_num_epochs", "9", "architecture.training.num_epochs", 9),
         ("num_workers", "2", "architecture.training.num_workers", 2),

@@ -28,6 +28,9 @@ MODEL: dict[str, list[Any]] = {
     "transformer_type": ["PreLN", "PostLN"],
     "featurizer_type": ["feedforward", "residual"],
 }
+# Options that came later, and are stored where they are not the default: a case of its own for each, so
+# that those of older files stay what they are.
+LATER: dict[str, Any] = {"zbl": True}
 # What decides which tensors there are, and of which type.
 SHAPE: dict[str, list[Any]] = {"base_precision": [64, 32], "weight_decay": [None, 0.1]}
 
@@ -104,8 +107,8 @@ def _pairs(row: Mapping[str, int]) -> set[frozenset[tuple[str, int]]]:
 
 
 def cases() -> list[Case]:
-    """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run; the last one has
-    several targets."""
+    """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run; one has several
+    targets, and those after it an option of ``LATER`` each."""
     found: list[Case] = []
     for number, row in enumerate(covering({**MODEL, **SHAPE})):
         training = {name: values[number % len(values)] for name, values in TRAINING.items()}
@@ -120,4 +123,7 @@ def cases() -> list[Case]:
     ]
     several = {**found[0]["training"], "atomic_baseline": {"mtt::charges": 0.0}}
     found.append({**found[0], "training": several, "several": True})
+    found += [
+        {**found[0], "model": {**found[0]["model"], name: value}} for name, value in LATER.items()
+    ]
     return found

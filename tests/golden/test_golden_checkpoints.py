@@ -8,7 +8,7 @@ from pathlib import Path
 import golden_runs as golden
 import numpy as np
 import pytest
-from golden_cases import FINE_TUNE, MODEL, TRAINING, cases
+from golden_cases import FINE_TUNE, LATER, MODEL, TRAINING, cases
 
 from mtt import architecture_registry, checkpoint
 from mtt.architectures.pet import architecture
@@ -122,15 +122,16 @@ def test_every_version_has_golden_files_and_a_way_up():
 
 def test_cases_switch_every_option_on_somewhere():
     hypers = architecture.ModelHypers
-    assert set(MODEL) == set(hypers.model_fields), (
+    assert {*MODEL, *LATER} == set(hypers.model_fields), (
         "give a new option of PET values in golden_cases.py"
     )
     known = {*TRAINING, "weight_decay", "fine_tune", "uncertainty"}
     assert known == set(TrainingHypers.model_fields), "give a new option values in golden_cases.py"
     for name, field in hypers.model_fields.items():
+        values = MODEL.get(name) or [LATER[name]]
         if typing.get_origin(field.annotation) is typing.Literal:
-            assert set(MODEL[name]) == set(typing.get_args(field.annotation)), name
-        assert any(value != field.default for value in MODEL[name]), name
+            assert set(values) == set(typing.get_args(field.annotation)), name
+        assert any(value != field.default for value in values), name
     default = TrainingHypers()
     for name, values in TRAINING.items():
         made = [getattr(TrainingHypers.model_validate({name: value}), name) for value in values]

@@ -185,7 +185,7 @@ METATRAIN = (
         (NEQUIP, "these are options of NequIP, which mtt cannot convert: begin with"),
         (METATRAIN, "to leave out all that mtt does not have: mtt convert options {} -o NEW.yaml"),
         (METATRAIN.replace("pet", "gap"), ""),
-        ("architecture: {name: pet, model: {zbl: on}}\ntraining_set: a.xyz\n", ""),
+        ("architecture: {name: pet, model: {system_conditioning: on}}\ntraining_set: a.xyz\n", ""),
     ],
 )
 def test_a_file_of_another_program_gets_one_hint(text: str, advice: str, tmp_path: Path) -> None:

@@ -60,12 +60,12 @@ def evaluate(
         forces = strain = None
         if target.name in derivatives:
             retain = create_graph or last != [target.name]
-            forces, strain = _derivatives(atoms, graph, create_graph, retain)
+            forces, strain = edge_derivatives(atoms, graph, create_graph, retain)
         values[target.name] = Values(atoms, systems, forces, strain)
     return values
 
 
-def _derivatives(
+def edge_derivatives(
     atoms: torch.Tensor, graph: Graph, create_graph: bool, retain_graph: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return forces [N, 3] and strain derivatives [S, 3, 3] of the sum of ``atoms``."""

@@ -15,6 +15,7 @@ from mtt.architectures.baseline import Baseline
 from mtt.architectures.evaluate import Values, evaluate
 from mtt.architectures.interface import Core, features_of
 from mtt.architectures.uncertainty import Uncertainty
+from mtt.architectures.zbl import Repulsion
 from mtt.data.derived_targets import ensemble_of, uncertainty_of
 from mtt.data.graph import Graph
 from mtt.data.target import Target
@@ -49,6 +50,7 @@ class Potential(torch.nn.Module):
     :param atomic_types: sorted atomic types the core was built for
     :param targets: what the model predicts, in the order that the core was built for
     :param length_unit: unit of positions and cells
+    :param zbl: whether energies have the repulsion of :mod:`mtt.architectures.zbl` in them
     """
 
     species_of_type: torch.Tensor
@@ -63,6 +65,7 @@ class Potential(torch.nn.Module):
         atomic_types: Sequence[int],
         targets: Sequence[Target],
         length_unit: str,
+        zbl: bool = False,
     ) -> None:
         super().__init__()
         self.core = core
@@ -75,6 +78,10 @@ class Potential(torch.nn.Module):
         self.baselines = torch.nn.ModuleList(
             [Baseline(n_types, target.numbers, target.per_volume) for target in targets]
         )
+        # One or none.
+        repulsions = [Repulsion(atomic_types, targets, length_unit, core.cutoff)] if zbl else []
+        self.repulsions = torch.nn.ModuleList(repulsions)
+        self.repulsion_factors = repulsions[0].factors if zbl else [0.0 for _ in targets]
         # TorchScript knows no dataclasses.
         self.target_names = [target.name for target in targets]
         self.property_names = [property_name(target) for target in targets]
@@ -149,6 +156,9 @@ class Potential(torch.nn.Module):
                 for gradient in (raw.forces, raw.strain)
             ]
             values[name] = Values(atoms, systems, *gradients)
+        for repulsion in self.repulsions:
+            assert isinstance(repulsion, Repulsion)
+            values |= repulsion.added_to(values, self.target_names, graph, derivatives)
         return values
 
     def evaluate_derived(self, graph: Graph) -> dict[str, Values]:
@@ -158,10 +168,9 @@ class Potential(torch.nn.Module):
             assert isinstance(uncertainty, Uncertainty)
             target = self.targets[self.uncertain[index]]
             with torch.no_grad():
-                raw = self.core(graph, [target.name, features_of(target.name)])
-                rows = self.baseline(target.name)(raw[target.name], graph.species)
-                features = raw[features_of(target.name)].to(torch.float64)
-                pairs = [(rows, features)]
+                parts = self.atomic_values(graph, [target.name, features_of(target.name)])
+                rows, features = parts[target.name], parts[features_of(target.name)]
+                pairs: list[tuple[torch.Tensor, ...]] = [(rows, features)]
                 if target.per == "system":
                     pairs.append(
                         tuple(
@@ -232,6 +241,12 @@ class Potential(torch.nn.Module):
             name = self.target_names[index]
             if name in targets:
                 values[name] = baseline(raw[name], graph.species)
+        for repulsion in self.repulsions:
+            energies = repulsion(graph)
+            for index, name in enumerate(self.target_names):
+                factor = self.repulsion_factors[index]
+                if name in values and factor != 0.0:
+                    values[name] = values[name] + factor * energies
         return values
 
     def forward(

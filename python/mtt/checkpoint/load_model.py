@@ -44,7 +44,8 @@ def build_potential(header: Header) -> "Potential":
         raise UserError(f"the checkpoint's lengths cannot be used: {error}") from None
     with torch.random.fork_rng(devices=[]):
         core = build_core(architecture, hypers, header.atomic_types, header.targets, header.seeds)
-    potential = Potential(core, header.atomic_types, header.targets, header.length_unit)
+    zbl = getattr(hypers, "zbl", False)
+    potential = Potential(core, header.atomic_types, header.targets, header.length_unit, zbl)
     return potential.set_precision(precision_dtype(header.precision))
 
 

@@ -45,6 +45,7 @@ from mtt.training.run_data import RecordedData, RunData, check_structures, read_
 from mtt.training.runs import conditions
 from mtt.training.runs.option_changes import as_begun, check_options, with_hypers_of_base
 from mtt.training.state import State
+from mtt.training.without_repulsion import without_repulsion
 
 # Fingerprints of the data in a checkpoint: DATA/training_set and so on.
 _DATA = "data/"
@@ -212,9 +213,16 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
                 hint="change the target or the model, or take pet",
             )
     length_unit = options.training_set[0].systems.length_unit
+    core = new_core(
+        architecture, options.architecture.model, atomic_types, data.targets, options.seeds
+    )
+    zbl = getattr(options.architecture.model, "zbl", False)
+    potential = Potential(core, atomic_types, data.targets, length_unit, zbl)
+    potential.set_precision(checkpoints.precision_dtype(options.base_precision))
+    learned = without_repulsion(data.train, potential)
     baselines = {
         target.name: fit_baseline(
-            data.train,
+            learned,
             target,
             atomic_types,
             _fixed_baseline(hypers.atomic_baseline.get(target.name), data, target),
@@ -223,11 +231,6 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         )
         for target in data.targets
     }
-    core = new_core(
-        architecture, options.architecture.model, atomic_types, data.targets, options.seeds
-    )
-    potential = Potential(core, atomic_types, data.targets, length_unit)
-    potential.set_precision(checkpoints.precision_dtype(options.base_precision))
     for target in data.targets:
         fitted = baselines[target.name]
         baseline = potential.baseline(target.name)
@@ -298,7 +301,8 @@ def _problem(
 
     def dataset(structures: Sequence[Structure]) -> Dataset:
         types = potential.atomic_types
-        converted = in_training_units(structures, potential.targets, types, baselines)
+        learned = without_repulsion(structures, potential)
+        converted = in_training_units(learned, potential.targets, types, baselines)
         return Dataset(converted, types, potential.cutoff, potential.targets)
 
     return Problem(

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from mtt.options.schema.base import Conflict, OptionsModel, inconsistent, invalid
+from mtt.options.schema.base import Conflict, inconsistent, invalid
+from mtt.options.schema.repulsion import Repulsion, WithRepulsion
 from mtt.options.schema.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
@@ -15,7 +16,7 @@ Size = Annotated[int, Field(gt=0, le=65536)]
 Layers = Annotated[int, Field(gt=0, le=100)]
 
 
-class ModelHypers(OptionsModel):
+class ModelHypers(WithRepulsion):
     """Shape and size of a PET model."""
 
     cutoff: PositiveFloat = 4.5
@@ -53,6 +54,7 @@ class ModelHypers(OptionsModel):
     featurizer_type: Literal["feedforward", "residual"] = "feedforward"
     """Energies from the features after the last message-passing layer (feedforward), or summed
     over what every layer contributes (residual)."""
+    zbl: Repulsion = False
 
     @field_validator("cutoff_function", mode="before")
     @classmethod

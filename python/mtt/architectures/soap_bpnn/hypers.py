@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from mtt.options.schema.base import Conflict, OptionsModel, inconsistent
+from mtt.options.schema.repulsion import Repulsion, WithRepulsion
 from mtt.options.schema.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
@@ -54,10 +55,11 @@ class BpnnOptions(OptionsModel):
     """Whether the power spectrum of each atom is normalized first."""
 
 
-class ModelHypers(OptionsModel):
+class ModelHypers(WithRepulsion):
     """Shape and size of a SOAP-BPNN model."""
 
     soap: SoapOptions = Field(default_factory=SoapOptions)
     """How the surroundings of an atom are described."""
     bpnn: BpnnOptions = Field(default_factory=BpnnOptions)
     """The networks that turn it into values."""
+    zbl: Repulsion = False

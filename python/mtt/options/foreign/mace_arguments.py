@@ -24,6 +24,7 @@ ARGUMENTS: Final[Mapping[str, Fate]] = {
     "device": Renamed("device"),
     "default_dtype": Renamed("base_precision", values={"float32": 32, "float64": 64}),
     "r_max": Renamed(f"{_MODEL}.cutoff"),
+    "pair_repulsion": Renamed(f"{_MODEL}.zbl"),
     "batch_size": Renamed(f"{_TRAINING}.batch_size"),
     "max_num_epochs": Renamed(f"{_TRAINING}.num_epochs"),
     "num_workers": Renamed(f"{_TRAINING}.num_workers"),
@@ -105,7 +106,6 @@ ARGUMENTS: Final[Mapping[str, Fate]] = {
         *("return_electrostatic_potentials", "field_norm_factor", "fixedpoint_update_config"),
         *("field_readout_config", "les_arguments"),
     ),
-    **_absent("not yet in mtt: the ZBL repulsion at short distances", "pair_repulsion"),
     **_absent(
         "mtt fits baseline and scale of each target to the training set",
         *("scaling", "mean", "std", "statistics_file", "avg_num_neighbors"),

@@ -97,7 +97,7 @@ MODEL: Final[Mapping[str, Fate]] = {
     ),
     "adaptive_cutoff_method": Absent((ANYTHING,), "", default="solver"),
     "cutoff_width_adaptive": Absent((ANYTHING,), "", default=1.0),
-    "zbl": Absent((False,), "not yet in mtt: the ZBL repulsion at short distances", default=False),
+    "zbl": Taken(False),
     "long_range": Absent(
         _not_enabled,
         "not yet in mtt: interactions of long range",

@@ -115,6 +115,7 @@ class Options(OptionsModel):
             *_data_conflicts(self),
             *_loss_conflicts(self),
             *_uncertainty_conflicts(self),
+            *_repulsion_conflicts(self),
         ]
         if conflicts:
             raise inconsistent(conflicts)
@@ -284,6 +285,17 @@ def _uncertainty_conflicts(options: Options) -> list[Conflict]:
         message = "no target is a single number for each system or atom"
         return [Conflict(place, message, (place, ("training_set",)))]
     return []
+
+
+def _repulsion_conflicts(options: Options) -> list[Conflict]:
+    """Return why a model cannot have the repulsion of close nuclei in its energies."""
+    place = ("architecture", "model", "zbl")
+    if getattr(options.architecture.model, "zbl", False) is not True:
+        return []
+    if any(target.is_energy for target in options.training_set[0].targets.values()):
+        return []
+    message = "no target is an energy per system, to which the repulsion could be added"
+    return [Conflict(place, message, (place, ("training_set",)))]
 
 
 def all_datasets(options: Options) -> list[tuple[Location, DatasetOptions]]:
