@@ -56,6 +56,9 @@ def labels(image: dict, lane: str, lock_hash: str) -> dict[str, str]:
     if image["architecture"] is not None:
         found["mtt.architecture"] = image["architecture"]
         found["mtt.architecture.version"] = str(image["version"])
+    if image.get("also"):
+        others = sorted(image["also"].items())
+        found["mtt.architecture.also"] = " ".join(f"{name}@{version}" for name, version in others)
     return found
 
 

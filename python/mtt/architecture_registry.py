@@ -102,6 +102,14 @@ def get(name: str) -> Architecture:
     return _load(matches)
 
 
+def package_of(name: str) -> tuple[str, str] | None:
+    """Name and version of the package whose plug-in an architecture is; None for a built-in one."""
+    if name in _BUILT_IN:
+        return None
+    packages = [point.dist for point in _plugins() if point.name == name and point.dist is not None]
+    return (packages[0].name, packages[0].version) if packages else None
+
+
 def unknown_name(name: str) -> str:
     """One line saying that no architecture is called ``name``, with the nearest name if any."""
     known = names()

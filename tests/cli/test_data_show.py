@@ -29,6 +29,11 @@ def report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return found
 
 
+def doubts_in(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the doubts that were printed, line by line."""
+    return capsys.readouterr().out.partition("doubts:\n")[2].splitlines()
+
+
 def test_sound_data(capsys: pytest.CaptureFixture[str]) -> None:
     found = report(capsys, "good.xyz")
     assert (found["structures"], found["atoms"]) == (30, 130)
@@ -77,9 +82,55 @@ def test_copies_across_files(capsys: pytest.CaptureFixture[str]) -> None:
     some = frames()
     ase.io.write("other.xyz", [some[2], some[5]], format="extxyz")
     found = report(capsys, "good.xyz", "other.xyz")
-    assert found["copies"]["across"] == [{"one": "good.xyz", "other": "other.xyz", "structures": 2}]
+    (pair,) = found["copies"]["across"]
+    assert pair.pop("where") == ["good.xyz#2", "other.xyz#0"]
+    assert pair == {"one": "good.xyz", "other": "other.xyz", "structures": 2}
     assert ["good.xyz#2", "other.xyz#0"] in found["copies"]["groups"]
     assert report(capsys, "good.xyz")["copies"]["number_of_groups"] == 0
+    assert main(["data", "show", "good.xyz", "other.xyz"]) == 0
+    lines = [line for line in doubts_in(capsys) if "other.xyz" in line]
+    assert lines == [
+        "- 2 structures are in good.xyz and in other.xyz, as good.xyz#2 and other.xyz#0"
+    ]
+
+
+def test_copies_in_a_file_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    some = frames()
+    ase.io.write("twice.xyz", [*some, some[4]], format="extxyz")
+    assert main(["data", "show", "twice.xyz"]) == 0
+    lines = [line for line in doubts_in(capsys) if "twice.xyz#30" in line]
+    assert lines == [
+        "- 1 structure is a copy of another in twice.xyz, as twice.xyz#30 is of twice.xyz#4"
+    ]
+
+
+def test_forces_that_do_not_add_up_to_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    some = frames()
+    some[4].calc.results["forces"][1] += [0.0, 0.0, 3.0]
+    ase.io.write("frozen.xyz", some, format="extxyz")
+    found = report(capsys, "frozen.xyz")
+    (entry,) = found["targets"]["energy"]["forces"]["unbalanced"]
+    assert entry["where"] == "frozen.xyz#4" and abs(entry["value"] - 3.0) < 1e-6
+    assert report(capsys, "good.xyz")["targets"]["energy"]["forces"]["unbalanced"] == []
+    assert main(["data", "show", "frozen.xyz"]) == 0
+    (line,) = [line for line in doubts_in(capsys) if "add up to zero" in line]
+    assert "frozen.xyz#4 (3)" in line
+
+
+@pytest.mark.parametrize(
+    ("model", "cutoff"),
+    [
+        ({"name": "soap_bpnn", "model": {"soap": {"cutoff": {"radius": 0.8}}}}, "0.8"),
+        ({"name": "pet", "model": {"cutoff": 0.7, "d_pet": 4, "num_heads": 1}}, "0.7"),
+    ],
+)
+def test_the_cutoff_is_that_of_the_architecture(
+    model: dict[str, Any], cutoff: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Within so little there is no neighbor of most atoms, which is a doubt."""
+    make_options(Path(), training_set="good.xyz", architecture=model)
+    found = report(capsys, "--options", "options.yaml")
+    assert any(cutoff in line and "cutoff" in line for line in found["doubts"]), found["doubts"]
 
 
 def test_own_keys(capsys: pytest.CaptureFixture[str]) -> None:

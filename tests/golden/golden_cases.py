@@ -1,7 +1,8 @@
 """Which checkpoints are kept as golden files: small runs that switch every option on somewhere.
 
 Every two values of two model options (and of precision and optimizer) meet in some case, because
-upgrades go wrong where options meet. New options must be given values here; a test says which.
+upgrades go wrong where options meet. New options must be given values here; a test says which. The last
+case of each architecture has targets that turn.
 """
 
 import itertools
@@ -30,7 +31,24 @@ MODEL: dict[str, list[Any]] = {
 }
 # Options that came later, and are stored where they are not the default: a case of its own for each, so
 # that those of older files stay what they are.
-LATER: dict[str, Any] = {"zbl": True}
+LATER: dict[str, dict[str, Any]] = {"pet": {"zbl": True}, "soap_bpnn": {"zbl": True}}
+LATER_TRAINING: dict[str, Any] = {"uncertainty": {"method": "llpr", "num_ensemble_members": 3}}
+SOAP_MODEL: dict[str, list[Any]] = {
+    "soap.cutoff.radius": [3.0, 3.4],
+    "soap.cutoff.width": [0.5, 0.9],
+    "soap.max_angular": [2, 1, 3],
+    "soap.max_radial": [2, 3],
+    "soap.channels": [3, 2],
+    "bpnn.num_hidden_layers": [1, 2],
+    "bpnn.num_neurons_per_layer": [3, 4],
+    "bpnn.layernorm": [True, False],
+}
+# By architecture; a dot leads into a section.
+MODELS: dict[str, dict[str, list[Any]]] = {
+    "pet": MODEL,
+    "soap_bpnn": SOAP_MODEL,
+    "composition": {"cutoff": [1.0, 3.0]},
+}
 # What decides which tensors there are, and of which type.
 SHAPE: dict[str, list[Any]] = {"base_precision": [64, 32], "weight_decay": [None, 0.1]}
 
@@ -106,24 +124,49 @@ def _pairs(row: Mapping[str, int]) -> set[frozenset[tuple[str, int]]]:
     return {frozenset(pair) for pair in itertools.combinations(row.items(), 2)}
 
 
-def cases() -> list[Case]:
-    """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run; one has several
-    targets, and those after it an option of ``LATER`` each."""
-    found: list[Case] = []
-    for number, row in enumerate(covering({**MODEL, **SHAPE})):
+def cases(architecture: str = "pet") -> list[Case]:
+    """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run.
+
+    One has several targets, of PET only, the next one targets that turn, and those after it options that
+    came later, and an ensemble.
+    """
+    factors = MODELS[architecture]
+    made: list[Case] = []
+    for number, row in enumerate(covering({**factors, **SHAPE})):
         training = {name: values[number % len(values)] for name, values in TRAINING.items()}
         training["weight_decay"] = row["weight_decay"]
-        model = {name: row[name] for name in MODEL}
-        found.append(
-            {"model": model, "training": training, "base_precision": row["base_precision"]}
-        )
-    found += [
-        {**found[0], "training": {**found[0]["training"], "fine_tune": words}, "base": "0.ckpt"}
-        for words in FINE_TUNE
+        model = nested({name: row[name] for name in factors})
+        case = {"model": model, "training": training, "base_precision": row["base_precision"]}
+        made.append({"architecture": architecture, **case})
+    first = made[0]
+    several = {**first["training"], "atomic_baseline": {"mtt::charges": 0.0}}
+    if architecture == "pet":
+        made += [
+            {**first, "training": {**first["training"], "fine_tune": words}, "base": "0.ckpt"}
+            for words in FINE_TUNE
+        ]
+        made.append({**first, "training": several, "several": True})
+    made.append({**first, "training": several, "turning": True})
+    made += [
+        {**first, "model": {**first["model"], name: value}}
+        for name, value in LATER.get(architecture, {}).items()
     ]
-    several = {**found[0]["training"], "atomic_baseline": {"mtt::charges": 0.0}}
-    found.append({**found[0], "training": several, "several": True})
-    found += [
-        {**found[0], "model": {**found[0]["model"], name: value}} for name, value in LATER.items()
-    ]
-    return found
+    if architecture in LATER:
+        made += [
+            {**first, "training": {**first["training"], name: value}}
+            for name, value in LATER_TRAINING.items()
+        ]
+        made.append({**first, "seed": [5, 6]})
+    return made
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options whose names are dotted, as sections."""
+    sections: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, last = name.split(".")
+        place = sections
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return sections

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_runs import SCALARS, make_options, write_data
+from small_runs import SCALARS, TARGETS, make_options, write_data
 
-from mtt import checkpoint
+from mtt import architecture_registry, checkpoint
 from mtt.architectures.evaluate import Values
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
@@ -23,7 +23,7 @@ from mtt.data.read_files import read_datasets
 from mtt.data.structure import Structure
 from mtt.errors import UserError
 from mtt.options import load_options
-from mtt.training import loop
+from mtt.training import fit_uncertainty, loop
 from mtt.training.prepare import prepare
 
 FOLDER = Path(__file__).parent / "checkpoints"
@@ -40,23 +40,28 @@ def make(folder: Path, number: int, case: dict[str, Any], scratch: Path) -> Path
     """Train one case to its end and write its checkpoint into ``folder``."""
     # Paths are kept in checkpoints: these say nothing of the machine.
     with contextlib.chdir(scratch):
-        several = case.get("several", False)
+        several = case.get("several", False) or case.get("turning", False)
         # Data of its own, as the other cases have one target.
         folder_of_data = Path("several") if several else Path()
         folder_of_data.mkdir(exist_ok=True)
         changes: dict[str, Any] = {"base_precision": case["base_precision"]}
+        if "seed" in case:
+            changes["seed"] = case["seed"]
         if several:
-            # Those that there were when the files of this version were written.
             path = str(folder_of_data / "data.xyz")
-            changes["training_set"] = {"systems": path, "targets": SCALARS}
+            # What does not turn came first: those files are older.
+            targets = TARGETS if case.get("turning", False) else SCALARS
+            changes["training_set"] = {"systems": path, "targets": targets}
         options = make_options(folder_of_data, case["training"], several, **changes)
         # JSON is YAML, and small_runs has a small model of its own.
         plain = {**options.to_dict(), "version": options.version}
-        plain["architecture"]["model"] = case["model"]
+        name = case["architecture"]
+        version = architecture_registry.get(name).version
+        plain["architecture"] |= {"name": name, "version": version, "model": case["model"]}
         Path("options.yaml").write_text(json.dumps(plain))
         source = folder / case["base"] if "base" in case else None
         run = prepare(load_options(Path("options.yaml")), source, Path("model.pt"), lambda _: None)
-        loop.train(run.state, run.problem, Silent())
+        loop.train(run.state, run.problem, Silent(), fit_uncertainty.fit)
         run.save(folder / f"{number}.ckpt")
     return folder / f"{number}.ckpt"
 
@@ -94,8 +99,8 @@ def predict(path: Path, structures: list[Structure]) -> dict[str, list[dict[str,
         found[weights] = []
         for index in range(len(structures)):
             graph = collate(dataset, [index], torch.float64).graph
-            values = potential.evaluate(graph)
-            others = [target for target in potential.targets if target.name != "energy"]
+            values = potential.evaluate(graph) | potential.evaluate_derived(graph)
+            others = [target for target in potential.outputs if target.name != "energy"]
             found[weights].append(
                 {
                     **_plain(values["energy"]),
@@ -121,10 +126,15 @@ def _plain(values: Values) -> dict[str, Any]:
 
 
 def write_predictions(folder: Path, structures: list[Structure]) -> None:
-    """``predictions.json`` of the checkpoints in ``folder``."""
-    found = {path.stem: predict(path, structures) for path in sorted(folder.glob("*.ckpt"))}
-    text = json.dumps({"systems": to_json(structures), "predictions": found}, indent=None)
-    (folder / "predictions.json").write_text(text + "\n")
+    """Add to ``predictions.json`` those of the checkpoints in ``folder`` that it lacks."""
+    file = folder / "predictions.json"
+    stored = json.loads(file.read_text()) if file.exists() else {"predictions": {}}
+    stored.setdefault("systems", to_json(structures))
+    for path in sorted(folder.glob("*.ckpt")):
+        if path.stem not in stored["predictions"]:
+            of = from_json(stored["systems"])
+            stored["predictions"][path.stem] = predict(path, of)
+    file.write_text(json.dumps({"systems": stored["systems"], **stored}, indent=None) + "\n")
 
 
 def lives_here(path: Path) -> bool:

@@ -8,10 +8,9 @@ from pathlib import Path
 import golden_runs as golden
 import numpy as np
 import pytest
-from golden_cases import FINE_TUNE, LATER, MODEL, TRAINING, cases
+from golden_cases import FINE_TUNE, LATER, LATER_TRAINING, MODELS, TRAINING, cases
 
 from mtt import architecture_registry, checkpoint
-from mtt.architectures.pet import architecture
 from mtt.checkpoint import upgrade
 from mtt.checkpoint.formats import STEPS
 from mtt.checkpoint.header import FORMAT_VERSION, OPTIONAL
@@ -20,10 +19,11 @@ from mtt.options.schema.options import OPTIONS_VERSION
 from mtt.options.schema.training import TrainingHypers
 
 FOLDERS = sorted(path for path in golden.FOLDER.iterdir() if path.is_dir())
-CURRENT = (
-    golden.FOLDER
-    / f"format-{FORMAT_VERSION}_pet-{architecture_registry.get('pet').version}_options-{OPTIONS_VERSION}"
-)
+CURRENT = {
+    name: golden.FOLDER
+    / f"format-{FORMAT_VERSION}_{name}-{architecture_registry.get(name).version}_options-{OPTIONS_VERSION}"
+    for name in MODELS
+}
 ALL = [path for folder in FOLDERS for path in sorted(folder.glob("*.ckpt"))]
 # The others are asked in their images, by tests/containers.
 FILES = [path for path in ALL if golden.lives_here(path)]
@@ -60,7 +60,10 @@ def test_predictions_stay(path, tmp_path):
     before, after = checkpoint.read_header(path), checkpoint.read_header(tmp_path / "new.ckpt")
     assert after.format_version == FORMAT_VERSION
     changed = {"format_version", "content_hash", "upgraded_from"}
-    if before.architecture.version != after.architecture.version or path.parent != CURRENT:
+    if (
+        before.architecture.version != after.architecture.version
+        or path.parent not in CURRENT.values()
+    ):
         changed |= {"architecture", "options", "options_hash"}
     differ = {name for name in vars(before) if getattr(before, name) != getattr(after, name)}
     assert differ <= changed
@@ -85,20 +88,25 @@ def test_a_wrong_prediction_is_seen():
         assert_predicts(FILES[0], expected, golden.from_json(stored["systems"]))
 
 
-def test_what_is_saved_is_what_this_version_promises(tmp_path):
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_saved_is_what_this_version_promises(name, tmp_path):
     """A checkpoint of today has exactly the keys and tensors of the golden one of its versions."""
-    made = tmp_path / "made"
+    made, current = tmp_path / "made", CURRENT[name]
     made.mkdir()
-    new = [golden.make(made, number, case, tmp_path) for number, case in enumerate(cases())]
-    if not CURRENT.exists():
-        golden.write_predictions(made, golden.systems(tmp_path))
-        shutil.copytree(made, CURRENT)
+    new = [golden.make(made, number, case, tmp_path) for number, case in enumerate(cases(name))]
+    current.mkdir(exist_ok=True)
+    missing = [path for path in new if not (current / path.name).exists()]
+    for path in missing:
+        shutil.copy(path, current)
+    if missing:
+        golden.write_predictions(current, golden.systems(tmp_path))
         pytest.fail(
-            f"there was no golden checkpoint of these versions: {CURRENT} is written, commit it"
+            f"there were no golden checkpoints of these versions: {len(missing)} are written to "
+            f"{current}, commit them"
         )
     changes = []
     for path in new:
-        then, now = golden.structure_of(CURRENT / path.name), golden.structure_of(path)
+        then, now = golden.structure_of(current / path.name), golden.structure_of(path)
         changes += [
             f"{path.name}: {key} is {now.get(key, 'gone')}, was {then.get(key, 'not there')}"
             for key in sorted(then.keys() | now.keys())
@@ -120,35 +128,63 @@ def test_every_version_has_golden_files_and_a_way_up():
         assert set(stored) == {path.stem for path in folder.glob("*.ckpt")} != set()
 
 
-def test_cases_switch_every_option_on_somewhere():
-    hypers = architecture.ModelHypers
-    assert {*MODEL, *LATER} == set(hypers.model_fields), (
-        "give a new option of PET values in golden_cases.py"
-    )
-    known = {*TRAINING, "weight_decay", "fine_tune", "uncertainty"}
-    assert known == set(TrainingHypers.model_fields), "give a new option values in golden_cases.py"
+def fields_of(hypers, prefix=""):
+    """Every option of a model by its dotted name."""
     for name, field in hypers.model_fields.items():
-        values = MODEL.get(name) or [LATER[name]]
+        if hasattr(field.annotation, "model_fields"):
+            yield from fields_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_cases_switch_every_option_of_a_model_on_somewhere(name):
+    fields = dict(fields_of(architecture_registry.get(name).ModelHypers))
+    values = {**MODELS[name], **{key: [value] for key, value in LATER.get(name, {}).items()}}
+    assert set(values) == set(fields), f"give a new option of {name} values in golden_cases.py"
+    for option, field in fields.items():
         if typing.get_origin(field.annotation) is typing.Literal:
-            assert set(values) == set(typing.get_args(field.annotation)), name
-        assert any(value != field.default for value in values), name
+            assert set(values[option]) == set(typing.get_args(field.annotation)), option
+        assert any(value != field.default for value in values[option]), option
+
+
+def test_cases_switch_every_option_of_the_trainer_on_somewhere():
+    known = {*TRAINING, *LATER_TRAINING, "weight_decay", "fine_tune"}
+    assert known == set(TrainingHypers.model_fields), "give a new option values in golden_cases.py"
     default = TrainingHypers()
     for name, values in TRAINING.items():
         made = [getattr(TrainingHypers.model_validate({name: value}), name) for value in values]
         assert any(value != getattr(default, name) for value in made), name
 
 
-def test_cases_cover_every_pair():
+@pytest.mark.parametrize("name", MODELS)
+def test_cases_cover_every_pair(name):
     rows = [
-        {**case["model"], "bits": case["base_precision"], "decay": case["training"]["weight_decay"]}
-        for case in cases()
+        {
+            **flat(case["model"]),
+            "bits": case["base_precision"],
+            "decay": case["training"]["weight_decay"],
+        }
+        for case in cases(name)
     ]
-    factors = {**MODEL, "bits": [32, 64], "decay": [None, 0.1]}
+    factors = {**MODELS[name], "bits": [32, 64], "decay": [None, 0.1]}
     for one in factors:
         for other in factors:
             if one < other:
                 met = {(row[one], row[other]) for row in rows}
                 assert len(met) == len(factors[one]) * len(factors[other]), (one, other)
+
+
+def flat(sections, prefix=""):
+    """Options in sections by their dotted names."""
+    options = {}
+    for name, value in sections.items():
+        inner = isinstance(value, dict)
+        options |= flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return options
+
+
+def test_cases_of_pet_have_every_value_of_the_trainer():
     for name, values in {**TRAINING, "fine_tune": FINE_TUNE}.items():
         seen = [case["training"].get(name) for case in cases()]
         assert all(value in seen for value in values), name

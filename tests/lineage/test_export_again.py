@@ -134,7 +134,9 @@ def test_another_environment_is_never_a_pass(folder: Path, key: str, value: str,
 
 def test_another_torch_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = checkpoints.package_versions
-    monkeypatch.setattr(checkpoints, "package_versions", lambda: {**real(), "torch": "9.9"})
+    monkeypatch.setattr(
+        checkpoints, "package_versions", lambda name: {**real(name), "torch": "9.9"}
+    )
     link = export_link()
     assert link.state == "not checked"
     assert link.why == (

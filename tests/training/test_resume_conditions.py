@@ -121,7 +121,7 @@ def rewrite(folder: Path, **changes: str | None) -> None:
 
 def test_other_packages_and_another_processor_in_one_line(folder: Path) -> None:
     rewrite(folder, torch="2.12.0", numpy="1.0", processor="an old one")
-    now = conditions.here(torch.device("cpu"))
+    now = conditions.here(torch.device("cpu"), "pet")
     (said,) = lines(train(folder, 0, "-c", "auto"))
     assert said.split("; ") == [
         f"the processor was an old one, and is {now['processor']} now",

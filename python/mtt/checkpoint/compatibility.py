@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mtt import architecture_registry
-from mtt.checkpoint.formats import who_can_read
+from mtt.checkpoint.formats import package_for, who_can_read
 from mtt.checkpoint.header import Header
 from mtt.errors import UserError
 
@@ -18,15 +18,16 @@ def check_architecture(
     name, version = header.architecture.name, header.architecture.version
     where = None if path is None else str(path)
     if name not in architecture_registry.names():
+        package = f"{package_for(header)}, which" if header.plugin else "the package that"
         raise UserError(
             f"the checkpoint is of the architecture '{name}', which is not installed",
             where=where,
-            hint="install the package that provides it; known here: "
+            hint=f"install {package} provides it; known here: "
             + ", ".join(architecture_registry.names()),
         )
     architecture = architecture_registry.get(name)
     if version > architecture.version:
-        why: str | None = "update mtt"
+        why: str | None = f"update {header.plugin or 'mtt'}"
     else:
         why = architecture.why_not_upgraded(version, header.architecture.hypers)
     if why is None:

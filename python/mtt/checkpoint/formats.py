@@ -283,7 +283,15 @@ def _who_can_read(stored: Stored) -> str:
 
 def who_can_read(header: Header) -> str:
     """Return what a header says of the mtt and the image that know its architecture."""
+    if header.plugin:
+        return f"{package_for(header)}, with which it was written"
     return _named(header.packages.get("mtt"), str(header.architecture), header.image_digest)
+
+
+def package_for(header: Header) -> str:
+    """Return the package that provides the architecture, with the version that wrote the file."""
+    version = header.packages.get(header.plugin)
+    return header.plugin if version is None else f"{header.plugin} {version}"
 
 
 def _named(writer: str | None, architecture: str | None, digest: str | None) -> str:

@@ -123,6 +123,7 @@ class Header:
     - ``test_errors``: of the best weights; empty before the end of a run, and without a test set;
     - ``seeds``: of the members of an ensemble; empty for a single model;
     - ``uncertainties``: those that the best weights have, once all epochs are done;
+    - ``plugin``: name of the package whose plug-in the architecture is; empty if it is built in;
     - ``format_version``, ``content_hash``: of the file it was read from.
     """
 
@@ -138,6 +139,7 @@ class Header:
     data_size: dict[str, int]
     num_steps: int
     packages: dict[str, str]
+    plugin: str = ""
     image_digest: str | None = None
     origin: Origin | None = None
     upgraded_from: UpgradedFrom | None = None
@@ -380,6 +382,7 @@ ENTRIES: Final[dict[str, Callable[[Any], Any]]] = {
 
 # Lists that came to the format when files without them were there already: absent where empty.
 OPTIONAL: Final[dict[str, Callable[[Any], Any]]] = {
+    "plugin": lambda value: _text(value or ""),
     "conditions": conditions_of,
     "test_errors": _test_errors,
     "seeds": _seeds,

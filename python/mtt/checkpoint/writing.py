@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mtt import architecture_registry
 from mtt.canonical import canonical_json
 from mtt.checkpoint import formats
 from mtt.checkpoint.header import FORMAT_VERSION, Header
@@ -22,15 +23,19 @@ if TYPE_CHECKING:
 _PACKAGES: Final = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "numpy", "ase")
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of what decides the numbers, by package name."""
+def package_versions(architecture: str | None = None) -> dict[str, str]:
+    """Return the versions of what decides the numbers, by package name.
+
+    :param architecture: whose package is among them, if it is a plug-in
+    """
     versions = {"mtt": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return versions
+    plugin = None if architecture is None else architecture_registry.package_of(architecture)
+    return versions if plugin is None else {**versions, plugin[0]: plugin[1]}
 
 
 def write(path: Path, header: Header, tensors: "Tensors") -> None:

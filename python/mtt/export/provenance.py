@@ -70,7 +70,7 @@ def record(
         "trained_with": header.packages,
         "conditions": [conditions.to_dict() for conditions in header.conditions],
         "exported_in": os.environ.get("MTT_IMAGE_DIGEST"),
-        "packages": checkpoints.package_versions(),
+        "packages": checkpoints.package_versions(header.architecture.name),
         "metadata": metadata,
         "verification": "passed" if verified else "skipped by --no-verify",
     }

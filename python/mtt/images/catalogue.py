@@ -18,7 +18,9 @@ _SOURCES = Path(__file__).parents[3]
 class Image:
     """One entry: what is inside, what it is made of, and the digest it must have.
 
-    ``architecture`` is None for an image that has none, as the verifier alone. ``lane`` is "cpu" or
+    ``architecture`` is None for an image that has none, as the verifier alone. ``serves`` has the
+    versions of all architectures that it is kept for, by their names: of one commit and its libraries
+    one image is enough, whatever number of architectures had their versions then. ``lane`` is "cpu" or
     "cuda". ``digest`` is its manifest digest, ``sha256:...``, and None before the first build;
     ``reference`` is where a registry has it, if one does. ``recipe`` and ``locks`` are folders below
     the sources, and ``libraries`` is the lock of the wheels that are inside. ``gpu`` has the CUDA
@@ -28,6 +30,7 @@ class Image:
     name: str
     version: int
     architecture: str | None
+    serves: dict[str, int]
     description: str
     commit: str
     epoch: int
@@ -99,7 +102,7 @@ def find(tag: str, images: list[Image]) -> Image:
 def for_version(architecture: str, version: int, images: list[Image]) -> Image | None:
     """The image for CPUs that has this version of an architecture, if there is one."""
     for image in images:
-        if (image.architecture, image.version, image.lane) == (architecture, version, "cpu"):
+        if image.lane == "cpu" and image.serves.get(architecture) == version:
             return image
     return None
 
@@ -123,10 +126,14 @@ def _path() -> Path:
 
 def _image(entry: dict[str, Any], lane: str, values: dict[str, Any]) -> Image:
     locks = str(entry["locks"])
+    own = {} if entry["architecture"] is None else {entry["architecture"]: entry["version"]}
     return Image(
         name=str(entry["name"]),
         version=int(entry["version"]),
         architecture=entry["architecture"],
+        serves={
+            str(name): int(number) for name, number in {**own, **entry.get("also", {})}.items()
+        },
         description=str(entry["description"]),
         commit=str(entry["commit"]),
         epoch=int(entry["epoch"]),

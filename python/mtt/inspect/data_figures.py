@@ -29,6 +29,8 @@ _TOO_CLOSE: Final = 0.6
 _UNUSUAL: Final = 20.0
 # The same of powers of ten.
 _UNUSUAL_POWER: Final = 6.0
+# The sum of the forces of a structure, over what it would be by chance.
+_UNBALANCED: Final = 0.3
 _SHOWN: Final = 5
 _MOST_COPIES: Final = 20
 _AMU_PER_A3: Final = 1.66053906660  # g/cm^3
@@ -88,11 +90,12 @@ def _doubts(
         return list(doubts(sets, targets, length_unit, cutoff, fixed))
     # Files that nobody has made sets of: all of them are looked at together.
     every = [structure for own in sets.values() for structure in own]
-    said = doubts({"training_set": every}, targets, length_unit, cutoff, fixed)
+    # Copies are told by the files that they are in.
+    said = doubts({"training_set": every}, targets, length_unit, cutoff, fixed, copies=False)
     return [
-        text.replace(" of the same set", "")
-        .replace(" of training_set", "")
-        .replace(", and the options say ", ", and they are read as ")
+        text.replace(" of training_set", "").replace(
+            ", and the options say ", ", and they are read as "
+        )
         for text in said
     ]
 
@@ -211,6 +214,7 @@ def _labels(
             "rms": float(np.sqrt(np.mean(every**2) / 3.0)),
             "norms": _range(every),
             "largest_sum": float(net.max()),
+            "unbalanced": _unbalanced(sources, norms, net),
             "largest": _worst(sources, largest),
             # Small forces are those of a relaxed structure, or of one atom.
             "unusual": _unusual(
@@ -236,6 +240,22 @@ def _labels(
             "largest": _worst(sources, largest),
         }
     return result, drawn
+
+
+def _unbalanced(
+    structures: Sequence[Structure],
+    norms: Sequence[NDArray[np.float64]],
+    net: NDArray[np.float64],
+) -> list[Figures]:
+    """Return the structures whose forces do not nearly add up to zero, by the sum of them.
+
+    Forces that have nothing to do with each other add up to their size times the root of their number.
+    """
+    typical = float(np.sqrt(np.mean(np.concatenate(norms) ** 2) / 3.0))
+    sizes = np.array([len(structure) for structure in structures])
+    far = np.flatnonzero((net > _UNBALANCED * typical * np.sqrt(sizes)) & (sizes > 1))
+    ordered = far[np.argsort(-net[far], kind="stable")].tolist()
+    return [{"where": structures[row].source, "value": float(net[row])} for row in ordered]
 
 
 def _energies(known: Sequence[Structure], target: Target) -> tuple[Figures, NDArray[np.float64]]:
@@ -286,18 +306,24 @@ def _copies(sets: Mapping[str, Sequence[Structure]]) -> Figures:
     groups = {key: group for key, group in places.items() if len(group) > 1}
     across: dict[tuple[str, str], int] = defaultdict(int)
     within: dict[str, int] = defaultdict(int)
+    where: dict[Any, list[str]] = {}
     for group in groups.values():
-        names = [name for name, _ in group]
-        for name in dict.fromkeys(names):
-            if names.count(name) > 1:
-                within[name] += names.count(name) - 1
-        for one, other in itertools.combinations(dict.fromkeys(names), 2):
-            across[one, other] += 1
+        own: dict[str, list[str]] = defaultdict(list)
+        for name, source in group:
+            own[name].append(source)
+        for name, sources in own.items():
+            if len(sources) > 1:
+                within[name] += len(sources) - 1
+                where.setdefault(name, sources[:2])
+        for pair in itertools.combinations(own, 2):
+            across[pair] += 1
+            where.setdefault(pair, [own[name][0] for name in pair])
     return {
         "within": dict(within),
+        "within_where": {name: where[name] for name in within},
         "across": [
-            {"one": one, "other": other, "structures": number}
-            for (one, other), number in across.items()
+            {"one": pair[0], "other": pair[1], "structures": number, "where": where[pair]}
+            for pair, number in across.items()
         ],
         "with_other_values": sum(len(values[key]) > 1 for key in groups),
         "groups": [[source for _, source in group] for group in groups.values()][:_MOST_COPIES],

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mtt import architecture_registry
 from mtt.data.ase_targets import described
 from mtt.data.frames import listed
 from mtt.data.read_files import read_structures
@@ -65,7 +66,7 @@ def of_options(options: Options) -> tuple[Figures, Arrays]:
         sets,
         targets,
         options.training_set[0].systems.length_unit,
-        getattr(hypers.model, "cutoff", None),
+        _cutoff(options, targets, sets["training_set"]),
         hypers.training.atomic_baseline,
     )
     report = {
@@ -75,6 +76,21 @@ def of_options(options: Options) -> tuple[Figures, Arrays]:
         **found,
     }
     return report, arrays
+
+
+def _cutoff(
+    options: Options, targets: Sequence[Target], structures: Sequence[Structure]
+) -> float | None:
+    """Return the cutoff of the model, which only the model tells; None if there can be none."""
+    import torch
+
+    chosen = options.architecture
+    architecture = architecture_registry.get(chosen.name)
+    types = sorted({int(kind) for structure in structures for kind in np.unique(structure.types)})
+    if not types or any(architecture.refuses(chosen.model, target) for target in targets):
+        return None
+    with torch.random.fork_rng(devices=[]):
+        return float(architecture.build_core(chosen.model, types, targets).cutoff)
 
 
 def _structures(entries: Sequence[DatasetOptions], units: Units) -> list[Structure]:

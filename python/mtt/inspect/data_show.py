@@ -165,8 +165,33 @@ def _doubts(report: Figures) -> Iterator[str]:
             if unusual:
                 more = f" and {len(unusual) - _MOST} more" if len(unusual) > _MOST else ""
                 lines.append(f"{name}: unusual {part}: {_worst(unusual, _MOST)}{more}")
-    for pair in report.get("copies", {}).get("across", []):
-        lines.append(f"{pair['structures']} structures are in {pair['one']} and in {pair['other']}")
+        unbalanced = target.get("forces", {}).get("unbalanced", [])
+        if unbalanced:
+            more = f" and {len(unbalanced) - _MOST} more" if len(unbalanced) > _MOST else ""
+            lines.append(
+                f"{name}: forces of a structure that do not add up to zero, as those of frozen atoms, "
+                f"in a field or of another frame: {_worst(unbalanced, _MOST)}{more}"
+            )
+    lines += _copies(report)
     lines += report.get("doubts", [])
     yield "doubts:" if lines else "no doubts"
     yield from (f"- {line}" for line in lines)
+
+
+def _copies(report: Figures) -> Iterator[str]:
+    """Yield a line for each file with copies, and for each two that share structures."""
+    copies = report.get("copies", {})
+    if "files" in report:
+        for name, number in copies.get("within", {}).items():
+            first, second = copies["within_where"][name]
+            are = "structure is a copy" if number == 1 else "structures are copies"
+            yield f"{number} {are} of another in {name}, as {second} is of {first}"
+    for pair in copies.get("across", []):
+        # What is in the training set too is among the doubts of a training run.
+        if "files" not in report and "training_set" in (pair["one"], pair["other"]):
+            continue
+        are = "structure is" if pair["structures"] == 1 else "structures are"
+        first, second = pair["where"]
+        yield (
+            f"{pair['structures']} {are} in {pair['one']} and in {pair['other']}, as {first} and {second}"
+        )

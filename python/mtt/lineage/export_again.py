@@ -98,7 +98,7 @@ def _other_environment(header: Header, record: Mapping[str, Any]) -> str:
         "mtt": __version__,
         "the image": os.environ.get("MTT_IMAGE_DIGEST"),
         "the architecture": _architecture(header_for_today(header).architecture.__dict__),
-        **checkpoints.package_versions(),
+        **checkpoints.package_versions(header.architecture.name),
     }
     stored = record.get("packages")
     there = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtt import architecture_registry
+from mtt.options.foreign import metatrain_page
 from mtt.options.schema.metadata import Metadata
 from mtt.options.schema.options import options_class
 from mtt.options.schema.short_forms import SHORT_FORMS, ShortForm, described
@@ -37,7 +38,8 @@ training_set: ethanol.xyz
 The options of `mtt eval` are one dataset, as in `training_set`, or a list of them; those of
 `mtt export --metadata` are described under [Metadata](#metadata).
 
-Options of metatrain and MACE have [a page of their own](../how-to/options-from-elsewhere.md).
+Options of metatrain and MACE have [a page of their own](../how-to/options-from-elsewhere.md), and
+those of metatrain [a table](options-of-metatrain.md).
 
 Editors that know JSON schemas complete and check options files with this first line:
 
@@ -76,7 +78,7 @@ def render() -> dict[str, str]:
             pages += [_section(titles[name], schema["$defs"][name], titles) for name in titles]
         else:
             pages.append(_page(schema, metadata, architecture))
-    return {_PAGE: "\n".join(pages), **files}
+    return {_PAGE: "\n".join(pages), metatrain_page.NAME: metatrain_page.render(), **files}
 
 
 def _page(schema: Schema, metadata: Schema, architecture: str) -> str:

@@ -133,7 +133,9 @@ def prepare(
     if weights == 0:
         say("there are no weights to train: an epoch tells the errors, and changes nothing")
     fixed = _fixed_header(options, data, potential, problem, origin)
-    recorded_conditions, changes = conditions.carried_on(header, conditions.here(device))
+    recorded_conditions, changes = conditions.carried_on(
+        header, conditions.here(device, options.architecture.name)
+    )
     fixed = replace(fixed, conditions=recorded_conditions)
     run = Run(options, data, problem, state, fixed, _check_tensors(data.train), output)
     if changes and not run.finished:
@@ -343,7 +345,8 @@ def _fixed_header(
         data_hash=data.data_hash,
         data_size=data.sizes,
         num_steps=problem.num_steps,
-        packages=checkpoints.package_versions(),
+        packages=checkpoints.package_versions(architecture.name),
+        plugin=(architecture_registry.package_of(architecture.name) or ("",))[0],
         image_digest=os.environ.get("MTT_IMAGE_DIGEST"),
         origin=origin,
         seeds=potential.core.seeds if isinstance(potential.core, Ensemble) else [],

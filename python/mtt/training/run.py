@@ -102,7 +102,7 @@ def run(
         FolderLock() as lock,
     ):
         source, folder = starting_point(options, continue_from, lock)
-        for line in run_header.lines(options.device):
+        for line in run_header.lines(options.device, options.architecture.name):
             reporter.message(line)
         job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:

@@ -227,7 +227,7 @@ def _facts(job: Run, ckpt: Path, header: Header) -> Iterator[tuple[str, str]]:
     for part in header.conditions:
         values = ", ".join(f"{name} {value}" for name, value in part.values.items())
         yield f"trained with, from step {part.step}", values
-    for line in run_header.lines(job.options.device):
+    for line in run_header.lines(job.options.device, job.options.architecture.name):
         yield "report made on", line
 
 

@@ -365,14 +365,14 @@ class ArchitectureContract(FeatureContract):
                 torch.stack([values.pow(2).sum() for values in raw.values()]).sum().backward()
             with torch.no_grad():
                 for weight in core.parameters():
-                    weight -= 1e-3 * (0.0 if weight.grad is None else weight.grad)
+                    # Of one size: where values are large, steps along the gradient end in NaN.
+                    weight -= 1e-3 * (0.0 if weight.grad is None else weight.grad.sign())
             return {name: values.detach() for name, values in raw.items()}
 
         with torch.random.fork_rng(devices=[]):
             for number in range(2):
                 step(trained, number)
-            state = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
-            resumed.load_state_dict(state)
+            resumed.load_state_dict({n: value.clone() for n, value in trained.state_dict().items()})
             for number in (2, 3):
                 assert_equal(
                     step(trained, number),

@@ -28,7 +28,6 @@ def check_geometry(sets: Sets) -> Iterator[str]:
     sample = _sample(sets.train)
     yield from _length_unit(sets, sample)
     yield from _reach(sets, sample)
-    yield from _copies(sets)
 
 
 def _sample(structures: Sequence[Structure]) -> list[Structure]:
@@ -120,7 +119,7 @@ def _most(structures: Sequence[Structure]) -> float:
     return 0.5 * float(np.mean([len(structure) - 1 for structure in structures]))
 
 
-def _copies(sets: Sets) -> Iterator[str]:
+def check_copies(sets: Sets) -> Iterator[str]:
     """Tell of copies, bit by bit, within the sets and across them."""
     rows = {name: fingerprints(structures)[1] for name, structures in sets.by_name.items()}
     seen: dict[int, list[tuple[str, int]]] = defaultdict(list)

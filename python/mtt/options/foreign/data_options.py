@@ -25,6 +25,10 @@ _CURRENT: Final = {
     "non_conservative_forces": "non_conservative_force",
     "non_conservative_stresses": "non_conservative_stress",
 }
+# What metatrain may call their quantities, which mtt knows by the name of the target.
+_PLAIN_QUANTITIES: Final = ("", "force", "forces", "stress", "pressure")
+# Data in formats of metatrain's own: structures and targets of a disk data set, and values of targets.
+_PACKED: Final = (".zip", ".mts")
 _SPLITS = ("validation_set", "test_set")
 _MAX_BYTES: Final = 8 * 2**20
 
@@ -54,6 +58,7 @@ def translate_datasets(node: Node | None, problems: Problems) -> None:
     for dataset in _datasets(node):
         apply(dataset, DATASET, DatasetOptions.model_fields, problems)
         _translate_indices(dataset, problems)
+        _refuse_packed(dataset, problems)
         apply(dataset.get("systems"), SYSTEMS, SystemsOptions.model_fields, problems)
         targets = _mapping(dataset.get("targets"))
         _rename_targets(dataset.get("targets"))
@@ -73,6 +78,34 @@ def _rename_targets(targets: Node | None) -> None:
         current = f"{_CURRENT.get(stem, stem)}{slash}{variant}"
         if targets is not None and current != name and current not in targets.value:
             targets.value[current] = targets.value.pop(name)
+        target = None if targets is None else targets.get(current)
+        quantity = None if target is None else target.get("quantity")
+        if target is None or quantity is None or current.partition("/")[0] not in _CURRENT.values():
+            continue
+        if quantity.value in _PLAIN_QUANTITIES:
+            del target.value["quantity"]
+
+
+def _refuse_packed(dataset: Node, problems: Problems) -> None:
+    """Refuse files and folders that hold data as metatrain packs them."""
+    systems = dataset.get("systems")
+    sections = [systems, *_mapping(dataset.get("targets")).values()]
+    for section in sections:
+        node = section
+        if section is not None and isinstance(section.value, dict):
+            node = section.get("read_from")
+        if node is None or node.dead or not isinstance(node.value, str):
+            continue
+        path = Path(node.value)
+        if path.suffix.lower() in _PACKED or (path / "ns.npy").is_file():
+            message = (
+                "not yet in mtt: data as metatrain packs them, in .zip, .mts or folders of arrays"
+            )
+            advice = (
+                "write the structures with their targets to a file that ASE reads, such as .xyz"
+            )
+            problems.append(Problem(node.shown_at(), node.name, message, advice=advice))
+            node.dead = True
 
 
 def translate_type(target: Node, problems: Problems) -> None:

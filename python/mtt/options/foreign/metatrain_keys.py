@@ -37,7 +37,7 @@ TOP: Final[Mapping[str, Fate]] = {
             "multi-cuda": "not yet in mtt: training on several devices; write 'cuda'",
         },
     ),
-    "print_stats": Absent(("auto", True, False), "it decides nothing here", default="auto"),
+    "print_stats": Absent((ANYTHING,), "mtt always tells what the data are", default="auto"),
     "final_eval": Absent((True,), "mtt always reports the errors of the best model", default=True),
     "wandb": Absent(
         (None,),
@@ -65,6 +65,11 @@ _ARCHITECTURES: Final = frozenset(
     )
 )
 _PREFIXES: Final = ("experimental.", "deprecated.")
+
+
+def architectures() -> list[str]:
+    """Return the architectures of metatrain that mtt does not have, sorted."""
+    return sorted(_ARCHITECTURES)
 
 
 def is_architecture(name: str) -> bool:
@@ -165,7 +170,7 @@ TRAINING: Final[Mapping[str, Fate]] = {
         "atom as they are",
         default=[],
     ),
-    "log_mae": Absent((True,), "mtt always reports RMSE and MAE", default=True),
+    "log_mae": Absent((ANYTHING,), "mtt always reports RMSE and MAE", default=True),
     "log_separate_blocks": Absent(
         (False,), "mtt reports each target and gradient by itself", default=False
     ),
@@ -258,13 +263,15 @@ LOSS: Final[Mapping[str, Fate]] = {
         # What the data lack is left out in any case.
         values={f"masked_{name}": name for name in ("mse", "mae", "huber")},
         refused={
-            "shift_agnostic_mse": _OF_SPECTRA,
+            **dict.fromkeys(("shift_agnostic_mse", "masked_dos"), _OF_SPECTRA),
             **dict.fromkeys(("pointwise", "masked_pointwise"), _NO_FUNCTION),
             **dict.fromkeys(_ENSEMBLES, _OF_ENSEMBLES),
         },
     ),
     "weight": Taken(1.0),
     "delta": Taken(1.0),
+    # of the loss for spectra
+    **dict.fromkeys(("grad_weight", "int_weight", "extra_targets"), Absent((ANYTHING,), "")),
     "reduction": Absent(
         ("mean",),
         "mtt takes the mean over all errors, of whatever number: a sum would weigh large batches more",

@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 
+from mtt import architecture_registry
 from mtt.checkpoint import Conditions, Header, package_versions
 from mtt.printable import printable
 
@@ -26,8 +27,12 @@ _LONGEST: Final = 100
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
-def here(device: torch.device) -> dict[str, str]:
-    """Return the conditions of this process, which computes on ``device``."""
+def here(device: torch.device, architecture: str) -> dict[str, str]:
+    """Return the conditions of this process, which computes on ``device``.
+
+    :param architecture: of the model; the package of a plug-in is one of them
+    """
+    plugin = architecture_registry.package_of(architecture)
     name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
     return {
         "threads": str(torch.get_num_threads()),
@@ -35,6 +40,7 @@ def here(device: torch.device) -> dict[str, str]:
         "instructions": str(torch.backends.cpu.get_cpu_capability()),
         "device": device.type + name,
         **_of(package_versions()),
+        **({} if plugin is None else {plugin[0]: plugin[1]}),
     }
 
 

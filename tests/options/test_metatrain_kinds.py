@@ -1,0 +1,127 @@
+"""Options files of each kind that metatrain 2026.4 has in public, in its spelling, from file to model.
+
+A file in ``metatrain_kinds`` is a kind that is trained and exported; nothing else has to name it. It
+finds the data that :func:`kinds_folder` makes. Those in ``metatrain_kinds/refused`` are refused.
+"""
+
+import shutil
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from small_runs import write_data
+
+from mtt import checkpoint as checkpoints
+from mtt.export import run as export
+from mtt.options import OptionsError, load_options
+from mtt.training import run as train
+
+KINDS = Path(__file__).parent / "metatrain_kinds"
+TRAINED = sorted(path.stem for path in KINDS.glob("*.yaml"))
+_MODEL, _TRAINING = "architecture.model", "architecture.training"
+_PACKED = (
+    "not yet in mtt: data as metatrain packs them, in .zip, .mts or folders of arrays; write the "
+    "structures with their targets to a file that ASE reads, such as .xyz"
+)
+# What is said of each option, and what to do.
+REFUSED = {
+    "adaptive_cutoff": {
+        f"{_MODEL}.num_neighbors_adaptive": "not yet in mtt: a cutoff for each atom that follows the "
+        "number of its neighbors; choose one cutoff for all",
+        f"{_MODEL}.cutoff_function": "Cosine is of pet@1 only, as its second derivative jumps and "
+        "forces have kinks: use Bump or Polynomial, or train pet@1 in its image with version: 1",
+        f"{_TRAINING}.max_atoms_per_batch": "not yet in mtt: batches by the number of atoms; give "
+        "batch_size",
+    },
+    "distributed": {
+        "device": "not yet in mtt: training on several devices; write 'cuda'",
+        f"{_TRAINING}.distributed": "not yet in mtt: training on several devices; leave it out",
+    },
+    "extra_data": {
+        f"{_MODEL}.system_conditioning": "not yet in mtt: models that depend on the charge and spin of "
+        "a structure; leave it out",
+        "training_set.extra_data": "not yet in mtt: inputs beside the structure, such as its charge "
+        "and spin; leave it out",
+    },
+    "heads_only": {
+        f"{_TRAINING}.finetune.method": "not yet in mtt: LoRA, and training of the heads only; write "
+        "'full', which trains all",
+        f"{_TRAINING}.finetune.inherit_heads": "not yet in mtt: heads for new targets; the targets are "
+        "those of the base; leave it out",
+    },
+    "low_rank": {
+        f"{_TRAINING}.finetune.method": "not yet in mtt: LoRA, and training of the heads only; write "
+        "'full', which trains all",
+    },
+    "memmap": {"training_set.systems.read_from": _PACKED},
+    "metatensor": {"training_set.targets.mtt::polarizability.read_from": _PACKED},
+    "packed": {"training_set.systems.read_from": _PACKED},
+    "spectra": {
+        f"{_TRAINING}.loss.mtt::dos.type": "mtt has no loss for spectra that are known up to a shift; "
+        "write mse, mae or huber",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def kinds_folder(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
+    """Return a folder with all that the files name.
+
+    - ``structures.xyz``, ``others.xyz``: molecules and crystals with every kind of target;
+    - ``crystals.xyz``: those that have a stress; ``held_out.txt``: numbers of structures;
+    - ``base.ckpt``: a PET of an energy.
+    """
+    folder = tmp_path_factory.mktemp("kinds")
+    for name, seed in (("structures", 0), ("others", 1)):
+        write_data(folder / f"{name}.xyz", seed=seed, several=True)
+        frames = ase.io.read(folder / f"{name}.xyz", ":")
+        for atoms in frames:
+            atoms.info["dos"] = np.exp(-((np.arange(8) - atoms.numbers.mean()) ** 2)) * len(atoms)
+        ase.io.write(folder / f"{name}.xyz", frames)
+        if name == "structures":
+            ase.io.write(folder / "crystals.xyz", [atoms for atoms in frames if atoms.pbc.all()])
+    (folder / "held_out.txt").write_text("7\n8\n9\n")
+    shutil.copy(trained / "model.ckpt", folder / "base.ckpt")
+    # Packed data, of which nothing is read.
+    (folder / "structures_memmap").mkdir()
+    (folder / "structures_memmap" / "ns.npy").touch()
+    for name in ("structures.zip", "polarizability.mts"):
+        (folder / name).write_bytes(b"PK\5\6" + bytes(18))
+    return folder
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_a_kind_is_trained_and_exported(
+    kind: str, kinds_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = export.verified
+    # All checks take longest, and have tests of their own; so have the pictures.
+    quick = lambda file, output, _, *others: real(file, output, "quick", *others)  # noqa: E731
+    monkeypatch.setattr(export, "verified", quick)
+    monkeypatch.setattr(train, "_pictures", lambda *_: None)
+    monkeypatch.chdir(kinds_folder)
+    model = tmp_path / "model.pt"
+    options = load_options(KINDS / f"{kind}.yaml")
+    train.run(options, None, model)
+    assert model.stat().st_size > 0
+    header = checkpoints.read_header(model.with_suffix(".ckpt"))
+    assert header.position.epoch == options.architecture.training.num_epochs
+
+
+def test_each_refused_file_has_its_reasons() -> None:
+    assert set(REFUSED) == {path.stem for path in (KINDS / "refused").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_refusal_names_the_option_and_says_what_to_do(
+    kind: str, kinds_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(kinds_folder)
+    with pytest.raises(OptionsError) as caught:
+        load_options(KINDS / "refused" / f"{kind}.yaml")
+    reasons = {
+        problem.name: "; ".join(filter(None, [problem.message, problem.advice]))
+        for problem in caught.value.problems
+    }
+    assert reasons == REFUSED[kind]
