@@ -36,9 +36,12 @@ def test_built_in() -> None:
 
 def test_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, mynet="nowhere:architecture")
-    assert architecture_registry.names() == ["composition", "mynet", "pet", "soap_bpnn"]
+    assert architecture_registry.names() == ["composition", "mace", "mynet", "pet", "soap_bpnn"]
     assert message("pett") == "unknown architecture 'pett'; did you mean 'pet'?"
-    assert message("xyz") == "unknown architecture 'xyz'; known: composition, mynet, pet, soap_bpnn"
+    assert (
+        message("xyz")
+        == "unknown architecture 'xyz'; known: composition, mace, mynet, pet, soap_bpnn"
+    )
 
 
 def test_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +55,7 @@ def test_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_built_in_names_win(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, pet="nowhere:architecture")
     assert architecture_registry.get("pet") is pet
-    assert architecture_registry.names() == ["composition", "pet", "soap_bpnn"]
+    assert architecture_registry.names() == ["composition", "mace", "pet", "soap_bpnn"]
 
 
 def test_a_broken_plugin_is_an_error_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

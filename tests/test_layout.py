@@ -57,8 +57,18 @@ TWICE = {
     # Fits what the other one adds to the values of a model.
     "baseline": {"architectures", "training"},
     # Options and network of each architecture.
-    "hypers": {"architectures/composition", "architectures/pet", "architectures/soap_bpnn"},
-    "model": {"architectures/composition", "architectures/pet", "architectures/soap_bpnn"},
+    "hypers": {
+        "architectures/composition",
+        "architectures/mace",
+        "architectures/pet",
+        "architectures/soap_bpnn",
+    },
+    "model": {
+        "architectures/composition",
+        "architectures/mace",
+        "architectures/pet",
+        "architectures/soap_bpnn",
+    },
     # Writes a page of docs/reference.
     "reference": {"cli", "options", "verify"},
 }

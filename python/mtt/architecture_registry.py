@@ -25,6 +25,7 @@ ENTRY_POINT_GROUP = "mtt.architectures"
 # name -> module that holds an `architecture` object
 _BUILT_IN = {
     "composition": "mtt.architectures.composition",
+    "mace": "mtt.architectures.mace",
     "pet": "mtt.architectures.pet",
     "soap_bpnn": "mtt.architectures.soap_bpnn",
 }

@@ -283,7 +283,7 @@ def test_a_truncated_checkpoint(fails: Fails) -> None:
             {"name": "painn"},
             "error: the checkpoint is of the architecture 'painn', which is not installed\n"
             "  where: model.ckpt\n"
-            "  hint: install the package that provides it; known here: composition, pet, soap_bpnn\n",
+            "  hint: install the package that provides it; known here: composition, mace, pet, soap_bpnn\n",
         ),
         (
             {"version": 99},

@@ -60,7 +60,7 @@ def example(name: str) -> ModuleType:
 
 
 def test_the_architecture_is_registered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert architecture_registry.names() == ["composition", "mynet", "pet", "soap_bpnn"]
+    assert architecture_registry.names() == ["composition", "mace", "mynet", "pet", "soap_bpnn"]
     monkeypatch.chdir(folder)
     Path("data.xyz").touch()
     Path("options.yaml").write_text(

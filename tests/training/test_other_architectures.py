@@ -1,6 +1,7 @@
 """Training, export and every check of the verifier, and a resume, of the architectures beside PET."""
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from problems import Run, make_run
-from small_runs import TARGETS, make_options
+from small_runs import SCALARS, TARGETS, make_options, write_data
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
@@ -26,16 +27,45 @@ SOAP: dict[str, Any] = {
     },
 }
 CHARGES = TARGETS["mtt::charges"]
-ARCHITECTURES = {"composition": {"name": "composition"}, "soap_bpnn": SOAP}
+MACE: dict[str, Any] = {
+    "name": "mace",
+    "model": {
+        "r_max": 3.0,
+        "num_radial_basis": 2,
+        "max_ell": 1,
+        "hidden_irreps": "2x0e + 2x1o",
+        "MLP_irreps": "2x0e",
+        "radial_MLP": [4],
+        "correlation": 2,
+    },
+}
+ARCHITECTURES = {"composition": {"name": "composition"}, "soap_bpnn": SOAP, "mace": MACE}
+ALL = [
+    "composition",
+    "soap_bpnn",
+    pytest.param(
+        "mace",
+        marks=pytest.mark.skipif(
+            find_spec("mace") is None,
+            reason="mace-torch is not installed: pip install 'mtt[mace]'",
+        ),
+    ),
+]
 
 
 def options_of(name: str, folder: Path, several: bool = False) -> Options:
+    """Return options of a small run of an architecture, with as many targets as it has."""
     training = {"num_epochs": 2, "batch_size": 3, "learning_rate": 1e-2}
     architecture = {**ARCHITECTURES[name], "training": training}
+    if several and name == "mace":
+        targets = {key: TARGETS[key] for key in SCALARS}
+        write_data(folder / "data.xyz", several=True)
+        data = {"systems": str(folder / "data.xyz"), "targets": targets}
+        return make_options(folder, architecture=architecture, training_set=data)
     return make_options(folder, several=several, architecture=architecture)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", ALL)
 def test_a_run_ends_with_a_verified_model(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +102,7 @@ def tensors_after(run: Run, stop_after: int | None = None) -> dict[str, torch.Te
     return run.state.to_checkpoint()[1]
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", ALL)
 def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
     options = options_of(name, tmp_path, several=True)
     expected = tensors_after(make_run(options))

@@ -52,7 +52,7 @@ _NULL: Schema = {"type": "null"}
 
 
 # The first one is described whole, of the others the model.
-_ARCHITECTURES = ("pet", "composition", "soap_bpnn")
+_ARCHITECTURES = ("pet", "composition", "soap_bpnn", "mace")
 _OF_MODEL = {
     "composition": {"ModelHypers": "architecture.model of composition"},
     "soap_bpnn": {
@@ -61,6 +61,7 @@ _OF_MODEL = {
         "CutoffOptions": "architecture.model.soap.cutoff of soap_bpnn",
         "BpnnOptions": "architecture.model.bpnn of soap_bpnn",
     },
+    "mace": {"ModelHypers": "architecture.model of mace"},
 }
 
 

@@ -9,7 +9,10 @@ from typing import Final
 
 from mtt.options.foreign.fates import Absent, Fate, Renamed, Reworked
 
-NO_MACE: Final = "mtt has no MACE: these are options of pet, whose network has sizes of its own"
+NO_MACE: Final = (
+    "these become options of pet, whose network has sizes of its own; for MACE itself write "
+    "architecture: mace"
+)
 _MODEL = "architecture.model"
 _TRAINING = "architecture.training"
 
