@@ -20,6 +20,7 @@ from mtt.architectures.contract import ArchitectureContract, scripted
 from mtt.architectures.contract.assertions import assert_equal
 from mtt.architectures.contract.structures import crystal, molecule
 from mtt.architectures.mace.hypers import ModelHypers
+from mtt.checkpoint import package_versions
 from mtt.data.random import generator, random_rotations
 from mtt.data.target import Target
 
@@ -212,3 +213,8 @@ def test_mace_torch_is_not_installed(
         '  hint: pip install "mtt[mace]"\n'
     )
     assert not (tmp_path / "outputs").exists()
+
+
+def test_checkpoints_record_what_mace_is_made_of() -> None:
+    more = package_versions("mace").keys() - package_versions("pet").keys()
+    assert more == {"mace-torch", "e3nn"}

@@ -26,10 +26,13 @@ _PACKAGES: Final = ("torch", "metatensor-torch", "metatomic-torch", "vesin", "nu
 def package_versions(architecture: str | None = None) -> dict[str, str]:
     """Return the versions of what decides the numbers, by package name.
 
-    :param architecture: whose package is among them, if it is a plug-in
+    :param architecture: whose package is among them, if it is a plug-in, and those that it is made of
     """
     versions = {"mtt": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
+    more: tuple[str, ...] = ()
+    if architecture in architecture_registry.names():
+        more = architecture_registry.get(architecture).packages
+    for package in (*_PACKAGES, *more):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -39,6 +39,7 @@ architecture = Architecture(
     TrainingHypers=TrainingHypers,
     build_core=_build_core,
     refuses=_refuses,
+    packages=("mace-torch", "e3nn"),
     references={
         "model": [],
         "architecture": ["https://doi.org/10.48550/arXiv.2206.07697"],
