@@ -490,7 +490,7 @@ def test_an_unknown_architecture(small, path):
     assert message(checkpoint.read, path) == (
         "the checkpoint is of the architecture 'soap', which is not installed\n"
         f"  where: {path}\n"
-        "  hint: install the package that provides it; known here: composition, pet, soap_bpnn"
+        "  hint: install the package that provides it; known here: composition, mace, pet, soap_bpnn"
     )
     assert checkpoint.read_header(path).architecture.name == "soap"
 
