@@ -38,9 +38,9 @@ bool Target::is_ensemble() const { return quantity == "ensemble" || quantity == 
 std::string Target::ensemble_name() const {
     const auto slash = name.find('/');
     auto base = name.substr(0, slash);
-    if (base != "energy") {
-        const auto colons = base.rfind("::");
-        base = "mtt::aux::" + (colons == std::string::npos ? base : base.substr(colons + 2));
+    const auto colons = base.rfind("::");
+    if (colons != std::string::npos && base.substr(0, colons) == "mtt") {
+        base = "mtt::aux::" + base.substr(colons + 2);
     }
     return base + "_ensemble" + (slash == std::string::npos ? "" : name.substr(slash));
 }

@@ -56,6 +56,7 @@ class Architecture:
     :class:`mtt.data.graph.Graph` to raw values of atoms for each
     :class:`mtt.data.target.Target`; it imports torch itself.
     ``refuses(hypers, target)`` says why models with these hypers cannot have a target, or None.
+    ``has_weights`` is False for one that training changes nothing of.
     ``packages`` are those beside torch whose versions decide its numbers: checkpoints record them.
     ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
     exact step from each older version to the next one; a version that is not in it needs the image
@@ -69,6 +70,7 @@ class Architecture:
     build_core: Callable[[Any, Sequence[int], Sequence[Any]], Any]
     refuses: Callable[[Any, Any], str | None] = lambda hypers, target: None
     packages: tuple[str, ...] = ()
+    has_weights: bool = True
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ase.io
 import numpy as np
 import pytest
 import torch
 import yaml
 from problems import Run, make_run
-from small_runs import make_options, verify_one_family
+from small_runs import make_options, verify_one_family, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -20,6 +21,8 @@ from mtt.architectures.ensemble import Ensemble
 from mtt.architectures.interface import features_of
 from mtt.checkpoint import Header
 from mtt.data.batch import collate
+from mtt.data.derived_targets import uncertainty_of
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import Options, load_options
 from mtt.training import fit_uncertainty
@@ -316,8 +319,10 @@ def test_a_trained_model_gets_uncertainties_by_options_of_metatrain(
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "both": ({"uncertainty": "llpr"}, {"seed": [1, 2]}, "an ensemble has its own uncertainty"),
-    "one seed": ({}, {"seed": [1]}, "expected 2 to 100 seeds, all different"),
-    "same seeds": ({}, {"seed": [1, 1]}, "expected 2 to 100 seeds, all different"),
+    "one seed": ({}, {"seed": [1]}, "expected 2 to 100 seeds, whole"),
+    "same seeds": ({}, {"seed": [1, 1]}, "all different: one for each member"),
+    "no whole seeds": ({}, {"seed": [1, 2.5]}, "whole numbers from 0, all different"),
+    "regularizer": ({"uncertainty": {"regularizer": 1e300}}, {}, "regularizer"),
     "one member": (
         {"uncertainty": {"num_ensemble_members": 1}},
         {},
@@ -336,42 +341,198 @@ def test_what_cannot_be_is_told_before_anything_is_read(case: str, tmp_path: Pat
     assert message in str(caught.value)
 
 
-def test_an_architecture_without_features_says_what_to_do(
+@pytest.mark.parametrize("several", [False, True])
+def test_an_architecture_without_weights_has_none(several: bool, tmp_path: Path) -> None:
+    training = {} if several else {"uncertainty": "llpr"}
+    architecture = {"name": "composition", "training": {"num_epochs": 1, **training}}
+    seed = [1, 2] if several else 1
+    with pytest.raises(UserError, match="composition has no weights, and nothing that tells"):
+        make_options(tmp_path, architecture=architecture, seed=seed)
+
+
+Change = Callable[[Header, dict[str, torch.Tensor]], Header]
+RIGIDITY, WEIGHTS = "uncertainty/energy/rigidity", "uncertainty/energy/weights"
+
+
+def with_record(**changes: Any) -> Change:
+    def change(header: Header, _: dict[str, torch.Tensor]) -> Header:
+        (record,) = header.uncertainties
+        return replace(header, uncertainties=[replace(record, **changes)])
+
+    return change
+
+
+def with_tensor(name: str, edit: Callable[[torch.Tensor], torch.Tensor | None]) -> Change:
+    def change(header: Header, tensors: dict[str, torch.Tensor]) -> Header:
+        edited = edit(tensors.pop(name))
+        return header if edited is None else (tensors.update({name: edited}) or header)
+
+    return change
+
+
+def twice(header: Header, _: dict[str, torch.Tensor]) -> Header:
+    return replace(header, uncertainties=header.uncertainties * 2)
+
+
+def without_record(header: Header, _: dict[str, torch.Tensor]) -> Header:
+    return replace(header, uncertainties=[])
+
+
+def nan_in(tensor: torch.Tensor) -> torch.Tensor:
+    tensor[0, 0] = float(np.nan)
+    return tensor
+
+
+DAMAGES: dict[str, Change] = {
+    "other members": with_record(members=7),
+    "one member": with_record(members=1),
+    "a billion members": with_record(members=10**9),
+    "negative multiplier": with_record(multiplier=-5.0),
+    "a method without seeds": with_record(method="ensemble"),
+    "a target that there is not": with_record(target="mtt::none"),
+    "two of one target": twice,
+    "no record": without_record,
+    "a missing tensor": with_tensor(WEIGHTS, lambda tensor: None),
+    "not a number": with_tensor(RIGIDITY, nan_in),
+    "huge": with_tensor(RIGIDITY, lambda tensor: tensor * 1e300),
+    "zero": with_tensor(RIGIDITY, torch.zeros_like),
+    "empty": with_tensor(RIGIDITY, lambda tensor: tensor[:0]),
+    "too many rows": with_tensor(RIGIDITY, lambda tensor: torch.cat([tensor] * 2)),
+    "a column less": with_tensor(RIGIDITY, lambda tensor: tensor[:, 1:].contiguous()),
+    "float32": with_tensor(RIGIDITY, lambda tensor: tensor.float()),
+    "whole numbers": with_tensor(RIGIDITY, lambda tensor: tensor.int()),
+    "members around another value": with_tensor(WEIGHTS, lambda tensor: tensor + 0.1),
+}
+
+
+def test_a_checkpoint_whose_uncertainty_does_not_fit_is_damaged(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = finished({"num_epochs": 1, "uncertainty": LLPR})
+    write = {"systems": {"read_from": "data.xyz"}, "targets": {"energy": {}}}
+    Path("eval.yaml").write_text(yaml.safe_dump(write))
+    path = ckpt.with_name("broken.ckpt")
+    for case, change in DAMAGES.items():
+        header, tensors = checkpoints.read(ckpt)
+        header = change(header, tensors)
+        checkpoints.write(path, header, tensors)
+        capsys.readouterr()
+        assert run_mtt("eval", str(path), "eval.yaml") == 2, case
+        said = capsys.readouterr().err
+        assert "uncertaint" in said and "broken.ckpt" in said, (case, said)
+
+
+def test_seeds_and_targets_of_a_header_must_fit(finished: Files) -> None:
+    ckpt = finished({"num_epochs": 1}, seed=[1, 2])
+    header, tensors = checkpoints.read(ckpt)
+    (target,) = header.targets
+    (record,) = header.uncertainties
+    several = replace(target, properties=3, gradients=())
+    for changed in (
+        replace(header, seeds=[1]),
+        replace(header, seeds=[1, 1]),
+        replace(header, targets=[several], uncertainties=[record]),
+        replace(header, uncertainties=[replace(record, method="llpr")]),
+    ):
+        path = ckpt.with_name("broken.ckpt")
+        checkpoints.write(path, changed, tensors)
+        with pytest.raises(UserError, match="damaged"):
+            checkpoints.read(path)
+
+
+def test_no_two_outputs_have_one_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    training = {"num_epochs": 1, "uncertainty": "llpr"}
-    make_options(tmp_path, architecture={"name": "composition", "training": training})
+    kinds = [
+        {"quantity": "charge", "unit": "e", "per": "atom", "key": "charges"},
+        {"quantity": "", "unit": "", "key": "u0"},
+    ]
+    write_data(tmp_path / "data.xyz", several=True)
+
+    def refused(*names: str) -> bool:
+        targets = {"energy": {}, **dict(zip(names, kinds, strict=True))}
+        data = {"systems": str(tmp_path / "data.xyz"), "targets": targets}
+        make_options(tmp_path, {"uncertainty": "llpr"}, training_set=data)
+        code = run_mtt("train", "options.yaml", "--dry-run")
+        return code == 2 and "would be called" in capsys.readouterr().err
+
+    assert refused("mtt::charges", "mtt::aux::charges_uncertainty")
+    assert refused("mtt::charges", "mtt::aux::charges")
+    # Those of several owners have their own.
+    assert not refused("a::charges", "b::charges")
+    owned = [uncertainty_of(Target(name)).name for name in ("a::q", "b::q", "mtt::q", "energy/pbe")]
+    assert owned == [
+        "a::q_uncertainty",
+        "b::q_uncertainty",
+        "mtt::aux::q_uncertainty",
+        "energy_uncertainty/pbe",
+    ]
+
+
+def test_what_nothing_calibrates_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path / "data.xyz")
+    frames = ase.io.read("data.xyz", ":")
+    for atoms in frames[9:]:
+        atoms.calc = None
+    ase.io.write("data.xyz", frames)
+    data = {"systems": "data.xyz", "targets": {"energy": {"missing": "allow"}}}
+    make_options(tmp_path, {"uncertainty": "llpr"}, training_set=data, validation_set="9:12")
     assert run_mtt("train", "options.yaml") == 2
-    assert "has no features of a last layer" in capsys.readouterr().err
-    assert not list(tmp_path.glob("*.ckpt"))
+    assert "the validation set has no values of 'energy'" in capsys.readouterr().err
 
 
-def broken(ckpt: Path, change: Callable[[Header, dict[str, torch.Tensor]], Header]) -> Path:
-    header, tensors = checkpoints.read(ckpt)
-    path = ckpt.with_name("broken.ckpt")
-    checkpoints.write(path, change(header, tensors), tensors)
-    return path
+def test_a_base_is_asked_for_no_more_than_it_has(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = finished({"num_epochs": 1}, name="base")
+    more = {"num_epochs": 0, "uncertainty": "llpr"}
+    tune = {**more, "fine_tune": {"read_from": str(ckpt), "baseline": "keep"}}
+    make_options(Path(), tune, test_set="0:3", seed=4)
+    capsys.readouterr()
+    assert run_mtt("train", "options.yaml", "-o", "b.pt", "--dry-run") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the base was trained on" in said and "dry run: no epochs" in said
+    several = finished({"num_epochs": 1}, name="several", seed=[1, 2])
+    make_options(Path(), {**tune, "fine_tune": {"read_from": str(several)}}, test_set="0:3")
+    assert run_mtt("train", "options.yaml", "-o", "b.pt") == 2
+    assert "the base is an ensemble" in capsys.readouterr().err
 
 
-def test_a_checkpoint_whose_uncertainty_does_not_fit_is_refused(finished: Files) -> None:
-    ckpt = finished({"num_epochs": 1, "uncertainty": LLPR})
+WRONG_LLPR: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "no mapping": ({"num_ensemble_members": 5}, {}, "must be a mapping from targets"),
+    "no target": ({"num_ensemble_members": {"none": 5}}, {}, "there is no target 'none'"),
+    "text": ({"num_ensemble_members": {"energy": "5"}}, {}, "must be a whole number"),
+    "a half": ({"num_ensemble_members": {"energy": 2.5}}, {}, "must be a whole number"),
+    "other hypers": ({"cutoff": 5.0}, {}, "is no option of llpr"),
+    "fine-tuning": ({}, {"fine_tune": "x.ckpt"}, "is no option of llpr"),
+    "no checkpoint": ({}, {"model_checkpoint": ""}, "names no checkpoint"),
+    "a number": ({}, {"model_checkpoint": 5}, "names no checkpoint"),
+    "epochs": ({}, {"num_epochs": 5}, "not yet in mtt: training of the ensemble"),
+}
 
-    def other_members(header: Header, _: dict[str, torch.Tensor]) -> Header:
-        (record,) = header.uncertainties
-        return replace(header, uncertainties=[replace(record, members=7)])
 
-    def not_a_number(header: Header, tensors: dict[str, torch.Tensor]) -> Header:
-        tensors["uncertainty/energy/rigidity"][0, 0] = float(np.nan)
-        return header
-
-    def none(header: Header, tensors: dict[str, torch.Tensor]) -> Header:
-        del tensors["uncertainty/energy/weights"]
-        return header
-
-    for change in (other_members, not_a_number, none):
-        with pytest.raises(UserError, match="uncertainty of 'energy' does not fit"):
-            checkpoints.load_potential(*checkpoints.read(broken(ckpt, change)))
+def test_options_of_llpr_that_cannot_be_are_told_at_their_line(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = finished({"num_epochs": 1})
+    for case, (model, training, message) in WRONG_LLPR.items():
+        options = {
+            "architecture": {
+                "name": "llpr",
+                "model": model,
+                "training": {"model_checkpoint": str(ckpt), **training},
+            },
+            "training_set": {"systems": "data.xyz", "targets": {"energy": {}}},
+        }
+        Path("llpr.yaml").write_text(yaml.safe_dump(options))
+        capsys.readouterr()
+        assert run_mtt("train", "llpr.yaml") == 2, case
+        said = capsys.readouterr().err
+        assert message in said and "llpr.yaml:" in said, (case, said)
 
 
 def test_the_options_of_seeds_are_kept(tmp_path: Path) -> None:

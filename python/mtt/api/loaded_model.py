@@ -120,9 +120,10 @@ class LoadedModel:
         structures = [self._structure(each, f"structure {k}") for k, each in enumerate(several)]
         energy = self.energy_target
         scale = (None if energy is None else in_ev(energy.unit)) or 1.0
+        asked = [*self.targets, *self._predictor.derived.values()]
         predictions = [
             Prediction(values, None if energy is None else energy.name, scale, self._angstrom)
-            for values in self._predictor.predict(structures)
+            for values in self._predictor.predict(structures, asked)
         ]
         return predictions[0] if alone else predictions
 

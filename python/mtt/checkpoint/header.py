@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Final
 
-from mtt.data.derived_targets import UncertaintyRecord
+from mtt.data.derived_targets import UncertaintyRecord, clashes, has_uncertainty
 from mtt.data.target import Target
 
 FORMAT_VERSION: Final = 3
@@ -19,6 +19,8 @@ WEIGHTS: Final = ("model", "best")
 _MOST_TARGETS: Final = 1000
 _MOST_CONDITIONS: Final = 100_000
 _MOST_MEMBERS: Final = 100
+# Of ensembles of last layers.
+_SIZES: Final = range(2, 4097)
 
 
 @dataclass(frozen=True)
@@ -194,11 +196,22 @@ def header_from_dict(plain: Mapping[str, Any]) -> Header:
     size = header.data_size["training_set"]
     if len(set(indices)) != len(indices) or max(indices, default=-1) >= size:
         raise ValueError("split")
-    names = [target.name for target in header.targets]
-    uncertain = [record.target for record in header.uncertainties]
-    if len(set(uncertain)) != len(uncertain) or not set(uncertain) <= set(names):
+    if not _proper_uncertainties(header):
         raise ValueError("uncertainties")
     return header
+
+
+def _proper_uncertainties(header: Header) -> bool:
+    """Return whether all are of different targets that can have one, by a method that the model has."""
+    able = {target.name for target in header.targets if has_uncertainty(target)}
+    uncertain = [record.target for record in header.uncertainties]
+    expected = ("ensemble", {len(header.seeds)}) if header.seeds else ("llpr", {0, *_SIZES})
+    fits = all(
+        record.method == expected[0] and record.members in expected[1] and record.multiplier > 0.0
+        for record in header.uncertainties
+    )
+    distinct = len(set(uncertain)) == len(uncertain) and set(uncertain) <= able
+    return fits and distinct and not (uncertain and clashes(header.targets))
 
 
 def naturals(value: Any) -> bool:
@@ -323,7 +336,8 @@ def _test_errors(value: Any) -> list[MeasuredError]:
 
 
 def _seeds(value: Any) -> list[int]:
-    _require(naturals(value) and len(value) <= _MOST_MEMBERS)
+    _require(naturals(value) and len(value) <= _MOST_MEMBERS and len(value) != 1)
+    _require(len(set(value)) == len(value))
     return list(value)
 
 

@@ -87,24 +87,36 @@ def load_potential(
 def _uncertainties(header: Header, tensors: "Tensors") -> "list[Uncertainty]":
     from mtt.architectures.uncertainty import Uncertainty
 
-    uncertainties = []
-    for record in header.uncertainties:
-        kinds = ("rigidity", "atomic", "weights")
-        parts = [tensors.get(f"uncertainty/{record.target}/{kind}") for kind in kinds]
-        known = [part for part in parts if part is not None and part.ndim == 2]
-        columns = {part.shape[1] for part in known}
-        fits = len(known) == len(kinds) and len(columns) == 1
-        if not fits or len(known[-1]) != record.members or not _all_finite(known):
-            raise UserError(
-                f"the uncertainty of '{printable(record.target, 60)}' does not fit what the header "
-                "of the checkpoint says of it"
-            )
-        uncertainties.append(Uncertainty(record.target, *known))
-    return uncertainties
+    kinds = ("rigidity", "atomic", "weights")
+    return [
+        Uncertainty(
+            record.target, *(tensors[f"uncertainty/{record.target}/{kind}"] for kind in kinds)
+        )
+        for record in header.uncertainties
+    ]
 
 
-def _all_finite(tensors: "list[torch.Tensor]") -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+def feature_sizes(header: Header) -> dict[str, int]:
+    """Return how many features the model of a header has for each target with an uncertainty.
+
+    :raises UserError: its architecture has none
+    """
+    import torch
+
+    from mtt.architectures.interface import features_of
+    from mtt.data.batch import collate
+    from mtt.data.dataset import Dataset
+
+    potential = build_potential(header).eval()
+    names = [record.target for record in header.uncertainties]
+    if not potential.core.has_features:
+        raise UserError(f"the architecture {header.architecture} has no features of a last layer")
+    nothing = Dataset([], potential.atomic_types, potential.cutoff, potential.targets)
+    dtype = precision_dtype(header.precision)
+    with torch.no_grad():
+        graph = collate(nothing, [], dtype).graph
+        raw = potential.core(graph, [features_of(name) for name in names])
+    return {name: int(raw[features_of(name)].shape[1]) for name in names}
 
 
 def precision_dtype(precision: int) -> "torch.dtype":

@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 from mtt.checkpoint import formats
 from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import WEIGHTS, Header
-from mtt.checkpoint.load_model import expected_tensors
+from mtt.checkpoint.load_model import expected_tensors, feature_sizes
 from mtt.checkpoint.safetensors_file import damaged, open_file
+from mtt.data.derived_targets import UncertaintyRecord
+from mtt.printable import printable
 
 if TYPE_CHECKING:
     import torch
 
     Tensors = dict[str, torch.Tensor]
+
+
+# Of a number in the matrix of an uncertainty; NaN is not below it.
+_LARGEST = 1e60
 
 
 def read_header(path: Path) -> Header:
@@ -54,6 +60,7 @@ def read(path: Path) -> "tuple[Header, Tensors]":
     header, tensors = to_installed(header, formats.tensors_of(header, tensors))
     _check_weights(path, header, tensors)
     _check_samples(path, header, tensors)
+    _check_uncertainties(path, header, tensors)
     return header, tensors
 
 
@@ -86,6 +93,50 @@ def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
                     f"its tensor '{prefix}{name}' is {_kind(stored)}, and its architecture needs "
                     f"{_kind(value)}",
                 )
+
+
+def _check_uncertainties(path: Path, header: Header, tensors: "Tensors") -> None:
+    """Those of the header must be there, made for the features that the model has, and nothing else."""
+    kinds = ("rigidity", "atomic", "weights")
+    expected = {
+        f"uncertainty/{each.target}/{kind}" for each in header.uncertainties for kind in kinds
+    }
+    found = {name for name in tensors if name.startswith("uncertainty/")}
+    for name in sorted(expected ^ found):
+        why = "is of no uncertainty" if name in found else "is missing"
+        raise damaged(path, f"its tensor '{name}' {why}")
+    sizes = feature_sizes(header) if header.uncertainties else {}
+    for record in header.uncertainties:
+        parts = [tensors[f"uncertainty/{record.target}/{kind}"] for kind in kinds]
+        if not _fit(parts, sizes[record.target], record):
+            raise damaged(
+                path,
+                f"the uncertainty of '{printable(record.target, 60)}' does not fit its model and header",
+            )
+
+
+def _fit(parts: "list[torch.Tensor]", features: int, record: UncertaintyRecord) -> bool:
+    import torch
+
+    members = record.members
+    if any(part.ndim != 2 or part.dtype != torch.float64 for part in parts):
+        return False
+    rows = [len(part) for part in parts]
+    if any(part.shape[1] != features for part in parts) or rows[2] != members:
+        return False
+    if not all(0 < number <= features for number in rows[:2]):
+        return False
+    # Far from where sums over atoms overflow, and nowhere zero for all features.
+    if not all(float(part.abs().max()) < _LARGEST for part in parts if part.numel()):
+        return False
+    weights = parts[2]
+    if record.method == "ensemble":
+        identity = torch.eye(members, features, dtype=torch.float64)
+        around = weights[0, 0] > 0.0 and torch.equal(weights, weights[0, 0] * identity)
+    else:
+        largest = float(weights.abs().max()) if members else 0.0
+        around = not members or float(weights.mean(dim=0).abs().max()) <= 1e-6 * largest
+    return bool(around and parts[0].any() and parts[1].any())
 
 
 def _kind(tensor: "torch.Tensor") -> str:

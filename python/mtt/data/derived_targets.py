@@ -1,5 +1,6 @@
 """What a model says of its own values, beside them: uncertainties, and the members of an ensemble."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -43,9 +44,25 @@ def ensemble_of(target: Target, members: int) -> Target:
     return _derived(target, ENSEMBLE, members)
 
 
+def has_uncertainty(target: Target) -> bool:
+    """Return whether a target is one that uncertainties are made of."""
+    return target.type == "scalar" and target.properties == 1
+
+
+def clashes(targets: Iterable[Target]) -> list[str]:
+    """Return the names that a target has, and the uncertainty or ensemble of another one would have."""
+    listed = list(targets)
+    names = [target.name for target in listed]
+    for target in filter(has_uncertainty, listed):
+        names += [uncertainty_of(target).name, ensemble_of(target, 1).name]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
 def _derived(target: Target, quantity: str, properties: int) -> Target:
     base, slash, variant = target.name.partition("/")
-    own = base if base == "energy" else "mtt::aux::" + base.rpartition("::")[2]
+    owner, colons, short = base.rpartition("::")
+    # As metatrain calls them; what others own stays theirs, so that no two are called the same.
+    own = f"mtt::aux::{short}" if owner == "mtt" else base
     return replace(
         target,
         name=f"{own}_{quantity}{slash}{variant}",

@@ -61,15 +61,18 @@ class Analysis:
         """Return what pictures show."""
         return [panel for panel in self.panels.values() if not panel.is_total]
 
-    def show(self, title: str) -> Iterator[RenderableType]:
-        """Yield tables and lines for a terminal."""
+    def show(self, title: str, calibrated: bool = False) -> Iterator[RenderableType]:
+        """Yield tables and lines for a terminal.
+
+        :param calibrated: whether uncertainties were calibrated on these very structures
+        """
         if self.errors:
             yield error_table(self.errors, title)
         for division, of in self.groups.items():
             yield group_table(division, of)
-        yield from self.sentences()
+        yield from self.sentences(calibrated)
 
-    def sentences(self) -> Iterator[str]:
+    def sentences(self, calibrated: bool = False) -> Iterator[str]:
         """Yield doubts about units, the largest errors, the rotational error and the cost."""
         yield from unit_doubts(self.panels)
         for name, listed in self.worst.items():
@@ -80,7 +83,8 @@ class Analysis:
             ]
             yield f"largest errors of {label(name)}: {', '.join(shown)}"
         for calibration in self.calibrations:
-            yield calibration.sentence()
+            own = "; this set calibrated it, and another one would tell more" if calibrated else ""
+            yield calibration.sentence() + own
         for part in (self.rotation, self.cost):
             if part is not None:
                 yield part.sentence()

@@ -37,7 +37,9 @@ def evaluate(job: Run, ckpt: Path, reporter: Reporter) -> dict[str, Analysis]:
         title = title_of(name, len(structures))
         last = name == TEST or not job.data.test
         for part in (
-            analyses[name].show(title) if last else [error_table(analyses[name].errors, title)]
+            analyses[name].show(title, calibrated=name != TEST)
+            if last
+            else [error_table(analyses[name].errors, title)]
         ):
             reporter.show(part)
     return analyses

@@ -59,6 +59,7 @@ def begin(
     potential = _potential(options, header, tensors, base)
     units = Units(header.length_unit, {target.name: target.unit for target in header.targets})
     data = read_run_data(options, units=units)
+    _tell_known_structures(header, data, say)
     _check_types(header, [*data.train, *data.validation, *data.test], base)
     potential.to(device)
     words = [f"{chosen.weights} weights (epoch {origin.epoch})"]
@@ -96,6 +97,19 @@ def _potential(
                 hint="leave scale_targets out",
             )
     return potential.set_precision(checkpoints.precision_dtype(options.base_precision))
+
+
+def _tell_known_structures(header: Header, data: RunData, say: Callable[[str], None]) -> None:
+    """Say which structures of the validation set the base was trained on: its errors of them are small."""
+    if header.data_hash.get("training_set") != data.data_hash.get("training_set"):
+        return
+    known = set(header.split["train"]) & set(data.split["validation"])
+    if known:
+        say(
+            f"check the data: the base was trained on {len(known)} of {len(data.split['validation'])} "
+            "structures of the validation set, which makes errors and uncertainties look too small: "
+            "give seed and validation_set as the base had them"
+        )
 
 
 def _check_types(header: Header, structures: Sequence[Structure], path: Path) -> None:

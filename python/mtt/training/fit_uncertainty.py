@@ -22,7 +22,7 @@ from mtt.architectures.interface import features_of
 from mtt.architectures.potential import Potential
 from mtt.data.batch import batches
 from mtt.data.dataset import Dataset
-from mtt.data.derived_targets import Method, UncertaintyRecord
+from mtt.data.derived_targets import Method, UncertaintyRecord, has_uncertainty
 from mtt.data.random import generator
 from mtt.data.target import Target
 from mtt.training.loop import Problem
@@ -31,11 +31,6 @@ from mtt.training.state import State
 # Added to the diagonal of the covariance of features, in units of its mean: features that the training
 # set never has leave the uncertainty finite. The square of the noise of float32 is far below.
 _REGULARIZER = 1e-6
-
-
-def has_uncertainty(target: Target) -> bool:
-    """Return whether a target is one for which uncertainties are made."""
-    return target.type == "scalar" and target.properties == 1
 
 
 class _Rows(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mtt import architecture_registry
@@ -17,6 +18,7 @@ from mtt.architectures.potential import Potential
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.data.dataset import Dataset
+from mtt.data.derived_targets import clashes, has_uncertainty
 from mtt.data.same_units import Units, in_angstrom
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -112,7 +114,7 @@ def prepare(
     else:
         data = read_run_data(options)
         potential, origin = _new_potential(options, data, say), None
-    _check_features(options, potential)
+    _check_features(options, data, potential)
     check_sets(data, potential)
     problem = _problem(options, data, potential, device, communicator or Alone())
     check_loss(problem, data.train)
@@ -242,8 +244,34 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
     return potential
 
 
-def _check_features(options: Options, potential: Potential) -> None:
-    if options.architecture.training.uncertainty is not None and not potential.core.has_features:
+def _check_features(options: Options, data: RunData, potential: Potential) -> None:
+    """Refuse uncertainties that nothing tells, or that nothing calibrates."""
+    asked = options.architecture.training.uncertainty is not None
+    ensemble = isinstance(potential.core, Ensemble)
+    if asked and ensemble:
+        raise UserError(
+            "the base is an ensemble, which has its own uncertainty",
+            where="architecture.training.uncertainty",
+            hint="leave it out: the members are then fine-tuned together",
+        )
+    if asked or ensemble:
+        taken = clashes(data.targets)
+        if taken:
+            raise UserError(
+                f"two outputs of the model would be called '{taken[0]}'",
+                where="training_set.targets",
+                hint="rename a target, as uncertainties and ensembles have names made of those of targets",
+            )
+        for target in filter(has_uncertainty, data.targets):
+            known = (structure.references.get(target.name) for structure in data.validation)
+            if all(own is None or np.isnan(own.values).all() for own in known):
+                raise UserError(
+                    f"the validation set has no values of '{target.name}': nothing tells how large "
+                    "its uncertainties are",
+                    where="validation_set",
+                    hint="choose structures that have values",
+                )
+    if asked and not potential.core.has_features:
         raise UserError(
             f"{options.architecture.name} has no features of a last layer to make uncertainties of",
             where="architecture.training.uncertainty",

@@ -44,6 +44,11 @@ def rehearse(job: Run, reporter: Reporter) -> None:
 
     :raises UserError: the loss is no finite number
     """
+    if job.problem.num_steps == 0:
+        reporter.message(
+            "dry run: no epochs; the run would make the uncertainties of its base; nothing was written"
+        )
+        return
     watch = _Stopwatch()
     with contextlib.suppress(Interrupted):
         train(job.state, job.problem, watch)

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
     from mtt.training.final_errors import Analyses
 
+# Errors of fewer structures calibrate nothing well.
+_FEW = 10
 # The exported model once more, in the folder of the run.
 MODEL = "model.pt"
 
@@ -288,9 +290,11 @@ def _finish(job: Run, saver: Saver, reporter: Reporter, results: Results) -> Non
     value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
     reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
     for record in job.state.uncertainties:
+        number = len(job.data.validation)
+        few = ", which are few" if number < _FEW else ""
         reporter.message(
-            f"uncertainty of {record.target} ({record.method}): calibrated on the validation set, "
-            f"multiplied by {record.multiplier:.4g}"
+            f"uncertainty of {record.target} ({record.method}): multiplied by {record.multiplier:.4g}, "
+            f"calibrated on the structures of the validation set: {number}{few}"
         )
     ckpt = job.output.with_suffix(".ckpt")
     try:

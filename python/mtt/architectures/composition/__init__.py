@@ -25,6 +25,7 @@ def _build_core(
 architecture = Architecture(
     name="composition",
     version=1,
+    has_weights=False,
     ModelHypers=ModelHypers,
     TrainingHypers=TrainingHypers,
     build_core=_build_core,

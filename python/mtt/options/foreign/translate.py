@@ -31,7 +31,7 @@ def translate_options(root: Node) -> Problems:
         return problems
     apply(architecture, ARCHITECTURE, ArchitectureOptions.model_fields, problems)
     if architecture_name(root) == llpr_options.NAME and isinstance(architecture.value, dict):
-        llpr_options.translate_llpr(architecture, problems)
+        llpr_options.translate_llpr(architecture, data_options.targets_of(root), problems)
     name = architecture_name(root)
     if name in MODELS:
         apply(architecture.get("model"), MODELS[name], _hypers(name), problems)

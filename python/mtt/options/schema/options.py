@@ -54,9 +54,14 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Device = Annotated[str, AfterValidator(_check_device)]
 
 
-def _check_seeds(seeds: list[int]) -> list[int]:
-    if len(set(seeds)) < len(seeds) or not 2 <= len(seeds) <= _MOST_MEMBERS:
-        raise invalid(f"expected 2 to {_MOST_MEMBERS} seeds, all different, one for each member")
+def _check_seeds(seeds: list[Any]) -> list[int]:
+    # All at once: of a list of errors for each seed, none would say what the list is for.
+    proper = all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
+    if not proper or len(set(seeds)) < len(seeds) or not 2 <= len(seeds) <= _MOST_MEMBERS:
+        raise invalid(
+            f"expected 2 to {_MOST_MEMBERS} seeds, whole numbers from 0, all different: one for each "
+            "member of an ensemble"
+        )
     return seeds
 
 
@@ -66,7 +71,14 @@ def _kind_of_seeds(value: Any) -> str:
 
 Seeds = Annotated[
     Annotated[Seed, Tag("<one>")]
-    | Annotated[list[Seed], AfterValidator(_check_seeds), Tag("<several>")],
+    | Annotated[
+        list[Any],
+        AfterValidator(_check_seeds),
+        WithJsonSchema(
+            {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2}
+        ),
+        Tag("<several>"),
+    ],
     Discriminator(_kind_of_seeds),
 ]
 
@@ -274,16 +286,24 @@ def _loss_conflicts(options: Options) -> list[Conflict]:
 
 def _uncertainty_conflicts(options: Options) -> list[Conflict]:
     """Return why a model cannot have the uncertainties that it is to have."""
-    place = ("architecture", "training", "uncertainty")
-    if options.architecture.training.uncertainty is None:
+    place: Location = ("architecture", "training", "uncertainty")
+    several = isinstance(options.seed, list)
+    if options.architecture.training.uncertainty is None and not several:
         return []
-    if isinstance(options.seed, list):
+    if options.architecture.training.uncertainty is None:
+        place = ("seed",)
+    elif several:
         message = "an ensemble has its own uncertainty: leave this out, or give one seed"
         return [Conflict(place, message, (place, ("seed",)))]
-    targets = options.training_set[0].targets.values()
-    if not any(target.type == "scalar" and target.properties == 1 for target in targets):
+    involved = (place, ("architecture", "name"), ("training_set",))
+    name = options.architecture.name
+    if not architecture_registry.get(name).has_weights:
+        message = f"{name} has no weights, and nothing that tells how uncertain it is"
+        return [Conflict(place, message, involved)]
+    targets = options.training_set[0].targets
+    if not any(target.type == "scalar" and target.properties == 1 for target in targets.values()):
         message = "no target is a single number for each system or atom"
-        return [Conflict(place, message, (place, ("training_set",)))]
+        return [Conflict(place, message, involved)]
     return []
 
 

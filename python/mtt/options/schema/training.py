@@ -126,7 +126,7 @@ class UncertaintyOptions(OptionsModel):
     """From the last layer: `llpr`, the only one here. A list of seeds trains an ensemble instead."""
     num_ensemble_members: Annotated[int, Field(ge=0, le=4096)] = 0
     """Size of the ensemble of last layers that the model gives beside; 0 for none."""
-    regularizer: PositiveFloat | None = None
+    regularizer: Annotated[float, Field(ge=1e-12, le=1.0)] | None = None
     """What is added to the covariance of the features, in units of its mean diagonal; null for 1e-6."""
 
     @field_validator("num_ensemble_members")
