@@ -16,11 +16,19 @@ from container_users import ETHANOL, GOLDEN, IMAGES, Mtt, give
 
 from mtt import checkpoint
 from mtt.evaluation.predict import TargetPrediction, open_model
+from mtt.images import catalogue
 from mtt.inspect import describe
+
+
+def has_image(path: Path) -> bool:
+    """Return whether the catalogue has an image of the version: one that is still installed may have none."""
+    version = checkpoint.read_header(path).architecture
+    return catalogue.for_version(version.name, version.version, catalogue.load()) is not None
+
 
 FILES = sorted(path for folder in GOLDEN.iterdir() for path in folder.glob("*.ckpt"))
 GONE = [path for path in FILES if not golden.lives_here(path)]
-HERE = [path for path in FILES if golden.lives_here(path)]
+HERE = [path for path in FILES if golden.lives_here(path) and has_image(path)]
 
 
 def name_of(path: Path) -> str:
