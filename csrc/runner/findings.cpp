@@ -43,7 +43,7 @@ const std::map<std::string, std::string>& briefs() {
         {"SCHEMA/values", "an output has another layout than declared"},
         {"SCHEMA/values of selected atoms", "selected atoms are ignored"},
         {"SCHEMA/unit of values", "the unit of an output is missing or wrong"},
-        {"SCHEMA/uncertainty", "an uncertainty or an ensemble is none"},
+        {"SCHEMA/uncertainty", "an uncertainty or an ensemble tells nothing"},
         {"SCHEMA/energy output", "no energy that it can ask for"},
         {"SCHEMA/variants", "cannot use variants of the energy"},
         {"SCHEMA/given units", "the file declares other units"},
