@@ -151,6 +151,11 @@ def test_an_ensemble_trains_each_member_as_if_it_were_alone(tmp_path: Path) -> N
     member = core.members[0].state_dict()
     assert all(torch.equal(member[name], tensor) for name, tensor in expected.items())
     assert not torch.equal(member["node_types.weight"], core.members[1].node_types.weight)
+    begun = make_run(options).state.model.core
+    assert isinstance(begun, Ensemble)
+    for before, after in zip(begun.members, core.members, strict=True):
+        pairs = zip(before.parameters(), after.parameters(), strict=True)
+        assert all(not torch.equal(old, new) for old, new in pairs)
     # The uncertainty is the standard deviation of the members, times the multiplier.
     (record,) = run.state.uncertainties
     features, _ = per_atom(run, train=False)
@@ -438,6 +443,10 @@ def test_seeds_and_targets_of_a_header_must_fit(finished: Files) -> None:
         checkpoints.write(path, changed, tensors)
         with pytest.raises(UserError, match="damaged"):
             checkpoints.read(path)
+    tensors[WEIGHTS] = tensors[WEIGHTS].flip(0).contiguous()
+    checkpoints.write(path, header, tensors)
+    with pytest.raises(UserError, match="uncertainty of 'energy' does not fit"):
+        checkpoints.read(path)
 
 
 def test_no_two_outputs_have_one_name(
