@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import torch
-from metatensor.torch import Labels, TensorBlock, TensorMap
+from metatensor.torch import Labels, TensorMap
 from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput, System
+from toy_engines import atom_labels, block_map
 from toy_models import ATOMIC_TYPES, Example, save
 from toy_targets import Several, description, golden_pack
 from toy_targets import references as references_of_several
@@ -60,7 +61,7 @@ class Uncertain(Several):
                 parts = self.deviations(system).index_select(0, kept)
                 energies = self.atomic_energies(system, kept).index_select(0, kept).reshape(-1, 1)
                 if per_atom:
-                    samples.append(torch.stack([torch.full_like(kept, index), kept], dim=1))
+                    samples.append(atom_labels(index, kept))
                 else:
                     parts = parts.sum(dim=0, keepdim=True)
                     energies = energies.sum(dim=0, keepdim=True)
@@ -72,16 +73,7 @@ class Uncertain(Several):
                     values.append(self.members(energies, parts))
             names = ["system", "atom"] if per_atom else ["system"]
             rows = self.rounded(torch.cat(values), systems[0])
-            labels = torch.cat(samples).to(torch.int32)
-            single = torch.zeros((1, 1), dtype=torch.int32, device=rows.device)
-            columns = torch.arange(rows.shape[1], dtype=torch.int32, device=rows.device)
-            block = TensorBlock(
-                values=rows,
-                samples=Labels(names, labels),
-                components=torch.jit.annotate(List[Labels], []),
-                properties=Labels(["energy"], columns.reshape(-1, 1)),
-            )
-            results[name] = TensorMap(keys=Labels(["_"], single), blocks=[block])
+            results[name] = block_map(rows, torch.cat(samples), names, [], "energy")
         return results
 
 

@@ -1,7 +1,10 @@
 """What the loop trains, made of options and data without the rest of a run."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import pytest
 import torch
 
 from mtt import architecture_registry
@@ -10,7 +13,7 @@ from mtt.architectures.potential import Potential
 from mtt.data.dataset import Dataset, types_of
 from mtt.options import Options
 from mtt.training.baseline import Baseline, fit_baseline, in_training_units
-from mtt.training.loop import Problem
+from mtt.training.loop import Interrupted, Problem, train
 from mtt.training.optimizer import make_optimizer
 from mtt.training.run_data import read_run_data
 from mtt.training.state import State
@@ -47,3 +50,31 @@ def make_run(options: Options) -> Run:
     ]
     problem = Problem(*datasets, hypers, options.seeds[0], dtype, torch.device("cpu"))
     return Run(State(potential, make_optimizer(potential.parameters(), hypers)), problem)
+
+
+def train_for(
+    run: Any,
+    stop_after: int | None = None,
+    finished: Callable[[State, Problem], None] = lambda state, problem: None,
+) -> dict[str, torch.Tensor]:
+    """Train to the end, or for some steps, and return the tensors of a checkpoint.
+
+    :param run: its ``state`` and its ``problem``
+    :param finished: as of :func:`mtt.training.loop.train`
+    """
+    steps = 0
+
+    def step(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    observer: Any = SimpleNamespace(
+        step=step, epoch=lambda row: None, stop_requested=lambda: steps == stop_after
+    )
+    if stop_after is None:
+        train(run.state, run.problem, observer, finished)
+    else:
+        with pytest.raises(Interrupted):
+            train(run.state, run.problem, observer, finished)
+    tensors: dict[str, torch.Tensor] = run.state.to_checkpoint()[1]
+    return tensors

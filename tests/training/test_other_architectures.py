@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import Run, make_run
+from problems import make_run, train_for
 from small_runs import SCALARS, TARGETS, make_options, write_data
 
 from mtt import architecture_registry
@@ -16,8 +16,6 @@ from mtt import checkpoint as checkpoints
 from mtt.errors import UserError
 from mtt.options import Options
 from mtt.training import run as train
-from mtt.training.loop import Interrupted
-from mtt.training.loop import train as train_loop
 
 SOAP: dict[str, Any] = {
     "name": "soap_bpnn",
@@ -83,35 +81,16 @@ def test_a_run_ends_with_a_verified_model(
     assert Path("model.pt").exists()
 
 
-def tensors_after(run: Run, stop_after: int | None = None) -> dict[str, torch.Tensor]:
-    """Train, to the end or for some steps, and return the tensors of a checkpoint."""
-    steps = 0
-
-    def step(*_: object) -> None:
-        nonlocal steps
-        steps += 1
-
-    observer: Any = SimpleNamespace(
-        step=step, epoch=lambda row: None, stop_requested=lambda: steps == stop_after
-    )
-    if stop_after is None:
-        train_loop(run.state, run.problem, observer)
-    else:
-        with pytest.raises(Interrupted):
-            train_loop(run.state, run.problem, observer)
-    return run.state.to_checkpoint()[1]
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
     options = options_of(name, tmp_path, several=True)
-    expected = tensors_after(make_run(options))
+    expected = train_for(make_run(options))
     begun = make_run(options)
-    tensors_after(begun, stop_after=2)
+    train_for(begun, stop_after=2)
     entries, tensors = begun.state.to_checkpoint()
     resumed = make_run(options)
     resumed.state.from_checkpoint(SimpleNamespace(**entries), tensors)
-    found = tensors_after(resumed)
+    found = train_for(resumed)
     assert found.keys() == expected.keys()
     for key, tensor in expected.items():
         assert torch.equal(found[key], tensor), key
@@ -140,6 +119,6 @@ def test_a_baseline_of_what_has_no_forces(tmp_path: Path) -> None:
     architecture = {"name": "composition"}
     options = make_options(tmp_path, several=True, architecture=architecture, training_set=charges)
     run = make_run(options)
-    tensors_after(run)
+    train_for(run)
     errors = {key: value for key, value in run.state.history[-1].items() if "rmse" in key}
     assert list(errors) and all(0.0 < value < 0.1 for value in errors.values()), errors

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from problems import train_for
 from small_runs import SCALARS, make_options, write_data
 
 from mtt import checkpoint as checkpoints
@@ -23,7 +24,6 @@ from mtt.options import Options
 from mtt.options.reading.problems import OptionsError
 from mtt.training import fit_uncertainty
 from mtt.training import run as stage
-from mtt.training.loop import Interrupted
 from mtt.training.loop import train as train_loop
 from mtt.training.prepare import Run, prepare
 
@@ -149,33 +149,15 @@ def test_a_run_ends_with_a_verified_model(
         assert prediction["energy"].forces[1, 2] > 0.9 * forces[1, 2] > 10_000.0
 
 
-def tensors_after(run: Run, stop_after: int | None = None) -> None:
-    """Train to the end, or for some steps."""
-    steps = 0
-
-    def step(*_: object) -> None:
-        nonlocal steps
-        steps += 1
-
-    observer: Any = SimpleNamespace(
-        step=step, epoch=lambda row: None, stop_requested=lambda: steps == stop_after
-    )
-    if stop_after is None:
-        train_loop(run.state, run.problem, observer)
-        return
-    with pytest.raises(Interrupted):
-        train_loop(run.state, run.problem, observer)
-
-
 @pytest.mark.parametrize("architecture", [PET, SOAP], ids=["pet", "soap_bpnn"])
 def test_a_resumed_run_ends_with_the_same_bits(architecture: dict[str, Any]) -> None:
     options = options_of(architecture)
     whole, begun = begin(options), begin(options)
-    tensors_after(whole)
-    tensors_after(begun, stop_after=2)
+    train_for(whole)
+    train_for(begun, stop_after=2)
     begun.save(Path("part.ckpt"))
     resumed = begin(options, Path("part.ckpt"))
-    tensors_after(resumed)
+    train_for(resumed)
     expected, tensors = (run.state.to_checkpoint()[1] for run in (whole, resumed))
     assert tensors.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -202,7 +184,7 @@ def test_models_without_it_are_stored_as_ever() -> None:
 
 def test_a_fine_tuned_model_keeps_that_of_its_base() -> None:
     base = begin(options_of(PET))
-    tensors_after(base)
+    train_for(base)
     base.save(Path("base.ckpt"))
     fine_tune = {"fine_tune": {"read_from": "base.ckpt"}}
     tuned = begin(options_of({**PET, "model": {}}, zbl=False, training=fine_tune))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from problems import Run, make_run
+from problems import Run, make_run, train_for
 from small_runs import make_options, verify_one_family, write_data
 
 from mtt import checkpoint as checkpoints
@@ -26,8 +26,6 @@ from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import Options, load_options
 from mtt.training import fit_uncertainty
-from mtt.training.loop import Interrupted
-from mtt.training.loop import train as train_loop
 
 LLPR = {"method": "llpr", "num_ensemble_members": 5}
 SOAP: dict[str, Any] = {
@@ -40,21 +38,9 @@ SOAP: dict[str, Any] = {
 Files = Callable[..., Path]
 
 
-def observed(stop_after: int | None = None) -> Any:
-    steps = 0
-
-    def step(*_: object) -> None:
-        nonlocal steps
-        steps += 1
-
-    return SimpleNamespace(
-        step=step, epoch=lambda row: None, stop_requested=lambda: steps == stop_after
-    )
-
-
 def trained(options: Options) -> Run:
     run = make_run(options)
-    train_loop(run.state, run.problem, observed(), fit_uncertainty.fit)
+    train_for(run, finished=fit_uncertainty.fit)
     return run
 
 
@@ -181,14 +167,13 @@ def test_a_resumed_run_ends_with_the_same_bits(kind: str, tmp_path: Path) -> Non
     )
     expected = trained(options).state
     begun = make_run(options)
-    with pytest.raises(Interrupted):
-        train_loop(begun.state, begun.problem, observed(stop_after=3), fit_uncertainty.fit)
+    train_for(begun, stop_after=3, finished=fit_uncertainty.fit)
     entries, tensors = begun.state.to_checkpoint()
     assert not begun.state.uncertainties
     again = make_run(options)
     header: Any = SimpleNamespace(**entries)
     again.state.from_checkpoint(header, tensors)
-    train_loop(again.state, again.problem, observed(), fit_uncertainty.fit)
+    train_for(again, finished=fit_uncertainty.fit)
     found, wanted = again.state.to_checkpoint(), expected.to_checkpoint()
     assert found[0]["uncertainties"] == wanted[0]["uncertainties"] != []
     assert found[1].keys() == wanted[1].keys()

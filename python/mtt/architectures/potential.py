@@ -327,6 +327,7 @@ class Potential(torch.nn.Module):
                     rows = values[target].index_select(0, kept)
                     if outputs[name].sample_kind != "atom":
                         rows = anchor.index_add(0, owner, rows)
+                    # mypy takes what a ModuleList holds for tensors, where it is more than called.
                     rows = uncertainty.members(features, rows)  # type: ignore[operator]
                 axis = self.property_names[self.uncertain[index]]
                 results[name] = tensor_map(

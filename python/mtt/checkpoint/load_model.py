@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import Header
+from mtt.data.derived_targets import MATRICES
 from mtt.errors import UserError
 from mtt.printable import printable
 
@@ -87,10 +88,9 @@ def load_potential(
 def _uncertainties(header: Header, tensors: "Tensors") -> "list[Uncertainty]":
     from mtt.architectures.uncertainty import Uncertainty
 
-    kinds = ("rigidity", "atomic", "weights")
     return [
         Uncertainty(
-            record.target, *(tensors[f"uncertainty/{record.target}/{kind}"] for kind in kinds)
+            record.target, *(tensors[f"uncertainty/{record.target}/{kind}"] for kind in MATRICES)
         )
         for record in header.uncertainties
     ]

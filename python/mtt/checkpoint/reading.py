@@ -9,7 +9,7 @@ from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import WEIGHTS, Header
 from mtt.checkpoint.load_model import expected_tensors, feature_sizes
 from mtt.checkpoint.safetensors_file import damaged, open_file
-from mtt.data.derived_targets import UncertaintyRecord
+from mtt.data.derived_targets import MATRICES, UncertaintyRecord
 from mtt.printable import printable
 
 if TYPE_CHECKING:
@@ -97,9 +97,8 @@ def _check_weights(path: Path, header: Header, tensors: "Tensors") -> None:
 
 def _check_uncertainties(path: Path, header: Header, tensors: "Tensors") -> None:
     """Those of the header must be there, made for the features that the model has, and nothing else."""
-    kinds = ("rigidity", "atomic", "weights")
     expected = {
-        f"uncertainty/{each.target}/{kind}" for each in header.uncertainties for kind in kinds
+        f"uncertainty/{each.target}/{kind}" for each in header.uncertainties for kind in MATRICES
     }
     found = {name for name in tensors if name.startswith("uncertainty/")}
     for name in sorted(expected ^ found):
@@ -107,7 +106,7 @@ def _check_uncertainties(path: Path, header: Header, tensors: "Tensors") -> None
         raise damaged(path, f"its tensor '{name}' {why}")
     sizes = feature_sizes(header) if header.uncertainties else {}
     for record in header.uncertainties:
-        parts = [tensors[f"uncertainty/{record.target}/{kind}"] for kind in kinds]
+        parts = [tensors[f"uncertainty/{record.target}/{kind}"] for kind in MATRICES]
         if not _fit(parts, sizes[record.target], record):
             raise damaged(
                 path,

@@ -9,6 +9,8 @@ from mtt.data.target import Target
 # Quantities of derived targets.
 UNCERTAINTY: Final = "uncertainty"
 ENSEMBLE: Final = "ensemble"
+# Tensors of each in a checkpoint, uncertainty/TARGET/...: of values, of atoms, of the members of an ensemble.
+MATRICES: Final = ("rigidity", "atomic", "weights")
 # From the features of the last layer (last-layer prediction rigidity), or the spread of an ensemble.
 Method = Literal["llpr", "ensemble"]
 

@@ -22,7 +22,7 @@ from mtt.architectures.interface import features_of
 from mtt.architectures.potential import Potential
 from mtt.data.batch import batches
 from mtt.data.dataset import Dataset
-from mtt.data.derived_targets import Method, UncertaintyRecord, has_uncertainty
+from mtt.data.derived_targets import MATRICES, Method, UncertaintyRecord, has_uncertainty
 from mtt.data.random import generator
 from mtt.data.target import Target
 from mtt.training.loop import Problem
@@ -82,7 +82,7 @@ def fit(state: State, problem: Problem) -> None:
         record = UncertaintyRecord(target.name, method, len(members), multipliers[0])
         state.uncertainties.append(record)
         atoms = multipliers[1] * scale * found.atoms
-        for kind, tensor in (("rigidity", values), ("atomic", atoms), ("weights", members)):
+        for kind, tensor in zip(MATRICES, (values, atoms, members), strict=True):
             state.uncertainty_tensors[f"{target.name}/{kind}"] = tensor.contiguous()
 
 

@@ -122,9 +122,9 @@ def train(
             if problem.stops(observer):
                 raise Interrupted
         if problem.hypers.num_epochs == 0:
-            _take_as_best(
-                state, problem, _validate(state, problem, problem.loss(), validation, observer)
-            )
+            loss = problem.loss()
+            table = _validate(state, problem, loss, validation, observer)
+            _take_as_best(state, problem, loss, table)
             finished(state, problem)
 
 
@@ -278,12 +278,8 @@ def _finish_epoch(
 ) -> dict[str, float]:
     """Bring the state to the end of the epoch, and return the epoch's row of the history."""
     position = state.position
-    scales = {
-        target.name: float(state.model.baseline(target.name).scale) for target in loss.targets
-    }
-    reduce = problem.communicator.reduce
-    metrics = loss.metrics(reduce(validation), scales)
-    train_metrics = loss.metrics(reduce(state.train_sums), scales)
+    metrics = _metrics(state, problem, loss, validation)
+    train_metrics = _metrics(state, problem, loss, state.train_sums)
     row: dict[str, float] = {
         "epoch": position.epoch + 1,
         "step": position.step,
@@ -304,13 +300,17 @@ def _finish_epoch(
     return row
 
 
-def _take_as_best(state: State, problem: Problem, validation: torch.Tensor) -> None:
-    """Make the weights of a run that trains nothing its best ones, by their errors on the validation set."""
-    loss = problem.loss()
+def _metrics(state: State, problem: Problem, loss: Loss, sums: torch.Tensor) -> Mapping[str, float]:
+    """Return the metrics of sums of errors, of all processes."""
     scales = {
         target.name: float(state.model.baseline(target.name).scale) for target in loss.targets
     }
-    metrics = loss.metrics(problem.communicator.reduce(validation), scales)
+    return loss.metrics(problem.communicator.reduce(sums), scales)
+
+
+def _take_as_best(state: State, problem: Problem, loss: Loss, validation: torch.Tensor) -> None:
+    """Make the weights of a run that trains nothing its best ones, by their errors on the validation set."""
+    metrics = _metrics(state, problem, loss, validation)
     name = problem.hypers.best_model_metric
     state.best = _weights(state)
     state.best_epoch = Best(0, name, selected_metric(metrics, name))

@@ -210,6 +210,7 @@ class Mace(Core):
         for index, head in enumerate(self.heads):
             name = self.target_names[index]
             if name in targets or features_of(name) in targets:
+                # mypy takes what a ModuleList holds for tensors, where it is more than called.
                 last = head.features(history)  # type: ignore[operator]
                 if name in targets:
                     values[name] = head(last)[:n_atoms]

@@ -288,6 +288,7 @@ class Readout(torch.nn.Module):
                 of_edges = edge_head(edges) * inputs.factors[:, None]
                 values[name] = node_head(nodes).index_add(0, centers, of_edges)
             if features_of(name) in targets:
+                # mypy takes what a ModuleList holds for tensors, where it is more than called.
                 hidden = edge_head.hidden(edges) * inputs.factors[:, None]  # type: ignore[operator]
                 own = node_head.hidden(nodes)  # type: ignore[operator]
                 summed = torch.zeros_like(own).index_add(0, centers, hidden)
