@@ -1,0 +1,295 @@
+"""Sums of raw values and their gradient, a portion of the graph at a time."""
+
+from typing import Dict, List, Optional, Tuple
+
+import torch
+
+from mtt.architectures.interface import Core
+from mtt.architectures.pet.chunks import Chunk, Layout, lay_out
+from mtt.architectures.pet.layers import Inputs, dense_grid, reverse_edges
+from mtt.data.graph import Graph
+
+
+class Steps(Core):
+    """A core whose layers can be taken one at a time, and for some of the atoms at a time.
+
+    A layer takes features of atoms and one message for each edge, and gives features of atoms and
+    edges; messages for the next one come from an edge's features and those of its reverse. A subclass
+    says what these steps are; :meth:`sums` takes them chunk by chunk. Each layer is computed once more
+    when its gradient is, so that memory holds a few numbers for each edge and the intermediate results
+    of one chunk only.
+    """
+
+    has_sums = True
+
+    def __init__(self, n_layers: int, d_edge: int) -> None:
+        super().__init__()
+        self.n_layers = n_layers
+        self.d_edge = d_edge
+
+    def describe(self, vectors: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return what the network sees of edge vectors [E, 3]: numbers [E, G], cutoff factors [E]."""
+        raise NotImplementedError
+
+    def start(
+        self, species: torch.Tensor, neighbor_species: torch.Tensor
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return the features of atoms [N, d_node] and messages [E, d_edge] that enter layer 0."""
+        raise NotImplementedError
+
+    def layer(
+        self, number: int, nodes: torch.Tensor, messages: torch.Tensor, inputs: Inputs
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return the features of atoms [N, d_node] and edges [E, d_edge] that leave a layer."""
+        raise NotImplementedError
+
+    def hand_on(
+        self,
+        number: int,
+        messages: torch.Tensor,
+        edges: torch.Tensor,
+        reversed_edges: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the messages [E, d_edge] that enter the layer after ``number``."""
+        raise NotImplementedError
+
+    def is_read(self, number: int) -> bool:
+        """Return whether raw values depend on what leaves a layer, but for the next layer."""
+        raise NotImplementedError
+
+    def read(
+        self,
+        number: int,
+        nodes: torch.Tensor,
+        messages: torch.Tensor,
+        edges: torch.Tensor,
+        inputs: Inputs,
+        targets: List[str],
+    ) -> Dict[str, torch.Tensor]:
+        """Return what a layer adds to raw values [N, numbers] of ``targets``, or to their features."""
+        raise NotImplementedError
+
+    @torch.jit.export
+    def sums(
+        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return raw values of ``kept`` atoms and the gradient of their sum; see :class:`Core`."""
+        differentiate = torch.is_grad_enabled() and graph.vectors.requires_grad
+        with torch.no_grad():
+            layout = lay_out(graph, kept, self.n_layers, tokens)
+            vectors = graph.vectors.index_select(0, layout.edges)
+        none = vectors.new_empty((0, 0))
+        # What enters each layer, and the edges that leave it. The first layer's is made when needed.
+        nodes: List[torch.Tensor] = [none]
+        messages: List[torch.Tensor] = [none]
+        edges: List[torch.Tensor] = []
+        with torch.no_grad():
+            for number in range(self.n_layers - 1):
+                after, leaving = self.all_layers(
+                    number, layout, vectors, nodes[number], messages[number]
+                )
+                nodes.append(after)
+                edges.append(leaving)
+                messages.append(self.all_messages(number, layout, messages[number], leaving))
+        values = vectors.new_zeros((graph.species.shape[0], 1))
+        gradient = torch.zeros_like(vectors)
+        of_nodes, of_edges, of_messages = none, none, none
+        for back in range(self.n_layers):
+            number = self.n_layers - 1 - back
+            if not differentiate and not self.is_read(number):
+                continue
+            handed = of_messages
+            of_nodes, of_messages = self.back_through_layer(
+                number,
+                layout,
+                vectors,
+                nodes[number],
+                messages[number],
+                of_nodes,
+                of_edges,
+                target,
+                differentiate,
+                values,
+                gradient,
+            )
+            if differentiate and number > 0:
+                if handed.shape[0] > 0:
+                    of_messages[: handed.shape[0]] += handed
+                of_edges, of_messages = self.back_through_messages(
+                    number - 1, layout, messages[number - 1], edges[number - 1], of_messages
+                )
+                edges[number - 1] = none
+            nodes[number], messages[number] = none, none
+        scattered = torch.zeros_like(graph.vectors)
+        return values, scattered.index_add(0, layout.edges, gradient)
+
+    def inputs(self, layout: Layout, chunk: Chunk, vectors: torch.Tensor) -> Inputs:
+        """Return the inputs of a chunk with edge vectors [n_edges, 3]."""
+        geometry, factors = self.describe(vectors)
+        first, last = chunk.edge, chunk.edge + chunk.n_edges
+        factors = factors * layout.real[first:last]
+        atoms = torch.arange(chunk.n_atoms, device=vectors.device)
+        return Inputs(
+            grid=dense_grid(factors, chunk.n_atoms),
+            geometry=geometry,
+            species=layout.species[chunk.atom : chunk.atom + chunk.n_atoms],
+            neighbor_species=layout.neighbor_species[first:last],
+            factors=factors,
+            centers=atoms.repeat(chunk.n_edges // chunk.n_atoms),
+        )
+
+    def entering(
+        self,
+        number: int,
+        layout: Layout,
+        chunk: Chunk,
+        nodes: torch.Tensor,
+        messages: torch.Tensor,
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return what of ``nodes`` and ``messages``, which enter a layer, is a chunk's."""
+        first, last = chunk.edge, chunk.edge + chunk.n_edges
+        atom, end = chunk.atom, chunk.atom + chunk.n_atoms
+        if number == 0:
+            return self.start(layout.species[atom:end], layout.neighbor_species[first:last])
+        return nodes[atom:end], messages[first:last]
+
+    def all_layers(
+        self,
+        number: int,
+        layout: Layout,
+        vectors: torch.Tensor,
+        nodes: torch.Tensor,
+        messages: torch.Tensor,
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return the features of all atoms and edges that leave a layer."""
+        after: List[torch.Tensor] = []
+        edges: List[torch.Tensor] = []
+        for chunk in layout.chunks:
+            if chunk.layers > number:
+                inputs = self.inputs(
+                    layout, chunk, vectors[chunk.edge : chunk.edge + chunk.n_edges]
+                )
+                own, received = self.entering(number, layout, chunk, nodes, messages)
+                own, leaving = self.layer(number, own, received, inputs)
+                after.append(own)
+                edges.append(leaving)
+        return torch.cat(after), torch.cat(edges)
+
+    def all_messages(
+        self, number: int, layout: Layout, messages: torch.Tensor, edges: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the messages that enter the layer after ``number``."""
+        parts: List[torch.Tensor] = []
+        for chunk in layout.chunks:
+            if chunk.layers > number + 1:
+                first, last = chunk.edge, chunk.edge + chunk.n_edges
+                _, before = self.entering(number, layout, chunk, edges, messages)
+                reversed_edges = reverse_edges(edges, layout.reverse[first:last])
+                parts.append(self.hand_on(number, before, edges[first:last], reversed_edges))
+        return torch.cat(parts)
+
+    def back_through_layer(
+        self,
+        number: int,
+        layout: Layout,
+        vectors: torch.Tensor,
+        nodes: torch.Tensor,
+        messages: torch.Tensor,
+        of_nodes: torch.Tensor,
+        of_edges: torch.Tensor,
+        target: str,
+        differentiate: bool,
+        values: torch.Tensor,
+        gradient: torch.Tensor,
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Compute a layer again, add what is read of it to ``values`` and its part to ``gradient``.
+
+        :param of_nodes: gradient of the sum by the features of atoms that leave the layer
+        :param of_edges: and by those of edges
+        :returns: its gradient by the features of atoms and the messages that enter the layer
+        """
+        node_parts: List[torch.Tensor] = []
+        message_parts: List[torch.Tensor] = []
+        last_layer = number + 1 == self.n_layers
+        for chunk in layout.chunks:
+            if chunk.layers <= number:
+                continue
+            first, last = chunk.edge, chunk.edge + chunk.n_edges
+            atom, end = chunk.atom, chunk.atom + chunk.n_atoms
+            edge_vectors = vectors[first:last].detach().requires_grad_(differentiate)
+            own, received = self.entering(number, layout, chunk, nodes, messages)
+            own = own.detach().requires_grad_(differentiate)
+            received = received.detach().requires_grad_(differentiate)
+            inputs = self.inputs(layout, chunk, edge_vectors)
+            after, leaving = self.layer(number, own, received, inputs)
+            outputs: List[torch.Tensor] = []
+            weights: List[Optional[torch.Tensor]] = []
+            if chunk.layers == self.n_layers and self.is_read(number):
+                value = self.read(number, after, received, leaving, inputs, [target])[target]
+                values.index_add_(0, layout.atoms[atom:end], value.detach())
+                outputs.append(value.sum())
+                weights.append(None)
+            if not last_layer:
+                outputs.append(leaving)
+                weights.append(of_edges[first:last])
+                if chunk.layers > number + 1:
+                    outputs.append(after)
+                    weights.append(of_nodes[atom:end])
+            if differentiate:
+                grads = torch.autograd.grad(
+                    outputs, [edge_vectors, own, received], weights, allow_unused=True
+                )
+                by_vectors, by_nodes, by_messages = grads[0], grads[1], grads[2]
+                if by_vectors is not None:
+                    gradient[first:last] += by_vectors
+                if number > 0:
+                    node_parts.append(
+                        torch.zeros_like(own) if by_nodes is None else by_nodes
+                    )
+                    message_parts.append(
+                        torch.zeros_like(received) if by_messages is None else by_messages
+                    )
+        if len(node_parts) == 0:
+            return nodes, messages
+        return torch.cat(node_parts), torch.cat(message_parts)
+
+    def back_through_messages(
+        self,
+        number: int,
+        layout: Layout,
+        messages: torch.Tensor,
+        edges: torch.Tensor,
+        of_messages: torch.Tensor,
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return the gradient by ``edges``, which leave a layer, and by the messages that entered it.
+
+        :param of_messages: the gradient by the messages that enter the next layer
+        """
+        of_edges = torch.zeros_like(edges)
+        of_reversed = torch.empty_like(of_messages)
+        before: List[torch.Tensor] = []
+        for chunk in layout.chunks:
+            if chunk.layers <= number + 1:
+                continue
+            first, last = chunk.edge, chunk.edge + chunk.n_edges
+            _, received = self.entering(number, layout, chunk, edges, messages)
+            received = received.detach().requires_grad_(True)
+            own = edges[first:last].detach().requires_grad_(True)
+            reversed_edges = reverse_edges(edges, layout.reverse[first:last])
+            reversed_edges = reversed_edges.detach().requires_grad_(True)
+            handed = self.hand_on(number, received, own, reversed_edges)
+            weights: List[Optional[torch.Tensor]] = [of_messages[first:last]]
+            grads = torch.autograd.grad(
+                [handed], [received, own, reversed_edges], weights, allow_unused=True
+            )
+            by_received, by_own, by_reversed = grads[0], grads[1], grads[2]
+            before.append(torch.zeros_like(received) if by_received is None else by_received)
+            if by_own is not None:
+                of_edges[first:last] = by_own
+            assert by_reversed is not None
+            of_reversed[first:last] = by_reversed
+        # The message that an edge sends to its reverse: only there where that one needs it.
+        reverse = torch.where(
+            layout.reverse < of_messages.shape[0], layout.reverse, torch.full_like(layout.reverse, -1)
+        )
+        return of_edges + reverse_edges(of_reversed, reverse[: edges.shape[0]]), torch.cat(before)
