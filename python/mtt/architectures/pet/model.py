@@ -42,7 +42,7 @@ class PET(Steps):
     has_features = True
 
     def __init__(self, hypers: ModelHypers) -> None:
-        super().__init__(hypers.num_gnn_layers, hypers.d_pet)
+        super().__init__(hypers.num_gnn_layers)
         self.cutoff = float(hypers.cutoff)
         self.cutoff_width = float(hypers.cutoff_width)
         self.bump = hypers.cutoff_function == "Bump"

@@ -1,6 +1,6 @@
 """Sums of raw values and their gradient, a portion of the graph at a time."""
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 
@@ -8,6 +8,24 @@ from mtt.architectures.interface import Core
 from mtt.architectures.pet.chunks import Chunk, Layout, lay_out
 from mtt.architectures.pet.layers import Inputs, dense_grid, reverse_edges
 from mtt.data.graph import Graph
+
+
+# Edges of so many chunks keep what their gradient needs; the others are computed once more.
+# A default network keeps some 15 kB for each.
+EDGES_KEPT = 65536
+
+
+class Kept(NamedTuple):
+    """What the gradient of a layer needs of one chunk: tensors with their history.
+
+    Edge vectors, features and messages that enter; features of atoms and edges that leave.
+    """
+
+    vectors: torch.Tensor
+    nodes: torch.Tensor
+    messages: torch.Tensor
+    after: torch.Tensor
+    edges: torch.Tensor
 
 
 class Steps(Core):
@@ -22,10 +40,10 @@ class Steps(Core):
 
     has_sums = True
 
-    def __init__(self, n_layers: int, d_edge: int) -> None:
+    def __init__(self, n_layers: int) -> None:
         super().__init__()
         self.n_layers = n_layers
-        self.d_edge = d_edge
+        self.edges_kept = EDGES_KEPT
 
     def describe(self, vectors: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return what the network sees of edge vectors [E, 3]: numbers [E, G], cutoff factors [E]."""
@@ -83,14 +101,35 @@ class Steps(Core):
         nodes: List[torch.Tensor] = [none]
         messages: List[torch.Tensor] = [none]
         edges: List[torch.Tensor] = []
-        with torch.no_grad():
-            for number in range(self.n_layers - 1):
-                after, leaving = self.all_layers(
-                    number, layout, vectors, nodes[number], messages[number]
-                )
-                nodes.append(after)
-                edges.append(leaving)
-                messages.append(self.all_messages(number, layout, messages[number], leaving))
+        history: List[List[Kept]] = []
+        budget = self.edges_kept if differentiate else 0
+        for number in range(self.n_layers - 1):
+            remembered: List[Kept] = []
+            after: List[torch.Tensor] = []
+            leaving: List[torch.Tensor] = []
+            for chunk in layout.chunks:
+                if chunk.layers > number:
+                    if chunk.n_edges <= budget:
+                        budget -= chunk.n_edges
+                        done = self.take(
+                            number, layout, chunk, vectors, nodes[number], messages[number], True
+                        )
+                        remembered.append(done)
+                    else:
+                        budget = 0
+                        with torch.no_grad():
+                            done = self.take(
+                                number, layout, chunk, vectors, nodes[number], messages[number], False
+                            )
+                    after.append(done.after.detach())
+                    leaving.append(done.edges.detach())
+            history.append(remembered)
+            nodes.append(torch.cat(after))
+            edges.append(torch.cat(leaving))
+            with torch.no_grad():
+                messages.append(self.all_messages(number, layout, messages[number], edges[number]))
+        forgotten: List[Kept] = []
+        history.append(forgotten)
         values = vectors.new_zeros((graph.species.shape[0], 1))
         gradient = torch.zeros_like(vectors)
         of_nodes, of_edges, of_messages = none, none, none
@@ -105,6 +144,7 @@ class Steps(Core):
                 vectors,
                 nodes[number],
                 messages[number],
+                history[number],
                 of_nodes,
                 of_edges,
                 target,
@@ -120,6 +160,7 @@ class Steps(Core):
                 )
                 edges[number - 1] = none
             nodes[number], messages[number] = none, none
+            history[number] = forgotten
         scattered = torch.zeros_like(graph.vectors)
         return values, scattered.index_add(0, layout.edges, gradient)
 
@@ -153,27 +194,28 @@ class Steps(Core):
             return self.start(layout.species[atom:end], layout.neighbor_species[first:last])
         return nodes[atom:end], messages[first:last]
 
-    def all_layers(
+    def take(
         self,
         number: int,
         layout: Layout,
+        chunk: Chunk,
         vectors: torch.Tensor,
         nodes: torch.Tensor,
         messages: torch.Tensor,
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Return the features of all atoms and edges that leave a layer."""
-        after: List[torch.Tensor] = []
-        edges: List[torch.Tensor] = []
-        for chunk in layout.chunks:
-            if chunk.layers > number:
-                inputs = self.inputs(
-                    layout, chunk, vectors[chunk.edge : chunk.edge + chunk.n_edges]
-                )
-                own, received = self.entering(number, layout, chunk, nodes, messages)
-                own, leaving = self.layer(number, own, received, inputs)
-                after.append(own)
-                edges.append(leaving)
-        return torch.cat(after), torch.cat(edges)
+        differentiate: bool,
+    ) -> Kept:
+        """Take a chunk through a layer."""
+        part = vectors[chunk.edge : chunk.edge + chunk.n_edges].detach()
+        own, received = self.entering(number, layout, chunk, nodes, messages)
+        own, received = own.detach(), received.detach()
+        if differentiate:
+            part.requires_grad_(True)
+            # Nothing that enters the first layer depends on positions.
+            own.requires_grad_(number > 0)
+            received.requires_grad_(number > 0)
+        inputs = self.inputs(layout, chunk, part)
+        after, leaving = self.layer(number, own, received, inputs)
+        return Kept(part, own, received, after, leaving)
 
     def all_messages(
         self, number: int, layout: Layout, messages: torch.Tensor, edges: torch.Tensor
@@ -195,6 +237,7 @@ class Steps(Core):
         vectors: torch.Tensor,
         nodes: torch.Tensor,
         messages: torch.Tensor,
+        history: List[Kept],
         of_nodes: torch.Tensor,
         of_edges: torch.Tensor,
         target: str,
@@ -210,44 +253,44 @@ class Steps(Core):
         """
         node_parts: List[torch.Tensor] = []
         message_parts: List[torch.Tensor] = []
-        last_layer = number + 1 == self.n_layers
-        for chunk in layout.chunks:
+        for place, chunk in enumerate(layout.chunks):
             if chunk.layers <= number:
                 continue
             first, last = chunk.edge, chunk.edge + chunk.n_edges
             atom, end = chunk.atom, chunk.atom + chunk.n_atoms
-            edge_vectors = vectors[first:last].detach().requires_grad_(differentiate)
-            own, received = self.entering(number, layout, chunk, nodes, messages)
-            own = own.detach().requires_grad_(differentiate)
-            received = received.detach().requires_grad_(differentiate)
-            inputs = self.inputs(layout, chunk, edge_vectors)
-            after, leaving = self.layer(number, own, received, inputs)
+            if place < len(history):
+                done = history[place]
+            else:
+                done = self.take(number, layout, chunk, vectors, nodes, messages, differentiate)
             outputs: List[torch.Tensor] = []
             weights: List[Optional[torch.Tensor]] = []
             if chunk.layers == self.n_layers and self.is_read(number):
-                value = self.read(number, after, received, leaving, inputs, [target])[target]
-                values.index_add_(0, layout.atoms[atom:end], value.detach())
-                outputs.append(value.sum())
+                inputs = self.inputs(layout, chunk, done.vectors)
+                value = self.read(number, done.after, done.messages, done.edges, inputs, [target])
+                values.index_add_(0, layout.atoms[atom:end], value[target].detach())
+                outputs.append(value[target].sum())
                 weights.append(None)
-            if not last_layer:
-                outputs.append(leaving)
+            if number + 1 < self.n_layers:
+                outputs.append(done.edges)
                 weights.append(of_edges[first:last])
-                if chunk.layers > number + 1:
-                    outputs.append(after)
+                if chunk.layers > number + 1 and done.after.requires_grad:
+                    outputs.append(done.after)
                     weights.append(of_nodes[atom:end])
             if differentiate:
-                grads = torch.autograd.grad(
-                    outputs, [edge_vectors, own, received], weights, allow_unused=True
-                )
-                by_vectors, by_nodes, by_messages = grads[0], grads[1], grads[2]
+                entered = [done.vectors]
+                if number > 0:
+                    entered += [done.nodes, done.messages]
+                grads = torch.autograd.grad(outputs, entered, weights, allow_unused=True)
+                by_vectors = grads[0]
                 if by_vectors is not None:
                     gradient[first:last] += by_vectors
                 if number > 0:
+                    by_nodes, by_messages = grads[1], grads[2]
                     node_parts.append(
-                        torch.zeros_like(own) if by_nodes is None else by_nodes
+                        torch.zeros_like(done.nodes) if by_nodes is None else by_nodes
                     )
                     message_parts.append(
-                        torch.zeros_like(received) if by_messages is None else by_messages
+                        torch.zeros_like(done.messages) if by_messages is None else by_messages
                     )
         if len(node_parts) == 0:
             return nodes, messages
