@@ -5,7 +5,7 @@ using deep ensembles", NeurIPS 2017, arXiv:1612.01474.
 """
 
 from collections.abc import Sequence
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import torch
 
@@ -29,6 +29,7 @@ class Ensemble(Core):
         self.members = torch.nn.ModuleList(members)
         self.cutoff = members[0].cutoff
         self.interaction_range = members[0].interaction_range
+        self.has_sums = members[0].has_sums
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the mean raw values [N, numbers] of ``targets``; features are [N, members + types]."""
@@ -52,6 +53,19 @@ class Ensemble(Core):
                 deviations = (stacked - mean).permute(1, 2, 0).flatten(1)
                 values[features_of(name)] = torch.cat([deviations, own], dim=1)
         return values
+
+    def sums(
+        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean of what the members give; see :class:`Core`."""
+        values = graph.vectors.new_zeros((graph.species.shape[0], 1))
+        gradient = torch.zeros_like(graph.vectors)
+        for member in self.members:
+            # mypy takes what a ModuleList holds for tensors, where it is more than called.
+            value, part = member.sums(graph, target, kept, tokens)  # type: ignore[operator]
+            values = values + value / len(self.members)
+            gradient = gradient + part / len(self.members)
+        return values, gradient
 
 
 def trained_cores(core: Core) -> list[Core]:

@@ -1,6 +1,6 @@
 """What an architecture supplies: a core that maps the neighbor graph to raw values of atoms."""
 
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import torch
 
@@ -23,13 +23,28 @@ class Core(torch.nn.Module):
     - ``cutoff``: radius of the neighbor list it needs, in the model's length unit;
     - ``interaction_range``: beyond this distance nothing may influence the values of an atom;
     - ``has_features``: for each scalar target NAME it gives :func:`features_of` NAME too when that is
-      named, [N, features]: what it makes raw values of by a linear map, from which uncertainties are.
+      named, [N, features]: what it makes raw values of by a linear map, from which uncertainties are;
+    - ``has_sums``: it has :meth:`sums`, for large structures.
     """
 
     cutoff: float
     interaction_range: float
     has_features: bool = False
+    has_sums: bool = False
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the raw values [N, numbers] of each of ``targets``, as its description orders them."""
+        raise NotImplementedError
+
+    def sums(
+        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return the values of some atoms and the gradient of their sum, in memory that they need anyway.
+
+        :param target: with one number for each atom
+        :param kept: [K] int64, indices of the atoms to be summed
+        :param tokens: about how many atoms and edges to evaluate at a time
+        :returns: raw values [N, 1], without history, zero for atoms that are not kept; the gradient
+            [E, 3] of the sum over those that are by ``graph.vectors``, zero if these have no history
+        """
         raise NotImplementedError

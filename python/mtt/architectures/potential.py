@@ -5,7 +5,7 @@ atoms, per-atom and per-system energies, exact offsets) has nothing to do with t
 """
 
 from collections.abc import Sequence
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from metatensor.torch import Labels, TensorMap
@@ -47,6 +47,12 @@ def reverse_indices(
     place = torch.searchsorted(ordered, backward).clamp(max=ordered.shape[0] - 1)
     exists = ordered.index_select(0, place) == backward
     return torch.where(exists, order.index_select(0, place), torch.full_like(order, -1))
+
+
+# Atoms and edges that fit into the caches of a CPU core with the intermediate results of a layer; a GPU
+# needs more at once to be busy.
+CHUNK_TOKENS = 2048
+CHUNK_TOKENS_GPU = 131072
 
 
 class Potential(torch.nn.Module):
@@ -93,6 +99,7 @@ class Potential(torch.nn.Module):
         self.property_names = [property_name(target) for target in targets]
         self.types = [target.type for target in targets]
         self.properties = [target.properties for target in targets]
+        self.numbers = [target.numbers for target in targets]
         self.per_volume = [target.per_volume for target in targets]
         # One empty pair keeps the type of the list for models without spherical targets.
         self.irreps = [[list(pair) for pair in target.irreps or ((0, 1),)] for target in targets]
@@ -101,6 +108,9 @@ class Potential(torch.nn.Module):
         species[torch.tensor(self.atomic_types)] = torch.tensor(range(n_types))
         # Derived from atomic_types, so it has no place in a checkpoint.
         self.register_buffer("species_of_type", species, persistent=False)
+        self.chunks = False
+        # TorchScript sees attributes only.
+        self.chunk_tokens, self.chunk_tokens_gpu = CHUNK_TOKENS, CHUNK_TOKENS_GPU
         self.set_uncertainties([])
 
     def set_uncertainties(self, uncertainties: Sequence[Uncertainty]) -> None:
@@ -125,6 +135,15 @@ class Potential(torch.nn.Module):
     def set_precision(self, dtype: torch.dtype) -> "Potential":
         """Convert the core to ``dtype``; baselines and scales stay float64."""
         self.core.to(dtype)
+        return self
+
+    def by_chunks(self) -> "Potential":
+        """Evaluate large systems chunk by chunk: faster, and in a fraction of the memory.
+
+        What it then gives for the sum over atoms of such a system has exact first derivatives by
+        positions and cell, and no others: no second ones, and none by weights. For engines.
+        """
+        self.chunks = self.core.has_sums
         return self
 
     def baseline(self, name: str) -> Baseline:
@@ -237,7 +256,12 @@ class Potential(torch.nn.Module):
 
     def atomic_values(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the values [N, numbers] of every atom with scale and baseline, float64; features too."""
-        raw = self.core(graph, targets)
+        return self.from_raw(graph, self.core(graph, targets), targets)
+
+    def from_raw(
+        self, graph: Graph, raw: Dict[str, torch.Tensor], targets: List[str]
+    ) -> Dict[str, torch.Tensor]:
+        """Return the values of raw values, as :meth:`atomic_values` does."""
         values: Dict[str, torch.Tensor] = {}
         for place in self.uncertain:
             name = features_of(self.target_names[place])
@@ -254,6 +278,39 @@ class Potential(torch.nn.Module):
                 if name in values and factor != 0.0:
                     values[name] = values[name] + factor * energies
         return values
+
+    def tokens_of_chunks(
+        self, graph: Graph, wanted: List[str], outputs: Dict[str, ModelOutput]
+    ) -> int:
+        """Return how many atoms and edges to evaluate at a time; 0 for all, with full history.
+
+        Only what one target sums up over the atoms of a system can be evaluated by chunks.
+        """
+        cpu = graph.vectors.device.type == "cpu"
+        tokens = self.chunk_tokens if cpu else self.chunk_tokens_gpu
+        if not self.chunks or len(wanted) != 1 or graph.centers.shape[0] < 2 * tokens:
+            return 0
+        for index, name in enumerate(self.target_names):
+            if name == wanted[0] and name in outputs:
+                summed = outputs[name].sample_kind != "atom" and not self.per_volume[index]
+                if summed and self.numbers[index] == 1:
+                    return tokens
+        return 0
+
+    def sums(
+        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
+    ) -> Tuple[Dict[str, torch.Tensor], torch.Tensor]:
+        """Return values of ``kept`` atoms, and a zero for each system [S, 1] that has their gradient."""
+        raw, gradient = self.core.sums(graph, target, kept, tokens)
+        steps = (graph.vectors - graph.vectors.detach()) * gradient
+        steps = steps.sum(dim=1, keepdim=True).to(torch.float64)
+        for index, baseline in enumerate(self.baselines):
+            if self.target_names[index] == target:
+                # mypy takes what a ModuleList holds for tensors or modules, where it is a baseline.
+                steps = steps * baseline.scale  # type: ignore[operator]
+        systems = graph.system.index_select(0, graph.centers)
+        zeros = steps.new_zeros((graph.n_systems, 1)).index_add(0, systems, steps)
+        return self.from_raw(graph, {target: raw}, [target]), zeros
 
     def forward(
         self,
@@ -277,12 +334,17 @@ class Potential(torch.nn.Module):
             return results
         dtype = systems[0].positions.dtype
         graph = self.graph(systems)
-        values = self.atomic_values(graph, wanted)
         counts = [len(system) for system in systems]
         kept = selection_indices(counts, selected_atoms, graph.species.device)
         # A system without pairs, or a rank without atoms, must still have a (zero) gradient.
         anchor = torch.stack([0.0 * system.positions.sum() for system in systems])
         anchor = anchor.to(torch.float64).reshape(-1, 1)
+        tokens = self.tokens_of_chunks(graph, wanted, outputs)
+        if tokens > 0:
+            values, zeros = self.sums(graph, wanted[0], kept, tokens)
+            anchor = anchor + zeros
+        else:
+            values = self.atomic_values(graph, wanted)
         owner = graph.system.index_select(0, kept)
         for index, name in enumerate(self.target_names):
             if name not in outputs:

@@ -38,7 +38,8 @@ def export_bytes(
     samples = structures_from_tensors("check", tensors)
     systems = check_systems(samples, potential.atomic_types, potential.cutoff)
     pack = golden_pack(potential, systems).content()
-    model = atomistic_model(potential, header, provenance["metadata"])
+    # After the golden pack, which so tells whether chunks give what the whole does.
+    model = atomistic_model(potential.by_chunks(), header, provenance["metadata"])
     extra: dict[str, Any] = {
         "torch-version": torch.__version__,
         "metatomic-version": metatomic.torch.__version__,

@@ -44,9 +44,10 @@ class Inputs(NamedTuple):
 def dense_grid(factors: torch.Tensor, n_atoms: int) -> Grid:
     """Return the grid of edges that all atoms have the same number of, in the order of its rows."""
     own = torch.ones(n_atoms, dtype=factors.dtype, device=factors.device)
-    weights = torch.cat([own, factors]).reshape(-1, n_atoms)
+    width = 1 + factors.shape[0] // max(1, n_atoms)
+    weights = torch.cat([own, factors]).reshape(width, n_atoms)
     nowhere = torch.empty(0, dtype=torch.int64, device=factors.device)
-    return Grid(n_atoms, weights.shape[0], True, nowhere, nowhere, weights)
+    return Grid(n_atoms, width, True, nowhere, nowhere, weights)
 
 
 def padded_grid(centers: torch.Tensor, counts: torch.Tensor, factors: torch.Tensor) -> Grid:
