@@ -93,9 +93,10 @@ class Steps(Core):
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return raw values of ``kept`` atoms and the gradient of their sum; see :class:`Core`."""
         differentiate = torch.is_grad_enabled() and graph.vectors.requires_grad
-        with torch.no_grad():
-            layout = lay_out(graph, kept, self.n_layers, tokens)
-            vectors = graph.vectors.index_select(0, layout.edges)
+        # Weights of an export need no gradient, so what has no history records none. (no_grad() would do
+        # the same, but is no operator that a sandbox lets a model use: it changes the calling thread.)
+        layout = lay_out(graph, kept, self.n_layers, tokens)
+        vectors = graph.vectors.detach().index_select(0, layout.edges)
         none = vectors.new_empty((0, 0))
         # What enters each layer, and the edges that leave it. The first layer's is made when needed.
         nodes: List[torch.Tensor] = [none]
@@ -109,25 +110,20 @@ class Steps(Core):
             leaving: List[torch.Tensor] = []
             for chunk in layout.chunks:
                 if chunk.layers > number:
-                    if chunk.n_edges <= budget:
-                        budget -= chunk.n_edges
-                        done = self.take(
-                            number, layout, chunk, vectors, nodes[number], messages[number], True
-                        )
+                    # Those kept are the first of all: once one is too many, so are the rest.
+                    budget = budget - chunk.n_edges if chunk.n_edges <= budget else 0
+                    keep = budget > 0
+                    done = self.take(
+                        number, layout, chunk, vectors, nodes[number], messages[number], keep
+                    )
+                    if keep:
                         remembered.append(done)
-                    else:
-                        budget = 0
-                        with torch.no_grad():
-                            done = self.take(
-                                number, layout, chunk, vectors, nodes[number], messages[number], False
-                            )
                     after.append(done.after.detach())
                     leaving.append(done.edges.detach())
             history.append(remembered)
             nodes.append(torch.cat(after))
             edges.append(torch.cat(leaving))
-            with torch.no_grad():
-                messages.append(self.all_messages(number, layout, messages[number], edges[number]))
+            messages.append(self.all_messages(number, layout, messages[number], edges[number]))
         forgotten: List[Kept] = []
         history.append(forgotten)
         values = vectors.new_zeros((graph.species.shape[0], 1))
@@ -227,7 +223,8 @@ class Steps(Core):
                 first, last = chunk.edge, chunk.edge + chunk.n_edges
                 _, before = self.entering(number, layout, chunk, edges, messages)
                 reversed_edges = reverse_edges(edges, layout.reverse[first:last])
-                parts.append(self.hand_on(number, before, edges[first:last], reversed_edges))
+                handed = self.hand_on(number, before, edges[first:last], reversed_edges)
+                parts.append(handed.detach())
         return torch.cat(parts)
 
     def back_through_layer(
