@@ -1,4 +1,7 @@
-// GEO: the same crystal written with other lattice vectors, or as a supercell of a cell smaller than the cutoff.
+// GEO: the same crystal written with other lattice vectors, as a supercell of a cell smaller than the cutoff, and as one
+// so large that models evaluate it in parts.
+#include <array>
+
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -63,8 +66,66 @@ void other_vectors(Context& context, Comparison& comparison) {
     }
 }
 
+/// A crystal, copied until it has so many pairs that models which evaluate large systems in parts do so: mtt's do from
+/// 4096 on. The whole, and its atoms selected in two calls, must give what the crystal gives.
+void large_cell(Context& context, Comparison& comparison) {
+    constexpr size_t enough_pairs = 6000;
+    auto& model = context.model();
+    std::mt19937_64 random(23);
+    const auto small = crystal(context.types(), {2, 2, 2}, context.spacing(), 0.2, random);
+    size_t pairs = 1;
+    for (const auto& request : model.requests()) {
+        pairs = std::max(pairs, build_pairs(small, request).size());
+    }
+    std::array<int, 3> repeats = {2, 2, 2};
+    for (size_t axis = 0; pairs * size_t(repeats[0]) * size_t(repeats[1]) * size_t(repeats[2]) < enough_pairs; ++axis) {
+        ++repeats[axis % 3];
+    }
+    auto big = replicated(small, repeats);
+    big.name = "supercell of " + std::to_string(big.size()) + " atoms";
+    attempt(comparison, big, [&] {
+        const auto one = evaluate(model, small);
+        const size_t copies = big.size() / small.size();
+        Properties expected;
+        expected.energy = double(copies) * one.energy;
+        for (size_t k = 0; k < copies; ++k) {
+            expected.forces.insert(expected.forces.end(), one.forces.begin(), one.forces.end());
+        }
+        expected.virial = {
+            double(copies) * one.virial[0], double(copies) * one.virial[1], double(copies) * one.virial[2]
+        };
+        auto limit = budget(Agreement::geometry, model.capabilities(), big, expected, summation_roundings(big.size()));
+        // The energy of the small one is rounded once, and then multiplied.
+        limit.energy += double(copies) * model.capabilities().ulp(one.energy);
+        comparison.properties(evaluate(model, big), expected, limit, big.name);
+        // As a domain of LAMMPS has them: the atoms of one half of the box, then those of the other.
+        std::array<Call, 2> halves;
+        for (auto& half : halves) {
+            half.systems = {big};
+            half.select = Select::listed;
+        }
+        const Vec3 normal = cross(big.cell[1], big.cell[2]);
+        const double middle = 0.5 * dot(big.cell[0], normal);
+        for (size_t i = 0; i < big.size(); ++i) {
+            const bool left = dot(big.positions[i], normal) < middle;
+            halves[left ? 0 : 1].selected.emplace_back(0, int32_t(i));
+        }
+        auto sum = properties_of(model.evaluate(halves[0]));
+        const auto rest = properties_of(model.evaluate(halves[1]));
+        sum.energy += rest.energy;
+        for (size_t i = 0; i < big.size(); ++i) {
+            sum.forces[i] = sum.forces[i] + rest.forces[i];
+        }
+        for (size_t k = 0; k < 3; ++k) {
+            sum.virial[k] = sum.virial[k] + rest.virial[k];
+        }
+        comparison.properties(sum, expected, limit, "two halves of a " + big.name);
+    });
+}
+
 std::vector<Result> run(Context& context) {
     Comparison comparison;
+    large_cell(context, comparison);
     small_cell(context, comparison);
     other_vectors(context, comparison);
     auto result = judged("cells", comparison, "",
@@ -78,7 +139,8 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "GEO", "lattice",
-    "Cells smaller than the cutoff equal their supercells; tilted and left-handed cells equal plain ones.",
+    "Cells smaller than the cutoff equal their supercells; tilted and left-handed cells equal plain ones; large "
+    "supercells, whole and in two halves, equal what they are copies of.",
     "'geometry' of the tolerance table",
     {"cells"}, run,
 });

@@ -23,6 +23,7 @@ from mtt import architecture_registry
 from mtt.architectures.contract.assertions import Tensors, assert_equal, assert_same, trains
 from mtt.architectures.contract.features import FeatureContract
 from mtt.architectures.contract.structures import TYPES, crystal, molecule
+from mtt.architectures.contract.summed import SumContract
 from mtt.architectures.evaluate import evaluate
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.architectures.potential import Potential
@@ -40,7 +41,7 @@ TARGETS = (
 )
 
 
-class ArchitectureContract(FeatureContract):
+class ArchitectureContract(FeatureContract, SumContract):
     """Subclass, name the architecture, and let pytest collect the methods."""
 
     architecture: ClassVar[str]

@@ -31,7 +31,6 @@ from mtt.data.graph import Graph
 from mtt.data.target import Target
 
 
-
 class PET(Steps):
     """Base of both featurizers; a core maps a :class:`Graph` to raw values of atoms.
 

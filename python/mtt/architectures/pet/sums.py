@@ -92,6 +92,9 @@ class Steps(Core):
         self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return raw values of ``kept`` atoms and the gradient of their sum; see :class:`Core`."""
+        values = graph.vectors.new_zeros((graph.species.shape[0], 1))
+        if kept.shape[0] == 0:
+            return values, torch.zeros_like(graph.vectors)
         differentiate = torch.is_grad_enabled() and graph.vectors.requires_grad
         # Weights of an export need no gradient, so what has no history records none. (no_grad() would do
         # the same, but is no operator that a sandbox lets a model use: it changes the calling thread.)
@@ -126,7 +129,6 @@ class Steps(Core):
             messages.append(self.all_messages(number, layout, messages[number], edges[number]))
         forgotten: List[Kept] = []
         history.append(forgotten)
-        values = vectors.new_zeros((graph.species.shape[0], 1))
         gradient = torch.zeros_like(vectors)
         of_nodes, of_edges, of_messages = none, none, none
         for back in range(self.n_layers):
@@ -330,6 +332,8 @@ class Steps(Core):
             of_reversed[first:last] = by_reversed
         # The message that an edge sends to its reverse: only there where that one needs it.
         reverse = torch.where(
-            layout.reverse < of_messages.shape[0], layout.reverse, torch.full_like(layout.reverse, -1)
+            layout.reverse < of_messages.shape[0],
+            layout.reverse,
+            torch.full_like(layout.reverse, -1),
         )
         return of_edges + reverse_edges(of_reversed, reverse[: edges.shape[0]]), torch.cat(before)

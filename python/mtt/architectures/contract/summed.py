@@ -1,0 +1,104 @@
+"""What an architecture must keep whose sums can be evaluated chunk by chunk."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from metatensor.torch import Labels
+from metatomic.torch import ModelOutput
+
+from mtt.architectures.contract.structures import crystal, molecule
+from mtt.architectures.metatomic_systems import system_with_neighbors
+from mtt.architectures.potential import Potential
+from mtt.data.graph import Graph
+from mtt.data.structure import Structure
+from mtt.data.target import Target
+
+
+class SumContract:
+    """The part of the contract about ``sums``, for cores that say that they have it."""
+
+    targets: ClassVar[Sequence[Target]]
+
+    def potential(self) -> Potential:
+        """Return a potential with fresh weights."""
+        raise NotImplementedError
+
+    def graph(self, structures: list[Structure]) -> Graph:
+        """Return the structures as a graph."""
+        raise NotImplementedError
+
+    def test_sums_are_those_of_the_whole(self) -> None:
+        core: Any = self.potential().core
+        if not core.has_sums:
+            return
+        scripted: Any = torch.jit.script(core)
+        # Many and few neighbors, none, and edges without their reverse.
+        graph = self.graph([molecule(), crystal(), molecule(count=1), molecule(5)])
+        lone = int(torch.nonzero(graph.reverse >= 0)[3])
+        graph.reverse[torch.stack([graph.reverse[lone], torch.tensor(lone)])] = -1
+        n_atoms = graph.species.shape[0]
+        everything = torch.arange(n_atoms)
+        name = next(target.name for target in self.targets if target.numbers == 1)
+        for kept in (everything, everything[::3], everything[:0], everything[:2]):
+            vectors = graph.vectors.detach().requires_grad_(True)
+            at = graph._replace(vectors=vectors)
+            expected = core(at, [name])[name].index_select(0, kept)
+            (slope,) = torch.autograd.grad(expected.sum(), vectors)
+            for run in (core, scripted):
+                for tokens in (1, 40, 10**6):
+                    for edges_kept in (0, 60, 10**6):
+                        run.edges_kept = edges_kept
+                        values, gradient = run.sums(at, name, kept, tokens)
+                        assert not values.requires_grad and not gradient.requires_grad
+                        torch.testing.assert_close(values.index_select(0, kept), expected.detach())
+                        torch.testing.assert_close(gradient, slope, rtol=1e-9, atol=1e-12)
+                        assert not values.index_fill(0, kept, 0.0).any()
+            with torch.no_grad():
+                values, gradient = core.sums(at, name, kept, 40)
+            torch.testing.assert_close(values.index_select(0, kept), expected.detach())
+            assert not gradient.any()
+
+    def test_models_by_chunks_are_as_whole(self) -> None:
+        whole, parts = self.potential(), self.potential()
+        parts.core.load_state_dict(whole.core.state_dict())
+        for target in self.targets:
+            parts.baseline(target.name).load_state_dict(whole.baseline(target.name).state_dict())
+        parts.by_chunks().requires_grad_(False)
+        assert parts.chunks == whole.core.has_sums
+        parts.chunk_tokens = 8
+        rows = torch.tensor([[0, 1], [0, 4], [1, 0], [1, 3]], dtype=torch.int32)
+        for selection in (None, Labels(["system", "atom"], rows)):
+            for target in self.targets:
+                if target.per == "system":
+                    expected, found = (
+                        _values_and_forces(potential, target, selection)
+                        for potential in (whole, parts)
+                    )
+                    for one, other in zip(found, expected, strict=True):
+                        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+    def test_models_by_chunks_give_no_second_derivatives(self) -> None:
+        parts = self.potential().by_chunks().requires_grad_(False)
+        parts.chunk_tokens = 8
+        energies = [target for target in self.targets if target.is_energy]
+        if not parts.chunks or not energies:
+            return
+        (force,) = _values_and_forces(parts, energies[0], None, create_graph=True)[1:2]
+        # Wrong ones would be silently so.
+        assert not force.requires_grad
+
+
+def _values_and_forces(
+    potential: Potential, target: Target, selection: Any, create_graph: bool = False
+) -> list[torch.Tensor]:
+    """Return the values of two systems [2, P] and the derivatives of their first number."""
+    systems = [
+        system_with_neighbors(structure, potential, torch.float64)
+        for structure in (molecule(), crystal())
+    ]
+    outputs = {target.name: ModelOutput(unit=target.unit, sample_kind="system")}
+    values = potential(systems, outputs, selection)[target.name].block(0).values
+    leaves = [system.positions for system in systems]
+    slopes = torch.autograd.grad(values.flatten(1)[:, 0].sum(), leaves, create_graph=create_graph)
+    return [values.detach(), *slopes]
