@@ -122,7 +122,7 @@ def test_features_are_those_of_the_last_layer(tmp_path: Path) -> None:
     weight = torch.cat([node.weight, edge.weight], dim=1)
     linear = raw[features_of("energy")] @ weight.t() + node.bias
     biases = torch.zeros_like(linear).index_add(
-        0, batch.graph.centers, core.prepare(batch.graph).factors[:, None] * edge.bias
+        0, batch.graph.centers, core.describe(batch.graph.vectors)[1][:, None] * edge.bias
     )
     torch.testing.assert_close(linear + biases, raw["energy"])
 

@@ -66,10 +66,11 @@ class PET(Steps):
         """Return raw values [N, numbers] of each of ``targets``; see :class:`Core`."""
         rows, counts, dense = make_rows(graph)
         geometry, factors = self.describe(rows.vectors)
-        if dense:
-            grid = dense_grid(factors, counts.shape[0])
-        else:
-            grid = padded_grid(rows.centers, counts, factors)
+        grid = (
+            dense_grid(factors, counts.shape[0])
+            if dense
+            else padded_grid(rows.centers, counts, factors)
+        )
         neighbor_species = rows.species.index_select(0, rows.neighbors)
         inputs = Inputs(grid, geometry, rows.species, neighbor_species, factors, rows.centers)
         nodes, messages = self.start(inputs.species, neighbor_species)

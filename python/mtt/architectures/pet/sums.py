@@ -9,7 +9,6 @@ from mtt.architectures.pet.chunks import Chunk, Layout, lay_out
 from mtt.architectures.pet.layers import Inputs, dense_grid, reverse_edges
 from mtt.data.graph import Graph
 
-
 # Edges of so many chunks keep what their gradient needs; the others are computed once more.
 # A default network keeps some 15 kB for each.
 EDGES_KEPT = 65536

@@ -1,0 +1,144 @@
+"""One call of exported models, as an MD engine makes it: time, memory and growth, side by side.
+
+    python tests/benchmarks/exported_call.py BOX.xyz model.pt other.pt --atoms 9,243,1125,3087
+
+BOX.xyz holds a periodic structure, which is copied along its axes until it has about as many atoms.
+Each file runs in a process of its own, and the processes take turns; energy, forces and the derivative
+by strain are computed in each call. The first file is what the ratios are to. Use files of trusted
+origin: they run without a sandbox.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def serve(path: str, threads: int) -> None:
+    """Answer one line with a box by one line with the time of a call and the peak of memory."""
+    import torch
+    from metatensor.torch import Labels
+    from metatomic.torch import ModelEvaluationOptions, ModelOutput, System, load_atomistic_model
+
+    from mtt.architectures.metatomic_systems import add_neighbor_list
+    from mtt.data.structure import Structure
+
+    torch.set_num_threads(threads)
+    model = load_atomistic_model(path)
+    capabilities = model.capabilities()
+    dtype = getattr(torch, capabilities.dtype)
+    name = next(n for n in capabilities.outputs if n.partition("/")[0] == "energy")
+    options = ModelEvaluationOptions(
+        length_unit="angstrom",
+        outputs={name: ModelOutput(unit="eV", sample_kind="system")},
+        selected_atoms=None,
+    )
+    lists: list[Any] = list(model.requested_neighbor_lists())
+    for line in sys.stdin:
+        asked = json.loads(line)
+        structure = Structure(
+            types=np.array(asked["types"]),
+            positions=np.array(asked["positions"]),
+            cell=np.array(asked["cell"]),
+            pbc=np.array([True, True, True]),
+        )
+        strain = torch.eye(3, dtype=dtype, requires_grad=True)
+        positions = torch.tensor(structure.positions, dtype=dtype, requires_grad=True)
+        system = System(
+            types=torch.tensor(structure.types, dtype=torch.int32),
+            positions=positions @ strain,
+            cell=torch.tensor(structure.cell, dtype=dtype) @ strain,
+            pbc=torch.tensor([True, True, True]),
+        )
+        for wanted in lists:
+            add_neighbor_list(system, structure, wanted)
+        every = torch.arange(len(structure.types), dtype=torch.int32)
+        selected = Labels(["system", "atom"], torch.stack([torch.zeros_like(every), every], dim=1))
+        options.selected_atoms = selected
+        wall, processor = time.perf_counter(), time.process_time()
+        energy = model([system], options, check_consistency=False)[name].block(0).values
+        energy.sum().backward()
+        result = {
+            "wall": time.perf_counter() - wall,
+            "processor": time.process_time() - processor,
+            "peak": peak_memory(),
+            "energy": float(energy.detach()),
+        }
+        print(json.dumps(result), flush=True)
+
+
+def peak_memory() -> float:
+    """Return the largest memory that this process ever had, in MB."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("box")
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--atoms", default="1125,3087")
+    parser.add_argument(
+        "--calls", type=int, default=5, help="of each file, after two that do not count"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.models[0], arguments.threads)
+        return
+    from ase.io import read
+
+    box = read(arguments.box)
+    rows: list[dict[str, Any]] = []
+    for size in [int(number) for number in arguments.atoms.split(",")]:
+        n_copies = max(1, round((size / len(box)) ** (1 / 3)))
+        atoms = box * (n_copies, n_copies, n_copies)
+        asked = json.dumps(
+            {
+                "types": atoms.numbers.tolist(),
+                "positions": atoms.positions.tolist(),
+                "cell": atoms.cell.tolist(),
+            }
+        )
+        command = [sys.executable, __file__, arguments.box, "--serve"]
+        command += ["--threads", str(arguments.threads)]
+        workers = [
+            subprocess.Popen([*command, path], stdin=-1, stdout=-1, text=True)
+            for path in arguments.models
+        ]
+        answers: list[list[dict[str, float]]] = [[] for _ in workers]
+        for _ in range(arguments.calls + 2):
+            for worker, so_far in zip(workers, answers, strict=True):
+                assert worker.stdin is not None and worker.stdout is not None
+                worker.stdin.write(asked + "\n")
+                worker.stdin.flush()
+                so_far.append(json.loads(worker.stdout.readline()))
+        for worker in workers:
+            worker.communicate()
+        for path, so_far in zip(arguments.models, answers, strict=True):
+            counted = so_far[2:]
+            row: dict[str, Any] = {"atoms": len(atoms), "model": path}
+            for key in ("wall", "processor"):
+                row[key] = statistics.median(answer[key] for answer in counted)
+            row["peak"] = max(answer["peak"] for answer in counted)
+            row["energy"] = counted[-1]["energy"]
+            rows.append(row)
+            first = next(other for other in rows if other["atoms"] == row["atoms"])
+            print(
+                f"{row['atoms']:6d} atoms  {path:24s} wall {row['wall']:7.3f} s ({first['wall'] / row['wall']:.2f} x)"
+                f"  processor {row['processor']:7.3f} s ({first['processor'] / row['processor']:.2f} x)"
+                f"  peak {row['peak']:6.0f} MB  energy {row['energy']:.5f} eV",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
