@@ -20,6 +20,17 @@ std::vector<System> engine_systems(Context& context, bool slabs) {
     return out;
 }
 
+System as_given(System system, const std::vector<std::string>& missing) {
+    for (const auto& input : missing) {
+        if (input == "charge") {
+            system.charge = 0.0;
+        } else if (input == "spin_multiplicity") {
+            system.spin_multiplicity = 1.0;
+        }
+    }
+    return system;
+}
+
 System through_single(System system, double to_engine) {
     const auto round = [to_engine](double value) { return double(float(value * to_engine)) / to_engine; };
     for (auto& x : system.positions) {

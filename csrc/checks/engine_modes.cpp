@@ -76,7 +76,9 @@ std::vector<Expected> expectations(Context& context, const Asking& asking) {
     const auto& profile = asking.profile;
     const auto& capabilities = context.capabilities();
     std::vector<Expected> out;
+    const auto missing = missing_inputs(profile, capabilities);
     for (auto system : engine_systems(context, profile.slabs)) {
+        system = as_given(std::move(system), missing);
         if (profile.single_precision) {
             system = through_single(system, 1.0 / asking.length);
         }
@@ -105,9 +107,11 @@ std::vector<std::vector<size_t>> calls_of(Batch batch, const std::vector<Expecte
 }
 
 /// The systems of one batch with atoms of their own, of one periodicity.
-std::vector<Expected> different_systems(Context& context) {
+std::vector<Expected> different_systems(Context& context, const EngineProfile& profile) {
     std::vector<Expected> out;
-    for (const auto& system : context.systems()) {
+    const auto missing = missing_inputs(profile, context.capabilities());
+    for (const auto& as_checked : context.systems()) {
+        const auto system = as_given(as_checked, missing);
         if (system.size() <= 40 && (out.empty() || system.pbc == out.front().system.pbc) && out.size() < 3) {
             auto properties = evaluate(context.model(), system);
             const auto limit = budget(Agreement::geometry, context.capabilities(), system, properties,
@@ -196,7 +200,7 @@ void run_units(Context& context, const Asking& asking, Comparison& comparison) {
         }
     }
     if (profile.batch == Batch::any) {
-        const auto different = different_systems(context);
+        const auto different = different_systems(context, asking.profile);
         std::vector<const Expected*> members;
         for (size_t k = different.size(); k-- > 0;) {
             members.push_back(&different[k]);
@@ -224,7 +228,8 @@ void run_direct(Context& context, const Asking& asking, Comparison& comparison) 
     const auto& capabilities = context.capabilities();
     // No call asks for derivatives: one that has would have made TorchScript expect them.
     const auto instance = context.fresh();
-    for (const auto& system : engine_systems(context, profile.slabs)) {
+    for (const auto& as_checked : engine_systems(context, profile.slabs)) {
+        const auto system = as_given(as_checked, missing_inputs(profile, capabilities));
         Call plain;
         plain.systems = {system};
         plain.select = Select::none;

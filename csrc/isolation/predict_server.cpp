@@ -2,7 +2,7 @@
 // model runs in the same sandbox as in a verification.
 //
 // Both ways a frame is eight bytes of length, eight bytes of length of a JSON document, the document, then arrays as they
-// lie in memory. Request: {"systems": [{"atoms": N, "pbc": [..]}], "outputs": [{"name", "per", "gradients"}]}, with types
+// lie in memory. Request: {"systems": [{"atoms": N, "pbc": [..], "charge", "spin_multiplicity"}], "outputs": [{"name", "per", "gradients"}]}, with types
 // (int32), positions and cell (float64) of each system. Answer: {"outputs": [{"columns": P}]}, with rows, forces and
 // strain (float64) of each output; or {"error": text}. The first answer, without a request, is about the model.
 #include <unistd.h>
@@ -65,6 +65,8 @@ std::optional<Request> read_request() {
         System system;
         const auto atoms = item.at("atoms").get<size_t>();
         system.pbc = item.at("pbc").get<std::array<bool, 3>>();
+        system.charge = item.value("charge", system.charge);
+        system.spin_multiplicity = item.value("spin_multiplicity", system.spin_multiplicity);
         system.types.resize(atoms);
         system.positions.resize(atoms);
         arrays.take(system.types.data(), atoms);
@@ -106,7 +108,9 @@ json about(const Capabilities& model, const Isolation& isolation) {
     }
     json inputs = json::array();
     for (const auto& input : model.requested_inputs) {
-        inputs.push_back(input.name);
+        // Total charges and those of atoms have one name.
+        const bool of_atoms = input.name == "charge" && input.sample_kind == "atom";
+        inputs.push_back(of_atoms ? "charge of atoms" : input.name);
     }
     return {{"outputs", outputs}, {"atomic_types", model.atomic_types}, {"length_unit", model.length_unit},
             {"dtype", model.dtype}, {"requested_inputs", inputs}, {"isolation", to_json(isolation)}};

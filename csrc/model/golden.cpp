@@ -73,6 +73,8 @@ public:
         return out;
     }
 
+    [[nodiscard]] bool has(const std::string& name) const { return header_.contains(name); }
+
     [[nodiscard]] size_t length(const std::string& name) const {
         const auto entry = header_.find(name);
         if (entry == header_.end() || !entry->is_object()) {
@@ -149,6 +151,11 @@ System read_system(const Safetensors& file, const std::string& prefix, const std
     system.cell = matrix_of(file.read<double>(prefix + "cell", "F64", 3, 3));
     const auto pbc = file.read<uint8_t>(prefix + "pbc", "U8", 3, 0);
     system.pbc = {pbc[0] != 0, pbc[1] != 0, pbc[2] != 0};
+    if (file.has(prefix + "state")) {
+        const auto state = file.read<int32_t>(prefix + "state", "I32", 2, 0);
+        system.charge = state[0];
+        system.spin_multiplicity = state[1];
+    }
     return system;
 }
 
@@ -273,8 +280,8 @@ GoldenPack parse_golden(const std::string& bytes) {
     const Safetensors file(bytes);
     const json about = file.metadata();
     const json format = about.value("format", json());
-    if (format != json(1) && format != json(2)) {
-        fail("format " + format.dump() + " is not known to this program (it knows 1 and 2)");
+    if (format != json(1) && format != json(2) && format != json(3)) {
+        fail("format " + format.dump() + " is not known to this program (it knows 1 to 3)");
     }
     GoldenPack pack;
     pack.format = format.get<int>();

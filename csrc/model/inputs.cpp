@@ -167,10 +167,10 @@ torch::Tensor values_of(const Known& input, const Call& call, size_t index) {
     const auto n = int64_t(system.size());
     const std::string name = input.name;
     if (name == "charge" && input.sample_kind == std::string("system")) {
-        return torch::full({1}, call.charge, torch::kFloat64);
+        return torch::full({1}, system.charge, torch::kFloat64);
     }
     if (name == "spin_multiplicity") {
-        return torch::full({1}, call.spin_multiplicity, torch::kFloat64);
+        return torch::full({1}, system.spin_multiplicity, torch::kFloat64);
     }
     auto masses = torch::empty({n}, torch::kFloat64);
     for (int64_t i = 0; i < n; ++i) {

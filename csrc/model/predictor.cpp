@@ -77,7 +77,8 @@ void TorchPredictor::read_capabilities() {
             arguments.emplace_back(/*use_new_names=*/true);
         }
         for (const auto& item : (*method)(std::move(arguments)).toGenericDict()) {
-            out.requested_inputs.push_back({item.key().toStringRef(), "", "", ""});
+            const auto input = item.value().toCustomClass<metatomic_torch::ModelOutputHolder>();
+            out.requested_inputs.push_back({item.key().toStringRef(), input->unit(), input->sample_kind(), ""});
         }
     }
 }
@@ -148,6 +149,7 @@ std::vector<Prediction> TorchPredictor::predict(const std::vector<System>& syste
     for (size_t k = 0; k < systems.size(); ++k) {
         auto prepared = prepare(call, k, 1.0, place, guard);
         add_neighbors(call, k, 1.0, place, requests_, lists_, prepared, guard);
+        add_requested_inputs(call, k, place, capabilities_.requested_inputs, prepared, guard);
         inputs.push_back(prepared.system);
         leaves.push_back(prepared.leaf);
         strains.push_back(prepared.strain);

@@ -195,6 +195,8 @@ Domain make_domain(const System& system, const Box& box, const Brick& brick, dou
     domain.system.name = system.name;
     domain.system.cell = system.cell;
     domain.system.pbc = system.pbc;
+    domain.system.charge = system.charge;
+    domain.system.spin_multiplicity = system.spin_multiplicity;
     std::vector<int32_t> index_of(system.size(), -1);
     for (size_t k = 0; k < kept.size(); ++k) {
         index_of[kept[k].atom] = int32_t(k);

@@ -51,6 +51,10 @@ json system_json(const System& system, const Properties& reference) {
         {"cell", rows(system.cell.data(), 3)},
         {"pbc", system.pbc},
     };
+    if (system.charge != 0.0 || system.spin_multiplicity != 1.0) {
+        out["charge"] = system.charge;
+        out["spin_multiplicity"] = system.spin_multiplicity;
+    }
     out.update(reference_json(reference));
     return out;
 }
@@ -131,6 +135,10 @@ System system_of(const json& item) {
             fail("'pbc' is not true or false");
         }
         out.pbc[k] = pbc[k].get<bool>();
+    }
+    if (item.contains("charge")) {
+        out.charge = number_of(item["charge"]);
+        out.spin_multiplicity = number_of(member(item, "spin_multiplicity"));
     }
     for (const auto& x : out.positions) {
         if (!std::isfinite(x[0] + x[1] + x[2])) {

@@ -97,6 +97,23 @@ TEST("a pack of several targets is read") {
     CHECK(charges.values[0].atoms == (std::vector<double>{1, 2, 3, 4}) && charges.values[0].total.empty());
 }
 
+TEST("systems may have a charge and a spin") {
+    const auto in_state = [](const char* dtype, std::vector<int32_t> state) {
+        auto pack = several_targets();
+        auto about = json::parse(pack.header["__metadata__"]["mtt"].get<std::string>());
+        about["format"] = 3;
+        pack.header["__metadata__"]["mtt"] = about.dump();
+        pack.add<int32_t>("0/state", dtype, {state.size()}, state);
+        return pack.bytes();
+    };
+    const auto pack = parse_golden(in_state("I32", {-1, 2}));
+    CHECK(pack.format == 3 && pack.systems[0].charge == -1.0 && pack.systems[0].spin_multiplicity == 2.0);
+    const auto neutral = parse_golden(several_targets().bytes());
+    CHECK(neutral.systems[0].charge == 0.0 && neutral.systems[0].spin_multiplicity == 1.0);
+    CHECK_THROWS(parse_golden(in_state("I32", {1})), std::runtime_error, "'0/state' has the wrong shape");
+    CHECK_THROWS(parse_golden(in_state("F32", {1, 2})), std::runtime_error, "'0/state' is not I32");
+}
+
 TEST("targets that turn with the system say of which blocks a row is made") {
     const auto described = [](const std::function<void(json&)>& change) {
         auto pack = several_targets();
@@ -188,6 +205,6 @@ TEST("what is wrong is named") {
     refused([](Pack& p) { p.header["0/energy"] = 5; }, "no tensor '0/energy'");
     refused([](Pack& p) { p.header.erase("__metadata__"); }, "no metadata entry");
     refused([](Pack& p) { p.header["__metadata__"]["mtt"] = "{"; }, "is not JSON");
-    refused([](Pack& p) { p.header["__metadata__"]["mtt"] = R"({"format": 3})"; }, "format 3 is not known");
+    refused([](Pack& p) { p.header["__metadata__"]["mtt"] = R"({"format": 4})"; }, "format 4 is not known");
     refused([](Pack& p) { p.header["__metadata__"]["mtt"] = R"({"format": 1})"; }, "no text 'length_unit'");
 }

@@ -52,11 +52,12 @@ Hostile = Callable[[str], tuple[Path, Path]]
 
 
 class Charged(Pair):
-    """Asks for the charge and the spin of each system."""
+    """Asks for the charge and mass of each atom, and the spin of each system."""
 
     def requested_inputs(self) -> Dict[str, ModelOutput]:  # noqa: UP006
         return {
-            "charge": ModelOutput(unit="e", sample_kind="system"),
+            "charge": ModelOutput(unit="e", sample_kind="atom"),
+            "mass": ModelOutput(unit="u", sample_kind="atom"),
             "spin_multiplicity": ModelOutput(sample_kind="system"),
         }
 
@@ -162,11 +163,9 @@ def test_a_model_that_asks_for_more_is_refused_by_name(
     Path("eval.yaml").write_text("systems: a.xyz\n")
     assert main(["eval", "model.pt", "eval.yaml"]) == 2
     assert capsys.readouterr().err == (
-        "error: the model asks for inputs that mtt does not supply yet: 'charge', "
-        "'spin_multiplicity'\n"
+        "error: the model asks for inputs that mtt does not supply yet: 'charge of atoms', 'mass'\n"
         "  where: model.pt\n"
-        "  hint: ASE supplies charge and spin_multiplicity from atoms.info: use metatomic's "
-        "calculator\n"
+        "  hint: metatomic's calculator for ASE has some more of them\n"
     )
     assert not Path("predictions.xyz").exists()
 

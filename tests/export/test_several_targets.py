@@ -228,7 +228,7 @@ def test_packs_of_format_1_are_read() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 3},
+        {"format": 4},
         {"format": 2},
         {"format": 2, "targets": ["energy"]},
         {"format": 2, "targets": [{"name": "energy"}]},

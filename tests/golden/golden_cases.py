@@ -33,6 +33,12 @@ MODEL: dict[str, list[Any]] = {
 # that those of older files stay what they are.
 LATER: dict[str, dict[str, Any]] = {"pet": {"zbl": True}, "soap_bpnn": {"zbl": True}}
 LATER_TRAINING: dict[str, Any] = {"uncertainty": {"method": "llpr", "num_ensemble_members": 3}}
+# Those that go together; the data then say charge and spin.
+STATES: dict[str, Any] = {
+    "system_conditioning": True,
+    "max_charge": 2,
+    "max_spin_multiplicity": 3,
+}
 SOAP_MODEL: dict[str, list[Any]] = {
     "soap.cutoff.radius": [3.0, 3.4],
     "soap.cutoff.width": [0.5, 0.9],
@@ -128,7 +134,7 @@ def cases(architecture: str = "pet") -> list[Case]:
     """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run.
 
     One has several targets, of PET only, the next one targets that turn, and those after it options that
-    came later, and an ensemble.
+    came later, an ensemble, and a model that depends on charge and spin.
     """
     factors = MODELS[architecture]
     made: list[Case] = []
@@ -157,6 +163,7 @@ def cases(architecture: str = "pet") -> list[Case]:
             for name, value in LATER_TRAINING.items()
         ]
         made.append({**first, "seed": [5, 6]})
+        made.append({**first, "model": {**first["model"], **STATES}, "states": True})
     return made
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 import torch
 from small_runs import SCALARS, TARGETS, make_options, write_data
@@ -52,18 +53,37 @@ def make(folder: Path, number: int, case: dict[str, Any], scratch: Path) -> Path
             # What does not turn came first: those files are older.
             targets = TARGETS if case.get("turning", False) else SCALARS
             changes["training_set"] = {"systems": path, "targets": targets}
+        if case.get("states", False):
+            folder_of_data = Path("states")
+            folder_of_data.mkdir(exist_ok=True)
+            write_states(folder_of_data / "data.xyz")
+            keys = {"charge": {}, "spin_multiplicity": {"missing": "allow"}}
+            changes["training_set"] = {"systems": "states/data.xyz"}
         options = make_options(folder_of_data, case["training"], several, **changes)
         # JSON is YAML, and small_runs has a small model of its own.
         plain = {**options.to_dict(), "version": options.version}
         name = case["architecture"]
         version = architecture_registry.get(name).version
         plain["architecture"] |= {"name": name, "version": version, "model": case["model"]}
+        if case.get("states", False):
+            plain["training_set"][0]["extra_data"] = keys
         Path("options.yaml").write_text(json.dumps(plain))
         source = folder / case["base"] if "base" in case else None
         run = prepare(load_options(Path("options.yaml")), source, Path("model.pt"), lambda _: None)
         loop.train(run.state, run.problem, Silent(), fit_uncertainty.fit)
         run.save(folder / f"{number}.ckpt")
     return folder / f"{number}.ckpt"
+
+
+def write_states(path: Path) -> None:
+    """Write the data of the other cases, with charges and, of ions, spins."""
+    write_data(path)
+    frames = ase.io.read(path, ":")
+    for index, atoms in enumerate(frames):
+        atoms.info["charge"] = index % 3 - 1
+        if index % 3 != 1:
+            atoms.info["spin_multiplicity"] = 2
+    ase.io.write(path, frames, format="extxyz")
 
 
 def systems(scratch: Path) -> list[Structure]:
@@ -95,6 +115,10 @@ def predict(path: Path, structures: list[Structure]) -> dict[str, list[dict[str,
     for weights in ("best", "last"):
         potential = checkpoint.load_potential(header, tensors, weights)
         potential = potential.set_precision(torch.float64).eval()
+        known = potential.known_states()
+        if known is not None:
+            state = {"charge": max(known[0]), "spin_multiplicity": max(known[1])}
+            structures = [structure.in_state(state) for structure in structures]
         dataset = Dataset(structures, potential.atomic_types, potential.cutoff, potential.targets)
         found[weights] = []
         for index in range(len(structures)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import golden_runs as golden
 import numpy as np
 import pytest
-from golden_cases import FINE_TUNE, LATER, LATER_TRAINING, MODELS, TRAINING, cases
+from golden_cases import FINE_TUNE, LATER, LATER_TRAINING, MODELS, STATES, TRAINING, cases
 
 from mtt import architecture_registry, checkpoint
 from mtt.checkpoint import upgrade
@@ -140,7 +140,8 @@ def fields_of(hypers, prefix=""):
 @pytest.mark.parametrize("name", MODELS)
 def test_cases_switch_every_option_of_a_model_on_somewhere(name):
     fields = dict(fields_of(architecture_registry.get(name).ModelHypers))
-    values = {**MODELS[name], **{key: [value] for key, value in LATER.get(name, {}).items()}}
+    later = {**LATER[name], **STATES} if name in LATER else {}
+    values = {**MODELS[name], **{key: [value] for key, value in later.items()}}
     assert set(values) == set(fields), f"give a new option of {name} values in golden_cases.py"
     for option, field in fields.items():
         if typing.get_origin(field.annotation) is typing.Literal:

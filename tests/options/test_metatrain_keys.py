@@ -181,6 +181,7 @@ def test_what_is_reworked_is_known() -> None:
         (_TRAINING, "loss"),
         (_TRAINING, "finetune"),
         ("training_set", "indices"),
+        ("training_set", "extra_data"),
         *((f"{_TRAINING}.loss.energy", key) for key in ("gradients", "forces", "stress", "virial")),
         *(("training_set.targets.energy", key) for key in ("type", "forces", "stress", "virial")),
     }

@@ -39,10 +39,13 @@ REFUSED = {
         f"{_TRAINING}.distributed": "not yet in mtt: training on several devices; leave it out",
     },
     "extra_data": {
-        f"{_MODEL}.system_conditioning": "not yet in mtt: models that depend on the charge and spin of "
-        "a structure; leave it out",
-        "training_set.extra_data": "not yet in mtt: inputs beside the structure, such as its charge "
-        "and spin; leave it out",
+        "training_set.extra_data.mtt::polarizability_mask": "mtt has no masks of targets: what "
+        "'mtt::polarizability' lacks is NaN; write NaN where the mask is 0 into 'mtt::polarizability', "
+        "and 'masked_' losses become plain ones",
+        "training_set.extra_data.temperature": "nothing in mtt uses 'temperature'; it knows charge and "
+        "spin_multiplicity; leave it out",
+        "training_set.extra_data.charge.sample_kind": "charge and spin are one number for each "
+        "structure; leave it out",
     },
     "heads_only": {
         f"{_TRAINING}.finetune.method": "not yet in mtt: LoRA, and training of the heads only; write "
@@ -76,7 +79,9 @@ def kinds_folder(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Pat
     for name, seed in (("structures", 0), ("others", 1)):
         write_data(folder / f"{name}.xyz", seed=seed, several=True)
         frames = ase.io.read(folder / f"{name}.xyz", ":")
-        for atoms in frames:
+        for index, atoms in enumerate(frames):
+            state = [(0, 1), (1, 2), (-1, 2)][index % 3]
+            atoms.info["total_charge"], atoms.info["spin_multiplicity"] = state
             atoms.info["dos"] = np.exp(-((np.arange(8) - atoms.numbers.mean()) ** 2)) * len(atoms)
         ase.io.write(folder / f"{name}.xyz", frames)
         if name == "structures":

@@ -70,6 +70,7 @@ SECTION_VALUES: dict[str, Any] = {
     "systems": "a.xyz",
     "targets": {"energy": {}},
     "indices": [0, 1],
+    "extra_data": {"charge": {"key": "q", "unit": "e"}, "spin_multiplicity": {}},
     "gradients": {"positions": {"weight": 2.0}},
     "forces": {"weight": 2.0},
     "stress": {"weight": 2.0},
@@ -120,6 +121,8 @@ def load(section: Section, name: str, value: Any) -> Any:
     place = content
     for part in filter(None, section.path.replace("TARGET", "energy").split(".")):
         place = place.setdefault(part, {})
+    if name == "extra_data":
+        content["architecture"]["model"] = {"system_conditioning": True}
     if section.title == "loss of a target" and name == "virial":
         content["training_set"]["targets"]["energy"] = {"virial": True}
     place[name] = value

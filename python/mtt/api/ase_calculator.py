@@ -9,6 +9,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from mtt.data.states import state_of_atoms
 from mtt.data.target import Target
 from mtt.errors import UserError
 
@@ -26,6 +27,7 @@ class _Energies(Protocol):
 
 class _Model(Protocol):
     path: Path
+    conditioned: bool
 
     @property
     def energy_target(self) -> Target | None: ...
@@ -50,6 +52,17 @@ class MttCalculator(Calculator):
                 hint="use predict",
             )
         self.model = model
+        self._state: dict[str, int] = {}
+
+    def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
+        """Return what has changed since the last calculation; of ``atoms.info``, charge and spin.
+
+        ASE itself does not look there: a new charge would get the energy of the old one.
+        """
+        changes: list[str] = super().check_state(atoms, tol)
+        if self.model.conditioned and state_of_atoms(atoms, "the structure") != self._state:
+            changes.append("info")
+        return changes
 
     def calculate(
         self,
@@ -65,6 +78,8 @@ class MttCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         prediction = self.model.predict(self.atoms)
+        if self.model.conditioned:
+            self._state = state_of_atoms(self.atoms, "the structure")
         self.results = {"energy": prediction.energy, "free_energy": prediction.energy}
         if prediction.forces is not None:
             self.results["forces"] = prediction.forces

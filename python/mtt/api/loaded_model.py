@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtt.data.read_files import structure_of
 from mtt.data.same_units import Units, converted, in_angstrom, in_ev
+from mtt.data.states import state_of_atoms
 from mtt.data.structure import Structure
 from mtt.data.target import ENERGY, Target
 from mtt.errors import UserError
@@ -76,7 +77,9 @@ class Prediction(Mapping[str, TargetPrediction]):
 class LoadedModel:
     """A checkpoint (its best weights) or an exported model, ready to predict.
 
-    Positions of :class:`ase.Atoms` are in angstrom, whatever the unit of the model.
+    Positions of :class:`ase.Atoms` are in angstrom, whatever the unit of the model. A model with
+    conditioning takes ``charge``, and ``spin_multiplicity`` or ``spin``, from ``atoms.info``; without
+    them, a structure is a neutral singlet.
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
@@ -86,6 +89,8 @@ class LoadedModel:
         self.targets: list[Target] = list(self._predictor.targets)
         self.length_unit = self._predictor.length_unit or "angstrom"
         self.atomic_types = list(self._predictor.atomic_types)
+        # Whether the charge and spin in atoms.info matter.
+        self.conditioned = self._predictor.conditioned
 
     def __repr__(self) -> str:
         names = ", ".join(target.name for target in self.targets)
@@ -113,7 +118,8 @@ class LoadedModel:
     def predict(self, atoms: Atoms | Sequence[Atoms]) -> Prediction | list[Prediction]:
         """Return the prediction for a structure, or those for several, in their order.
 
-        :raises UserError: an element that the model does not know, or a structure that is none
+        :raises UserError: an element, charge or spin that the model does not know, or a structure
+            that is none
         """
         alone = isinstance(atoms, Atoms)
         several = [atoms] if isinstance(atoms, Atoms) else _listed(atoms)
@@ -145,9 +151,11 @@ class LoadedModel:
         return in_angstrom(self.length_unit) or 1.0
 
     def _structure(self, atoms: Atoms, source: str) -> Structure:
-        (structure,) = converted(
-            [structure_of(atoms, source)], Units("angstrom", {}), Units(self.length_unit, {})
-        )
+        structure = structure_of(atoms, source)
+        if self.conditioned:
+            structure = structure.in_state(state_of_atoms(atoms, source))
+            self._predictor.check_states([structure])
+        (structure,) = converted([structure], Units("angstrom", {}), Units(self.length_unit, {}))
         return structure
 
 

@@ -30,6 +30,8 @@ class Ensemble(Core):
         self.cutoff = members[0].cutoff
         self.interaction_range = members[0].interaction_range
         self.has_sums = members[0].has_sums
+        self.max_charge = members[0].max_charge
+        self.max_spin_multiplicity = members[0].max_spin_multiplicity
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the mean raw values [N, numbers] of ``targets``; features are [N, members + types]."""

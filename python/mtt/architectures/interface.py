@@ -22,6 +22,8 @@ class Core(torch.nn.Module):
 
     - ``cutoff``: radius of the neighbor list it needs, in the model's length unit;
     - ``interaction_range``: beyond this distance nothing may influence the values of an atom;
+    - ``max_charge`` and ``max_spin_multiplicity``: the largest that it has weights for, if its values
+      depend on ``graph.states``; the second one is 0 if they do not;
     - ``has_features``: for each scalar target NAME it gives :func:`features_of` NAME too when that is
       named, [N, features]: what it makes raw values of by a linear map, from which uncertainties are;
     - ``has_sums``: it has :meth:`sums`, for large structures.
@@ -31,6 +33,8 @@ class Core(torch.nn.Module):
     interaction_range: float
     has_features: bool = False
     has_sums: bool = False
+    max_charge: int = 0
+    max_spin_multiplicity: int = 0
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the raw values [N, numbers] of each of ``targets``, as its description orders them."""

@@ -12,6 +12,7 @@ from metatensor.torch import Labels, TensorMap
 from metatomic.torch import ModelOutput, NeighborListOptions, System
 
 from mtt.architectures.baseline import Baseline
+from mtt.architectures.conditioning import States
 from mtt.architectures.evaluate import Values, evaluate
 from mtt.architectures.interface import Core, features_of
 from mtt.architectures.tensor_maps import (
@@ -94,6 +95,9 @@ class Potential(torch.nn.Module):
         repulsions = [Repulsion(atomic_types, targets, length_unit, core.cutoff)] if zbl else []
         self.repulsions = torch.nn.ModuleList(repulsions)
         self.repulsion_factors = repulsions[0].factors if zbl else [0.0 for _ in targets]
+        # One or none as well: what reads charge and spin of systems.
+        limits = (core.max_charge, core.max_spin_multiplicity)
+        self.states = torch.nn.ModuleList([States(*limits)] if limits[1] > 0 else [])
         # TorchScript knows no dataclasses.
         self.target_names = [target.name for target in targets]
         self.property_names = [property_name(target) for target in targets]
@@ -145,6 +149,13 @@ class Potential(torch.nn.Module):
         """
         self.chunks = self.core.has_sums
         return self
+
+    def known_states(self) -> tuple[list[int], list[int]] | None:
+        """Return the charges and spin multiplicities that it is trained with; None without them."""
+        for states in self.states:
+            assert isinstance(states, States)
+            return states.known()
+        return None
 
     def baseline(self, name: str) -> Baseline:
         """Return the baseline of a target."""
@@ -244,6 +255,9 @@ class Potential(torch.nn.Module):
         order = torch.argsort(pair[:, 0], stable=True)
         pair = pair.index_select(0, order)
         centers, neighbors_index = pair[:, 0].contiguous(), pair[:, 1].contiguous()
+        states: Optional[torch.Tensor] = None
+        for read in self.states:
+            states = read(systems)
         return Graph(
             species=torch.cat(species),
             system=torch.cat(owner),
@@ -252,6 +266,7 @@ class Potential(torch.nn.Module):
             neighbors=neighbors_index,
             vectors=vector.index_select(0, order),
             reverse=reverse_indices(centers, neighbors_index, pair[:, 2:], n_atoms),
+            states=states,
         )
 
     def atomic_values(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:

@@ -166,5 +166,8 @@ def _check_samples(path: Path, header: Header, tensors: "Tensors") -> None:
             types, positions, cell, _ = (part for part in parts if part is not None)
             finite = positions.isfinite().all() and cell.isfinite().all()
             good = bool(finite and torch.isin(types, known).all())
+        state = tensors.get(f"{prefix}/state")
+        if state is not None:
+            good = good and (tuple(state.shape), state.dtype) == ((2,), torch.int32)
         if not good:
             raise damaged(path, f"'{prefix}' is not a structure of its atomic types")

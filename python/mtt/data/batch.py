@@ -113,6 +113,7 @@ def collate(
         neighbors=tensor(_cat([item.neighbors for item in items], (0,)) + first_atom, torch.int64),
         vectors=tensor(vectors, dtype),
         reverse=tensor(_cat([item.reverse for item in items], (0,)) + first_edge, torch.int64),
+        states=tensor(np.array([item.state for item in items], dtype=np.int64).reshape(-1, 2)),
     )
     return Batch(
         graph=graph,

@@ -22,7 +22,7 @@ class Item(NamedTuple):
     ``species`` (N,) int32 are indices into the sorted atomic types; pairs as in
     :class:`mtt.data.neighbors.Neighbors`; ``references`` by the name of the target, without those
     that have none; ``volume`` is 0 unless all three axes are periodic; ``weight`` is that of the
-    structure in the loss.
+    structure in the loss; ``state`` is charge and spin multiplicity.
     """
 
     species: NDArray[np.int32]
@@ -33,6 +33,7 @@ class Item(NamedTuple):
     references: Mapping[str, Reference]
     volume: float
     weight: float
+    state: tuple[int, int]
 
 
 class Dataset:
@@ -97,6 +98,7 @@ class Dataset:
             {name: structure.references[name] for name in names if name in structure.references},
             structure.volume,
             structure.weight,
+            structure.state,
         )
 
 

@@ -1,6 +1,6 @@
 """The neighbor graph: all that an architecture sees of structures."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 
@@ -15,7 +15,9 @@ class Graph(NamedTuple):
     - ``centers`` [E] int64, sorted ascending, and ``neighbors`` [E] int64;
     - ``vectors`` [E, 3] in the model's dtype and length unit: ``x_j - x_i + S @ cell``;
     - ``reverse`` [E] int64: index of the edge from j to i with shift -S; -1 where the neighbor
-      list does not hold it (at the rim of an MD engine's ghost region).
+      list does not hold it (at the rim of an MD engine's ghost region);
+    - ``states`` [n_systems, 2] int64: total charge and spin multiplicity of each structure, for
+      architectures that depend on them; None stands for neutral singlets.
     """
 
     species: torch.Tensor
@@ -25,3 +27,4 @@ class Graph(NamedTuple):
     neighbors: torch.Tensor
     vectors: torch.Tensor
     reverse: torch.Tensor
+    states: Optional[torch.Tensor] = None  # noqa: UP045 - TorchScript

@@ -16,6 +16,7 @@ from mtt.data.plausibility.contradictions import contradictions
 from mtt.data.reader import InMemory, Reader
 from mtt.data.same_units import Units, converted
 from mtt.data.splits import resolve_indices
+from mtt.data.states import with_states
 from mtt.data.structure import Structure
 from mtt.data.weights import with_weights
 from mtt.errors import UserError
@@ -45,7 +46,7 @@ def read_structures(
     :param units: what to convert lengths and targets to; None leaves them in the units of the file
     :raises UserError: unreadable or empty files, missing keys, requested gradients that the data
         lacks, wrong shapes, values that are not finite numbers, cells that do not fit the
-        periodicity
+        periodicity, charges and spins that are missing or not whole
     """
     systems = options.systems
     path = systems.read_from
@@ -65,6 +66,7 @@ def read_structures(
             if value is not None:
                 structure.references[name] = value
     structures = with_weights(structures, picked, options.weights, path)
+    structures = with_states(structures, picked, options.extra_data, path)
     own = Units.of(options)
     if units is None or own.fits(units):
         return structures

@@ -1,8 +1,8 @@
 """One atomic structure with its reference values, in plain numpy."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 # No length of a packed array: it marks values of atoms.
 _PER_ATOM = b"\xfe" * 8
 _WEIGHT = b"\xfd" * 8
+_STATE = b"\xfc" * 8
+# Charge and spin multiplicity of a structure of which nothing else is said.
+NEUTRAL_SINGLET = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Structure:
     - ``references``: reference values by target name, without the targets that have none;
     - ``source``: where it was read, ``FILE#INDEX`` with the index counted from 0;
     - ``config_type``: the group that the data put it in, empty where they name none;
-    - ``weight``: how much it counts in the loss.
+    - ``weight``: how much it counts in the loss;
+    - ``charge``: total charge, in units of the elementary charge;
+    - ``spin_multiplicity``: 2 S + 1 of the total spin S.
     """
 
     types: NDArray[np.int32]
@@ -51,9 +56,24 @@ class Structure:
     source: str = ""
     config_type: str = ""
     weight: float = 1.0
+    charge: int = NEUTRAL_SINGLET[0]
+    spin_multiplicity: int = NEUTRAL_SINGLET[1]
 
     def __len__(self) -> int:
         return len(self.types)
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Return charge and spin multiplicity."""
+        return self.charge, self.spin_multiplicity
+
+    def in_state(self, state: Mapping[str, int]) -> "Structure":
+        """Return the structure with the ``charge`` and ``spin_multiplicity`` of a mapping, if it has them."""
+        return replace(
+            self,
+            charge=state.get("charge", self.charge),
+            spin_multiplicity=state.get("spin_multiplicity", self.spin_multiplicity),
+        )
 
     @property
     def volume(self) -> float:
@@ -64,9 +84,9 @@ class Structure:
 def content_hash(structures: Sequence[Structure]) -> str:
     """Return the SHA-256 (hex) of what the structures contain, not of the files that they came from.
 
-    Covers the order of the structures, types, positions, cells, periodicity, all references and
-    weights bit by bit; leaves out ``source``, so that moving or renaming a file changes nothing, and
-    ``config_type``, which is no part of what is learned.
+    Covers the order of the structures, types, positions, cells, periodicity, charges, spin
+    multiplicities, all references and weights bit by bit; leaves out ``source``, so that moving or
+    renaming a file changes nothing, and ``config_type``, which is no part of what is learned.
     """
     return fingerprints(structures)[0]
 
@@ -74,8 +94,8 @@ def content_hash(structures: Sequence[Structure]) -> str:
 def fingerprints(structures: Sequence[Structure]) -> tuple[str, NDArray[np.int64]]:
     """Return :func:`content_hash`, and (n, 2) int64 to say later which of the structures have changed.
 
-    A row is, for one structure, the first 8 bytes of the SHA-256 of its types, positions, cell and
-    periodicity, and the same for its references.
+    A row is, for one structure, the first 8 bytes of the SHA-256 of its types, positions, cell,
+    periodicity, charge and spin multiplicity, and the same for its references.
     """
     digest = hashlib.sha256(b"mtt structures 1\0")
     digest.update(len(structures).to_bytes(8, "little"))
@@ -90,7 +110,11 @@ def fingerprints(structures: Sequence[Structure]) -> tuple[str, NDArray[np.int64
 
 def _geometry(structure: Structure) -> bytes:
     arrays = ((structure.types, "<i4"), (structure.positions, "<f8"), (structure.cell, "<f8"))
-    return b"".join(_packed(*pair) for pair in arrays) + _packed(structure.pbc, "u1")
+    packed = b"".join(_packed(*pair) for pair in arrays) + _packed(structure.pbc, "u1")
+    if structure.state != NEUTRAL_SINGLET:
+        # Hashes of neutral singlets are those of the first format.
+        packed += _STATE + _packed(np.array(structure.state), "<i8")
+    return packed
 
 
 def _references(structure: Structure) -> bytes:

@@ -16,6 +16,7 @@ from mtt.checkpoint import Header
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.derived_targets import is_derived, uncertainty_of
+from mtt.data.states import check_states
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.device import choose_device
@@ -51,6 +52,8 @@ class Model(Protocol):
     - ``targets``: what it predicts; ``described`` is False if that is a guess from their names;
     - ``length_unit``: empty if it is not known;
     - ``baselines``: what it adds for an atom of each type, by target; empty if it does not say;
+    - ``conditioned``: whether it depends on the charge and spin of structures;
+    - ``states``: the charges and spin multiplicities that it knows, if it says so;
     - ``own_process``: whether it runs in a process beside this one.
     """
 
@@ -60,6 +63,8 @@ class Model(Protocol):
     length_unit: str
     atomic_types: list[int]
     baselines: dict[str, dict[int, float]]
+    conditioned: bool
+    states: tuple[list[int], list[int]] | None
     device: torch.device
     own_process: bool
 
@@ -86,12 +91,19 @@ class Predictor:
         self.length_unit = model.length_unit
         self.atomic_types = model.atomic_types
         self.baselines = model.baselines
+        self.conditioned = model.conditioned
+        self.states = model.states
         self.stopwatch = Stopwatch()
 
     def with_uncertainties(self, targets: Sequence[Target]) -> list[Target]:
         """Return targets, and the uncertainties that the model gives of them."""
         names = [uncertainty_of(target).name for target in targets]
         return [*targets, *(self.derived[name] for name in names if name in self.derived)]
+
+    def check_states(self, structures: Sequence[Structure]) -> None:
+        """Refuse charges and spins that the model does not know; raises UserError."""
+        if self.states is not None or not self.conditioned:
+            check_states(structures, self.states)
 
     def close(self) -> Cost:
         """End the model, and return what the predictions so far have cost."""
@@ -154,6 +166,8 @@ class CheckpointModel:
             for target in self._potential.targets
             if (composition := self._potential.baseline(target.name).composition).shape[1] == 1
         }
+        self.states = self._potential.known_states()
+        self.conditioned = self.states is not None
 
     def close(self) -> None:
         """Do nothing: it runs in this process."""

@@ -1,6 +1,7 @@
 """Model and data in, predictions and their errors out: ``model.pt`` -> ``predictions.xyz``."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from mtt.report.progress import Reporter
 from mtt.tokens import redacted_json
 from mtt.units import fits
 from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions
+
+logger = logging.getLogger(__name__)
 
 
 def run(
@@ -122,6 +125,12 @@ def compare(
     sets = [read_structures(entry, require_targets=False, units=units) for entry in datasets]
     structures = [structure for structures in sets for structure in structures]
     _check_types(predictor, structures)
+    predictor.check_states(structures)
+    if predictor.conditioned and all(entry.extra_data is None for entry in datasets):
+        logger.warning(
+            "the model depends on charge and spin, and extra_data does not say where they are: all "
+            "structures are taken for neutral singlets"
+        )
     asked = predictor.with_uncertainties(targets)
     predictions = _predict(predictor, structures, asked, console)
     analysis = analyse(predictor, structures, predictions, targets, units.length)

@@ -24,6 +24,7 @@ from mtt.verify.predictions import (
 )
 
 _LONGEST_HEADER = 2**24
+_SUPPLIED = ("charge", "spin_multiplicity")
 
 
 class ExportedModel:
@@ -35,14 +36,15 @@ class ExportedModel:
     - ``described``: whether a golden pack says what the targets are;
     - ``outputs``: unit, sample_kind and description of each of its outputs, by name;
     - ``length_unit``: of positions and cells, empty if the file declares none;
-    - ``dtype``: of its inputs and outputs.
+    - ``dtype``: of its inputs and outputs;
+    - ``conditioned``: whether it asks for the charge or spin of structures.
 
     It runs on the CPU, in a process of its own that can neither write files nor reach the network.
 
     :param extensions: folder of the compiled extensions that it needs
     :param exceptions: what it may do beyond what any model may
     :param widen: turn all its floating-point numbers into float64, which not every code allows
-    :raises UserError: it cannot be loaded, or needs inputs besides positions, types and cell
+    :raises UserError: it cannot be loaded, or needs inputs besides positions, types and cell, charge and spin
     """
 
     kind = "exported model"
@@ -64,8 +66,12 @@ class ExportedModel:
                 hint=f"'mtt verify {path}' says more",
             ) from error
         about = self._process.about
-        if about["requested_inputs"]:
-            raise _needs_inputs(path, about["requested_inputs"])
+        unknown = [name for name in about["requested_inputs"] if name not in _SUPPLIED]
+        if unknown:
+            raise _needs_inputs(path, unknown)
+        self.conditioned = bool(about["requested_inputs"])
+        # The model itself refuses those that it does not know.
+        self.states: tuple[list[int], list[int]] | None = None
         self.outputs: dict[str, dict[str, str]] = {item["name"]: item for item in about["outputs"]}
         self.length_unit = str(about["length_unit"])
         self.atomic_types = [int(atomic_type) for atomic_type in about["atomic_types"]]
@@ -103,7 +109,13 @@ class ExportedModel:
         for structure in structures:
             _check_types(structure, self.atomic_types)
         systems = [
-            System(structure.types, structure.positions, structure.cell, structure.pbc)
+            System(
+                structure.types,
+                structure.positions,
+                structure.cell,
+                structure.pbc,
+                *structure.state,
+            )
             for structure in structures
         ]
         wanted = [Wanted(target.name, target.per, target.is_energy) for target in targets]
@@ -171,7 +183,7 @@ def _needs_inputs(path: Path, names: Sequence[str]) -> UserError:
     return UserError(
         f"the model asks for inputs that mtt does not supply yet: {listed}",
         where=str(path),
-        hint="ASE supplies charge and spin_multiplicity from atoms.info: use metatomic's calculator",
+        hint="metatomic's calculator for ASE has some more of them",
     )
 
 

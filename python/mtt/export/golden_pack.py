@@ -25,10 +25,13 @@ from mtt.data.target import GRADIENTS, Target
 from mtt.export.check_systems import Named
 
 FORMAT = 2
+# Of a pack with systems that are no neutral singlets, which older programs would take for such.
+FORMAT_WITH_STATES = 3
 RECORD = "mtt/golden.safetensors"
 # Who made the references of a system: the trainer's path, or the exported file itself.
 CHECKPOINT, MODEL_64, MODEL_32 = "checkpoint", "model float64", "model float32"
 _GEOMETRY = ("types", "positions", "cell", "pbc")
+STATE = "state"
 # What format 1 calls the tensors of its only target, an energy.
 _FORMAT_1 = {"energies": "atoms", "energy": "total", "forces": "forces", "virial": "virial"}
 
@@ -58,6 +61,9 @@ class GoldenPack:
             for name in (*_GEOMETRY, *names):
                 key = f"{len(self.names) + number}/{name}"
                 tensors[key] = other.tensors[f"{number}/{name}"]
+            state = other.tensors.get(f"{number}/{STATE}")
+            if state is not None:
+                tensors[f"{len(self.names) + number}/{STATE}"] = state
         origins = [pack.origins or (CHECKPOINT,) * len(pack.names) for pack in (self, other)]
         return replace(
             self,
@@ -66,10 +72,14 @@ class GoldenPack:
             origins=origins[0] + origins[1],
         )
 
+    @property
+    def _has_states(self) -> bool:
+        return any(f"{number}/{STATE}" in self.tensors for number in range(len(self.names)))
+
     def content(self) -> bytes:
         """Return the pack as safetensors bytes; the same pack gives the same bytes."""
         contents: dict[str, Any] = {
-            "format": FORMAT,
+            "format": FORMAT_WITH_STATES if self._has_states else FORMAT,
             "dtype": "mixed" if MODEL_32 in (self.origins or ()) else "float64",
             "length_unit": self.length_unit,
             "targets": [target.to_dict() for target in self.targets],
@@ -82,7 +92,7 @@ class GoldenPack:
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
-        """Return the pack in these bytes, of format 1 or 2.
+        """Return the pack in these bytes, of format 1, 2 or 3.
 
         :raises ValueError: the bytes are no such pack
         """
@@ -112,12 +122,12 @@ class GoldenPack:
 def read_contents(content: bytes) -> dict[str, Any]:
     """Return what the header of a pack says of it, from its first bytes or all of them.
 
-    :raises ValueError: there is no header of format 1 or 2
+    :raises ValueError: there is no header of format 1, 2 or 3
     """
     try:
         length = int.from_bytes(content[:8], "little")
         contents = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["mtt"])
-        known = contents["format"] in (1, FORMAT)
+        known = contents["format"] in (1, FORMAT, FORMAT_WITH_STATES)
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("its header is damaged") from error
     if not known:

@@ -25,6 +25,8 @@ from mtt.verify.waivers import beside
 _log = logging.getLogger(__name__)
 # Who asks for outputs of any kind.
 WITHOUT_ENERGY = "lammps:compute"
+# Engines that give charge and spin multiplicity of a system to models that ask for them.
+WITH_STATES = ("ase",)
 _LONGEST = 100
 QUICK_FAMILIES = ["LOAD", "SCHEMA", "PARITY"]
 Verify = Literal["quick", "full", "none"]
@@ -76,7 +78,14 @@ def run(
         if verify != "none":
             _log.info("verifying %s: %s checks", output, "all" if verify == "full" else "the quick")
         engines = None
-        if verify != "none" and not any(target.is_energy for target in header.targets):
+        if verify != "none" and _is_conditioned(header):
+            engines = list(WITH_STATES)
+            _log.info(
+                "the model depends on charge and spin: it is verified for %s, which gives them; the "
+                "table says what others do",
+                " and ".join(name.upper() for name in WITH_STATES),
+            )
+        elif verify != "none" and not any(target.is_energy for target in header.targets):
             engines = [WITHOUT_ENERGY]
             _log.info(
                 "no engine can run MD with a model that has no energy: it is verified for those who "
@@ -87,6 +96,10 @@ def run(
     made = provenance.Made(output.name, digest, report, date)
     provenance.write_statement(beside, provenance.of_export(made, output, checkpoint.name, source))
     return output
+
+
+def _is_conditioned(header: Header) -> bool:
+    return header.architecture.hypers.get("system_conditioning") is True
 
 
 def weights_in_words(header: Header, weights: str) -> str:

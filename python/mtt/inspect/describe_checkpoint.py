@@ -63,8 +63,25 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "data": {name: {"structures": sizes[name], "hash": hashes[name]} for name in sizes},
         "split": {part: len(indices) for part, indices in header.split.items()},
         "tensors": _tensors(file),
+        "states": _states(file),
         "targets": {target.name: _target(target) for target in header.targets},
         **{key: plain[key] for key in _AS_THEY_ARE},
+    }
+
+
+def _states(file: CheckpointFile) -> dict[str, list[int]] | None:
+    """The charges and spin multiplicities that the model is trained with; None without conditioning.
+
+    See :class:`mtt.architectures.conditioning.States`, whose numbers these are.
+    """
+    names = [f"model/states.0.{name}" for name in ("charges", "spin_multiplicities")]
+    if any(name not in file.table for name in names):
+        return None
+    charges, spins = ([i for i, n in enumerate(file.tensor(name)) if n] for name in names)
+    middle = len(file.tensor(names[0])) // 2
+    return {
+        "charges": [index - middle for index in charges],
+        "spin_multiplicities": [index + 1 for index in spins],
     }
 
 

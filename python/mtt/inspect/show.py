@@ -90,6 +90,9 @@ def _checkpoint(description: Description) -> Iterable[Fact]:
     if description["seeds"]:
         seeds = ", ".join(map(str, description["seeds"]))
         yield "ensemble", f"{len(description['seeds'])} members, of the seeds {seeds}"
+    if description["states"]:
+        charges, spins = (_listed(map(str, known)) for known in description["states"].values())
+        yield "needs input", f"charge: {charges}; spin multiplicity: {spins}"
     yield "lengths", str(description["length_unit"])
     batch = f", {position['batch']} batches into the next" if position["batch"] else ""
     yield "epoch", f"{position['epoch']} of {_value(position['num_epochs'])}{batch}"

@@ -99,6 +99,8 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "IrrepOptions": "Dataset: irreps of a target",
         "GradientOptions": "Dataset: forces, stress and virial",
         "WeightOptions": "Dataset: weights",
+        "ExtraDataOptions": "Dataset: extra_data",
+        "InputOptions": "Dataset: charge and spin_multiplicity of extra_data",
         "SplitOptions": "validation_set and test_set",
         "Metadata": "Metadata",
         "References": "Metadata: references",

@@ -114,14 +114,15 @@ def _size_of_forces(structures: Sequence[Structure], target: Target) -> float | 
 def isolated_atoms(
     structures: Iterable[Structure], target: Target, atomic_types: Sequence[int]
 ) -> dict[int, float]:
-    """Return the value of each atomic type from frames of one atom, that is without periodicity.
+    """Return the value of each atomic type from frames of one neutral atom, without periodicity.
 
     :raises UserError: a type has no such frame, or several whose values differ
     """
     values: dict[int, float] = {}
     for structure in structures:
         reference = structure.references.get(target.name)
-        if len(structure) != 1 or structure.pbc.any() or reference is None:
+        alone = len(structure) == 1 and not structure.pbc.any() and structure.charge == 0
+        if not alone or reference is None:
             continue
         value, kind = float(reference.values.reshape(-1)[0]), int(structure.types[0])
         if not np.isfinite(value):

@@ -1,12 +1,15 @@
 """What can be known of the data and the loss before the first step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+from mtt.architectures.conditioning import States
 from mtt.architectures.potential import Potential
 from mtt.data.dataset import named
 from mtt.data.neighbors import neighbor_list
 from mtt.data.plausibility import doubts
 from mtt.data.reader import Reader
+from mtt.data.states import check_states
+from mtt.data.structure import NEUTRAL_SINGLET
 from mtt.errors import UserError
 from mtt.options import Options
 from mtt.options.schema.loss_parts import FIRST_EPOCH
@@ -46,6 +49,37 @@ def check_sets(data: RunData, potential: Potential) -> None:
         )
     for structure in data.test:
         neighbor_list(structure, potential.cutoff)
+
+
+def learn_states(data: RunData, potential: Potential, say: Callable[[str], None]) -> None:
+    """Note with which charges and spins the model is trained, and refuse others in all sets.
+
+    :raises UserError: a structure in a state that the model has no weights for, or that no structure
+        of the training set is in; of a model that depends on neither, a state that is not the neutral
+        singlet
+    """
+    for states in potential.states:
+        assert isinstance(states, States)
+        for structure in data.train:
+            if not states.fits(structure.state):
+                raise UserError(
+                    f"the structure has the charge {structure.charge} and the spin multiplicity "
+                    f"{structure.spin_multiplicity}; the model is for charges from "
+                    f"{-states.max_charge} to {states.max_charge} and multiplicities from 1 to "
+                    f"{states.max_spin_multiplicity}",
+                    where=structure.source or None,
+                    hint="make architecture.model.max_charge or max_spin_multiplicity larger",
+                )
+        states.learn(structure.state for structure in data.train)
+        charges, spins = states.known()
+        say(f"charges {charges} and spin multiplicities {spins} are trained with")
+        if all(structure.state != NEUTRAL_SINGLET for structure in data.train):
+            say(
+                "check the data: no structure of the training set is a neutral singlet, which is what "
+                "engines calculate that give no charge and spin"
+            )
+    for reader in _by_name(data).values():
+        check_states(reader, potential.known_states())
 
 
 def check_loss(problem: Problem, train: Reader) -> None:

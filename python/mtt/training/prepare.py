@@ -37,7 +37,7 @@ from mtt.training.baseline import (
     in_training_units,
     isolated_atoms,
 )
-from mtt.training.check_data import check_loss, check_sets, doubts_about
+from mtt.training.check_data import check_loss, check_sets, doubts_about, learn_states
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.fine_tune import Start
 from mtt.training.fine_tune_base import find_base, protect
@@ -116,6 +116,7 @@ def prepare(
         potential, origin = _new_potential(options, data, say), None
     _check_features(options, data, potential)
     check_sets(data, potential)
+    learn_states(data, potential, say)
     problem = _problem(options, data, potential, device, communicator or Alone())
     check_loss(problem, data.train)
     if header is None:

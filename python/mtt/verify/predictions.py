@@ -47,12 +47,17 @@ class Wanted(NamedTuple):
 
 
 class System(NamedTuple):
-    """Types (N,) int32, positions (N, 3) and cell (3, 3) float64 in the model's length unit, pbc (3,)."""
+    """Types (N,) int32, positions (N, 3) and cell (3, 3) float64 in the model's length unit, pbc (3,).
+
+    Models that ask for them see the total charge, in elementary charges, and the spin multiplicity.
+    """
 
     types: NDArray[np.int32]
     positions: NDArray[np.float64]
     cell: NDArray[np.float64]
     pbc: NDArray[np.bool_]
+    charge: float = 0.0
+    spin_multiplicity: float = 1.0
 
 
 class Prediction(NamedTuple):
@@ -107,7 +112,12 @@ class ModelProcess:
         """
         header = {
             "systems": [
-                {"atoms": len(system.types), "pbc": [bool(flag) for flag in system.pbc]}
+                {
+                    "atoms": len(system.types),
+                    "pbc": [bool(flag) for flag in system.pbc],
+                    "charge": system.charge,
+                    "spin_multiplicity": system.spin_multiplicity,
+                }
                 for system in systems
             ],
             "outputs": [output._asdict() for output in wanted],

@@ -12,6 +12,9 @@ namespace mtt {
 /// A molecule, a system that is periodic in all directions and, if wanted, a slab.
 std::vector<System> engine_systems(Context& context, bool slabs = true);
 
+/// The system as an engine calculates it that gives the model no charge, or no spin: neutral, or a singlet.
+System as_given(System system, const std::vector<std::string>& missing);
+
 /// What passes through an engine that keeps coordinates in float32 and in its own unit.
 System through_single(System system, double to_engine);
 

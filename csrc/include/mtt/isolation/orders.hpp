@@ -131,7 +131,7 @@ void describe(P& pack, NeighborRequest& v) {
 }
 template <class P>
 void describe(P& pack, System& v) {
-    pack(v.name, v.types, v.positions, v.cell, v.pbc);
+    pack(v.name, v.types, v.positions, v.cell, v.pbc, v.charge, v.spin_multiplicity);
 }
 template <class P>
 void describe(P& pack, Pair& v) {
@@ -140,8 +140,8 @@ void describe(P& pack, Pair& v) {
 template <class P>
 void describe(P& pack, Call& v) {
     pack(v.systems, v.pairs, v.select, v.selected, v.kind, v.gradients, v.strain, v.check_consistency,
-         v.leaf_in_model_dtype, v.strided, v.dtype, v.extra, v.length_unit, v.energy_unit, v.withheld, v.charge,
-         v.spin_multiplicity, v.velocities);
+         v.leaf_in_model_dtype, v.strided, v.dtype, v.extra, v.length_unit, v.energy_unit, v.withheld,
+         v.velocities);
 }
 template <class P>
 void describe(P& pack, Block& v) {

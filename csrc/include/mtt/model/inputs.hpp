@@ -63,8 +63,8 @@ void add_neighbors(
 /// Whether add_requested_inputs() knows an input of that name and kind of samples.
 bool can_supply(const OutputInfo& input);
 
-/// Adds the inputs that the model requests, as ASE's calculator gives them: charge 0 and spin multiplicity 1 unless the
-/// call says otherwise, masses of the elements, velocities and momenta of the call.
+/// Adds the inputs that the model requests, as ASE's calculator gives them: charge and spin multiplicity of
+/// the system, masses of the elements, velocities and momenta of the call.
 /// @throws EngineError for an input that no engine has
 void add_requested_inputs(
     const Call& call, size_t index, const Placement& place, const std::vector<OutputInfo>& requested, Prepared& prepared,

@@ -67,9 +67,6 @@ struct Call {
     std::string energy_unit;
     /// Inputs that the model requests and this engine does not give.
     std::vector<std::string> withheld;
-    /// Of each system, in units of the electron's.
-    double charge = 0.0;
-    double spin_multiplicity = 1.0;
     /// [system][atom] in (eV/u)^(1/2), as ASE has them; empty: all atoms at rest.
     std::vector<std::vector<Vec3>> velocities;
 };

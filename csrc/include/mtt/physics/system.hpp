@@ -18,6 +18,9 @@ struct System {
     std::vector<Vec3> positions;
     Mat3 cell{};
     std::array<bool, 3> pbc{false, false, false};
+    /// In units of the elementary charge; only models that request them see these two.
+    double charge = 0.0;
+    double spin_multiplicity = 1.0;
 
     [[nodiscard]] size_t size() const { return types.size(); }
     [[nodiscard]] bool periodic() const { return pbc[0] || pbc[1] || pbc[2]; }

@@ -1,6 +1,6 @@
 """Which atoms each layer needs, and in what portions it takes them."""
 
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 import torch
 
@@ -30,7 +30,8 @@ class Layout(NamedTuple):
     - ``edges`` [B] int64 into the graph's edges; ``neighbor_species`` [B] of them;
     - ``real`` [B] in the dtype of the vectors: 0 for the copies, which must have no influence, else 1;
     - ``reverse`` [B] int64: place of the reverse edge in this layout, -1 where there is none;
-    - ``chunks``: from front to back.
+    - ``chunks``: from front to back;
+    - ``added`` [A, d_node]: what the conditions of a structure add to the features of its atoms.
     """
 
     atoms: torch.Tensor
@@ -40,6 +41,7 @@ class Layout(NamedTuple):
     real: torch.Tensor
     reverse: torch.Tensor
     chunks: List[Chunk]
+    added: Optional[torch.Tensor] = None
 
 
 def layers_of_atoms(graph: Graph, kept: torch.Tensor, n_layers: int) -> torch.Tensor:
@@ -57,10 +59,17 @@ def layers_of_atoms(graph: Graph, kept: torch.Tensor, n_layers: int) -> torch.Te
     return layers
 
 
-def lay_out(graph: Graph, kept: torch.Tensor, n_layers: int, size: int) -> Layout:
+def lay_out(
+    graph: Graph,
+    kept: torch.Tensor,
+    n_layers: int,
+    size: int,
+    added: Optional[torch.Tensor] = None,
+) -> Layout:
     """Return the layout of a graph with at least one edge, in chunks of about ``size`` tokens.
 
     :param kept: indices [K] int64 of the atoms that are read out
+    :param added: [N, d_node], see :class:`Layout`
     """
     device = graph.centers.device
     counts = torch.bincount(graph.centers, minlength=graph.species.shape[0])
@@ -106,4 +115,5 @@ def lay_out(graph: Graph, kept: torch.Tensor, n_layers: int, size: int) -> Layou
         real=is_real.to(graph.vectors.dtype),
         reverse=torch.where((reverse >= 0) & is_real, there, nowhere),
         chunks=chunks,
+        added=None if added is None else added.index_select(0, atoms),
     )

@@ -5,7 +5,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from mtt.options.schema.base import Conflict, inconsistent, invalid
-from mtt.options.schema.repulsion import Repulsion, WithRepulsion
+from mtt.options.schema.repulsion import Repulsion
+from mtt.options.schema.system_conditioning import (
+    MaxCharge,
+    MaxSpinMultiplicity,
+    SystemConditioning,
+    WithConditioning,
+)
 from mtt.options.schema.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
@@ -16,7 +22,7 @@ Size = Annotated[int, Field(gt=0, le=65536)]
 Layers = Annotated[int, Field(gt=0, le=100)]
 
 
-class ModelHypers(WithRepulsion):
+class ModelHypers(WithConditioning):
     """Shape and size of a PET model."""
 
     cutoff: PositiveFloat = 4.5
@@ -55,6 +61,9 @@ class ModelHypers(WithRepulsion):
     """Energies from the features after the last message-passing layer (feedforward), or summed
     over what every layer contributes (residual)."""
     zbl: Repulsion = False
+    system_conditioning: SystemConditioning = False
+    max_charge: MaxCharge = 10
+    max_spin_multiplicity: MaxSpinMultiplicity = 10
 
     @field_validator("cutoff_function", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 
@@ -39,6 +39,13 @@ class Inputs(NamedTuple):
     neighbor_species: torch.Tensor  # [E] int64
     factors: torch.Tensor  # [E] cutoff factors
     centers: torch.Tensor  # [E] int64
+    added: Optional[torch.Tensor] = None  # [N, d_node] what charge and spin add to nodes
+
+
+def conditioned(nodes: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+    """Return features of atoms [N, d_node] that know of the charge and spin of their structure."""
+    added = inputs.added
+    return nodes if added is None else nodes + added
 
 
 def dense_grid(factors: torch.Tensor, n_atoms: int) -> Grid:
@@ -91,6 +98,7 @@ def make_rows(graph: Graph) -> Tuple[Graph, torch.Tensor, bool]:
         neighbors=graph.neighbors.index_select(0, order),
         vectors=graph.vectors.index_select(0, order),
         reverse=torch.where(reverse >= 0, there, reverse),
+        states=graph.states,
     )
     return rows, counts, True
 

@@ -10,16 +10,18 @@ dense layers never spend time on padding.
 """
 
 from collections.abc import Sequence
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 
+from mtt.architectures.conditioning import Conditioning
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.architectures.pet.layers import (
     Combine,
     Inputs,
     MessageLayer,
     Readout,
+    conditioned,
     dense_grid,
     make_rows,
     padded_grid,
@@ -47,6 +49,24 @@ class PET(Steps):
         self.bump = hypers.cutoff_function == "Bump"
         self.interaction_range = hypers.num_gnn_layers * self.cutoff
         self.num_radial = hypers.num_radial
+        # One or none: what charge and spin of a structure add to the features of its atoms.
+        self.conditioning = torch.nn.ModuleList([])
+        if hypers.system_conditioning:
+            self.max_charge = hypers.max_charge
+            self.max_spin_multiplicity = hypers.max_spin_multiplicity
+
+    def condition(self, hypers: ModelHypers) -> None:
+        """Add the network of charge and spin, last, so that all other weights begin as without it."""
+        if hypers.system_conditioning:
+            limits = (self.max_charge, self.max_spin_multiplicity)
+            self.conditioning.append(Conditioning(*limits, hypers.d_pet, hypers.d_node))
+
+    def conditions(self, graph: Graph) -> Optional[torch.Tensor]:
+        """See :class:`Steps`."""
+        added: Optional[torch.Tensor] = None
+        for conditioning in self.conditioning:
+            added = conditioning(graph)
+        return added
 
     def describe(self, vectors: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return vector, distance and radial functions of each edge [E, 4 + R], cutoff factors [E]."""
@@ -72,7 +92,10 @@ class PET(Steps):
             else padded_grid(rows.centers, counts, factors)
         )
         neighbor_species = rows.species.index_select(0, rows.neighbors)
-        inputs = Inputs(grid, geometry, rows.species, neighbor_species, factors, rows.centers)
+        added = self.conditions(rows)
+        inputs = Inputs(
+            grid, geometry, rows.species, neighbor_species, factors, rows.centers, added
+        )
         nodes, messages = self.start(inputs.species, neighbor_species)
         values: Dict[str, torch.Tensor] = {}
         for number in range(self.n_layers):
@@ -107,6 +130,7 @@ class FeedforwardPET(PET):
         )
         self.combine = torch.nn.ModuleList([Combine(d) for _ in later])
         self.readout = Readout(hypers, targets)
+        self.condition(hypers)
 
     def start(
         self, species: torch.Tensor, neighbor_species: torch.Tensor
@@ -119,7 +143,7 @@ class FeedforwardPET(PET):
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """See :class:`Steps`."""
         if number == 0:
-            return self.first_layer(nodes, messages, inputs)
+            return self.first_layer(conditioned(nodes, inputs), messages, inputs)
         edges = messages
         # TorchScript takes a module out of a list only by a number in the code.
         for index, layer in enumerate(self.later_layers):
@@ -173,6 +197,7 @@ class ResidualPET(PET):
             [MessageLayer(hypers, n_species, first=i == 0) for i in layers]
         )
         self.readouts = torch.nn.ModuleList([Readout(hypers, targets) for _ in layers])
+        self.condition(hypers)
 
     def start(
         self, species: torch.Tensor, neighbor_species: torch.Tensor
@@ -188,7 +213,8 @@ class ResidualPET(PET):
         edges = messages
         for index, (node_types, layer) in enumerate(zip(self.node_types, self.layers)):  # noqa: B905 - TorchScript
             if index == number:
-                nodes, edges = layer(node_types(inputs.species), messages, inputs)
+                fresh = conditioned(node_types(inputs.species), inputs)
+                nodes, edges = layer(fresh, messages, inputs)
         return nodes, edges
 
     def hand_on(

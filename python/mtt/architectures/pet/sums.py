@@ -48,6 +48,10 @@ class Steps(Core):
         """Return what the network sees of edge vectors [E, 3]: numbers [E, G], cutoff factors [E]."""
         raise NotImplementedError
 
+    def conditions(self, graph: Graph) -> Optional[torch.Tensor]:
+        """Return what charge and spin of structures add to features of atoms [N, d_node], if anything."""
+        raise NotImplementedError
+
     def start(
         self, species: torch.Tensor, neighbor_species: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -97,7 +101,7 @@ class Steps(Core):
         differentiate = torch.is_grad_enabled() and graph.vectors.requires_grad
         # Weights of an export need no gradient, so what has no history records none. (no_grad() would do
         # the same, but is no operator that a sandbox lets a model use: it changes the calling thread.)
-        layout = lay_out(graph, kept, self.n_layers, tokens)
+        layout = lay_out(graph, kept, self.n_layers, tokens, self.conditions(graph))
         vectors = graph.vectors.detach().index_select(0, layout.edges)
         none = vectors.new_empty((0, 0))
         # What enters each layer, and the edges that leave it. The first layer's is made when needed.
@@ -167,6 +171,9 @@ class Steps(Core):
         first, last = chunk.edge, chunk.edge + chunk.n_edges
         factors = factors * layout.real[first:last]
         atoms = torch.arange(chunk.n_atoms, device=vectors.device)
+        added = layout.added
+        if added is not None:
+            added = added[chunk.atom : chunk.atom + chunk.n_atoms]
         return Inputs(
             grid=dense_grid(factors, chunk.n_atoms),
             geometry=geometry,
@@ -174,6 +181,7 @@ class Steps(Core):
             neighbor_species=layout.neighbor_species[first:last],
             factors=factors,
             centers=atoms.repeat(chunk.n_edges // chunk.n_atoms),
+            added=added,
         )
 
     def entering(

@@ -5,7 +5,13 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from mtt.options.schema.base import Conflict, OptionsModel, inconsistent
-from mtt.options.schema.repulsion import Repulsion, WithRepulsion
+from mtt.options.schema.repulsion import Repulsion
+from mtt.options.schema.system_conditioning import (
+    MaxCharge,
+    MaxSpinMultiplicity,
+    SystemConditioning,
+    WithConditioning,
+)
 from mtt.options.schema.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
@@ -55,7 +61,7 @@ class BpnnOptions(OptionsModel):
     """Whether the power spectrum of each atom is normalized first."""
 
 
-class ModelHypers(WithRepulsion):
+class ModelHypers(WithConditioning):
     """Shape and size of a SOAP-BPNN model."""
 
     soap: SoapOptions = Field(default_factory=SoapOptions)
@@ -63,3 +69,6 @@ class ModelHypers(WithRepulsion):
     bpnn: BpnnOptions = Field(default_factory=BpnnOptions)
     """The networks that turn it into values."""
     zbl: Repulsion = False
+    system_conditioning: SystemConditioning = False
+    max_charge: MaxCharge = 10
+    max_spin_multiplicity: MaxSpinMultiplicity = 10

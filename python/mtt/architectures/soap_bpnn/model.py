@@ -16,10 +16,11 @@ spherical harmonics do. All of it is made of plain operations of torch, which en
 
 import math
 from collections.abc import Sequence
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import torch
 
+from mtt.architectures.conditioning import Conditioning
 from mtt.architectures.interface import Core, features_of
 from mtt.architectures.radial import cutoff_polynomial, radial_functions
 from mtt.architectures.soap_bpnn.hypers import ModelHypers
@@ -114,9 +115,13 @@ class Network(torch.nn.Module):
             [TypeLinear(n_types, a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
         )
 
-    def forward(self, features: torch.Tensor, groups: List[torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self, features: torch.Tensor, groups: List[torch.Tensor], added: Optional[torch.Tensor]
+    ) -> torch.Tensor:
         if self.normalized:
             features = self.norm(features)
+        if added is not None:
+            features = features + added
         for layer in self.layers:
             features = torch.nn.functional.silu(layer(features, groups))
         return features
@@ -225,6 +230,14 @@ class SoapBpnn(Core):
         self.network = Network(hypers, n_types, size)
         self.target_names = [target.name for target in targets]
         self.heads = torch.nn.ModuleList([Head(hypers, n_types, target) for target in targets])
+        # One or none; last, so that all other weights begin as without it.
+        self.conditioning = torch.nn.ModuleList([])
+        if hypers.system_conditioning:
+            self.max_charge = hypers.max_charge
+            self.max_spin_multiplicity = hypers.max_spin_multiplicity
+            limits = (self.max_charge, self.max_spin_multiplicity)
+            width = hypers.bpnn.num_neurons_per_layer
+            self.conditioning.append(Conditioning(*limits, width, size))
 
     def density(self, graph: Graph) -> torch.Tensor:
         """Return the mixed density of each atom [N, K, (L + 1)^2]."""
@@ -269,7 +282,10 @@ class SoapBpnn(Core):
         for kind in range(self.n_types):
             groups.append(torch.nonzero(graph.species == kind)[:, 0])
         density = self.density(graph)
-        features = self.network(self.power_spectrum(density), groups)
+        added: Optional[torch.Tensor] = None
+        for conditioning in self.conditioning:
+            added = conditioning(graph)
+        features = self.network(self.power_spectrum(density), groups, added)
         for index, head in enumerate(self.heads):
             name = self.target_names[index]
             if name in targets:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mtt.files import open_regular
-from mtt.options.foreign.metatrain_keys import DATASET, GRADIENT, SYSTEMS, TARGET
+from mtt.options.foreign.metatrain_keys import DATASET, EXTRA_DATA, GRADIENT, SYSTEMS, TARGET
 from mtt.options.foreign.tables import Problems, apply, move
 from mtt.options.reading.document import Node, child_name
 from mtt.options.reading.problems import Problem
@@ -19,6 +19,7 @@ from mtt.options.schema.datasets import (
     SystemsOptions,
     TargetOptions,
 )
+from mtt.options.schema.extra_data import ExtraDataOptions, InputOptions
 
 # Names of outputs that metatomic has given up, and those that it has now.
 _CURRENT: Final = {
@@ -60,6 +61,7 @@ def translate_datasets(node: Node | None, problems: Problems) -> None:
         _translate_indices(dataset, problems)
         _refuse_packed(dataset, problems)
         apply(dataset.get("systems"), SYSTEMS, SystemsOptions.model_fields, problems)
+        _translate_extra_data(dataset, problems)
         targets = _mapping(dataset.get("targets"))
         _rename_targets(dataset.get("targets"))
         for name, target in targets.items():
@@ -69,6 +71,50 @@ def translate_datasets(node: Node | None, problems: Problems) -> None:
                 for gradient in GRADIENTS:
                     alone = name == ENERGY or len(targets) == 1
                     _translate_gradient(target, gradient, _path(dataset, target), alone, problems)
+
+
+def _translate_extra_data(dataset: Node, problems: Problems) -> None:
+    """Translate charge and spin in place; refuse what else metatrain reads beside the structures."""
+    section = dataset.get("extra_data")
+    if section is None or section.value is None or section.value == {}:
+        dataset.value.pop("extra_data", None)
+        return
+    targets = [str(name) for name in _mapping(dataset.get("targets"))]
+    for name, node in _mapping(section).items():
+        if name in ExtraDataOptions.model_fields:
+            apply(node, EXTRA_DATA, InputOptions.model_fields, problems)
+            _drop_own_file(node, dataset, problems)
+            continue
+        of = str(name).removesuffix("_mask")
+        message, advice = (
+            (
+                f"mtt has no masks of targets: what '{of}' lacks is NaN",
+                f"write NaN where the mask is 0 into '{of}', and 'masked_' losses become plain ones",
+            )
+            if of in targets and of != name
+            else (
+                f"nothing in mtt uses '{name}'; it knows {' and '.join(ExtraDataOptions.model_fields)}",
+                "leave it out",
+            )
+        )
+        place = node.key_place or node.place
+        problems.append(Problem(place, node.name, message, advice=advice))
+        node.dead = True
+    if isinstance(section.value, dict) and all(node.dead for node in section.value.values()):
+        del dataset.value["extra_data"]
+
+
+def _drop_own_file(node: Node, dataset: Node, problems: Problems) -> None:
+    """Take the file of an input out, which must be that of the structures."""
+    own = node.get("read_from") if isinstance(node.value, dict) else None
+    if own is None:
+        return
+    if own.value not in (None, _path(dataset, node.replaced({}))):
+        message = "charge and spin are read from the file of the structures"
+        problems.append(
+            Problem(own.shown_at(), own.name, message, advice="write them into that file")
+        )
+    del node.value["read_from"]
 
 
 def _rename_targets(targets: Node | None) -> None:

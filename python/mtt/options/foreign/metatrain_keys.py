@@ -11,6 +11,7 @@ from mtt.options.foreign.fates import ANYTHING, Absent, Fate, Renamed, Reworked,
 
 _DEVICES = "not yet in mtt: training on several devices"
 _READER = "mtt chooses the reader by the format of the file"
+_PER_SYSTEM = "charge and spin are one number for each structure"
 _METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
 
 
@@ -47,7 +48,8 @@ TOP: Final[Mapping[str, Fate]] = {
 }
 
 ARCHITECTURE: Final[Mapping[str, Fate]] = {
-    "name": Taken(),
+    # What it was called before it left the experimental ones.
+    "name": Taken(values={"experimental.soap_bpnn": "soap_bpnn"}),
     "model": Taken(),
     "training": Taken(),
     "preset": Absent((None,), "mtt has no presets", "write the sizes of the model"),
@@ -114,13 +116,9 @@ MODEL: Final[Mapping[str, Fate]] = {
             "interpolation_nodes": 5,
         },
     ),
-    "system_conditioning": Absent(
-        (False,),
-        "not yet in mtt: models that depend on the charge and spin of a structure",
-        default=False,
-    ),
-    "max_charge": Absent((ANYTHING,), "", default=10),
-    "max_spin_multiplicity": Absent((ANYTHING,), "", default=10),
+    "system_conditioning": Taken(False),
+    "max_charge": Taken(10),
+    "max_spin_multiplicity": Taken(10),
     # of older versions
     "heads": Absent(({}, None), "all heads of mtt are alike, d_head wide"),
     "last_layer_parameters": Absent(({}, None), "all heads of mtt are alike"),
@@ -290,10 +288,23 @@ DATASET: Final[Mapping[str, Fate]] = {
     "systems": Taken(),
     "targets": Taken(),
     "indices": Reworked(),
-    "extra_data": Absent(
-        ({}, None),
-        "not yet in mtt: inputs beside the structure, such as its charge and spin",
+    "extra_data": Reworked(),
+}
+
+# Of one entry of extra data that mtt takes: charge or spin_multiplicity.
+EXTRA_DATA: Final[Mapping[str, Fate]] = {
+    "key": Taken(None, left_out=(None,)),
+    "read_from": Reworked(),
+    "reader": Absent((None, "ase"), _READER, default=None),
+    "unit": Absent(
+        ("", None, "e"), "charges are in units of the elementary charge, and spins have none"
     ),
+    "quantity": Absent((ANYTHING,), "", default=""),
+    "sample_kind": Absent(("system",), _PER_SYSTEM, default="system"),
+    "per_atom": Absent((False,), _PER_SYSTEM, default=False),
+    "type": Absent(("scalar",), _PER_SYSTEM, default="scalar"),
+    "num_subtargets": Absent((1,), _PER_SYSTEM, default=1),
+    "description": Absent((ANYTHING,), "", default=""),
 }
 
 SYSTEMS: Final[Mapping[str, Fate]] = {

@@ -49,6 +49,8 @@ _REWORKED: Final[Mapping[str, str]] = {
     "architecture.training.loss.TARGET.forces": _BY_GRADIENTS,
     "architecture.training.loss.TARGET.stress": _BY_GRADIENTS,
     "architecture.training.loss.TARGET.virial": "the same as `stress`",
+    "training_set.extra_data": "`charge` and `spin_multiplicity`, each one number of a structure in the "
+    "file of the structures, by its `key`; other names and masks are refused",
     "training_set.indices": "`systems.indices`; a file that lists them is read",
     "training_set.targets.TARGET.type": "`scalar`, `vector` (Cartesian, rank 1), `matrix` (rank 2) or "
     "`spherical` with `irreps`; other ranks, `product`, `num` and irreps by atomic type are refused",

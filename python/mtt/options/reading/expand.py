@@ -4,6 +4,8 @@ Nodes that are made here stand where the short form stands, so errors point to w
 short forms there are, :mod:`mtt.options.schema.short_forms` says.
 """
 
+from collections.abc import Mapping
+
 from mtt.options.reading.document import Node
 from mtt.options.schema.datasets import GRADIENTS
 from mtt.options.schema.short_forms import LEFT_OUT, NOTHING, short_form
@@ -13,18 +15,22 @@ def expand_options(root: Node) -> None:
     """Expand an options.yaml in place."""
     _expand_architecture(root)
     training = root.get("training_set")
-    targets = None
+    first = None
     if training is not None:
         datasets = expand_datasets(training)
         root.value["training_set"] = datasets
         first = datasets.value[0] if datasets.value else None
-        targets = first.get("targets") if isinstance(first, Node) else None
+    kept = {
+        key: node
+        for key in ("targets", "extra_data")
+        if isinstance(first, Node) and (node := first.get(key)) is not None
+    }
     for name in ("validation_set", "test_set"):
         _write_out(root, name, "SplitOptions")
         split = root.get(name)
         own = None if split is None else split.get("datasets")
         if split is not None and own is not None and own.value is not None:
-            split.value["datasets"] = _with_targets(own, targets)
+            split.value["datasets"] = _completed(own, kept)
 
 
 def expand_datasets(node: Node) -> Node:
@@ -105,10 +111,11 @@ def _expand_target(node: Node) -> Node:
     return node
 
 
-def _with_targets(node: Node, targets: Node | None) -> Node:
-    """Return datasets, of which those that say nothing about targets have those of the first training set."""
+def _completed(node: Node, kept: Mapping[str, Node]) -> Node:
+    """Return datasets, each with those parts of the first training set that it says nothing about."""
     datasets = expand_datasets(node)
     for dataset in datasets.value:
-        if targets is not None and isinstance(dataset.value, dict):
-            dataset.value.setdefault("targets", targets)
+        for key, part in kept.items():
+            if isinstance(dataset.value, dict):
+                dataset.value.setdefault(key, part)
     return datasets

@@ -6,10 +6,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Discriminator, Field, NonNegativeFloat, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from mtt.options.schema.base import Conflict, Indices, OptionsModel, inconsistent
 from mtt.options.schema.data_paths import ExpandedPath
+from mtt.options.schema.extra_data import ExtraDataOptions
 from mtt.units import check_energy_unit, check_gradient_unit, check_length_unit
 
 M = TypeVar("M", bound=OptionsModel)
@@ -340,6 +350,20 @@ class DatasetOptions(OptionsModel):
     )
     """What is known of the structures, by the names of the targets: `energy`, `energy/VARIANT`, or
     `OWNER::NAME` for what engines have no name for, as in `mtt::charges`."""
+    extra_data: ExtraDataOptions | None = None
+    """Charge and spin of the structures, for a model with `system_conditioning`, as in
+    `{charge: {key: total_charge}, spin_multiplicity: {key: spin}}`. Validation and test set that do
+    not have it have that of the first training set."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, full: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what data sets without it never stored."""
+        written: dict[str, Any] = full(self)
+        return {
+            name: value
+            for name, value in written.items()
+            if name != "extra_data" or value is not None
+        }
 
 
 class SplitOptions(OptionsModel):

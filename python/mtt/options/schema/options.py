@@ -25,6 +25,7 @@ from mtt.errors import UserError
 from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsistent, invalid
 from mtt.options.schema.datasets import DatasetOptions, SplitOptions
 from mtt.options.schema.differences import Difference, differences
+from mtt.options.schema.extra_data import extra_data_conflicts
 from mtt.options.schema.training import TrainingHypers
 from mtt.units import fits
 
@@ -128,6 +129,7 @@ class Options(OptionsModel):
             *_loss_conflicts(self),
             *_uncertainty_conflicts(self),
             *_repulsion_conflicts(self),
+            *extra_data_conflicts(self, all_datasets(self)),
         ]
         if conflicts:
             raise inconsistent(conflicts)
