@@ -5,13 +5,17 @@ Run ``python containers/lock.py containers/pet/1`` on Debian of the suite below,
 and nothing is written about where a file came from, so that the locks work with any mirror. With
 names of locks behind the folder it writes just these: ``... containers/pet/2-cuda python`` where
 pip takes torch for GPUs.
+``... containers/mace/1 --extra mace --beyond containers/pet/1/python.lock`` writes ``extra.lock``, of
+what ``mtt[mace]`` brings beyond the wheels of that lock, for a layer on top of theirs.
 """
 
+import argparse
 import json
 import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 SUITE = "bookworm"
@@ -37,6 +41,13 @@ def direct(part: str) -> list[str]:
             section = line.removeprefix("# ").partition(",")[0]
         elif line and section == part:
             found.append(line)
+    return found
+
+
+def extra(name: str) -> list[str]:
+    """The requirements of an extra in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found: list[str] = project["optional-dependencies"][name]
     return found
 
 
@@ -68,9 +79,9 @@ def deb_hash(name: str, version: str) -> str:
     return match[1]
 
 
-def python_lines(wanted: list[str]) -> list[str]:
-    """One line for each wheel that pip would install, at the versions of requirements/locked.txt."""
-    locked = (ROOT / "requirements" / "locked.txt").read_text().splitlines()
+def python_lines(wanted: list[str], versions: Path) -> list[str]:
+    """One line for each wheel that pip would install, at the versions of another lock where it has them."""
+    locked = versions.read_text().splitlines()
     with tempfile.TemporaryDirectory() as folder:
         report, limits = Path(folder) / "report.json", Path(folder) / "limits.txt"
         limits.write_text("\n".join(line.split(" --hash")[0] for line in locked))
@@ -81,6 +92,10 @@ def python_lines(wanted: list[str]) -> list[str]:
     lines = []
     for package in packages:
         name = package["metadata"]["name"].lower().replace("_", "-")
+        if not package["download_info"]["url"].endswith(".whl"):
+            # What it would be built with is not locked.
+            print(f"{name} is left out: it has no wheel. See that the image works without.")
+            continue
         digest = package["download_info"]["archive_info"]["hashes"]["sha256"]
         lines.append(f"{name}=={package['metadata']['version']} --hash=sha256:{digest}")
     return sorted(lines)
@@ -93,8 +108,19 @@ def write(path: Path, lines: list[str]) -> None:
 
 def main() -> None:
     """Write the locks of the recipe in the folder given, all or those named."""
-    recipe, only = Path(sys.argv[1]), sys.argv[2:]
+    parser = argparse.ArgumentParser(description="Write the locks of a recipe.")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("only", nargs="*", metavar="LOCK")
+    parser.add_argument("--extra", help="of mtt, such as mace: write only what it brings")
+    parser.add_argument("--beyond", type=Path, help="the lock of the wheels that are there already")
+    args = parser.parse_args()
+    recipe, only = args.recipe, args.only
     recipe.mkdir(parents=True, exist_ok=True)
+    if args.extra is not None:
+        there = set(args.beyond.read_text().splitlines())
+        lines = python_lines([*direct("run"), *extra(args.extra)], args.beyond)
+        write(recipe / "extra.lock", [line for line in lines if line not in there])
+        return
     for name, wanted in DEBIAN.items():
         if only and name not in only:
             continue
@@ -105,9 +131,9 @@ def main() -> None:
     for name, part in PYTHON.items():
         if only and name not in only:
             continue
-        extra = ["pip", "setuptools"] if name == "build" else []
-        lines = python_lines([*direct(part), *extra])
-        write(recipe / f"{name}.lock", lines)
+        more = ["pip", "setuptools"] if name == "build" else []
+        locked = ROOT / "requirements" / "locked.txt"
+        write(recipe / f"{name}.lock", python_lines([*direct(part), *more], locked))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,13 @@ RUN --mount=type=bind,source=libraries,target=/wheels sh /recipe/libraries.sh
 
 FROM cuda""",
 }
+# Packages of an extra of mtt: the other layers are those of the image without.
+EXTRA = """
+FROM builder AS extra
+COPY extra.sh prune.py extra.lock /recipe/
+RUN --mount=type=bind,source=wheels,target=/wheels --mount=type=bind,source=extra,target=/extra \\
+    sh /recipe/extra.sh
+"""
 
 
 def labels(image: dict, lane: str, lock_hash: str) -> dict[str, str]:
@@ -84,18 +91,20 @@ def main() -> None:
     recipe.mkdir(parents=True, exist_ok=True)
     locks = [HERE.parent / image["locks"] / name for name in LOCKS]
     locks += [HERE.parent / own["libraries"]] if "libraries" in own else []
+    locks += [HERE.parent / image["extra"]] if "extra" in image else []
     texts = labels(image, lane, locks_hash(locks))
     program = image["program"]
     values = {
         "EPOCH": str(image["epoch"]),
         "TORCH_MINOR": image["torch"].rpartition(".")[0],
-        "PARTS": PARTS[program],
+        "PARTS": PARTS[program] + ("\nCOPY --from=extra /out/extra /" if "extra" in image else ""),
+        "EXTRA": EXTRA if "extra" in image else "",
         "LIBRARIES": LIBRARIES[lane],
         "ENV": ENVIRONMENT[program],
         "ENTRY": PROGRAM[program],
         "LABELS": " \\\n    ".join(f'{key}="{value}"' for key, value in texts.items()),
     }
-    for name in ("Containerfile", *SHARED):
+    for name in ("Containerfile", *SHARED, *(["extra.sh"] if "extra" in image else [])):
         text = (HERE / "templates" / name).read_text()
         for key, value in values.items():
             text = text.replace(f"@{key}@", value)

@@ -111,8 +111,8 @@ def test_coinciding_atoms() -> None:
 
 
 @needs_mace
-def test_a_copy_is_the_same_model() -> None:
-    contract = TestSmall()
+@pytest.mark.parametrize("contract", [TestSmall(), TestOtherBlocks()])
+def test_a_copy_is_the_same_model(contract: ArchitectureContract) -> None:
     original = contract.potential(torch.float32)
     exact = copy.deepcopy(original).set_precision(torch.float64)
     assert original.state_dict().keys() == exact.state_dict().keys()

@@ -1,12 +1,17 @@
-"""Errors of our PET against metatrain's: same data, split, hypers of the model, precision and epochs.
+"""Errors of our PET or SOAP-BPNN against metatrain's: same data, split, hypers, precision and epochs.
 
     python tests/benchmarks/accuracy.py --metatrain ENV/bin/python --epochs 40 --seeds 0 1 2
     python tests/benchmarks/accuracy.py --metatrain ENV/bin/python --defaults --test 40 --data ...
+    python tests/benchmarks/accuracy.py --metatrain ENV/bin/python --architecture soap_bpnn --ordered \
+        --train 600 --test 100 --epochs 50
 
-``ENV`` is a virtual environment with ``pip install metatrain``; ours is the Python that runs this
-script. ``--defaults`` leaves all options of the trainer but the number of epochs to each program. Both
-exports are judged by the same code, as an engine would run them, on structures that training never
-saw with ``--test``, else on the validation set. Prints a table, and the ratio of the means over seeds.
+``ENV`` is a virtual environment with ``pip install metatrain``, or ``"metatrain[soap-bpnn]"``; ours is
+the Python that runs this script. ``--defaults`` leaves all options of the trainer but the number of
+epochs to each program. Both exports are judged by the same code, as an engine would run them, each with
+the Python that trained it (metatrain's SOAP-BPNN calls an extension that only its own has), on
+structures that training never saw with ``--test``, else on the validation set. ``--ordered`` splits the
+file as it is, so that whole trajectories stay apart. Prints a table, and the ratio of the means over
+seeds.
 """
 
 import argparse
@@ -25,7 +30,10 @@ import yaml
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/ethanol/ethanol.xyz"
 # The hypers of the quickstart. Only the spelling of the loss weights differs between the two.
 WIDTHS = {"d_pet": 32, "d_node": 64, "d_head": 32, "d_feedforward": 64, "num_heads": 4}
-MODEL = WIDTHS | {"num_attention_layers": 1, "cutoff": 3.5}
+MODELS: dict[str, dict[str, Any]] = {
+    "pet": WIDTHS | {"num_attention_layers": 1, "cutoff": 3.5},
+    "soap_bpnn": {"soap": {"cutoff": {"radius": 3.5}}},
+}
 TRAINING = {"scale_targets": False, "warmup_fraction": 0.05, "best_model_metric": "rmse_prod"}
 LOSS = {
     "mtt": {"energy": 10.0, "forces": 1.0},
@@ -37,6 +45,10 @@ import json, sys, warnings
 warnings.simplefilter("ignore")
 import ase.io, numpy as np
 from metatomic_ase import MetatomicCalculator
+try:
+    import sphericart.torch  # an operator of metatrain's SOAP-BPNN
+except ImportError:
+    pass
 calculator = MetatomicCalculator(sys.argv[1], device="cpu", uncertainty_threshold=None)
 energy, forces = [], []
 for atoms in ase.io.read(sys.argv[2], ":"):
@@ -63,12 +75,12 @@ def options(folder: Path, seed: int, args: argparse.Namespace, name: str) -> dic
     if not args.defaults:
         training |= {"batch_size": 8, "learning_rate": args.learning_rate, "loss": LOSS[name]}
         training |= TRAINING
-    model = {} if args.size == "default" else MODEL
+    model = {} if args.size == "default" else MODELS[args.architecture]
     return {
         "seed": seed,
         "device": "cpu",
         "base_precision": 32,
-        "architecture": {"name": "pet", "model": model, "training": training},
+        "architecture": {"name": args.architecture, "model": model, "training": training},
         "training_set": dataset("train.xyz"),
         "validation_set": dataset("validation.xyz"),
         "test_set": dataset("test.xyz"),
@@ -95,6 +107,8 @@ def judge(python: str, model: Path, data: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metatrain", required=True, help="Python with metatrain installed")
+    parser.add_argument("--architecture", choices=tuple(MODELS), default="pet")
+    parser.add_argument("--ordered", action="store_true", help="train on the first structures")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -109,7 +123,8 @@ def main() -> None:
     folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     frames = ase.io.read(args.data, ":")
-    order = np.random.default_rng(0).permutation(len(frames))
+    shuffled = np.random.default_rng(0).permutation(len(frames))
+    order = range(len(frames)) if args.ordered else shuffled
     chosen = [frames[i] for i in order]
     rest = chosen[args.train + args.validation :][: args.test]
     ase.io.write(folder / "train.xyz", chosen[: args.train])
@@ -121,7 +136,7 @@ def main() -> None:
         for name, python in (("mtt", sys.executable), ("metatrain", args.metatrain)):
             work = folder / f"{name}-{seed}"
             row = train(python, work, options(folder, seed, args, name), ours=name == "mtt")
-            row |= judge(sys.executable, work / "model.pt", folder / "test.xyz")
+            row |= judge(python, work / "model.pt", folder / "test.xyz")
             rows[name].append(row)
             print(f"{name:10s} seed {seed} ", _text(row), flush=True)
     means = {

@@ -55,6 +55,47 @@ MODELS: dict[str, dict[str, list[Any]]] = {
     "soap_bpnn": SOAP_MODEL,
     "composition": {"cutoff": [1.0, 3.0]},
 }
+# Of mace two: the blocks are those of mace-torch. Each option has two values.
+MACE_MODELS: list[dict[str, Any]] = [
+    {
+        "r_max": 3.0,
+        "num_radial_basis": 3,
+        "radial_type": "bessel",
+        "num_cutoff_basis": 5,
+        "max_ell": 1,
+        "interaction": "RealAgnosticResidualInteractionBlock",
+        "interaction_first": "RealAgnosticResidualInteractionBlock",
+        "num_interactions": 2,
+        "hidden_irreps": "2x0e + 2x1o",
+        "MLP_irreps": "2x0e",
+        "radial_MLP": [4],
+        "correlation": 2,
+        "gate": "silu",
+        "apply_cutoff": True,
+        "avg_num_neighbors": 10.0,
+        "use_last_readout_only": False,
+        "use_agnostic_product": False,
+    },
+    {
+        "r_max": 3.4,
+        "num_radial_basis": 2,
+        "radial_type": "gaussian",
+        "num_cutoff_basis": 4,
+        "max_ell": 2,
+        "interaction": "RealAgnosticDensityResidualInteractionBlock",
+        "interaction_first": "RealAgnosticDensityInteractionBlock",
+        "num_interactions": 3,
+        "hidden_irreps": "2x0e + 2x2e",
+        "MLP_irreps": "3x0e",
+        "radial_MLP": [3, 3],
+        "correlation": 3,
+        "gate": "tanh",
+        "apply_cutoff": False,
+        "avg_num_neighbors": 4.0,
+        "use_last_readout_only": True,
+        "use_agnostic_product": True,
+    },
+]
 # What decides which tensors there are, and of which type.
 SHAPE: dict[str, list[Any]] = {"base_precision": [64, 32], "weight_decay": [None, 0.1]}
 
@@ -136,6 +177,8 @@ def cases(architecture: str = "pet") -> list[Case]:
     One has several targets, of PET only, the next one targets that turn, and those after it options that
     came later, an ensemble, and a model that depends on charge and spin.
     """
+    if architecture == "mace":
+        return _mace_cases()
     factors = MODELS[architecture]
     made: list[Case] = []
     for number, row in enumerate(covering({**factors, **SHAPE})):
@@ -165,6 +208,17 @@ def cases(architecture: str = "pet") -> list[Case]:
         made.append({**first, "seed": [5, 6]})
         made.append({**first, "model": {**first["model"], **STATES}, "states": True})
     return made
+
+
+def _mace_cases() -> list[Case]:
+    """One in float64 with several targets, and one in float32 with an uncertainty."""
+    training = {"batch_size": 2, "num_epochs": 2, "learning_rate": 1e-2}
+    case: Case = {"architecture": "mace", "training": training}
+    first, other = MACE_MODELS
+    return [
+        {**case, "model": first, "base_precision": 64, "several": True},
+        {**case, "model": other, "base_precision": 32, "training": training | LATER_TRAINING},
+    ]
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ weights gave for them, in float64. The numbers in it are never made again: later
 import contextlib
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,12 @@ def lives_here(path: Path) -> bool:
     except UserError:
         return False
     return True
+
+
+def can_be_asked(path: Path) -> bool:
+    """Whether the packages are installed that its architecture is made of; the image has them."""
+    name = checkpoint.read_header(path).architecture.name
+    return name != "mace" or find_spec("mace") is not None
 
 
 def structure_of(path: Path) -> dict[str, str]:

@@ -3,12 +3,22 @@
 import json
 import shutil
 import typing
+from importlib.util import find_spec
 from pathlib import Path
 
 import golden_runs as golden
 import numpy as np
 import pytest
-from golden_cases import FINE_TUNE, LATER, LATER_TRAINING, MODELS, STATES, TRAINING, cases
+from golden_cases import (
+    FINE_TUNE,
+    LATER,
+    LATER_TRAINING,
+    MACE_MODELS,
+    MODELS,
+    STATES,
+    TRAINING,
+    cases,
+)
 
 from mtt import architecture_registry, checkpoint
 from mtt.checkpoint import upgrade
@@ -22,11 +32,15 @@ FOLDERS = sorted(path for path in golden.FOLDER.iterdir() if path.is_dir())
 CURRENT = {
     name: golden.FOLDER
     / f"format-{FORMAT_VERSION}_{name}-{architecture_registry.get(name).version}_options-{OPTIONS_VERSION}"
-    for name in MODELS
+    for name in (*MODELS, "mace")
 }
 ALL = [path for folder in FOLDERS for path in sorted(folder.glob("*.ckpt"))]
 # The others are asked in their images, by tests/containers.
 FILES = [path for path in ALL if golden.lives_here(path)]
+needs_mace = pytest.mark.skipif(
+    find_spec("mace") is None, reason="mace-torch is not installed: pip install 'mtt[mace]'"
+)
+MADE_HERE = [*MODELS, pytest.param("mace", marks=needs_mace)]
 
 
 def name_of(path: Path) -> str:
@@ -52,6 +66,8 @@ def assert_predicts(path: Path, expected: dict, structures: list) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_predictions_stay(path, tmp_path):
+    if not golden.can_be_asked(path):
+        pytest.skip("mace-torch is not installed: its image is asked, by tests/containers")
     stored = json.loads((path.parent / "predictions.json").read_text())
     structures = golden.from_json(stored["systems"])
     assert_predicts(path, stored["predictions"][path.stem], structures)
@@ -88,7 +104,7 @@ def test_a_wrong_prediction_is_seen():
         assert_predicts(FILES[0], expected, golden.from_json(stored["systems"]))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", MADE_HERE)
 def test_what_is_saved_is_what_this_version_promises(name, tmp_path):
     """A checkpoint of today has exactly the keys and tensors of the golden one of its versions."""
     made, current = tmp_path / "made", CURRENT[name]
@@ -147,6 +163,13 @@ def test_cases_switch_every_option_of_a_model_on_somewhere(name):
         if typing.get_origin(field.annotation) is typing.Literal:
             assert set(values[option]) == set(typing.get_args(field.annotation)), option
         assert any(value != field.default for value in values[option]), option
+
+
+def test_cases_of_mace_differ_in_every_option():
+    first, other = MACE_MODELS
+    fields = architecture_registry.get("mace").ModelHypers.model_fields
+    assert set(first) == set(other) == set(fields)
+    assert [name for name in fields if first[name] == other[name]] == []
 
 
 def test_cases_switch_every_option_of_the_trainer_on_somewhere():

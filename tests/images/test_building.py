@@ -1,6 +1,7 @@
 """Building an image where something that it takes is missing. No container tool is needed."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,50 @@ def test_what_is_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     shown = capsys.readouterr().out
     assert "pet@1  mtt with version 1 of the architecture PET" in shown
     assert shown.count("  not here; get it with: mtt image pull") == len(catalogue.load())
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mirror with two versions of a package, whose lists have the newer one; apt knows only it."""
+    if shutil.which("dpkg-deb") is None or os.geteuid() != 0:
+        pytest.skip("Debian packages are made and fetched by root with apt and dpkg")
+    pool = tmp_path / "mirror" / "pool"
+    pool.mkdir(parents=True)
+    for number in (1, 2):
+        control = tmp_path / f"made-{number}" / "DEBIAN" / "control"
+        control.parent.mkdir(parents=True)
+        fields = {"Package": "mtt-trial", "Version": f"1:2.0+{number}", "Architecture": "amd64"}
+        fields |= {"Maintainer": "nobody", "Description": "nothing"}
+        text = "".join(f"{key}: {value}\n" for key, value in fields.items())
+        control.write_text(text)
+        deb = pool / f"mtt-trial_2.0+{number}_amd64.deb"
+        tools.run(["dpkg-deb", "--build", control.parents[1], deb], "making a package")
+        size, digest = deb.stat().st_size, sha256_of(deb)
+        text += f"Filename: pool/{deb.name}\nSize: {size}\nSHA256: {digest}\n"
+        (tmp_path / "mirror" / "Packages").write_text(text)
+    lists = tmp_path / "lists" / "partial"
+    lists.mkdir(parents=True)
+    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] copy:{tmp_path}/mirror ./\n")
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::SourceList "{tmp_path}/sources.list"; Dir::Etc::SourceParts "/dev/null";\n'
+        f'Dir::State::Lists "{lists.parent}"; Dir::Cache "{tmp_path}/apt"; APT::Sandbox::User "root";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    tools.run(["apt-get", "-qq", "update"], "reading the lists")
+    return pool
+
+
+def test_a_package_that_the_suite_has_replaced(suite: Path, tmp_path: Path) -> None:
+    """The mirror still has its file; and what has another hash is not taken."""
+    files = sorted(suite.iterdir())
+    one, other = (
+        packages.Deb("mtt-trial", f"1:2.0+{number}", sha256_of(file))
+        for number, file in zip((1, 2), files, strict=True)
+    )
+    for deb, file in ((one, files[0]), (other, files[1])):
+        (found,) = packages.debs([deb], tmp_path / f"cache-{deb.sha256}").values()
+        assert found.read_bytes() == file.read_bytes()
+    files[0].write_bytes(files[0].read_bytes() + b"changed")
+    with pytest.raises(UserError, match="apt finds no source for the Debian packages"):
+        packages.debs([one], tmp_path / "cache-changed")
+    assert list((tmp_path / "cache-changed" / "debs").iterdir()) == []

@@ -34,6 +34,7 @@ def test_an_entry_has_all_it_is_built_from(image: catalogue.Image) -> None:
     assert not names & {"pytest", "cmake", "pip", "mypy"}
     files = sorted(locks.glob("*.lock"))
     files += [ROOT / image.libraries] if ROOT / image.libraries not in files else []
+    files += [ROOT / image.extra] if image.extra is not None else []
     lock_hash = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     assert f'mtt.locks="sha256:{lock_hash}"' in (recipe / "Containerfile").read_text()
 

@@ -19,6 +19,7 @@ from mtt.images.catalogue import Image, sources
 _SCRIPTS = ("libraries.sh", "mtt.sh", "prune.py", "prune.sh")
 _LOCKS = ("python.lock", "build.lock")
 _LIBRARIES = "libraries.lock"
+_EXTRA = ("extra.lock", "extra.sh")
 SBOM = "sbom.cdx.json"
 
 Tell = Callable[[str], None]
@@ -103,6 +104,14 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell, fresh: bool) -> 
         shutil.copyfile(recipe / name, context / name)
     roots_used = [locks / f"{base}.lock"]
     wheels_used = [top / image.libraries]
+    if image.extra is not None:
+        lock, script = _EXTRA
+        shutil.copyfile(top / image.extra, context / lock)
+        shutil.copyfile(recipe / script, context / script)
+        (context / "extra").mkdir()
+        for wheel in packages.wheels(top / image.extra, cache):
+            packages.put(wheel, context / "extra")
+        wheels_used.append(top / image.extra)
     (context / SBOM).write_text(sbom.text(image, roots_used, wheels_used), encoding="utf-8")
     archive: list[str | Path] = [
         "git",

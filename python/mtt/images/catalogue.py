@@ -23,8 +23,9 @@ class Image:
     one image is enough, whatever number of architectures had their versions then. ``lane`` is "cpu" or
     "cuda". ``digest`` is its manifest digest, ``sha256:...``, and None before the first build;
     ``reference`` is where a registry has it, if one does. ``recipe`` and ``locks`` are folders below
-    the sources, and ``libraries`` is the lock of the wheels that are inside. ``gpu`` has the CUDA
-    version of its torch, and the oldest and newest compute capability that it has kernels for.
+    the sources, and ``libraries`` is the lock of the wheels that are inside; ``extra`` is that of what
+    ``mtt[mace]`` or the like brings beyond them, in a layer of its own. ``gpu`` has the CUDA version of
+    its torch, and the oldest and newest compute capability that it has kernels for.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Image:
     recipe: str
     locks: str
     libraries: str
+    extra: str | None
     lane: str
     suite: str
     platform: str
@@ -140,6 +142,7 @@ def _image(entry: dict[str, Any], lane: str, values: dict[str, Any]) -> Image:
         recipe=str(values.get("recipe", entry["recipe"])),
         locks=locks,
         libraries=str(values.get("libraries", f"{locks}/python.lock")),
+        extra=entry.get("extra"),
         lane=lane,
         suite=str(entry["suite"]),
         platform=str(entry["platform"]),

@@ -4,12 +4,17 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from mtt.errors import UserError
 from mtt.files import sha256_of
 from mtt.images import tools
+
+_APT_HELPER = "/usr/lib/apt/apt-helper"
+_AS_ROOT = ["-o", "APT::Sandbox::User=root"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,13 @@ def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
     if missing:
         tools.need("apt-get")
         with tempfile.TemporaryDirectory(dir=cache) as place:
-            command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download"]
-            command += [f"{deb.name}={deb.version}" for deb in missing]
+            replaced = [deb for deb, known in _offered(missing) if deb.version not in known]
+            found = [deb for deb in replaced if _beside_its_successor(deb, Path(place))]
+            command = ["apt-get", "-qq", *_AS_ROOT, "download"]
+            command += [f"{deb.name}={deb.version}" for deb in missing if deb not in found]
             try:
-                tools.run(command, "fetching Debian packages", Path(place))
+                if len(found) < len(missing):
+                    tools.run(command, "fetching Debian packages", Path(place))
             except UserError as error:
                 gone = ("Can't find a source", "was not found", "Unable to locate package")
                 if not any(text in str(error) for text in gone):
@@ -60,7 +68,7 @@ def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
                     hint="run 'apt-get update' first; if they are no longer in the suite, set apt "
                     "up for a snapshot of Debian of the image's time",
                 ) from error
-            for path in Path(place).iterdir():
+            for path in Path(place).glob("*.deb"):
                 path.rename(folder / f"{sha256_of(path)}.deb")
         for deb in missing:
             if not (folder / f"{deb.sha256}.deb").is_file():
@@ -70,6 +78,30 @@ def debs(wanted: list[Deb], cache: Path) -> dict[str, Path]:
                     "have all of them",
                 )
     return {deb.name: folder / f"{deb.sha256}.deb" for deb in wanted}
+
+
+def _offered(wanted: Iterable[Deb]) -> list[tuple[Deb, list[str]]]:
+    """Packages with the versions that apt's lists have."""
+    lines = tools.run(["apt-cache", "madison", *(deb.name for deb in wanted)], "asking apt")
+    pairs = [[word.strip() for word in line.split("|")[:2]] for line in lines.splitlines()]
+    return [(deb, [pair[1] for pair in pairs if pair[0] == deb.name]) for deb in wanted]
+
+
+def _beside_its_successor(deb: Deb, folder: Path) -> bool:
+    """Fetch what the lists have a newer version of: the pool keeps old ones, for security for years."""
+    ((_, versions),) = _offered([deb])
+    for version in dict.fromkeys(versions):
+        asked = ["apt-get", "-qq", "download", "--print-uris", f"{deb.name}={version}"]
+        place, _, name = tools.run(asked, "asking apt").split("'")[1].rpartition("/")
+        # Names of files have no epoch.
+        file = f"{deb.name}_{deb.version.rpartition(':')[2]}_{name.rpartition('_')[2]}"
+        fetch = [_APT_HELPER, *_AS_ROOT, "download-file", f"{place}/{quote(file)}"]
+        try:
+            tools.run([*fetch, folder / file, f"SHA256:{deb.sha256}"], "fetching a Debian package")
+            return True
+        except UserError:
+            continue
+    return False
 
 
 def wheels(lock: Path, cache: Path) -> list[Path]:

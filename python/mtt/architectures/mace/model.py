@@ -125,6 +125,10 @@ class Mace(Core):
     def __deepcopy__(self, memo: Dict[int, Any]) -> "Mace":
         clone = type(self).__new__(type(self))
         memo[id(self)] = clone
+        for parameter in self.parameters():
+            if type(parameter) is not torch.nn.Parameter:
+                # Zeros of products that cannot be: mace-torch has a class for them that is not copied.
+                memo[id(parameter)] = type(parameter)(parameter.detach())
         clone.__dict__ = copy.deepcopy(self.__dict__, memo)
         # Copies of generated code forget it.
         clone._leave_constants_out()
