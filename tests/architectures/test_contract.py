@@ -7,9 +7,10 @@ import torch
 
 from mtt import architecture_registry
 from mtt.architectures.contract import ArchitectureContract
+from mtt.architectures.interface import Core
 
 
-class Broken(torch.nn.Module):
+class Broken(Core):
     """A core that does to the values of another what ``change`` says."""
 
     def __init__(self, core, change):

@@ -104,7 +104,7 @@ def test_an_old_checkpoint_lives_on(images: Path, folder: Path, mtt: Mtt, old: P
     assert chain.returncode == 0, chain.stdout
 
 
-@pytest.mark.parametrize("path", few([path for path in HERE if path not in MACE], 2), ids=name_of)
+@pytest.mark.parametrize("path", few([path for path in HERE if path not in MACE], 1), ids=name_of)
 def test_here_and_in_its_image_it_predicts_the_same(
     images: Path, folder: Path, mtt: Mtt, path: Path
 ) -> None:

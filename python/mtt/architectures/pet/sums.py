@@ -11,7 +11,7 @@ from mtt.data.graph import Graph
 
 # Edges of so many chunks keep what their gradient needs; the others are computed once more.
 # A default network keeps some 15 kB for each.
-EDGES_KEPT = 65536
+EDGES_KEPT = 32768
 
 
 class Kept(NamedTuple):
