@@ -105,8 +105,8 @@ def _fill(image: Image, context: Path, cache: Path, tell: Tell, fresh: bool) -> 
     roots_used = [locks / f"{base}.lock"]
     wheels_used = [top / image.libraries]
     if image.extra is not None:
-        lock, script = _EXTRA
-        shutil.copyfile(top / image.extra, context / lock)
+        extra_lock, script = _EXTRA
+        shutil.copyfile(top / image.extra, context / extra_lock)
         shutil.copyfile(recipe / script, context / script)
         (context / "extra").mkdir()
         for wheel in packages.wheels(top / image.extra, cache):
