@@ -10,16 +10,6 @@ namespace mtt {
 
 namespace {
 
-/// Properties of the supercell divided among its copies.
-Properties per_copy(const Properties& super, size_t copies) {
-    Properties out;
-    const double share = 1.0 / double(copies);
-    out.energy = share * super.energy;
-    out.forces.assign(super.forces.begin(), super.forces.begin() + std::ptrdiff_t(super.forces.size() / copies));
-    out.virial = {share * super.virial[0], share * super.virial[1], share * super.virial[2]};
-    return out;
-}
-
 void small_cell(Context& context, Comparison& comparison) {
     auto& model = context.model();
     const double spacing = context.spacing();

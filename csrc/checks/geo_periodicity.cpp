@@ -1,4 +1,8 @@
-// GEO: every combination of periodic directions equals the fully periodic system with vacuum along the others.
+// GEO: every combination of periodic directions equals the fully periodic system with vacuum along the others. Of models
+// without range, which feel images through any vacuum, it equals its supercell.
+#include <array>
+#include <cmath>
+
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -6,6 +10,25 @@
 namespace mtt {
 
 namespace {
+
+/// Twice as long along each periodic axis, `open` has the same forces.
+void against_supercell(Context& context, const System& open, Comparison& comparison) {
+    auto& model = context.model();
+    const auto reference = evaluate(model, open);
+    if (!open.periodic()) {
+        // A molecule has none: that it works, and gives numbers, is all that can be asked.
+        const bool finite = std::isfinite(reference.energy) && std::isfinite(largest(reference.forces));
+        comparison.add(finite ? 0.0 : NAN, 0.0, open.name);
+        return;
+    }
+    const std::array<int, 3> repeats = {open.pbc[0] ? 2 : 1, open.pbc[1] ? 2 : 1, open.pbc[2] ? 2 : 1};
+    const size_t copies = size_t(repeats[0]) * size_t(repeats[1]) * size_t(repeats[2]);
+    const auto big = replicated(open, repeats);
+    const auto super = evaluate(model, big);
+    auto limit = budget(Agreement::geometry, model.capabilities(), big, super, summation_roundings(big.size()));
+    limit.energy = limit.energy / double(copies) + model.capabilities().ulp(reference.energy);
+    comparison.properties(per_copy(super, copies), reference, limit, open.name);
+}
 
 std::vector<Result> run(Context& context) {
     auto& model = context.model();
@@ -33,6 +56,10 @@ std::vector<Result> run(Context& context) {
         open.name = label;
         names.push_back(label);
         attempt(comparison, open, [&] {
+            if (!std::isfinite(context.capabilities().interaction_range)) {
+                against_supercell(context, open, comparison);
+                return;
+            }
             const auto reference = evaluate(model, vacuum);
             if (!std::isfinite(reference.energy) || !std::isfinite(largest(reference.forces))) {
                 vacuum.name = label + " with vacuum";
@@ -45,13 +72,15 @@ std::vector<Result> run(Context& context) {
         });
     }
     auto result = judged("periodicity", comparison, "",
-                   "surfaces, wires or molecules give other results than the same atoms in a box with vacuum");
+                   std::isfinite(context.capabilities().interaction_range)
+                       ? "surfaces, wires or molecules give other results than the same atoms in a box with vacuum"
+                       : "bulk, surfaces, wires or molecules give other results than twice as many of their cells, or none");
     result.systems = names;
     return {result};
 }
 
 const Registered check({
-    "GEO", "periodicity", "All eight periodicity masks equal the fully periodic system with vacuum.",
+    "GEO", "periodicity", "All eight periodicity masks equal the fully periodic system with vacuum; with an infinite range, their supercells.",
     "'geometry' of the tolerance table",
     {"periodicity"}, run,
 });

@@ -100,6 +100,7 @@ Report Supervisor::run() {
         load_failure_ = runner_.problem();
     }
     assemble();
+    leave_out_domains(options_, report_);
     judge(report_);
     report_.seconds = seconds_since(start);
     return std::move(report_);

@@ -83,6 +83,15 @@ std::vector<double> rows_by_atom(const Answer& answer, int32_t index, size_t n, 
     return out;
 }
 
+Properties per_copy(const Properties& super, size_t copies) {
+    Properties out;
+    const double share = 1.0 / double(copies);
+    out.energy = share * super.energy;
+    out.forces.assign(super.forces.begin(), super.forces.begin() + std::ptrdiff_t(super.forces.size() / copies));
+    out.virial = {share * super.virial[0], share * super.virial[1], share * super.virial[2]};
+    return out;
+}
+
 Properties evaluate(Model& model, const System& system, bool strain) {
     Call call;
     call.systems = {system};

@@ -52,6 +52,7 @@ Report verify(const VerifyOptions& options) {
         add_load_failure(runner.problem(), report);
     }
     runner.describe_model(report);
+    leave_out_domains(options, report);
     judge(report);
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return report;

@@ -139,6 +139,8 @@ def test_atoms_on_top_of_each_other_have_finite_forces() -> None:
             neighbors=torch.tensor([1, 0, 2, 1]),
             vectors=vectors.to(dtype),
             reverse=torch.tensor([1, 0, 3, 2]),
+            positions=torch.zeros((3, 3), dtype=dtype),
+            cells=torch.zeros((1, 3, 3), dtype=dtype),
         )
         values = Repulsion(TYPES, [ENERGY], "angstrom", 5.0).values(graph, derivatives=True)
         for part in values:

@@ -31,7 +31,10 @@ MODEL: dict[str, list[Any]] = {
 }
 # Options that came later, and are stored where they are not the default: a case of its own for each, so
 # that those of older files stay what they are.
-LATER: dict[str, dict[str, Any]] = {"pet": {"zbl": True}, "soap_bpnn": {"zbl": True}}
+LATER: dict[str, dict[str, Any]] = {
+    name: {"zbl": True, "long_range": {"num_charges": 2}} for name in ("pet", "soap_bpnn")
+}
+LAST = ("long_range",)
 LATER_TRAINING: dict[str, Any] = {"uncertainty": {"method": "llpr", "num_ensemble_members": 3}}
 # Those that go together; the data then say charge and spin.
 STATES: dict[str, Any] = {
@@ -199,6 +202,7 @@ def cases(architecture: str = "pet") -> list[Case]:
     made += [
         {**first, "model": {**first["model"], name: value}}
         for name, value in LATER.get(architecture, {}).items()
+        if name not in LAST
     ]
     if architecture in LATER:
         made += [
@@ -207,6 +211,10 @@ def cases(architecture: str = "pet") -> list[Case]:
         ]
         made.append({**first, "seed": [5, 6]})
         made.append({**first, "model": {**first["model"], **STATES}, "states": True})
+        # Cases keep their numbers: these came after all of the above.
+        made += [
+            {**first, "model": {**first["model"], name: LATER[architecture][name]}} for name in LAST
+        ]
     return made
 
 

@@ -17,6 +17,7 @@ from mtt.options.schema.datasets import (
     SystemsOptions,
     TargetOptions,
 )
+from mtt.options.schema.long_range import LongRangeOptions
 from mtt.options.schema.loss_parts import TargetLossOptions
 from mtt.options.schema.options import ArchitectureOptions, Options
 from mtt.options.schema.training import FineTuneOptions, TrainingHypers
@@ -28,6 +29,7 @@ SECTIONS: dict[str, tuple[Mapping[str, Fate], Any]] = {
     "": (keys.TOP, Options),
     "architecture": (keys.ARCHITECTURE, ArchitectureOptions),
     "architecture.model": (keys.MODEL, _PET),
+    "architecture.model.long_range": (keys.LONG_RANGE, LongRangeOptions),
     _TRAINING: (keys.TRAINING, TrainingHypers),
     f"{_TRAINING}.finetune": (keys.FINETUNE, FineTuneOptions),
     f"{_TRAINING}.loss.energy": (keys.LOSS, TargetLossOptions),
@@ -71,6 +73,8 @@ def options(section: str = "", changes: Mapping[str, Any] | None = None) -> dict
     }
     if section.endswith("finetune"):
         content["architecture"]["training"] = {"finetune": {"read_from": "b.ckpt"}}
+    if section.endswith("long_range"):
+        content["architecture"]["model"] = {"long_range": {"enable": True}}
     place = content
     for name in filter(None, section.split(".")):
         place = place.setdefault(name, {})
@@ -148,11 +152,10 @@ def test_a_default_asks_for_nothing(section: str, key: str) -> None:
 @pytest.mark.parametrize(("section", "key"), entries(Absent))
 def test_anything_else_is_refused_with_the_reason(section: str, key: str) -> None:
     fate = fate_of(section, key)
-    value = {"enable": True} if key == "long_range" else ASKING
-    if fate.asks_for_nothing(value):
-        assert load(options(section, {key: value})) == load(options(section))
+    if fate.asks_for_nothing(ASKING):
+        assert load(options(section, {key: ASKING})) == load(options(section))
         return
-    assert problems(options(section, {key: value})) == [(full_name(section, key), fate.reason)]
+    assert problems(options(section, {key: ASKING})) == [(full_name(section, key), fate.reason)]
     assert fate.reason and fate.advice
 
 
@@ -178,6 +181,8 @@ def test_a_name_of_two_programs_is_given_once() -> None:
 
 def test_what_is_reworked_is_known() -> None:
     assert set(entries(Reworked)) == {
+        ("architecture.model", "long_range"),
+        ("architecture.model.long_range", "enable"),
         (_TRAINING, "loss"),
         (_TRAINING, "finetune"),
         ("training_set", "indices"),
@@ -185,6 +190,31 @@ def test_what_is_reworked_is_known() -> None:
         *((f"{_TRAINING}.loss.energy", key) for key in ("gradients", "forces", "stress", "virial")),
         *(("training_set.targets.energy", key) for key in ("type", "forces", "stress", "virial")),
     }
+
+
+def test_long_range_is_on_where_metatrain_enables_it() -> None:
+    def taken(value: Any) -> Any:
+        return load(options("architecture.model", {"long_range": value}))["architecture"]["model"]
+
+    theirs = {
+        "use_ewald": True,
+        "smearing": 1.1,
+        "kspace_resolution": 2.0,
+        "interpolation_nodes": 3,
+    }
+    ours = {"num_charges": 8, "smearing": 1.1, "kspace_resolution": 2.0}
+    assert taken({"enable": True, **theirs})["long_range"] == ours
+    assert (
+        taken({"enable": True})["long_range"]
+        == taken(True)["long_range"]
+        == taken({})["long_range"]
+    )
+    off = load(options("architecture.model"))["architecture"]["model"]
+    for value in ({"enable": False, **theirs}, False, None):
+        assert taken(value) == off
+        assert "long_range" not in off
+    wrong = options("architecture.model", {"long_range": {"enable": "yes"}})
+    assert "architecture.model.long_range.enable" in [name for name, _ in problems(wrong)]
 
 
 def test_architectures_of_metatrain_are_not_yet_there() -> None:

@@ -37,6 +37,7 @@ OF_METATRAIN = {
     "architecture.model.soap of soap_bpnn": "cutoff max_angular max_radial",
     "architecture.model.soap.cutoff": "radius width",
     "architecture.model.bpnn of soap_bpnn": "layernorm num_hidden_layers num_neurons_per_layer",
+    "long_range": "enable interpolation_nodes kspace_resolution smearing use_ewald",
     "architecture.training": "atomic_baseline batch_size best_model_metric checkpoint_interval"
     " distributed distributed_port finetune fixed_scaling_weights grad_clip_norm learning_rate"
     " log_interval log_mae log_separate_blocks loss max_atoms_per_batch min_atoms_per_batch num_epochs"
@@ -118,6 +119,8 @@ def load(section: Section, name: str, value: Any) -> Any:
         content["architecture"]["training"] = {"model_checkpoint": "b.ckpt"}
     if section.title == "finetune":
         content["architecture"]["training"] = {"finetune": {"read_from": "b.ckpt"}}
+    if section.title == "long_range":
+        content["architecture"]["model"] = {"long_range": {"enable": True}}
     place = content
     for part in filter(None, section.path.replace("TARGET", "energy").split(".")):
         place = place.setdefault(part, {})
@@ -154,8 +157,7 @@ def test_what_the_page_says_comes_true(section: Section, name: str, word: str) -
     if word == NO_EFFECT:
         assert load(section, name, {"asks": "for something"}) == {}
     elif word == REFUSED:
-        value = {"enable": True} if name == "long_range" else {"asks": "for something"}
-        assert list(load(section, name, value)) == [full_name(section, name)]
+        assert list(load(section, name, {"asks": "for something"})) == [full_name(section, name)]
         assert isinstance(fate, Absent)
         for asks_nothing in () if callable(fate.nothing) else fate.nothing:
             assert load(section, name, asks_nothing) == {}

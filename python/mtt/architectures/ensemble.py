@@ -32,6 +32,7 @@ class Ensemble(Core):
         self.has_sums = members[0].has_sums
         self.max_charge = members[0].max_charge
         self.max_spin_multiplicity = members[0].max_spin_multiplicity
+        self.sees_positions = members[0].sees_positions
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the mean raw values [N, numbers] of ``targets``; features are [N, members + types]."""

@@ -1,9 +1,10 @@
 """Raw values of a core and their derivatives, for one target or several.
 
-Every core sees positions and cell only through the edge vectors r_ij = x_j - x_i + S @ cell, so with
+Most cores see positions and cell only through the edge vectors r_ij = x_j - x_i + S @ cell, so with
 g_ij = dE/dr_ij the chain rule gives dE/dx_i = sum_j (g_ji - g_ij) and, for a strain r -> r @ (1 + eps),
 dE/deps = sum_ij outer(r_ij, g_ij): one backward pass over the edge vectors for each target, and no
-second derivative path through positions.
+second derivative path through positions. What a core sees of positions x_i and lattice vectors a_k beside
+them adds its own dE/dx_i, and outer(x_i, dE/dx_i) and outer(a_k, dE/da_k) to dE/deps.
 """
 
 from collections.abc import Collection, Sequence
@@ -47,6 +48,11 @@ def evaluate(
         derivatives = [target.name for target in targets if target.is_energy]
     if derivatives:
         graph = graph._replace(vectors=graph.vectors.detach().requires_grad_(True))
+        if core.sees_positions:
+            graph = graph._replace(
+                positions=graph.positions.detach().requires_grad_(True),
+                cells=graph.cells.detach().requires_grad_(True),
+            )
     raw = core(graph, [target.name for target in targets])
     values: dict[str, Values] = {}
     # Each backward pass but the last must leave the graph for the next one.
@@ -70,7 +76,19 @@ def edge_derivatives(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return forces [N, 3] and strain derivatives [S, 3, 3] of the sum of ``atoms``."""
     vectors = graph.vectors
-    if vectors.shape[0] == 0:
+    by_position = by_cell = None
+    if graph.positions.requires_grad and atoms.requires_grad:
+        leaves = [vectors, graph.positions, graph.cells]
+        # Molecules have no cells, lone atoms no vectors.
+        gradient, by_position, by_cell = torch.autograd.grad(
+            atoms.sum(),
+            leaves,
+            create_graph=create_graph,
+            retain_graph=retain_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    elif vectors.shape[0] == 0:
         gradient = torch.zeros_like(vectors)
     else:
         (gradient,) = torch.autograd.grad(
@@ -82,4 +100,9 @@ def edge_derivatives(
     outer = vectors.detach()[:, :, None] * gradient[:, None, :]
     pair_system = graph.system.index_select(0, graph.centers)
     strain = vectors.new_zeros((graph.n_systems, 3, 3)).index_add(0, pair_system, outer)
+    if by_position is not None and by_cell is not None:
+        forces = forces - by_position
+        outer = graph.positions.detach()[:, :, None] * by_position[:, None, :]
+        strain = strain.index_add(0, graph.system, outer)
+        strain = strain + graph.cells.detach().transpose(1, 2) @ by_cell
     return forces, strain

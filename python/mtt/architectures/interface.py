@@ -18,10 +18,13 @@ class Core(torch.nn.Module):
     ``forward(graph, targets)`` gives the raw values of each atom, [N, numbers] in the dtype of
     ``graph.vectors``, for each of the named targets: without baseline and scale, which
     :class:`mtt.architectures.potential.Potential` adds. It must see positions and cells through
-    ``graph.vectors`` only, and need not compute what is not named.
+    ``graph.vectors`` only, unless it says otherwise, and need not compute what is not named.
 
     - ``cutoff``: radius of the neighbor list it needs, in the model's length unit;
-    - ``interaction_range``: beyond this distance nothing may influence the values of an atom;
+    - ``interaction_range``: beyond this distance nothing may influence the values of an atom; infinite
+      where all atoms of a structure see each other, which engines can use on one domain only;
+    - ``sees_positions``: it uses ``graph.positions`` and ``graph.cells`` as well, and derivatives are
+      taken by them too;
     - ``max_charge`` and ``max_spin_multiplicity``: the largest that it has weights for, if its values
       depend on ``graph.states``; the second one is 0 if they do not;
     - ``has_features``: for each scalar target NAME it gives :func:`features_of` NAME too when that is
@@ -31,6 +34,7 @@ class Core(torch.nn.Module):
 
     cutoff: float
     interaction_range: float
+    sees_positions: bool = False
     has_features: bool = False
     has_sums: bool = False
     max_charge: int = 0

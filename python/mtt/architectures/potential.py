@@ -238,8 +238,12 @@ class Potential(torch.nn.Module):
         owner: List[torch.Tensor] = []
         pairs: List[torch.Tensor] = []
         vectors: List[torch.Tensor] = []
+        positions: List[torch.Tensor] = []
+        cells: List[torch.Tensor] = []
         n_atoms = 0
         for index, system in enumerate(systems):
+            positions.append(system.positions)
+            cells.append(system.cell)
             neighbors = system.get_neighbor_list(options)
             types = self.species_of_type.index_select(0, system.types.to(torch.int64))
             species.append(types)
@@ -267,6 +271,8 @@ class Potential(torch.nn.Module):
             vectors=vector.index_select(0, order),
             reverse=reverse_indices(centers, neighbors_index, pair[:, 2:], n_atoms),
             states=states,
+            positions=torch.cat(positions),
+            cells=torch.stack(cells),
         )
 
     def atomic_values(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:

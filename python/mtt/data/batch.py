@@ -70,9 +70,10 @@ def collate(
 ) -> Batch:
     """Return structures put together, in the order of ``indices``.
 
-    :param dtype: of edge vectors, forces and stress, which are rotated in float64 and rounded once
-    :param rotations: (S, 3, 3), one orthogonal matrix per structure: turns edge vectors, forces,
-        stress and the values of targets that turn. Neighbor lists stay as they are.
+    :param dtype: of edge vectors, positions, cells, forces and stress, which are rotated in float64 and
+        rounded once
+    :param rotations: (S, 3, 3), one orthogonal matrix per structure: turns edge vectors, positions,
+        cells, forces, stress and the values of targets that turn. Neighbor lists stay as they are.
     """
     items = [dataset[int(index)] for index in indices]
     n_atoms = np.array([len(item.species) for item in items], dtype=np.int64)
@@ -82,8 +83,12 @@ def collate(
         raise ValueError(f"rotations have shape {matrices.shape}, not {(len(items), 3, 3)}")
     system = np.repeat(np.arange(len(items)), n_atoms)
     vectors = _cat([item.vectors for item in items], (0, 3))
+    positions = _cat([item.positions for item in items], (0, 3))
+    cells = _cat([item.cell for item in items], (0, 3))
     if matrices is not None:
         vectors = _rotate(vectors, matrices[np.repeat(np.arange(len(items)), n_edges)])
+        positions = _rotate(positions, matrices[system])
+        cells = _rotate(cells, np.repeat(matrices, 3, axis=0))
     first_atom = np.repeat(np.cumsum(n_atoms) - n_atoms, n_edges)
     first_edge = np.repeat(np.cumsum(n_edges) - n_edges, n_edges)
 
@@ -113,6 +118,8 @@ def collate(
         neighbors=tensor(_cat([item.neighbors for item in items], (0,)) + first_atom, torch.int64),
         vectors=tensor(vectors, dtype),
         reverse=tensor(_cat([item.reverse for item in items], (0,)) + first_edge, torch.int64),
+        positions=tensor(positions, dtype),
+        cells=tensor(cells.reshape(-1, 3, 3), dtype),
         states=tensor(np.array([item.state for item in items], dtype=np.int64).reshape(-1, 2)),
     )
     return Batch(

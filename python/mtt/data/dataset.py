@@ -22,7 +22,8 @@ class Item(NamedTuple):
     ``species`` (N,) int32 are indices into the sorted atomic types; pairs as in
     :class:`mtt.data.neighbors.Neighbors`; ``references`` by the name of the target, without those
     that have none; ``volume`` is 0 unless all three axes are periodic; ``weight`` is that of the
-    structure in the loss; ``state`` is charge and spin multiplicity.
+    structure in the loss; ``positions`` (N, 3) and ``cell`` (3, 3) are as in the structure, but near the
+    origin; ``state`` is charge and spin multiplicity.
     """
 
     species: NDArray[np.int32]
@@ -33,6 +34,8 @@ class Item(NamedTuple):
     references: Mapping[str, Reference]
     volume: float
     weight: float
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64]
     state: tuple[int, int]
 
 
@@ -98,6 +101,8 @@ class Dataset:
             {name: structure.references[name] for name in names if name in structure.references},
             structure.volume,
             structure.weight,
+            _near_origin(structure),
+            structure.cell,
             structure.state,
         )
 
@@ -105,6 +110,17 @@ class Dataset:
 def types_of(structures: Sequence[Structure]) -> list[int]:
     """Return the atomic types that occur, sorted."""
     return (structures if isinstance(structures, Reader) else InMemory(structures)).types
+
+
+def _near_origin(structure: Structure) -> NDArray[np.float64]:
+    """Return positions that are small, so that float32 holds them well: those of other images, if any."""
+    if not len(structure):
+        return structure.positions
+    if structure.volume > 0.0:
+        fractions = structure.positions @ np.linalg.inv(structure.cell)
+        near: NDArray[np.float64] = structure.positions - np.floor(fractions) @ structure.cell
+        return near
+    return structure.positions - structure.positions[0]
 
 
 def _species(structure: Structure, atomic_types: NDArray[np.int32]) -> NDArray[np.int32]:

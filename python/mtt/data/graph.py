@@ -16,6 +16,8 @@ class Graph(NamedTuple):
     - ``vectors`` [E, 3] in the model's dtype and length unit: ``x_j - x_i + S @ cell``;
     - ``reverse`` [E] int64: index of the edge from j to i with shift -S; -1 where the neighbor
       list does not hold it (at the rim of an MD engine's ghost region);
+    - ``positions`` [N, 3], of any periodic image, and ``cells`` [S, 3, 3], lattice vectors as rows, zero
+      along axes that are not periodic, both as ``vectors``: for cores that see more than neighbors.
     - ``states`` [n_systems, 2] int64: total charge and spin multiplicity of each structure, for
       architectures that depend on them; None stands for neutral singlets.
     """
@@ -27,4 +29,6 @@ class Graph(NamedTuple):
     neighbors: torch.Tensor
     vectors: torch.Tensor
     reverse: torch.Tensor
+    positions: torch.Tensor
+    cells: torch.Tensor
     states: Optional[torch.Tensor] = None  # noqa: UP045 - TorchScript

@@ -60,6 +60,7 @@ _OF_MODEL = {
         "SoapOptions": "architecture.model.soap of soap_bpnn",
         "CutoffOptions": "architecture.model.soap.cutoff of soap_bpnn",
         "BpnnOptions": "architecture.model.bpnn of soap_bpnn",
+        "LongRangeOptions": "architecture.model.long_range of soap_bpnn",
     },
     "mace": {"ModelHypers": "architecture.model of mace"},
 }
@@ -87,6 +88,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "Options": "Top level",
         "ArchitectureOptions": "architecture",
         "ModelHypers": f"architecture.model of {architecture}",
+        "LongRangeOptions": "architecture.model.long_range",
         "TrainingHypers": "architecture.training",
         "FineTuneOptions": "architecture.training.fine_tune",
         "UncertaintyOptions": "architecture.training.uncertainty",

@@ -137,6 +137,8 @@ struct Properties {
     Mat3 virial{};
 };
 
+/// Properties of a supercell (see replicated()) divided among its copies.
+Properties per_copy(const Properties& super, size_t copies);
 /// What LAMMPS gets for one system: the energy as one number, forces and virial by backward.
 /// @throws EngineError if the answer does not hold exactly one row
 Properties evaluate(Model& model, const System& system, bool strain = true);

@@ -52,6 +52,9 @@ private:
 bool speaks_of_memory(const std::string& message);
 /// What the caller asked for, copied into the report.
 void describe_options(const VerifyOptions& options, Report& report);
+/// A model that declares an infinite range is for one domain, and engines refuse it on several: unless the caller names them,
+/// these are not judged. Nothing then passes that could run wrongly.
+void leave_out_domains(const VerifyOptions& options, Report& report);
 /// Appends what a check gave, with what it is about.
 void add_results(const Check& check, std::vector<Result> results, Report& report);
 /// LOAD/model failed with this reason, if no check has said so yet.

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from mtt.options.schema.base import Conflict, inconsistent, invalid
+from mtt.options.schema.long_range import LongRange
 from mtt.options.schema.repulsion import Repulsion
 from mtt.options.schema.system_conditioning import (
     MaxCharge,
@@ -61,6 +62,7 @@ class ModelHypers(WithConditioning):
     """Energies from the features after the last message-passing layer (feedforward), or summed
     over what every layer contributes (residual)."""
     zbl: Repulsion = False
+    long_range: LongRange = None
     system_conditioning: SystemConditioning = False
     max_charge: MaxCharge = 10
     max_spin_multiplicity: MaxSpinMultiplicity = 10

@@ -98,6 +98,8 @@ def make_rows(graph: Graph) -> Tuple[Graph, torch.Tensor, bool]:
         neighbors=graph.neighbors.index_select(0, order),
         vectors=graph.vectors.index_select(0, order),
         reverse=torch.where(reverse >= 0, there, reverse),
+        positions=graph.positions,
+        cells=graph.cells,
         states=graph.states,
     )
     return rows, counts, True

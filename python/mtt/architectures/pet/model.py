@@ -9,12 +9,14 @@ Edges stay in one flat list [E, d]; only attention itself works on a padded [M +
 dense layers never spend time on padding.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Dict, List, Optional, Tuple
 
 import torch
 
 from mtt.architectures.conditioning import Conditioning
+from mtt.architectures.ewald import long_range_parts
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.architectures.pet.layers import (
     Combine,
@@ -48,6 +50,12 @@ class PET(Steps):
         self.cutoff_width = float(hypers.cutoff_width)
         self.bump = hypers.cutoff_function == "Bump"
         self.interaction_range = hypers.num_gnn_layers * self.cutoff
+        # One or none, and after the last layer.
+        self.long_range = long_range_parts(hypers.long_range, hypers.d_node)
+        if hypers.long_range is not None:
+            self.interaction_range, self.sees_positions = math.inf, True
+            # All atoms see each other: there are no parts to take one by one.
+            self.has_sums = False
         self.num_radial = hypers.num_radial
         # One or none: what charge and spin of a structure add to the features of its atoms.
         self.conditioning = torch.nn.ModuleList([])
@@ -100,6 +108,9 @@ class PET(Steps):
         values: Dict[str, torch.Tensor] = {}
         for number in range(self.n_layers):
             nodes, edges = self.layer(number, nodes, messages, inputs)
+            if number + 1 == self.n_layers:
+                for long_range in self.long_range:
+                    nodes = nodes + long_range(nodes, graph)
             if self.is_read(number):
                 parts = self.read(number, nodes, messages, edges, inputs, targets)
                 for name in targets:

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from mtt.options.schema.base import Conflict, OptionsModel, inconsistent
+from mtt.options.schema.long_range import LongRange
 from mtt.options.schema.repulsion import Repulsion
 from mtt.options.schema.system_conditioning import (
     MaxCharge,
@@ -69,6 +70,7 @@ class ModelHypers(WithConditioning):
     bpnn: BpnnOptions = Field(default_factory=BpnnOptions)
     """The networks that turn it into values."""
     zbl: Repulsion = False
+    long_range: LongRange = None
     system_conditioning: SystemConditioning = False
     max_charge: MaxCharge = 10
     max_spin_multiplicity: MaxSpinMultiplicity = 10

@@ -21,6 +21,7 @@ from typing import Dict, List, Optional
 import torch
 
 from mtt.architectures.conditioning import Conditioning
+from mtt.architectures.ewald import long_range_parts
 from mtt.architectures.interface import Core, features_of
 from mtt.architectures.radial import cutoff_polynomial, radial_functions
 from mtt.architectures.soap_bpnn.hypers import ModelHypers
@@ -211,7 +212,8 @@ class SoapBpnn(Core):
         super().__init__()
         soap = hypers.soap
         self.cutoff = float(soap.cutoff.radius)
-        self.interaction_range = self.cutoff
+        self.sees_positions = hypers.long_range is not None
+        self.interaction_range = math.inf if self.sees_positions else self.cutoff
         self.width = float(soap.cutoff.width)
         self.n_types = n_types
         self.max_angular, self.max_radial = soap.max_angular, soap.max_radial
@@ -228,6 +230,8 @@ class SoapBpnn(Core):
         self.register_buffer("upper", pairs[0] * soap.channels + pairs[1], persistent=False)
         size = pairs.shape[1] * degrees
         self.network = Network(hypers, n_types, size)
+        width = hypers.bpnn.num_neurons_per_layer
+        self.long_range = long_range_parts(hypers.long_range, width)
         self.target_names = [target.name for target in targets]
         self.heads = torch.nn.ModuleList([Head(hypers, n_types, target) for target in targets])
         # One or none; last, so that all other weights begin as without it.
@@ -286,6 +290,8 @@ class SoapBpnn(Core):
         for conditioning in self.conditioning:
             added = conditioning(graph)
         features = self.network(self.power_spectrum(density), groups, added)
+        for long_range in self.long_range:
+            features = features + long_range(features, graph)
         for index, head in enumerate(self.heads):
             name = self.target_names[index]
             if name in targets:

@@ -15,10 +15,6 @@ _PER_SYSTEM = "charge and spin are one number for each structure"
 _METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
 
 
-def _not_enabled(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and value.get("enable", False) is False)
-
-
 def _no_bounds(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(bound is None for bound in value))
 
@@ -105,10 +101,8 @@ MODEL: Final[Mapping[str, Fate]] = {
     "adaptive_cutoff_method": Absent((ANYTHING,), "", default="solver"),
     "cutoff_width_adaptive": Absent((ANYTHING,), "", default=1.0),
     "zbl": Taken(False),
-    "long_range": Absent(
-        _not_enabled,
-        "not yet in mtt: interactions of long range",
-        default={
+    "long_range": Reworked(
+        {
             "enable": False,
             "use_ewald": False,
             "smearing": 1.4,
@@ -122,6 +116,16 @@ MODEL: Final[Mapping[str, Fate]] = {
     # of older versions
     "heads": Absent(({}, None), "all heads of mtt are alike, d_head wide"),
     "last_layer_parameters": Absent(({}, None), "all heads of mtt are alike"),
+}
+
+# Where it is enabled; whether it is, :mod:`translate` asks.
+_SUMMED = "mtt sums over waves, exactly"
+LONG_RANGE: Final[Mapping[str, Fate]] = {
+    "enable": Reworked(False),
+    "use_ewald": Absent((ANYTHING,), _SUMMED, default=False),
+    "smearing": Taken(1.4),
+    "kspace_resolution": Taken(1.33),
+    "interpolation_nodes": Absent((ANYTHING,), _SUMMED, default=5),
 }
 
 # Of its SOAP-BPNN; sizes are in `soap` and `bpnn`, as here.

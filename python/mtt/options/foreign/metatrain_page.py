@@ -43,6 +43,9 @@ _GRADIENT: Final = (
 )
 # What becomes of an option whose value is written in another way.
 _REWORKED: Final[Mapping[str, str]] = {
+    "architecture.model.long_range": "`enable: true` is that it is there; without `enable` it is on. The sum "
+    "and the features are [of mtt](../decisions/0018-charges-felt-at-any-distance.md)",
+    "architecture.model.long_range.enable": "`true`: the section is there; `false`: `long_range: false`",
     "architecture.training.loss": "a mapping by targets becomes `loss.targets`",
     "architecture.training.finetune": "`fine_tune`; `read_from: null` is none",
     "architecture.training.loss.TARGET.gradients": "`positions` becomes `forces`, `strain` becomes `stress`",
@@ -111,6 +114,7 @@ SECTIONS: Final = (
     Section("architecture.model.soap of soap_bpnn", f"{_MODEL}.soap", _SOAP, "soap_bpnn"),
     Section("architecture.model.soap.cutoff", f"{_MODEL}.soap.cutoff", _CUTOFF, "soap_bpnn"),
     Section("architecture.model.bpnn of soap_bpnn", f"{_MODEL}.bpnn", _BPNN, "soap_bpnn"),
+    Section("long_range", f"{_MODEL}.long_range", keys.LONG_RANGE),
     Section("architecture.training", "architecture.training", keys.TRAINING),
     Section("finetune", "architecture.training.finetune", keys.FINETUNE),
     Section("loss of a target", _LOSS, keys.LOSS),

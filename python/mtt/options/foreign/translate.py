@@ -10,9 +10,17 @@ from collections.abc import Collection, Mapping
 from mtt import architecture_registry
 from mtt.errors import UserError
 from mtt.options.foreign import data_options, llpr_options, loss_options
-from mtt.options.foreign.metatrain_keys import ARCHITECTURE, FINETUNE, MODELS, TOP, TRAINING
+from mtt.options.foreign.metatrain_keys import (
+    ARCHITECTURE,
+    FINETUNE,
+    LONG_RANGE,
+    MODELS,
+    TOP,
+    TRAINING,
+)
 from mtt.options.foreign.tables import Problems, apply, move
 from mtt.options.reading.document import Node
+from mtt.options.schema.long_range import LongRangeOptions
 from mtt.options.schema.options import ArchitectureOptions, Options
 from mtt.options.schema.training import FineTuneOptions, TrainingHypers
 
@@ -35,6 +43,7 @@ def translate_options(root: Node) -> Problems:
     name = architecture_name(root)
     if name in MODELS:
         apply(architecture.get("model"), MODELS[name], _hypers(name), problems)
+        _translate_long_range(architecture.get("model"), problems)
     training = architecture.get("training")
     if training is not None:
         apply(training, TRAINING, TrainingHypers.model_fields, problems)
@@ -64,6 +73,19 @@ def _hypers(name: str) -> Collection[str]:
     except UserError:
         return ()
     return hypers
+
+
+def _translate_long_range(model: Node | None, problems: Problems) -> None:
+    """Take ``long_range`` that is enabled as ours is; otherwise there is none."""
+    node = None if model is None else model.get("long_range")
+    enable = None if node is None else node.get("enable")
+    if model is None or node is None:
+        return
+    if enable is not None and enable.value is False:
+        model.value["long_range"] = node.replaced(None)
+    elif enable is not None and enable.value is True:
+        del node.value["enable"]
+        apply(node, LONG_RANGE, LongRangeOptions.model_fields, problems)
 
 
 def _translate_finetune(training: Node, problems: Problems) -> None:

@@ -71,6 +71,9 @@ def _expand_architecture(root: Node) -> None:
     if architecture is None:
         return
     _write_out(architecture, "model", "ModelHypers")
+    model = architecture.get("model")
+    if model is not None:
+        _write_out(model, "long_range", "LongRangeOptions")
     _write_out(architecture, "training", "TrainingHypers")
     training = architecture.get("training")
     if training is not None:

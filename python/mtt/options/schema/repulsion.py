@@ -1,6 +1,6 @@
 """The option `zbl` of architectures whose energies can have the repulsion of close nuclei in them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -23,7 +23,9 @@ class WithRepulsion(OptionsModel):
     What is stored of models without it is then what it was before there was the option.
     """
 
+    later: ClassVar[tuple[str, ...]] = ("zbl",)
+
     @model_serializer(mode="wrap")
     def _stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         plain: dict[str, Any] = handler(self)
-        return {name: value for name, value in plain.items() if name != "zbl" or value}
+        return {name: value for name, value in plain.items() if name not in self.later or value}

@@ -91,6 +91,7 @@ SHORT_FORMS: Final[dict[str, tuple[ShortForm, ...]]] = {
         ShortForm("a number or a mapping from epochs to numbers", "weight", _is_weight, "WEIGHT"),
     ),
     "UncertaintyOptions": (ShortForm("a name", "method", _is_text, "NAME"), _OFF),
+    "LongRangeOptions": (_ON, _OFF),
     "FineTuneOptions": (_PATH, _ON, _OFF),
     "DatasetOptions": (ShortForm("a path", "systems.read_from", _is_text, "PATH"),),
     "SystemsOptions": (_PATH,),

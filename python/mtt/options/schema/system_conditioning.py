@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from mtt.options.schema.repulsion import WithRepulsion
+from mtt.options.schema.long_range import WithLongRange
 
 SystemConditioning = Annotated[
     bool,
@@ -33,8 +33,8 @@ MaxSpinMultiplicity = Annotated[
 _NAMES = ("system_conditioning", "max_charge", "max_spin_multiplicity")
 
 
-class WithConditioning(WithRepulsion):
-    """Options of a model that have `system_conditioning`; those of it are stored where it is on.
+class WithConditioning(WithLongRange):
+    """Options of a model that have `system_conditioning`, and all that came before, stored where on.
 
     What is stored of models without it is then what it was before there was the option.
     """
@@ -46,5 +46,5 @@ class WithConditioning(WithRepulsion):
         return {
             name: value
             for name, value in plain.items()
-            if name not in left_out and (name != "zbl" or value)
+            if name not in left_out and (name not in self.later or value)
         }
