@@ -33,7 +33,7 @@ training_set:
   systems: {read_from: a.xyz, reader: ase, length_unit: angstrom}
   targets:
     energy: {unit: kcal/mol, per_atom: false, num_subtargets: 1, forces: on}
-  extra_data: {charge: {key: q}}
+  extra_data: {mask: {key: q}}
 validation_set: 0.1
 """
 LEFT_OUT = """\
@@ -46,8 +46,7 @@ architecture.model.cutof_width (line 11): unknown option; did you mean 'cutoff_w
 architecture.training.distributed (line 13): not yet in mtt: training on several devices
 architecture.training.fixed_composition_weights (line 15): cannot be given with fine_tune: the \
 energies per atom are those of the base, or fitted to what it leaves (fine_tune.baseline)
-training_set.extra_data (line 23): not yet in mtt: inputs beside the structure, such as its charge and \
-spin
+training_set.extra_data.mask (line 23): nothing in mtt uses 'mask'; it knows charge and spin_multiplicity
 """
 CONVERTED = """\
 seed: 42
