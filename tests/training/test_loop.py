@@ -10,6 +10,7 @@ import torch
 from problems import make_run
 from small_runs import TARGETS, add_targets, make_options, write_data
 
+from mtt.architectures.interface import Core
 from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError
 from mtt.options.schema.training import TrainingHypers
@@ -140,7 +141,7 @@ def test_global_generators_have_no_influence(options, tmp_path):
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
-class Dropping(torch.nn.Module):
+class Dropping(Core):
     """A core that draws random numbers while training."""
 
     def __init__(self, core):

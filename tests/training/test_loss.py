@@ -8,6 +8,7 @@ import torch
 from small_runs import make_options
 
 from mtt.architectures.evaluate import evaluate
+from mtt.architectures.interface import Core
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, types_of
 from mtt.data.read_files import read_datasets
@@ -23,7 +24,7 @@ CHARGES = Target("mtt::charges", quantity="charge", unit="e", per="atom")
 SEVERAL = [ENERGY, PBE, CHARGES]
 
 
-class Springs(torch.nn.Module):
+class Springs(Core):
     """Raw values of a pair potential, with a weight to train, and other ones for each target."""
 
     cutoff = interaction_range = 3.0

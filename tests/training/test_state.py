@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mtt.architectures.interface import Core
 from mtt.architectures.potential import Potential
 from mtt.checkpoint import Best, Position
 from mtt.data.target import Target
@@ -14,7 +15,7 @@ from mtt.training.optimizer import make_optimizer
 from mtt.training.state import HEADER, TENSORS, State
 
 
-class Core(torch.nn.Module):
+class Small(Core):
     cutoff = interaction_range = 3.0
 
     def __init__(self):
@@ -31,7 +32,7 @@ def restore(state, header, tensors):
 
 def new_state(seed=0):
     torch.manual_seed(seed)
-    potential = Potential(Core(), [1, 8], [Target("energy"), Target("mtt::u0")], "angstrom")
+    potential = Potential(Small(), [1, 8], [Target("energy"), Target("mtt::u0")], "angstrom")
     return State(potential, make_optimizer(potential.parameters(), TrainingHypers()))
 
 
