@@ -64,7 +64,7 @@ static void answer_call(const char *call, uint64_t question) {
     memcpy(&name, call + 8, 8);  // after the number of systems
     call += 16 + name;
     memcpy(&atoms, call, 8);
-    call += 8 + 4 * atoms + 8 + 24 * atoms + 72 + 3;  // types, positions, cell, periodicity
+    call += 8 + 4 * atoms + 8 + 24 * atoms + 72 + 3 + 16;  // types, positions, cell, periodicity, charge and spin
     memcpy(&pairs, call, 8);
     memcpy(&selected, call + 12, 8);
     uint32_t per_atom = 0;
