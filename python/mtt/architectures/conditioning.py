@@ -13,10 +13,6 @@ from metatomic.torch import ModelOutput, System
 
 from mtt.data.graph import Graph
 
-# As metatomic and its engines call them, and how the ranges of the two begin.
-CHARGE = "charge"
-SPIN_MULTIPLICITY = "spin_multiplicity"
-
 
 class Conditioning(torch.nn.Module):
     """Features of atoms that say in which charge and spin state their structure is.

@@ -1,31 +1,17 @@
 """What an architecture with features of the last layer must keep."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
 from mtt.architectures.contract.assertions import assert_same
 from mtt.architectures.contract.structures import crystal, molecule
+from mtt.architectures.contract.subject import Subject
 from mtt.architectures.interface import features_of
-from mtt.architectures.potential import Potential
-from mtt.data.graph import Graph
-from mtt.data.structure import Structure
-from mtt.data.target import Target
 
 
-class FeatureContract:
+class FeatureContract(Subject):
     """The part of the contract about features, for cores that say that they have some."""
-
-    targets: ClassVar[Sequence[Target]]
-
-    def potential(self) -> Potential:
-        """Return a potential with fresh weights."""
-        raise NotImplementedError
-
-    def graph(self, structures: list[Structure]) -> Graph:
-        """Return the structures as a graph."""
-        raise NotImplementedError
 
     def test_features_belong_to_atoms_and_change_no_value(self) -> None:
         core: Any = self.potential().core

@@ -1,32 +1,20 @@
 """What an architecture must keep whose sums can be evaluated chunk by chunk."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from metatensor.torch import Labels
 from metatomic.torch import ModelOutput
 
 from mtt.architectures.contract.structures import crystal, molecule
+from mtt.architectures.contract.subject import Subject
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.architectures.potential import Potential
-from mtt.data.graph import Graph
-from mtt.data.structure import Structure
 from mtt.data.target import Target
 
 
-class SumContract:
+class SumContract(Subject):
     """The part of the contract about ``sums``, for cores that say that they have it."""
-
-    targets: ClassVar[Sequence[Target]]
-
-    def potential(self) -> Potential:
-        """Return a potential with fresh weights."""
-        raise NotImplementedError
-
-    def graph(self, structures: list[Structure]) -> Graph:
-        """Return the structures as a graph."""
-        raise NotImplementedError
 
     def test_sums_are_those_of_the_whole(self) -> None:
         core: Any = self.potential().core

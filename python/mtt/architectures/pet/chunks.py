@@ -10,14 +10,14 @@ from mtt.data.graph import Graph
 class Chunk(NamedTuple):
     """Atoms with about the same number of edges, and these edges in the order of an attention grid.
 
-    ``atom`` and ``edge`` are the first of its ``n_atoms`` atoms and ``n_edges`` edges in the layout;
-    the layers before number ``layers`` need it.
+    Of the layout, it has the atoms from ``atom`` to before ``atom_end`` and the edges from ``edge`` to
+    before ``edge_end``; the layers before number ``layers`` need it.
     """
 
     atom: int
-    n_atoms: int
+    atom_end: int
     edge: int
-    n_edges: int
+    edge_end: int
     layers: int
 
 
@@ -95,9 +95,9 @@ def lay_out(
         # A copy is of the atom's first edge: nothing that the network has not seen.
         pieces.append((first[start:end] + slots * real).reshape(-1))
         filled.append(real.reshape(-1))
-        n_edges = width * (end - start)
-        chunks.append(Chunk(start, end - start, edge, n_edges, layers_list[start]))
-        start, edge = end, edge + n_edges
+        edge_end = edge + width * (end - start)
+        chunks.append(Chunk(start, end, edge, edge_end, layers_list[start]))
+        start, edge = end, edge_end
     # The first edge of an atom without any may lie behind the last of all.
     edges = torch.cat(pieces).clamp(max=graph.centers.shape[0] - 1)
     is_real = torch.cat(filled)

@@ -9,7 +9,7 @@ from mtt.architectures.pet.chunks import Chunk, Layout, lay_out
 from mtt.architectures.pet.layers import Inputs, dense_grid, reverse_edges
 from mtt.data.graph import Graph
 
-# Edges of so many chunks keep what their gradient needs; the others are computed once more.
+# So many edges keep what their gradient needs; the others are computed once more.
 # A default network keeps some 15 kB for each.
 EDGES_KEPT = 32768
 
@@ -17,9 +17,11 @@ EDGES_KEPT = 32768
 class Kept(NamedTuple):
     """What the gradient of a layer needs of one chunk: tensors with their history.
 
-    Edge vectors, features and messages that enter; features of atoms and edges that leave.
+    Edge vectors, features and messages that enter; features of atoms and edges that leave. ``inputs`` is
+    what all layers see of the edge vectors.
     """
 
+    inputs: Inputs
     vectors: torch.Tensor
     nodes: torch.Tensor
     messages: torch.Tensor
@@ -117,7 +119,7 @@ class Steps(Core):
             for chunk in layout.chunks:
                 if chunk.layers > number:
                     # Those kept are the first of all: once one is too many, so are the rest.
-                    budget = budget - chunk.n_edges if chunk.n_edges <= budget else 0
+                    budget = max(0, budget - (chunk.edge_end - chunk.edge))
                     keep = budget > 0
                     done = self.take(
                         number, layout, chunk, vectors, nodes[number], messages[number], keep
@@ -166,21 +168,21 @@ class Steps(Core):
         return values, scattered.index_add(0, layout.edges, gradient)
 
     def inputs(self, layout: Layout, chunk: Chunk, vectors: torch.Tensor) -> Inputs:
-        """Return the inputs of a chunk with edge vectors [n_edges, 3]."""
+        """Return the inputs of a chunk with these edge vectors [edges of the chunk, 3]."""
         geometry, factors = self.describe(vectors)
-        first, last = chunk.edge, chunk.edge + chunk.n_edges
-        factors = factors * layout.real[first:last]
-        atoms = torch.arange(chunk.n_atoms, device=vectors.device)
+        factors = factors * layout.real[chunk.edge : chunk.edge_end]
+        n_atoms = chunk.atom_end - chunk.atom
+        atoms = torch.arange(n_atoms, device=vectors.device)
         added = layout.added
         if added is not None:
-            added = added[chunk.atom : chunk.atom + chunk.n_atoms]
+            added = added[chunk.atom : chunk.atom_end]
         return Inputs(
-            grid=dense_grid(factors, chunk.n_atoms),
+            grid=dense_grid(factors, n_atoms),
             geometry=geometry,
-            species=layout.species[chunk.atom : chunk.atom + chunk.n_atoms],
-            neighbor_species=layout.neighbor_species[first:last],
+            species=layout.species[chunk.atom : chunk.atom_end],
+            neighbor_species=layout.neighbor_species[chunk.edge : chunk.edge_end],
             factors=factors,
-            centers=atoms.repeat(chunk.n_edges // chunk.n_atoms),
+            centers=atoms.repeat(vectors.shape[0] // n_atoms),
             added=added,
         )
 
@@ -193,11 +195,12 @@ class Steps(Core):
         messages: torch.Tensor,
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return what of ``nodes`` and ``messages``, which enter a layer, is a chunk's."""
-        first, last = chunk.edge, chunk.edge + chunk.n_edges
-        atom, end = chunk.atom, chunk.atom + chunk.n_atoms
         if number == 0:
-            return self.start(layout.species[atom:end], layout.neighbor_species[first:last])
-        return nodes[atom:end], messages[first:last]
+            return self.start(
+                layout.species[chunk.atom : chunk.atom_end],
+                layout.neighbor_species[chunk.edge : chunk.edge_end],
+            )
+        return nodes[chunk.atom : chunk.atom_end], messages[chunk.edge : chunk.edge_end]
 
     def take(
         self,
@@ -210,7 +213,7 @@ class Steps(Core):
         differentiate: bool,
     ) -> Kept:
         """Take a chunk through a layer."""
-        part = vectors[chunk.edge : chunk.edge + chunk.n_edges].detach()
+        part = vectors[chunk.edge : chunk.edge_end].detach()
         own, received = self.entering(number, layout, chunk, nodes, messages)
         own, received = own.detach(), received.detach()
         if differentiate:
@@ -220,7 +223,7 @@ class Steps(Core):
             received.requires_grad_(number > 0)
         inputs = self.inputs(layout, chunk, part)
         after, leaving = self.layer(number, own, received, inputs)
-        return Kept(part, own, received, after, leaving)
+        return Kept(inputs, part, own, received, after, leaving)
 
     def all_messages(
         self, number: int, layout: Layout, messages: torch.Tensor, edges: torch.Tensor
@@ -229,10 +232,10 @@ class Steps(Core):
         parts: List[torch.Tensor] = []
         for chunk in layout.chunks:
             if chunk.layers > number + 1:
-                first, last = chunk.edge, chunk.edge + chunk.n_edges
                 _, before = self.entering(number, layout, chunk, edges, messages)
-                reversed_edges = reverse_edges(edges, layout.reverse[first:last])
-                handed = self.hand_on(number, before, edges[first:last], reversed_edges)
+                reversed_edges = reverse_edges(edges, layout.reverse[chunk.edge : chunk.edge_end])
+                own = edges[chunk.edge : chunk.edge_end]
+                handed = self.hand_on(number, before, own, reversed_edges)
                 parts.append(handed.detach())
         return torch.cat(parts)
 
@@ -262,8 +265,6 @@ class Steps(Core):
         for place, chunk in enumerate(layout.chunks):
             if chunk.layers <= number:
                 continue
-            first, last = chunk.edge, chunk.edge + chunk.n_edges
-            atom, end = chunk.atom, chunk.atom + chunk.n_atoms
             if place < len(history):
                 done = history[place]
             else:
@@ -271,17 +272,18 @@ class Steps(Core):
             outputs: List[torch.Tensor] = []
             weights: List[Optional[torch.Tensor]] = []
             if chunk.layers == self.n_layers and self.is_read(number):
-                inputs = self.inputs(layout, chunk, done.vectors)
-                value = self.read(number, done.after, done.messages, done.edges, inputs, [target])
-                values.index_add_(0, layout.atoms[atom:end], value[target].detach())
-                outputs.append(value[target].sum())
+                value = self.read(
+                    number, done.after, done.messages, done.edges, done.inputs, [target]
+                )[target]
+                values.index_add_(0, layout.atoms[chunk.atom : chunk.atom_end], value.detach())
+                outputs.append(value.sum())
                 weights.append(None)
             if number + 1 < self.n_layers:
                 outputs.append(done.edges)
-                weights.append(of_edges[first:last])
+                weights.append(of_edges[chunk.edge : chunk.edge_end])
                 if chunk.layers > number + 1 and done.after.requires_grad:
                     outputs.append(done.after)
-                    weights.append(of_nodes[atom:end])
+                    weights.append(of_nodes[chunk.atom : chunk.atom_end])
             if differentiate:
                 entered = [done.vectors]
                 if number > 0:
@@ -289,7 +291,7 @@ class Steps(Core):
                 grads = torch.autograd.grad(outputs, entered, weights, allow_unused=True)
                 by_vectors = grads[0]
                 if by_vectors is not None:
-                    gradient[first:last] += by_vectors
+                    gradient[chunk.edge : chunk.edge_end] += by_vectors
                 if number > 0:
                     by_nodes, by_messages = grads[1], grads[2]
                     node_parts.append(
@@ -320,7 +322,7 @@ class Steps(Core):
         for chunk in layout.chunks:
             if chunk.layers <= number + 1:
                 continue
-            first, last = chunk.edge, chunk.edge + chunk.n_edges
+            first, last = chunk.edge, chunk.edge_end
             _, received = self.entering(number, layout, chunk, edges, messages)
             received = received.detach().requires_grad_(True)
             own = edges[first:last].detach().requires_grad_(True)

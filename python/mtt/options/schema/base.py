@@ -1,10 +1,19 @@
 """What all option models share, and the field types that several of them use."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 INCONSISTENT = "inconsistent"
@@ -27,6 +36,25 @@ class OptionsModel(BaseModel):
         # fields called `model` are not about pydantic
         protected_namespaces=(),
     )
+
+
+class StoredWhereOn(OptionsModel):
+    """Options of which some came later than the first files that have the others.
+
+    ``later`` names these, each with the option that says whether it is on, mostly itself. Only those that
+    are on are stored: what is stored without them is what it was before there were any.
+    """
+
+    later: ClassVar[Mapping[str, str]] = {}
+
+    @model_serializer(mode="wrap")
+    def _stored(self, full: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = full(self)
+        return {
+            name: value
+            for name, value in written.items()
+            if name not in self.later or getattr(self, self.later[name])
+        }
 
 
 def invalid(message: str) -> ValueError:

@@ -4,20 +4,11 @@ import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    NonNegativeFloat,
-    SerializerFunctionWrapHandler,
-    Tag,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, NonNegativeFloat, Tag, model_validator
 
-from mtt.options.schema.base import Conflict, Indices, OptionsModel, inconsistent
+from mtt.options.schema.base import Conflict, Indices, OptionsModel, StoredWhereOn, inconsistent
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.extra_data import ExtraDataOptions
 from mtt.units import check_energy_unit, check_gradient_unit, check_length_unit
@@ -336,8 +327,10 @@ class WeightOptions(OptionsModel):
     stands for all others, whose weight is 1 if it is not given."""
 
 
-class DatasetOptions(OptionsModel):
+class DatasetOptions(StoredWhereOn):
     """Structures with targets."""
+
+    later: ClassVar[Mapping[str, str]] = {"extra_data": "extra_data"}
 
     systems: SystemsOptions
     """The structures."""
@@ -354,16 +347,6 @@ class DatasetOptions(OptionsModel):
     """Charge and spin of the structures, for a model with `system_conditioning`, as in
     `{charge: {key: total_charge}, spin_multiplicity: {key: spin}}`. Validation and test set that do
     not have it have that of the first training set."""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, full: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what data sets without it never stored."""
-        written: dict[str, Any] = full(self)
-        return {
-            name: value
-            for name, value in written.items()
-            if name != "extra_data" or value is not None
-        }
 
 
 class SplitOptions(OptionsModel):

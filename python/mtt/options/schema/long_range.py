@@ -1,5 +1,6 @@
 """The option `long_range` of architectures whose atoms can feel each other at any distance."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveFloat
@@ -34,6 +35,6 @@ LongRange = Annotated[
 
 
 class WithLongRange(WithRepulsion):
-    """Options of a model that have `long_range`, and `zbl`; each is stored where it is on."""
+    """Options of a model that have `long_range`, and `zbl`."""
 
-    later: ClassVar[tuple[str, ...]] = ("zbl", "long_range")
+    later: ClassVar[Mapping[str, str]] = {**WithRepulsion.later, "long_range": "long_range"}

@@ -1,10 +1,11 @@
 """The option `zbl` of architectures whose energies can have the repulsion of close nuclei in them."""
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from mtt.options.schema.base import OptionsModel
+from mtt.options.schema.base import StoredWhereOn
 
 Repulsion = Annotated[
     bool,
@@ -17,15 +18,7 @@ Repulsion = Annotated[
 ]
 
 
-class WithRepulsion(OptionsModel):
-    """Options of a model that have `zbl`; it is stored where it is on.
+class WithRepulsion(StoredWhereOn):
+    """Options of a model that have `zbl`."""
 
-    What is stored of models without it is then what it was before there was the option.
-    """
-
-    later: ClassVar[tuple[str, ...]] = ("zbl",)
-
-    @model_serializer(mode="wrap")
-    def _stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        plain: dict[str, Any] = handler(self)
-        return {name: value for name, value in plain.items() if name not in self.later or value}
+    later: ClassVar[Mapping[str, str]] = {"zbl": "zbl"}

@@ -1,8 +1,9 @@
 """The options of architectures whose values can depend on the charge and spin of a structure."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from mtt.options.schema.long_range import WithLongRange
 
@@ -30,21 +31,14 @@ MaxSpinMultiplicity = Annotated[
         description="With system_conditioning: spin multiplicities 2 S + 1 are from 1 to this.",
     ),
 ]
-_NAMES = ("system_conditioning", "max_charge", "max_spin_multiplicity")
 
 
 class WithConditioning(WithLongRange):
-    """Options of a model that have `system_conditioning`, and all that came before, stored where on.
+    """Options of a model that have `system_conditioning`, and all that came before."""
 
-    What is stored of models without it is then what it was before there was the option.
-    """
-
-    @model_serializer(mode="wrap")
-    def _stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        plain: dict[str, Any] = handler(self)
-        left_out = () if plain["system_conditioning"] else _NAMES
-        return {
-            name: value
-            for name, value in plain.items()
-            if name not in left_out and (name not in self.later or value)
-        }
+    later: ClassVar[Mapping[str, str]] = {
+        **WithLongRange.later,
+        "system_conditioning": "system_conditioning",
+        "max_charge": "system_conditioning",
+        "max_spin_multiplicity": "system_conditioning",
+    }

@@ -1,6 +1,7 @@
 """Options of the trainer. Architectures subclass :class:`TrainingHypers` to change defaults."""
 
-from typing import Annotated, Any, Final, Literal, Self, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -10,15 +11,13 @@ from pydantic import (
     PlainValidator,
     PositiveFloat,
     PositiveInt,
-    SerializerFunctionWrapHandler,
     WithJsonSchema,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
 from mtt.elements import NUMBERS
-from mtt.options.schema.base import Conflict, OptionsModel, inconsistent, invalid
+from mtt.options.schema.base import Conflict, OptionsModel, StoredWhereOn, inconsistent, invalid
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.durations import Duration, SaveInterval
 from mtt.options.schema.loss_parts import LossOptions
@@ -137,8 +136,10 @@ class UncertaintyOptions(OptionsModel):
         return value
 
 
-class TrainingHypers(OptionsModel):
+class TrainingHypers(StoredWhereOn):
     """How a model is trained; the same for all architectures, which may set other defaults."""
+
+    later: ClassVar[Mapping[str, str]] = {"uncertainty": "uncertainty"}
 
     batch_size: PositiveInt = 16
     """Structures per optimizer step."""
@@ -219,16 +220,6 @@ class TrainingHypers(OptionsModel):
             involved = (("atomic_baseline",), ("fine_tune",))
             raise inconsistent([Conflict(("atomic_baseline",), message, involved)])
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, full: SerializerFunctionWrapHandler) -> Any:
-        """Leave out what runs without it never stored."""
-        written = cast(dict[str, Any], full(self))
-        return {
-            name: value
-            for name, value in written.items()
-            if name != "uncertainty" or value is not None
-        }
 
     @model_validator(mode="after")
     def _something_happens(self) -> Self:
