@@ -4,12 +4,13 @@ Source: Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive 
 using deep ensembles", NeurIPS 2017, arXiv:1612.01474.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Dict, List, Tuple
 
 import torch
 
-from mtt.architectures.interface import Core, features_of
+from mtt.architectures.interface import Core, CoreInterface, features_of, scripted
 from mtt.data.graph import Graph
 
 
@@ -34,6 +35,15 @@ class Ensemble(Core):
         self.max_spin_multiplicity = members[0].max_spin_multiplicity
         self.sees_positions = members[0].sees_positions
 
+    def __prepare_scriptable__(self) -> "Ensemble":
+        """Return a copy whose members are scripted; torch.jit.script calls this first."""
+        copied = copy.copy(self)
+        copied._modules = dict(self._modules)
+        copied._modules["members"] = torch.nn.ModuleList(
+            [scripted(member) for member in trained_cores(self)]
+        )
+        return copied
+
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the mean raw values [N, numbers] of ``targets``; features are [N, members + types]."""
         names: List[str] = []
@@ -42,8 +52,10 @@ class Ensemble(Core):
             if plain not in names:
                 names.append(plain)
         parts: List[Dict[str, torch.Tensor]] = []
-        for member in self.members:
-            parts.append(member(graph, names))
+        for index in range(len(self.members)):
+            # A ModuleList holds modules, for mypy.
+            member: CoreInterface = self.members[index]  # type: ignore[assignment]
+            parts.append(member.forward(graph, names))
         values: Dict[str, torch.Tensor] = {}
         for name in names:
             stacked = torch.stack([part[name] for part in parts])
@@ -57,15 +69,16 @@ class Ensemble(Core):
                 values[features_of(name)] = torch.cat([deviations, own], dim=1)
         return values
 
+    @torch.jit.export
     def sums(
         self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return the mean of what the members give; see :class:`Core`."""
         values = graph.vectors.new_zeros((graph.species.shape[0], 1))
         gradient = torch.zeros_like(graph.vectors)
-        for member in self.members:
-            # mypy takes what a ModuleList holds for tensors, where it is more than called.
-            value, part = member.sums(graph, target, kept, tokens)  # type: ignore[operator]
+        for index in range(len(self.members)):
+            member: CoreInterface = self.members[index]  # type: ignore[assignment]
+            value, part = member.sums(graph, target, kept, tokens)
             values = values + value / len(self.members)
             gradient = gradient + part / len(self.members)
         return values, gradient

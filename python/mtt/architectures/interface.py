@@ -1,6 +1,6 @@
 """What an architecture supplies: a core that maps the neighbor graph to raw values of atoms."""
 
-from typing import Dict, List, Tuple
+from typing import TYPE_CHECKING, Dict, List, Tuple
 
 import torch
 
@@ -44,6 +44,7 @@ class Core(torch.nn.Module):
         """Return the raw values [N, numbers] of each of ``targets``, as its description orders them."""
         raise NotImplementedError
 
+    @torch.jit.export
     def sums(
         self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
     ) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -56,3 +57,34 @@ class Core(torch.nn.Module):
             [E, 3] of the sum over those that are by ``graph.vectors``, zero if these have no history
         """
         raise NotImplementedError
+
+
+if TYPE_CHECKING:
+    CoreInterface = Core
+else:
+
+    @torch.jit.interface
+    class CoreInterface(torch.nn.Module):
+        """What TorchScript is to know of a core, and no more.
+
+        It puts the code of all modules that it knows into that of their caller, and optimizes all of
+        it for every new instance of a model, what is never called too. A core behind this interface
+        stays by itself: a fresh instance of the default PET is ready in a third of the time.
+        """
+
+        def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:  # noqa: D102
+            pass
+
+        def sums(  # noqa: D102
+            self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
+        ) -> Tuple[torch.Tensor, torch.Tensor]:
+            pass
+
+
+def scripted(core: Core) -> torch.nn.Module:
+    """Return a core for an attribute of the type :class:`CoreInterface` in a module to be scripted.
+
+    TorchScript asks all modules within one that is behind an interface for the methods of that
+    interface, unless it is scripted already.
+    """
+    return core if isinstance(core, torch.jit.ScriptModule) else torch.jit.script(core)

@@ -4,6 +4,7 @@ Written once for all architectures, because what MD engines demand (selected ato
 atoms, per-atom and per-system energies, exact offsets) has nothing to do with the network.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Dict, List, Optional, Tuple
 
@@ -14,7 +15,7 @@ from metatomic.torch import ModelOutput, NeighborListOptions, System
 from mtt.architectures.baseline import Baseline
 from mtt.architectures.conditioning import States
 from mtt.architectures.evaluate import Values, evaluate
-from mtt.architectures.interface import Core, features_of
+from mtt.architectures.interface import Core, CoreInterface, features_of, scripted
 from mtt.architectures.tensor_maps import (
     atom_labels,
     property_name,
@@ -66,6 +67,7 @@ class Potential(torch.nn.Module):
     :param zbl: whether energies have the repulsion of :mod:`mtt.architectures.zbl` in them
     """
 
+    core: CoreInterface
     species_of_type: torch.Tensor
     # TorchScript cannot tell the types of empty lists.
     uncertain: List[int]
@@ -149,6 +151,13 @@ class Potential(torch.nn.Module):
         """
         self.chunks = self.core.has_sums
         return self
+
+    def __prepare_scriptable__(self) -> "Potential":
+        """Return a copy whose core is scripted; torch.jit.script calls this first."""
+        copied = copy.copy(self)
+        copied._modules = dict(self._modules)
+        copied._modules["core"] = scripted(self.core)
+        return copied
 
     def known_states(self) -> tuple[list[int], list[int]] | None:
         """Return the charges and spin multiplicities that it is trained with; None without them."""
@@ -277,7 +286,7 @@ class Potential(torch.nn.Module):
 
     def atomic_values(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the values [N, numbers] of every atom with scale and baseline, float64; features too."""
-        return self.from_raw(graph, self.core(graph, targets), targets)
+        return self.from_raw(graph, self.core.forward(graph, targets), targets)
 
     def from_raw(
         self, graph: Graph, raw: Dict[str, torch.Tensor], targets: List[str]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 
@@ -210,6 +210,20 @@ class TransformerLayer(torch.nn.Module):
         return nodes, edges
 
 
+if TYPE_CHECKING:
+    LayerInterface = TransformerLayer
+else:
+
+    @torch.jit.interface
+    class LayerInterface(torch.nn.Module):
+        """What TorchScript is to know of the layers: those of a model share code, optimized once."""
+
+        def forward(  # noqa: D102
+            self, nodes: torch.Tensor, edges: torch.Tensor, grid: Grid
+        ) -> Tuple[torch.Tensor, torch.Tensor]:
+            pass
+
+
 class MessageLayer(torch.nn.Module):
     """One round: tokens from geometry, neighbor type and incoming message; then a transformer."""
 
@@ -243,8 +257,10 @@ class MessageLayer(torch.nn.Module):
         if not self.first:
             merged = merged + messages @ blocks[2].t()
         edges = self.merge_out(torch.nn.functional.silu(merged))
-        for layer in self.layers:
-            nodes, edges = layer(nodes, edges, inputs.grid)
+        for index in range(len(self.layers)):
+            # A ModuleList holds modules, for mypy.
+            layer: LayerInterface = self.layers[index]  # type: ignore[assignment]
+            nodes, edges = layer.forward(nodes, edges, inputs.grid)
         return nodes, edges
 
 
