@@ -117,6 +117,9 @@ def load(section: Section, name: str, value: Any) -> Any:
     }
     if section.architecture == "llpr":
         content["architecture"]["training"] = {"model_checkpoint": "b.ckpt"}
+        if name != "num_ensemble_members":
+            content["architecture"]["model"] = {"num_ensemble_members": {"energy": 4}}
+            content["architecture"]["training"]["num_epochs"] = 2
     if section.title == "finetune":
         content["architecture"]["training"] = {"finetune": {"read_from": "b.ckpt"}}
     if section.title == "long_range":

@@ -282,8 +282,8 @@ REFUSED = {
     "{energy: {reduction: sum}}": f"{_LOSS}.reduction: {_MEAN}",
     "{energy: {forces: {reduction: sum}}}": f"{_LOSS}.forces.reduction: {_MEAN}",
     "{energy: {type: gaussian_nll_ensemble}}": (
-        f"{_LOSS}.type: mtt has no ensembles of heads in training that this loss needs; write mse, mae"
-        " or huber"
+        f"{_LOSS}.type: this is a loss of the ensemble of llpr; write mse, mae or huber, or give"
+        " uncertainty: {method: llpr, num_ensemble_members: ..., ensemble_loss: ...} with fine_tune"
     ),
     "{energy: {forces: {wight: 1.0}}}": f"{_LOSS}.forces.wight: unknown option; did you mean 'weight'?",
     "{energy: {gradients: {cell: {weight: 1.0}}}}": (

@@ -121,3 +121,14 @@ def test_learning_curve_of_several_targets() -> None:
         "energy/pbe forces RMSE / Hartree/bohr",
         "mtt::charges RMSE / e",
     ]
+
+
+def test_a_loss_below_zero_is_drawn_on_an_even_axis() -> None:
+    rows = [
+        {"epoch": epoch, "train_loss": 1.0 - epoch, "validation_loss": 2.0} for epoch in (1, 2, 3)
+    ]
+    (axes,) = learning_curve(rows, [], "angstrom").axes
+    assert axes.get_yscale() == "linear"
+    assert list(axes.lines[0].get_ydata()) == [0.0, -1.0, -2.0]
+    positive = [{**row, "train_loss": 1.0} for row in rows]
+    assert learning_curve(positive, [], "angstrom").axes[0].get_yscale() == "log"

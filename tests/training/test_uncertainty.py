@@ -500,12 +500,32 @@ WRONG_LLPR: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no mapping": ({"num_ensemble_members": 5}, {}, "must be a mapping from targets"),
     "no target": ({"num_ensemble_members": {"none": 5}}, {}, "there is no target 'none'"),
     "text": ({"num_ensemble_members": {"energy": "5"}}, {}, "must be a whole number"),
+    "too many": (
+        {"num_ensemble_members": {"energy": 100000}},
+        {},
+        "mtt gives at most 4096 members",
+    ),
     "a half": ({"num_ensemble_members": {"energy": 2.5}}, {}, "must be a whole number"),
     "other hypers": ({"cutoff": 5.0}, {}, "is no option of llpr"),
     "fine-tuning": ({}, {"fine_tune": "x.ckpt"}, "is no option of llpr"),
     "no checkpoint": ({}, {"model_checkpoint": ""}, "names no checkpoint"),
     "a number": ({}, {"model_checkpoint": 5}, "names no checkpoint"),
-    "epochs": ({}, {"num_epochs": 5}, "not yet in mtt: training of the ensemble"),
+    "epochs without members": ({}, {"num_epochs": 5}, "there is no ensemble to train"),
+    "another loss": (
+        {"num_ensemble_members": {"energy": 4}},
+        {"num_epochs": 5, "loss": "mse"},
+        "ensembles are trained by one of gaussian_nll_ensemble",
+    ),
+    "a gradient in the loss": (
+        {"num_ensemble_members": {"energy": 4}},
+        {"num_epochs": 5, "loss": {"energy": {"gradients": {"positions": "mse"}}}},
+        "is no option of the loss of an ensemble",
+    ),
+    "batches by atoms": (
+        {"num_ensemble_members": {"energy": 4}},
+        {"num_epochs": 5, "max_atoms_per_batch": 80},
+        "not yet in mtt: batches by the number of atoms",
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from mtt.architectures.interface import Core
+from mtt.architectures.interface import Core, features_of
 from mtt.data.graph import Graph
 from mtt.data.target import Target
 
@@ -23,13 +23,16 @@ class Values(NamedTuple):
     - ``atoms`` [N, P]: the part of each atom;
     - ``systems`` [S, P]: their sums over each structure; None for a target per atom;
     - ``forces`` [N, 3] = -dE/dx and ``strain`` [S, 3, 3] = dE/deps (the virial is minus this, the
-      stress this over the volume); None where no derivatives are asked for.
+      stress this over the volume); None where no derivatives are asked for;
+    - ``features`` [S, F], or [N, F] of a target per atom: what values are linear in; None where they are
+      not asked for.
     """
 
     atoms: torch.Tensor
     systems: torch.Tensor | None = None
     forces: torch.Tensor | None = None
     strain: torch.Tensor | None = None
+    features: torch.Tensor | None = None
 
 
 def evaluate(
@@ -38,11 +41,13 @@ def evaluate(
     targets: Sequence[Target],
     derivatives: Collection[str] | None = None,
     create_graph: bool = False,
+    features: Collection[str] = (),
 ) -> dict[str, Values]:
     """Return the raw values of each target, in the dtype of ``graph.vectors``.
 
     :param derivatives: names of the targets to give forces and strain of; all energies if None
     :param create_graph: keep the graph of the derivatives, to train on them
+    :param features: names of the targets to give the features of as well
     """
     if derivatives is None:
         derivatives = [target.name for target in targets if target.is_energy]
@@ -53,22 +58,27 @@ def evaluate(
                 positions=graph.positions.detach().requires_grad_(True),
                 cells=graph.cells.detach().requires_grad_(True),
             )
-    raw = core(graph, [target.name for target in targets])
+    raw = core(graph, [*(target.name for target in targets), *map(features_of, features)])
     values: dict[str, Values] = {}
     # Each backward pass but the last must leave the graph for the next one.
     last = [target.name for target in targets if target.name in derivatives][-1:]
     for target in targets:
         atoms = raw[target.name]
-        systems = None
+        systems, own = None, raw.get(features_of(target.name))
         if target.per == "system":
-            zeros = atoms.new_zeros((graph.n_systems, atoms.shape[1]))
-            systems = zeros.index_add(0, graph.system, atoms)
+            systems = _summed(atoms, graph)
+            own = None if own is None else _summed(own, graph)
         forces = strain = None
         if target.name in derivatives:
             retain = create_graph or last != [target.name]
             forces, strain = edge_derivatives(atoms, graph, create_graph, retain)
-        values[target.name] = Values(atoms, systems, forces, strain)
+        values[target.name] = Values(atoms, systems, forces, strain, own)
     return values
+
+
+def _summed(atoms: torch.Tensor, graph: Graph) -> torch.Tensor:
+    zeros = atoms.new_zeros((graph.n_systems, atoms.shape[1]))
+    return zeros.index_add(0, graph.system, atoms)
 
 
 def edge_derivatives(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mtt import checkpoint as checkpoints
 from mtt.checkpoint import Header
+from mtt.data.target import ENERGY, Target
 from mtt.export import process as export_process
 from mtt.export import provenance
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
@@ -85,10 +86,11 @@ def run(
                 "table says what others do",
                 " and ".join(name.upper() for name in WITH_STATES),
             )
-        elif verify != "none" and not any(target.is_energy for target in header.targets):
+        elif verify != "none" and not any(map(_engines_find, header.targets)):
             engines = [WITHOUT_ENERGY]
             _log.info(
-                "no engine can run MD with a model that has no energy: it is verified for those who "
+                "no engine can run MD with a model that has no energy by the name of 'energy' or "
+                "'energy/VARIANT': it is verified for those who "
                 "ask for its outputs, as 'compute metatomic' of LAMMPS does"
             )
         report = verified(temporary, output, verify, keep, engines)
@@ -96,6 +98,11 @@ def run(
     made = provenance.Made(output.name, digest, report, date)
     provenance.write_statement(beside, provenance.of_export(made, output, checkpoint.name, source))
     return output
+
+
+def _engines_find(target: Target) -> bool:
+    """Return whether engines that run MD ask for a target."""
+    return target.is_energy and target.name.partition("/")[0] == ENERGY
 
 
 def _is_conditioned(header: Header) -> bool:

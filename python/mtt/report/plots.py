@@ -19,6 +19,7 @@ from mtt.report.metrics import Row, quantities
 
 TRAIN, VALIDATION = "#2a6f97", "#d1603d"
 _BEST = "#5c5c5c"
+_SETS = ("train", "validation")
 
 
 def learning_curve(
@@ -36,7 +37,7 @@ def learning_curve(
     panels = [
         (name, label)
         for name, label in _curves(targets, length_unit)
-        if any(_points(rows, f"{prefix}_{name}")[1] for prefix in ("train", "validation"))
+        if any(_points(rows, curve)[1] for curve in _names(name))
     ]
     columns = 2 if len(panels) == 4 else min(max(len(panels), 1), 3)
     rows_of_panels = -(-len(panels) // columns) or 1
@@ -44,14 +45,15 @@ def learning_curve(
     figure = Figure(figsize=size, layout="constrained")
     for number, (name, label) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows_of_panels, columns, number)
-        for prefix, color in (("train", TRAIN), ("validation", VALIDATION)):
-            epochs, values = _points(rows, f"{prefix}_{name}")
+        for prefix, curve, color in zip(_SETS, _names(name), (TRAIN, VALIDATION), strict=True):
+            epochs, values = _points(rows, curve)
             if values:
                 marker = "o" if len(values) < 40 else None
                 axes.plot(epochs, values, color=color, lw=1.4, marker=marker, ms=3, label=prefix)
         if best_epoch is not None:
             axes.axvline(best_epoch, color=_BEST, lw=1, ls="--", label=f"best: {best_epoch}")
-        _log_scale(axes)
+        if not any(_is_signed(rows, curve) for curve in _names(name)):
+            _log_scale(axes)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -73,10 +75,22 @@ def _curves(targets: Sequence[Target], length_unit: str) -> list[tuple[str, str]
     return curves
 
 
+def _names(metric: str) -> list[str]:
+    return [f"{prefix}_{metric}" for prefix in _SETS]
+
+
+def _is_signed(rows: Sequence[Row], name: str) -> bool:
+    """Return whether a metric has negative values, as the logarithm of a likelihood may have."""
+    return any(float(row[name]) < 0 for row in rows if name in row)
+
+
 def _points(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
     points = [(float(row["epoch"]), float(row[name])) for row in rows if name in row]
     # A logarithmic axis has no place for zero, and none for NaN.
-    kept = [(epoch, value) for epoch, value in points if np.isfinite(value) and value > 0]
+    signed = _is_signed(rows, name)
+    kept = [
+        (epoch, value) for epoch, value in points if np.isfinite(value) and (signed or value > 0)
+    ]
     return [epoch for epoch, _ in kept], [value for _, value in kept]
 
 

@@ -8,6 +8,8 @@ training counts, per atom for values of systems.
 
 Uncertainties of atoms of such a target are of another kind: what atoms of the training set look like, one
 by one, multiplied so that errors of this size, if they were independent, would add up to those of systems.
+
+An ensemble of last layers is drawn from what is fitted, at the end or, if it is trained, at the beginning.
 """
 
 import copy
@@ -25,7 +27,7 @@ from mtt.data.dataset import Dataset
 from mtt.data.derived_targets import MATRICES, Method, UncertaintyRecord, has_uncertainty
 from mtt.data.random import generator
 from mtt.data.target import Target
-from mtt.training.loop import Problem
+from mtt.training.loop import Problem, reproducible
 from mtt.training.state import State
 
 # Added to the diagonal of the covariance of features, in units of its mean: features that the training
@@ -67,6 +69,7 @@ def fit(state: State, problem: Problem) -> None:
     if state.best:
         model.load_state_dict(state.best)
     model.eval()
+    trained = _trained(state)
     for target in filter(has_uncertainty, model.targets):
         method: Method = "ensemble" if options is None else "llpr"
         if options is None:
@@ -77,13 +80,81 @@ def fit(state: State, problem: Problem) -> None:
         scale = float(model.baseline(target.name).scale)
         values = multipliers[0] * scale * found.values
         members = scale * found.members
-        if options is not None:
+        if trained is not None:
+            members = scale * trained[target.name]
+        elif options is not None:
             members = _draws(values, options.num_ensemble_members, problem.seed, target)
         record = UncertaintyRecord(target.name, method, len(members), multipliers[0])
         state.uncertainties.append(record)
         atoms = multipliers[1] * scale * found.atoms
         for kind, tensor in zip(MATRICES, (values, atoms, members), strict=True):
             state.uncertainty_tensors[f"{target.name}/{kind}"] = tensor.contiguous()
+
+
+def begin_ensemble(
+    potential: Potential, problem: Problem, tensors: dict[str, torch.Tensor]
+) -> torch.nn.ParameterList:
+    """Return the ensemble of last layers that is trained, and freeze what is not.
+
+    :param tensors: of the run that is resumed, whose shapes it gets; none where it is drawn
+    :raises KeyError, RuntimeError: tensors are missing, or have other shapes
+    """
+    options = problem.hypers.uncertainty
+    if options is None or options.ensemble_loss is None:
+        return torch.nn.ParameterList()
+    if options.ensemble_alone:
+        potential.requires_grad_(False)
+    with reproducible(problem.device):
+        if not tensors:
+            return torch.nn.ParameterList(_first_ensemble(potential, problem))
+        sizes = _numbers_of_features(potential, problem)
+    weights = []
+    for number, features in enumerate(sizes):
+        shape = (options.num_ensemble_members, features)
+        for name in (f"ensemble/{number}", f"best_ensemble/{number}"):
+            if name in tensors and tensors[name].shape != shape:
+                raise RuntimeError(f"'{name}' has the shape {list(tensors[name].shape)}")
+        weights.append(tensors[f"ensemble/{number}"].to(problem.device, problem.dtype))
+    return torch.nn.ParameterList(weights)
+
+
+def _first_ensemble(model: Potential, problem: Problem) -> list[torch.Tensor]:
+    """Return weights [K, F] of last layers to begin with, for each target that has an uncertainty.
+
+    They add to raw values, with a mean of zero, and are in the precision and on the device of the run.
+    """
+    options = problem.hypers.uncertainty
+    assert options is not None
+    ensemble = []
+    model.eval()
+    for target in filter(has_uncertainty, model.targets):
+        found = _of_last_layer(model, target, problem, options.regularizer or _REGULARIZER)
+        multiplier, _ = _calibrated(model, target, problem, found)
+        draws = _draws(
+            multiplier * found.values, options.num_ensemble_members, problem.seed, target
+        )
+        ensemble.append(draws.to(problem.device, problem.dtype))
+    return ensemble
+
+
+def _numbers_of_features(model: Potential, problem: Problem) -> list[int]:
+    """Return how many features each target with an uncertainty has."""
+    return [
+        next(_rows(model, target, problem, problem.validation)).features.shape[1]
+        for target in filter(has_uncertainty, model.targets)
+    ]
+
+
+def _trained(state: State) -> dict[str, torch.Tensor] | None:
+    """Return the weights of members of the best epoch, around their mean, by targets."""
+    if not state.ensemble:
+        return None
+    names = [target.name for target in filter(has_uncertainty, state.model.targets)]
+    weights = {
+        name: state.best_ensemble[str(number)].to("cpu", torch.float64)
+        for number, name in enumerate(names)
+    }
+    return {name: own - own.mean(dim=0) for name, own in weights.items()}
 
 
 def _of_spread(model: Potential, target: Target, problem: Problem) -> _Matrices:

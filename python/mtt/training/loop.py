@@ -19,13 +19,14 @@ from mtt.architectures.ensemble import trained_cores
 from mtt.checkpoint import Best
 from mtt.data.batch import Batch, batches
 from mtt.data.dataset import Dataset
+from mtt.data.derived_targets import has_uncertainty
 from mtt.data.random import generator, permutation, random_rotations
 from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
 from mtt.options.schema.loss_parts import FIRST_EPOCH
 from mtt.options.schema.training import TrainingHypers
 from mtt.training.communicator import Alone, Communicator
-from mtt.training.loss import Loss, selected_metric
+from mtt.training.loss import LastLayers, Loss, selected_metric
 from mtt.training.optimizer import learning_rate
 from mtt.training.state import State, Tensors
 
@@ -87,9 +88,20 @@ class Problem:
             described.append(replace(target, gradients=gradients))
         return described
 
-    def loss(self, epoch: int = FIRST_EPOCH) -> Loss:
-        """Return the loss of all targets, with the weights of an epoch, counted from 1."""
-        return Loss(self.hypers.loss, self.targets, epoch)
+    def loss(self, epoch: int = FIRST_EPOCH, ensemble: Sequence[torch.Tensor] = ()) -> Loss:
+        """Return the loss of all targets, with the weights of an epoch, counted from 1.
+
+        :param ensemble: of the state
+        """
+        return Loss(self.hypers.loss, self.targets, epoch, self._last_layers(ensemble))
+
+    def _last_layers(self, ensemble: Sequence[torch.Tensor]) -> LastLayers | None:
+        options = self.hypers.uncertainty
+        if options is None or options.ensemble_loss is None or not ensemble:
+            return None
+        names = [target.name for target in filter(has_uncertainty, self.train.targets)]
+        weights = dict(zip(names, ensemble, strict=True))
+        return LastLayers(weights, options.ensemble_loss, options.ensemble_alone)
 
     def stops(self, observer: "Observer") -> bool:
         """Return whether all processes are to stop, which rank 0 decides."""
@@ -112,7 +124,7 @@ def train(
     with reproducible(problem.device):
         while state.position.epoch < problem.hypers.num_epochs:
             # Made anew from the position alone: a resumed run has the same weights.
-            loss = problem.loss(state.position.epoch + 1)
+            loss = problem.loss(state.position.epoch + 1, list(state.ensemble))
             _train_epoch(state, problem, loss, observer)
             table = _validate(state, problem, loss, validation, observer)
             row = _finish_epoch(state, problem, loss, table)
@@ -181,7 +193,8 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
     position, optimizer, hypers = state.position, state.optimizer, problem.hypers
     # What was fitted to other weights says nothing of those that are trained now.
     state.uncertainties, state.uncertainty_tensors = [], {}
-    members = trained_cores(state.model.core.train())
+    alone = loss.ensemble is not None and loss.ensemble.alone
+    members = trained_cores(state.model.core.train(not alone))
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     prepared = batches(
         problem.train,
@@ -202,7 +215,8 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
             own = loss(errors, batch)
             if weights:
                 own.backward()
-            torch.nn.utils.clip_grad_norm_(list(member.parameters()), hypers.grad_clip_norm)
+            clipped = [*member.parameters(), *state.ensemble]
+            torch.nn.utils.clip_grad_norm_(clipped, hypers.grad_clip_norm)
             loss.add(state.train_sums, errors, batch)
             total = total + own.detach() / len(members)
         for group in optimizer.param_groups:
@@ -296,6 +310,9 @@ def _finish_epoch(
     value = smoothed_metric(state.history, problem.hypers)
     if state.best_epoch.value is None or value < state.best_epoch.value:
         state.best = _weights(state)
+        state.best_ensemble = {
+            name: weights.detach().clone() for name, weights in state.ensemble.named_parameters()
+        }
         state.best_epoch = Best(position.epoch, name, value)
     return row
 
@@ -329,12 +346,15 @@ def smoothed_metrics(history: Sequence[Mapping[str, float]], hypers: TrainingHyp
     """Return the figure by which epochs are compared, for each: averaged over it and those before it.
 
     The geometric mean over ``best_model_smoothing`` times ``num_epochs`` epochs (at least one), or over
-    those that there are.
+    those that there are; the arithmetic mean of scores of an ensemble, which may be negative.
     """
     window, name = _window(hypers), hypers.best_model_metric
     values = [selected_metric(validation_metrics(row), name) for row in history]
     if window == 1:
         return values  # bit by bit
+    if name == "loss" and hypers.uncertainty is not None and hypers.uncertainty.ensemble_loss:
+        parts = (values[max(0, end - window) : end] for end in range(1, len(values) + 1))
+        return [math.fsum(part) / len(part) for part in parts]
     logarithms = [math.log(max(value, 1e-300)) for value in values]
     ends = range(1, len(values) + 1)
     newest = (logarithms[max(0, end - window) : end] for end in ends)

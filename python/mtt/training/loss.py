@@ -10,6 +10,9 @@ have references, and l(d) = d^2 (mse), |d| (mae) or the Huber function d^2/2 for
 delta (|d| - delta/2). Each of the three has its own l and its own weight, which may change from one
 epoch to another. Where structures have weights, each l is multiplied by that of its structure; the
 numbers that are divided by stay. RMSEs and MAEs know no weights of structures.
+
+Where an ensemble of last layers is trained, l of a value is a score of what its members predict
+(:mod:`mtt.training.scores`), whose mean is the value.
 """
 
 import math
@@ -23,7 +26,9 @@ from mtt.architectures.interface import Core
 from mtt.data.batch import Batch, BatchReferences
 from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.options.schema.loss_parts import FIRST_EPOCH, LossOptions, LossType, PartLoss, weight_at
+from mtt.options.schema.training import EnsembleLoss
 from mtt.report.metrics import FORCES, PER_ATOM, STRESS, VALUE, quantities
+from mtt.training.scores import score
 
 # Rows of a target's table of sums; the strain row counts the loss, the stress row what people read.
 _STRAIN = "strain"
@@ -37,12 +42,27 @@ class Errors(NamedTuple):
     """Predicted minus reference values of one target in training units, zero without reference.
 
     ``values`` [S, P] per atom of a target per system, [N, P] of a target per atom; ``forces`` [N, 3]
-    or None; ``strain`` [S, 3, 3] per atom or None.
+    or None; ``strain`` [S, 3, 3] per atom or None. ``members`` [S, K] or [N, K]: what members of an
+    ensemble give beside the value, with a mean of zero, or None.
     """
 
     values: torch.Tensor
     forces: torch.Tensor | None
     strain: torch.Tensor | None
+    members: torch.Tensor | None = None
+
+
+class LastLayers(NamedTuple):
+    """Ensembles of last layers that are trained, and how.
+
+    - ``weights``: [K, F] of each target that has one: what members add to its raw values, by features;
+    - ``loss``: the score of what members predict;
+    - ``alone``: whether nothing else is trained, so that gradients and other targets do not count.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    loss: EnsembleLoss
+    alone: bool
 
 
 class _Weights(NamedTuple):
@@ -67,12 +87,21 @@ def _of_structures(batch: Batch) -> _Weights | None:
 class TargetTerm:
     """What one target adds to the loss."""
 
-    def __init__(self, target: Target, options: LossOptions, epoch: int = FIRST_EPOCH) -> None:
+    def __init__(
+        self,
+        target: Target,
+        options: LossOptions,
+        epoch: int = FIRST_EPOCH,
+        ensemble: LastLayers | None = None,
+    ) -> None:
         """
         :param target: its gradients are those that have references anywhere
         :param epoch: counted from 1; its weights are taken
+        :param ensemble: of last layers, of any targets
         """
         self.target = target
+        self.ensemble = ensemble
+        self.last_layers = None if ensemble is None else ensemble.weights.get(target.name)
         own = options.of(target.name, target.is_energy)
         self.forces, self.stress = POSITIONS in target.gradients, STRAIN in target.gradients
         self.value_row = PER_ATOM if target.per == "system" else VALUE
@@ -82,12 +111,20 @@ class TargetTerm:
             FORCES: weight_at(own.forces.weight, epoch) if self.forces else 0.0,
             _STRAIN: weight_at(own.stress.weight, epoch) if self.stress else 0.0,
         }
+        if ensemble is not None and ensemble.alone:
+            kept = {self.value_row} if self.last_layers is not None else set()
+            self.weights = {
+                part: weight if part in kept else 0.0 for part, weight in self.weights.items()
+            }
 
     def errors(self, values: Values, batch: Batch) -> Errors:
         """Subtract the references of ``batch``, which are in training units."""
         references = batch.references[self.target.name]
         n_atoms = batch.n_atoms.to(values.atoms.dtype)
         predicted = values.atoms if values.systems is None else values.systems / n_atoms[:, None]
+        if self.ensemble is not None and self.ensemble.alone:
+            # Gradients have taken its graph, and nothing in it is trained.
+            predicted = predicted.detach()
         difference = predicted - references.values.to(predicted.dtype)
         if not references.complete:
             difference = torch.where(references.mask, difference, torch.zeros_like(difference))
@@ -101,7 +138,17 @@ class TargetTerm:
             assert references.stress is not None and references.stress_mask is not None
             strain = values.strain / n_atoms[:, None, None] - references.stress
             strain = strain * references.stress_mask[:, None, None]
-        return Errors(difference, forces, strain)
+        return Errors(difference, forces, strain, self._members(values, n_atoms))
+
+    def _members(self, values: Values, n_atoms: torch.Tensor) -> torch.Tensor | None:
+        if self.last_layers is None or self.ensemble is None:
+            return None
+        assert values.features is not None
+        features = values.features.detach() if self.ensemble.alone else values.features
+        if values.systems is not None:
+            features = features / n_atoms[:, None]
+        around = self.last_layers - self.last_layers.mean(dim=0)
+        return features @ around.t()
 
     def __call__(self, errors: Errors, batch: Batch) -> torch.Tensor:
         """Return the loss of one batch, a scalar."""
@@ -125,10 +172,20 @@ class TargetTerm:
     def _mean_of_values(
         self, errors: Errors, references: BatchReferences, weights: "_Weights | None"
     ) -> torch.Tensor:
-        values = self._terms(errors.values, weights, self.parts[self.value_row])
+        values = self._terms_of_values(errors, references, weights)
         if references.complete:
             return values.mean()
         return values.sum() / references.mask.sum().clamp(min=1)
+
+    def _terms_of_values(
+        self, errors: Errors, references: BatchReferences, weights: "_Weights | None"
+    ) -> torch.Tensor:
+        if errors.members is None or self.ensemble is None:
+            return self._terms(errors.values, weights, self.parts[self.value_row])
+        terms = score(self.ensemble.loss, errors.values, errors.members)
+        if not references.complete:
+            terms = torch.where(references.mask, terms, torch.zeros_like(terms))
+        return terms if weights is None else terms * weights.like(terms)
 
     def _terms(
         self, difference: torch.Tensor, weights: "_Weights | None", part: PartLoss
@@ -161,6 +218,10 @@ class TargetTerm:
         rows = dict.fromkeys(_ROWS, zero)
         weights = _of_structures(batch)
         rows[self.value_row] = self._sums(values, count, self.parts[self.value_row], weights)
+        if errors.members is not None:
+            members = errors.members.detach().to(torch.float64)
+            scored = self._terms_of_values(Errors(values, None, None, members), references, weights)
+            rows[self.value_row][_COLUMNS.index("loss")] = scored.sum()
         if self.value_row == PER_ATOM:
             amounts = n_atoms
             if self.target.per_volume:
@@ -212,14 +273,20 @@ class Loss:
     """The loss of several targets, and with it which derivatives are needed at all."""
 
     def __init__(
-        self, options: LossOptions, targets: Sequence[Target], epoch: int = FIRST_EPOCH
+        self,
+        options: LossOptions,
+        targets: Sequence[Target],
+        epoch: int = FIRST_EPOCH,
+        ensemble: LastLayers | None = None,
     ) -> None:
         """
         :param targets: each with the gradients that any structure has references for
         :param epoch: counted from 1; its weights are taken
+        :param ensemble: of last layers that are trained, if there is one
         """
         self.targets = tuple(targets)
-        self.terms = [TargetTerm(target, options, epoch) for target in targets]
+        self.ensemble = ensemble
+        self.terms = [TargetTerm(target, options, epoch, ensemble) for target in targets]
         self.derivatives = [target.name for target in targets if target.gradients]
         self.quantities = quantities(targets)
 
@@ -239,7 +306,9 @@ class Loss:
 
         Quantities of weight zero are predicted as well, because they are reported.
         """
-        values = evaluate(core, batch.graph, self.targets, self.derivatives, create_graph=training)
+        features = () if self.ensemble is None else list(self.ensemble.weights)
+        graph = training and not (self.ensemble is not None and self.ensemble.alone)
+        values = evaluate(core, batch.graph, self.targets, self.derivatives, graph, features)
         return [term.errors(values[term.target.name], batch) for term in self.terms]
 
     def __call__(self, errors: Sequence[Errors], batch: Batch) -> torch.Tensor:

@@ -29,7 +29,7 @@ from mtt.options import Options, options_hash
 from mtt.options.schema.options import hash_of_options
 from mtt.options.schema.training import ISOLATED
 from mtt.options.schema.training import Baseline as BaselineOption
-from mtt.training import fine_tune
+from mtt.training import fine_tune, fit_uncertainty
 from mtt.training.baseline import (
     Baseline,
     Fixed,
@@ -123,7 +123,10 @@ def prepare(
         for doubt in doubts_about(data, potential, options):
             say(f"check the data: {doubt}")
     potential.to(device)
-    state = State(potential, make_optimizer(potential.parameters(), problem.hypers))
+    with contextlib.nullcontext() if source is None or header is None else _fitting(source):
+        ensemble = fit_uncertainty.begin_ensemble(potential, problem, tensors)
+    trained = [*potential.parameters(), *ensemble]
+    state = State(potential, make_optimizer(trained, problem.hypers), ensemble)
     state.train_sums = state.train_sums.to(device)
     if source is not None and header is not None:
         with _fitting(source):
@@ -133,6 +136,8 @@ def prepare(
         f"{options.architecture.name} with {weights} weights in {options.base_precision} bits on "
         f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
     )
+    for weights_of_members in ensemble:
+        say(_ensemble_line(weights_of_members, problem))
     if weights == 0:
         say("there are no weights to train: an epoch tells the errors, and changes nothing")
     fixed = _fixed_header(options, data, potential, problem, origin)
@@ -243,6 +248,16 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         baseline.scale.fill_(fitted.scale)
         say(_baseline_line(target, atomic_types, fitted, alone=len(names) == 1))
     return potential
+
+
+def _ensemble_line(weights: torch.Tensor, problem: Problem) -> str:
+    options = problem.hypers.uncertainty
+    assert options is not None
+    rest = "nothing else" if options.ensemble_alone else "all else"
+    return (
+        f"an ensemble of {weights.shape[0]} last layers with {weights.shape[1]} weights each is trained "
+        f"by {options.ensemble_loss}, and {rest}"
+    )
 
 
 def _check_features(options: Options, data: RunData, potential: Potential) -> None:

@@ -6,6 +6,7 @@ field can be set on a :class:`State`: a new kind of state cannot be forgotten in
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -40,13 +41,19 @@ class State:
     - ``train_sums`` [targets, 5, 4] float64: errors summed over the batches done in this epoch
       (:meth:`Loss.add`);
     - ``history``: one row per finished epoch, as in the metrics file;
+    - ``ensemble``: weights [K, F] of the ensembles of last layers that are trained, in the order of the
+      targets that have one; ``best_ensemble`` by their numbers, those of the best epoch;
     - ``uncertainties``: of the best weights, and ``uncertainty_tensors`` TARGET/rigidity and
       TARGET/weights of each; empty before all epochs are done.
     """
 
     model: Potential = field(metadata={TENSORS: "model"})
     optimizer: torch.optim.Optimizer = field(metadata={TENSORS: "optimizer"})
+    ensemble: torch.nn.ParameterList = field(
+        metadata={TENSORS: "ensemble"}, default_factory=torch.nn.ParameterList
+    )
     best: Tensors = field(metadata={TENSORS: "best"}, default_factory=dict)
+    best_ensemble: Tensors = field(metadata={TENSORS: "best_ensemble"}, default_factory=dict)
     train_sums: torch.Tensor = field(metadata={TENSORS: "train_sums"}, default_factory=_no_sums)
     position: Position = field(metadata={HEADER: "position"}, default_factory=Position)
     history: list[dict[str, float]] = field(metadata={HEADER: "history"}, default_factory=list)
@@ -60,6 +67,11 @@ class State:
         if len(self.train_sums) == 0:
             self.train_sums = new_table(len(self.model.targets))
 
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """Return all weights, by the names that the state of the optimizer has in a checkpoint."""
+        own = {f"ensemble.{name}": weight for name, weight in self.ensemble.named_parameters()}
+        return {**dict(self.model.named_parameters()), **own}
+
     def to_checkpoint(self) -> tuple[dict[str, Any], Tensors]:
         """Return entries of a header by name, and tensors, which may share memory with the live ones."""
         header: dict[str, Any] = {}
@@ -70,7 +82,7 @@ class State:
                 header[entry.metadata[HEADER]] = copy.deepcopy(value)
                 continue
             prefix = entry.metadata[TENSORS]
-            for key, tensor in _tensors_of(value, self.model).items():
+            for key, tensor in _tensors_of(value, self.trained()).items():
                 tensors[f"{prefix}/{key}" if key else prefix] = tensor.detach()
         return header, tensors
 
@@ -99,11 +111,11 @@ class State:
             raise KeyError(f"nothing here knows the tensor '{min(left)}'")
 
 
-def _tensors_of(value: Any, model: torch.nn.Module) -> Tensors:
+def _tensors_of(value: Any, weights: Mapping[str, torch.nn.Parameter]) -> Tensors:
     if isinstance(value, torch.nn.Module):
         return dict(value.state_dict())
     if isinstance(value, torch.optim.Optimizer):
-        return _optimizer_tensors(value, model)
+        return _optimizer_tensors(value, weights)
     if isinstance(value, torch.Tensor):
         return {"": value}
     return dict(value)
@@ -114,7 +126,7 @@ def _restore(state: State, name: str, current: Any, saved: Tensors) -> None:
     if isinstance(current, torch.nn.Module):
         current.load_state_dict(saved)
     elif isinstance(current, torch.optim.Optimizer):
-        _load_optimizer(current, state.model, saved)
+        _load_optimizer(current, state.trained(), saved)
     elif isinstance(current, torch.Tensor):
         if saved[""].shape != current.shape:
             raise RuntimeError(f"'{name}' has the shape {list(saved[''].shape)}")
@@ -123,10 +135,12 @@ def _restore(state: State, name: str, current: Any, saved: Tensors) -> None:
         setattr(state, name, {key: tensor.clone().to(device) for key, tensor in saved.items()})
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> Tensors:
+def _optimizer_tensors(
+    optimizer: torch.optim.Optimizer, weights: Mapping[str, torch.nn.Parameter]
+) -> Tensors:
     """``PARAMETER/exp_avg`` and so on; what is the same for all parameters (``step``) only once."""
     tensors: Tensors = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in weights.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{name}/{key}"] = value
     steps = [tensor for key, tensor in tensors.items() if key.endswith("/step")]
@@ -137,14 +151,14 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: torch.nn.Module)
 
 
 def _load_optimizer(
-    optimizer: torch.optim.Optimizer, model: torch.nn.Module, saved: Tensors
+    optimizer: torch.optim.Optimizer, weights: Mapping[str, torch.nn.Parameter], saved: Tensors
 ) -> None:
     shared = {"step"} & saved.keys()
-    known = {f"{name}/{kind}" for name, _ in model.named_parameters() for kind in _MOMENTS} | shared
+    known = {f"{name}/{kind}" for name in weights for kind in _MOMENTS} | shared
     unknown = saved.keys() - known
     if unknown:
         raise KeyError(f"no weight has the optimizer state '{min(unknown)}'")
-    for name, parameter in model.named_parameters():
+    for name, parameter in weights.items():
         own = {
             key.rpartition("/")[2]: tensor.clone()
             for key, tensor in saved.items()

@@ -1,6 +1,7 @@
-"""metatrain's wrapper for uncertainties of a trained model, as a fine-tuning of no epochs.
+"""metatrain's wrapper for uncertainties of a trained model, as a fine-tuning.
 
-Uncertainties are no architecture here: the model stays that of the checkpoint which is wrapped.
+Uncertainties are no architecture here: the model stays that of the checkpoint which is wrapped. There are
+no epochs, or those in which its ensemble is trained.
 """
 
 from collections.abc import Collection
@@ -9,10 +10,16 @@ from typing import Final
 
 from mtt.errors import UserError
 from mtt.filetypes.recognize import architecture_of
-from mtt.options.foreign.metatrain_keys import LLPR_MODEL, LLPR_TRAINING
+from mtt.options.foreign.metatrain_keys import (
+    ENSEMBLE_LOSSES,
+    LLPR_ENSEMBLE,
+    LLPR_MODEL,
+    LLPR_TRAINING,
+)
 from mtt.options.foreign.tables import Problems, apply
 from mtt.options.reading.document import Node
 from mtt.options.reading.problems import Problem
+from mtt.options.schema.training import MOST_MEMBERS
 
 NAME: Final = "llpr"
 # Where the checkpoint does not tell.
@@ -26,7 +33,14 @@ def translate_llpr(architecture: Node, targets: Collection[str], problems: Probl
     """
     model = architecture.get("model") or architecture.replaced({})
     training = architecture.get("training") or architecture.replaced({})
-    for section, fates in ((model, LLPR_MODEL), (training, LLPR_TRAINING)):
+    epochs = training.get("num_epochs")
+    if epochs is None or epochs.value is None or not isinstance(training.value, dict):
+        epochs = None
+        for key in ("num_epochs", *LLPR_ENSEMBLE):
+            if isinstance(training.value, dict):
+                training.value.pop(key, None)
+    of_training = {**LLPR_TRAINING, **LLPR_ENSEMBLE}
+    for section, fates in ((model, LLPR_MODEL), (training, of_training)):
         apply(section, fates, (), problems)
         for key, node in dict(section.value or {}).items():
             if key not in fates:
@@ -45,11 +59,13 @@ def translate_llpr(architecture: Node, targets: Collection[str], problems: Probl
     if members is not None:
         size = _members(members, targets, problems)
         uncertainty["num_ensemble_members"] = members.replaced(size)
+    loss = _loss(training, base, uncertainty, problems) if epochs is not None else None
     fine_tune = {"read_from": base, "baseline": base.replaced("keep")}
     hypers = {
-        "num_epochs": base.replaced(0),
+        "num_epochs": epochs if epochs is not None else base.replaced(0),
         "fine_tune": base.replaced(fine_tune),
         "uncertainty": base.replaced(uncertainty),
+        **({} if loss is None else {"loss": loss}),
     }
     _replace(architecture, name, {**training.value, **hypers})
 
@@ -81,10 +97,61 @@ def _members(node: Node, targets: Collection[str], problems: Problems) -> int:
         wrong = "" if name in targets else f"there is no target '{name}'"
         if type(size) is not int or size < 0:
             wrong = f"the number of members of '{name}' must be a whole number"
+        if not wrong and size > MOST_MEMBERS:
+            wrong = (
+                f"mtt gives at most {MOST_MEMBERS} members: their standard deviation is within about "
+                "1 % of the uncertainty, which is that of infinitely many"
+            )
         if wrong:
             problems.append(Problem(node.shown_at(), node.name, wrong))
             return 0
     return max(sizes.values(), default=0)
+
+
+def _loss(
+    training: Node, base: Node, uncertainty: dict[str, Node], problems: Problems
+) -> Node | None:
+    """Take the options of the training of the ensemble out, as ours; return those of the loss.
+
+    metatrain trains on values only, and so does what is returned here.
+    """
+    node, everything = (training.value.pop(key, None) for key in ("loss", "train_all_parameters"))
+    name, weights = _function(node or base.replaced("gaussian_nll_ensemble"), problems)
+    uncertainty["ensemble_loss"] = (node or base).replaced(name)
+    sections: dict[str, Node] = {}
+    if everything is not None:
+        uncertainty["train_all_parameters"] = everything
+        if everything.value is True:
+            sections = {key: base.replaced(0.0) for key in ("forces", "stress")}
+    if weights:
+        sections["targets"] = base.replaced(
+            {target: weight.replaced({"weight": weight}) for target, weight in weights.items()}
+        )
+    return base.replaced(sections) if sections else None
+
+
+def _function(loss: Node, problems: Problems) -> tuple[str, dict[str, Node]]:
+    """Return the one function of the loss, as mtt calls it, and the weights of targets."""
+    entries = loss.value if isinstance(loss.value, dict) else {"": loss}
+    names, weights = [], {}
+    for target, entry in entries.items():
+        kind = entry.get("type") if isinstance(entry.value, dict) else entry
+        for key, part in entry.value.items() if isinstance(entry.value, dict) else ():
+            if key == "weight":
+                weights[str(target)] = part
+            elif not (key == "type" or (key == "reduction" and part.value == "mean")):
+                message = "is no option of the loss of an ensemble, which is of values only"
+                problems.append(Problem(part.key_place or part.place, part.name, message))
+        name = "gaussian_nll_ensemble" if kind is None else kind.plain()
+        names.append(ENSEMBLE_LOSSES.get(name, "") if isinstance(name, str) else "")
+        if not names[-1]:
+            known = ", ".join(ENSEMBLE_LOSSES)
+            message = f"ensembles are trained by one of {known}"
+            problems.append(Problem((kind or entry).shown_at(), (kind or entry).name, message))
+    if len(set(names)) > 1 and all(names):
+        message = "mtt trains all ensembles of a run by one function"
+        problems.append(Problem(loss.shown_at(), loss.name, message))
+    return next(filter(None, names), "gaussian_nll"), weights
 
 
 def _replace(architecture: Node, name: str, training: dict[str, Node]) -> None:

@@ -203,11 +203,6 @@ FINETUNE: Final[Mapping[str, Fate]] = {
     ),
 }
 
-_NO_ENSEMBLE_TRAINING = (
-    "not yet in mtt: training of the ensemble; its members are drawn from the last layers that the "
-    "data allow"
-)
-
 # Of its wrapper for uncertainties, which :mod:`llpr_options` takes apart.
 LLPR_MODEL: Final[Mapping[str, Fate]] = {"num_ensemble_members": Reworked({})}
 LLPR_TRAINING: Final[Mapping[str, Fate]] = {
@@ -220,8 +215,6 @@ LLPR_TRAINING: Final[Mapping[str, Fate]] = {
         "training",
         default=None,
     ),
-    "num_epochs": Absent((None,), _NO_ENSEMBLE_TRAINING, default=None),
-    "train_all_parameters": Absent((False,), _NO_ENSEMBLE_TRAINING, default=False),
     "calibration_method": Absent(
         ("squared_residuals", "absolute_residuals"),
         "mtt calibrates by squared errors",
@@ -229,32 +222,41 @@ LLPR_TRAINING: Final[Mapping[str, Fate]] = {
     ),
     "num_workers": Taken(None, left_out=(None,)),
     "distributed": Absent((False, None), _DEVICES),
-    # Of the training of the ensemble, which there is none of.
+    "num_epochs": Reworked(None),
+    "distributed_port": Absent((ANYTHING,), "", default=39591),
+}
+# Of the training of the ensemble: without epochs there is none, and these have no effect.
+LLPR_ENSEMBLE: Final[Mapping[str, Fate]] = {
+    "loss": Reworked("gaussian_nll_ensemble"),
+    "train_all_parameters": Reworked(False),
+    "learning_rate": Taken(3e-4),
+    "best_model_metric": Taken("loss"),
     **{
-        key: Absent((ANYTHING,), "", default=default)
-        for key, default in {
-            "distributed_port": 39591,
-            "loss": "gaussian_nll_ensemble",
-            "warmup_fraction": 0.01,
-            "learning_rate": 3e-4,
-            "weight_decay": None,
-            "log_interval": 1,
-            "checkpoint_interval": 100,
-            "per_structure_targets": [],
-            "log_mae": False,
-            "log_separate_blocks": False,
-            "best_model_metric": "loss",
-            "grad_clip_norm": 1.0,
-            "max_atoms_per_batch": None,
-            "min_atoms_per_batch": 0,
-        }.items()
+        key: TRAINING[key]
+        for key in (
+            "warmup_fraction",
+            "weight_decay",
+            "log_interval",
+            "checkpoint_interval",
+            "grad_clip_norm",
+            "per_structure_targets",
+            "log_separate_blocks",
+            "max_atoms_per_batch",
+            "min_atoms_per_batch",
+        )
     },
+    "log_mae": Absent((ANYTHING,), "", default=False),
+}
+ENSEMBLE_LOSSES: Final[Mapping[str, str]] = {
+    **{f"{name}_ensemble": name for name in ("gaussian_nll", "gaussian_crps", "empirical_crps")},
+    # of older versions
+    "ensemble_nll": "gaussian_nll",
 }
 
-_ENSEMBLES = ("gaussian_nll_ensemble", "gaussian_crps_ensemble", "empirical_crps_ensemble")
 _NO_FUNCTION = "names no function of the errors; write mse, mae or huber"
 _OF_ENSEMBLES = (
-    "mtt has no ensembles of heads in training that this loss needs; write mse, mae or huber"
+    "this is a loss of the ensemble of llpr; write mse, mae or huber, or give uncertainty: {method: llpr, "
+    "num_ensemble_members: ..., ensemble_loss: ...} with fine_tune"
 )
 _OF_SPECTRA = "mtt has no loss for spectra that are known up to a shift; write mse, mae or huber"
 
@@ -267,7 +269,7 @@ LOSS: Final[Mapping[str, Fate]] = {
         refused={
             **dict.fromkeys(("shift_agnostic_mse", "masked_dos"), _OF_SPECTRA),
             **dict.fromkeys(("pointwise", "masked_pointwise"), _NO_FUNCTION),
-            **dict.fromkeys(_ENSEMBLES, _OF_ENSEMBLES),
+            **dict.fromkeys(ENSEMBLE_LOSSES, _OF_ENSEMBLES),
         },
     ),
     "weight": Taken(1.0),

@@ -60,8 +60,19 @@ _REWORKED: Final[Mapping[str, str]] = {
     "training_set.targets.TARGET.forces": _GRADIENT,
     "training_set.targets.TARGET.stress": _GRADIENT,
     "training_set.targets.TARGET.virial": _GRADIENT,
-    "architecture.model.num_ensemble_members": "`uncertainty: {method: llpr, members: ...}`",
-    "architecture.training.model_checkpoint": "`fine_tune` of no epochs",
+    "architecture.model.num_ensemble_members": "`uncertainty: {method: llpr, num_ensemble_members: ...}`, "
+    "the largest number for all targets",
+    "architecture.training.model_checkpoint": "`fine_tune` with the baseline of that model",
+    "architecture.training.num_epochs": "a number trains the ensemble (`uncertainty.ensemble_loss`); "
+    "without one there are no epochs",
+    "architecture.training.train_all_parameters": "`uncertainty.train_all_parameters`, with a loss of values "
+    "only",
+}
+# The same of llpr, where it is another thing than of others.
+_REWORKED_OF_LLPR: Final[Mapping[str, str]] = {
+    "architecture.training.loss": "`uncertainty.ensemble_loss`: "
+    + ", ".join(f"`{theirs}` is `{ours}`" for theirs, ours in keys.ENSEMBLE_LOSSES.items())
+    + "; one for all targets, each with its weight",
 }
 _PATHS: Final = "a path to a model is refused: give numbers"
 
@@ -123,7 +134,12 @@ SECTIONS: Final = (
     Section("Target", _TARGET, keys.TARGET),
     Section("forces, stress and virial", f"{_TARGET}.forces", keys.GRADIENT),
     Section("architecture.model of llpr", _MODEL, keys.LLPR_MODEL, "llpr"),
-    Section("architecture.training of llpr", "architecture.training", keys.LLPR_TRAINING, "llpr"),
+    Section(
+        "architecture.training of llpr",
+        "architecture.training",
+        {**keys.LLPR_TRAINING, **keys.LLPR_ENSEMBLE},
+        "llpr",
+    ),
 )
 
 
@@ -175,7 +191,8 @@ def _about(section: Section, name: str) -> Iterator[str]:
     elif isinstance(fate, Absent):
         yield from _why_absent(fate)
     else:
-        yield _REWORKED[path]
+        own = _REWORKED_OF_LLPR if section.architecture == "llpr" else {}
+        yield {**_REWORKED, **own}[path]
     if path in REFUSED_VALUES and isinstance(fate, Taken):
         value, why = REFUSED_VALUES[path]
         yield f"`{_yaml(value)}` is refused: {why}"

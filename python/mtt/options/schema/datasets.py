@@ -99,7 +99,7 @@ class TargetOptions(OptionsModel):
     """What the target is: `energy`, which may have forces and stress, or a name of your own such as
     `charge`. Left empty, it is what the name of the target says: `energy` of `energy` and
     `energy/VARIANT`, `force` and `stress` of `non_conservative_force` and
-    `non_conservative_stress`."""
+    `non_conservative_stress`, and `energy` of any other that is to have forces or a stress."""
     read_from: ExpandedPath | None = None
     """File with the values; null reads them from the structures' file."""
     key: str = ""
@@ -199,6 +199,9 @@ def _with_defaults(name: str, target: TargetOptions) -> TargetOptions:
     stem = name.partition("/")[0]
     standard = _STANDARD.get(stem, {})
     quantity = target.quantity or standard.get("quantity", "")
+    if not quantity and not standard and any(getattr(target, name) for name in GRADIENTS):
+        # Nothing else has them.
+        quantity = ENERGY
     units = {ENERGY: "eV", **({"force": "eV/A", "stress": "eV/A^3"} if standard else {})}
     defaults: dict[str, Any] = {
         "quantity": quantity,
