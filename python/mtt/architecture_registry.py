@@ -60,7 +60,9 @@ class Architecture:
     ``packages`` are those beside torch whose versions decide its numbers: checkpoints record them.
     ``references`` has the lists "model", "architecture" and "implementation". ``upgrades`` has the
     exact step from each older version to the next one; a version that is not in it needs the image
-    that has it, because predictions would change.
+    that has it, because predictions would change. ``old_defaults`` has, for older versions, options of
+    the model by name (sections as mappings) whose defaults were others than now, with those: a run
+    that began with them is resumed with them.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Architecture:
     has_weights: bool = True
     references: dict[str, list[str]] = field(default_factory=dict)
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+    old_defaults: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def why_not_upgraded(self, version: int, hypers: dict[str, Any]) -> str | None:
         """Why no exact steps lead from a model of an older version to this one; None if they do."""

@@ -48,6 +48,7 @@ SOAP_MODEL: dict[str, list[Any]] = {
     "soap.max_angular": [2, 1, 3],
     "soap.max_radial": [2, 3],
     "soap.channels": [3, 2],
+    "soap.center_weight": [0.0, 0.7],
     "bpnn.num_hidden_layers": [1, 2],
     "bpnn.num_neurons_per_layer": [3, 4],
     "bpnn.layernorm": [True, False],

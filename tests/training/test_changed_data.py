@@ -16,7 +16,7 @@ from mtt.data.structure import Reference, Structure, content_hash, fingerprints
 from mtt.errors import UserError
 from mtt.options import Options, load_options
 from mtt.training.prepare import prepare
-from mtt.training.runs.option_changes import differences, refused
+from mtt.training.runs.option_changes import as_begun, differences, refused
 
 HASH = "fa38641347e6eccac7ff3c6927d26d484043ad62a1c7deee406ab22650c1a725"
 CKPT = Path("model.ckpt")
@@ -431,3 +431,31 @@ def test_differences_are_named_to_the_place():
         ("f", "None", "nothing"),
         ("g", "nothing", "{}"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "stored", "expected"),
+    [
+        ({}, {"channels": 16, "center_weight": 1.0}, (16, 1.0)),
+        ({"channels": 3}, {"channels": 3, "center_weight": 1.0}, (3, 1.0)),
+        # What the user writes is never overruled, and what never was a default is no default.
+        ({"channels": 24}, {"channels": 16, "center_weight": 1.0}, (24, 1.0)),
+        ({}, {"channels": 15, "center_weight": 0.3}, (24, 0.0)),
+        ({}, {"channels": 24, "center_weight": 0.0}, (24, 0.0)),
+    ],
+)
+def test_a_run_of_soap_bpnn_1_is_resumed_with_its_defaults(written, stored, expected, folder):
+    write_data(folder / "data.xyz")
+    soap = {"cutoff": {"radius": 3.0}, **written}
+    architecture = {"name": "soap_bpnn", "model": {"soap": soap} if written else {}}
+    options = make_options(folder, architecture=architecture)
+    start(options)
+    header = checkpoint.read_header(CKPT)
+    begun = options.to_dict()
+    begun["architecture"]["model"]["soap"] |= stored
+    header = replace(header, options=begun)
+    found = as_begun(options, header).architecture.model.soap
+    assert (found.channels, found.center_weight) == expected
+    changed = {name for name, _, _ in refused(header, options)}
+    prefix = "architecture.model.soap."
+    assert changed == {prefix + name for name in stored if stored[name] != getattr(found, name)}

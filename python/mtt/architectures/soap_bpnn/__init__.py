@@ -1,9 +1,12 @@
-"""SOAP power spectra and networks for each atomic type: exactly invariant, and fast on a CPU."""
+"""SOAP power spectra and networks for each atomic type: exactly invariant, and fast on a CPU.
+
+soap_bpnn@2 has the weight of an atom in its own density as an option, 0 by default, where it was 1.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtt.architecture_registry import Architecture
+from mtt.architecture_registry import Architecture, Upgrade
 from mtt.architectures.soap_bpnn.hypers import ModelHypers, TrainingHypers
 
 if TYPE_CHECKING:
@@ -25,9 +28,13 @@ def _refuses(hypers: Any, target: "Target") -> str | None:
     return why_not(hypers, target)
 
 
+def _one_to_two(hypers: dict[str, Any]) -> dict[str, Any]:
+    return {**hypers, "soap": {**hypers.get("soap", {}), "center_weight": 1.0}}
+
+
 architecture = Architecture(
     name="soap_bpnn",
-    version=1,
+    version=2,
     ModelHypers=ModelHypers,
     TrainingHypers=TrainingHypers,
     build_core=_build_core,
@@ -40,4 +47,6 @@ architecture = Architecture(
         ],
         "implementation": [],
     },
+    upgrades={1: Upgrade(hypers=_one_to_two)},
+    old_defaults={1: {"soap": {"channels": 16, "center_weight": 1.0}}},
 )

@@ -1,8 +1,8 @@
-"""Options of SOAP and networks for each atomic type, version 1."""
+"""Options of SOAP and networks for each atomic type, version 2."""
 
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from mtt.options.schema.base import Conflict, OptionsModel, inconsistent
 from mtt.options.schema.long_range import LongRange
@@ -46,9 +46,12 @@ class SoapOptions(OptionsModel):
     """Highest degree of the spherical harmonics that describe directions."""
     max_radial: Annotated[int, Field(gt=0, le=100)] = 7
     """Number of radial functions that describe distances."""
-    channels: Size = 16
+    channels: Size = 24
     """Learned mixtures of radial functions and types of neighbors that the power spectrum is made
     of; its size grows as the square of this number."""
+    center_weight: NonNegativeFloat = 0.0
+    """What each atom adds to its own density, in every radial function; soap_bpnn@1 had 1. The
+    normalization of the power spectrum leaves the less of the neighbors the larger it is."""
 
 
 class BpnnOptions(OptionsModel):

@@ -8,7 +8,7 @@ The neighbors j of atom i, of types z, make the density
 
     c_znlm = sum_j R_n(r_ij) Y_lm(r_ij / |r_ij|),
 
-to which the atom itself adds a constant at l = 0. Learned mixtures c_klm of the (z, n) give the power
+to which the atom itself may add a constant at l = 0. Learned mixtures c_klm of the (z, n) give the power
 spectrum p_kk'l = sum_m c_klm c_k'lm / sqrt(2 l + 1), which no rotation changes, and networks make all
 invariants of it. What turns is a sum of c_klm over k with invariants as coefficients, which turns as
 spherical harmonics do. All of it is made of plain operations of torch, which engines differentiate.
@@ -80,6 +80,19 @@ def spherical_harmonics(
                 columns[middle - m] = factor * legendre * sine
         cosine, sine = cosine * x - sine * y, cosine * y + sine * x
     return torch.stack(columns, dim=1)
+
+
+def first_mixing(n_out: int, n_in: int) -> torch.Tensor:
+    """Return untrained mixtures [n_out, n_in]: each input by itself, the others orthogonal.
+
+    If there are fewer mixtures than inputs, all of them are orthogonal: none says what another does.
+    """
+    if n_out < n_in:
+        return torch.nn.init.orthogonal_(torch.empty(n_out, n_in))
+    mixing = torch.eye(n_out, n_in)
+    if n_out > n_in:
+        torch.nn.init.orthogonal_(mixing[n_in:])
+    return mixing
 
 
 class TypeLinear(torch.nn.Module):
@@ -219,12 +232,11 @@ class SoapBpnn(Core):
         self.max_angular, self.max_radial = soap.max_angular, soap.max_radial
         self.factors = harmonics_factors(self.max_angular)
         self.channels = soap.channels
+        self.center_weight = float(soap.center_weight)
         mixed = n_types * self.max_radial
-        bound = 1.0 / math.sqrt(mixed)
         degrees = self.max_angular + 1
-        self.mixing = torch.nn.Parameter(
-            torch.empty(degrees, soap.channels, mixed).uniform_(-bound, bound)
-        )
+        mixing = [first_mixing(soap.channels, mixed) for _ in range(degrees)]
+        self.mixing = torch.nn.Parameter(torch.stack(mixing))
         pairs = torch.triu_indices(soap.channels, soap.channels)
         # Rows of the upper triangle of the channels, and the degree of each component.
         self.register_buffer("upper", pairs[0] * soap.channels + pairs[1], persistent=False)
@@ -256,11 +268,11 @@ class SoapBpnn(Core):
         row = graph.centers * self.n_types + graph.species.index_select(0, graph.neighbors)
         density = pairs.new_zeros((n_atoms * self.n_types, self.max_radial, components))
         density = density.index_add(0, row, pairs)
-        # The atom itself: without it, an atom that loses its last neighbor would have no features.
-        own = torch.arange(n_atoms, device=row.device) * self.n_types + graph.species
-        center = torch.zeros_like(density[:1])
-        center[:, :, 0] = 1.0
-        density = density.index_add(0, own, center.expand(n_atoms, -1, -1))
+        if self.center_weight > 0.0:
+            own = torch.arange(n_atoms, device=row.device) * self.n_types + graph.species
+            center = torch.zeros_like(density[:1])
+            center[:, :, 0] = self.center_weight
+            density = density.index_add(0, own, center.expand(n_atoms, -1, -1))
         density = density.reshape(n_atoms, self.n_types * self.max_radial, components)
         parts: List[torch.Tensor] = []
         for degree in range(self.max_angular + 1):

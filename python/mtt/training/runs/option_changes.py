@@ -112,9 +112,22 @@ def as_begun(options: Options, header: Header) -> Options:
         if name not in chosen.training.model_fields_set and _stored(stored, name) == default
     }
     training = chosen.training.model_copy(update=begun)
-    return options.model_copy(
-        update={"architecture": chosen.model_copy(update={"training": training})}
-    )
+    model = chosen.model
+    for defaults in architecture_registry.get(chosen.name).old_defaults.values():
+        model = _section_as_begun(model, _stored(header.options, "architecture.model"), defaults)
+    changed = {"training": training, "model": model}
+    return options.model_copy(update={"architecture": chosen.model_copy(update=changed)})
+
+
+def _section_as_begun(section: Any, stored: Any, defaults: Mapping[str, Any]) -> Any:
+    """Options of a model with the old defaults that are stored, where the user wrote nothing."""
+    begun: dict[str, Any] = {}
+    for name, default in defaults.items():
+        if isinstance(default, Mapping):
+            begun[name] = _section_as_begun(getattr(section, name), _stored(stored, name), default)
+        elif name not in section.model_fields_set and _stored(stored, name) == default:
+            begun[name] = default
+    return section.model_copy(update=begun)
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[Difference]:
