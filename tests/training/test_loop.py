@@ -10,6 +10,7 @@ import torch
 from problems import make_run
 from small_runs import TARGETS, add_targets, make_options, write_data
 
+from mtt.architectures import kernels
 from mtt.architectures.interface import Core
 from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError
@@ -402,3 +403,24 @@ def test_rank_0_decides_when_to_stop(options):
     with pytest.raises(Interrupted):
         loop.train(run.state, run.problem, observer)
     assert len(observer.losses) == 2
+
+
+def test_training_without_kernels_says_why_and_is_the_same_within_rounding(
+    options, tmp_path, monkeypatch
+):
+    said, results = [], []
+    for lost in (False, True):
+        kernels.missing.cache_clear()
+        if lost:
+            monkeypatch.setattr(kernels, "installed_file", lambda *parts: tmp_path / parts[-1])
+        run = make_run(options)
+        loop.tell_missing_kernels(run.state, run.problem, said.append)
+        assert len(said) == lost
+        results.append(tensors_after(run, Silent()))
+    kernels.missing.cache_clear()
+    assert "libmtt_training.so" in said[0]
+    changed = 0
+    for name, with_kernels in results[0].items():
+        torch.testing.assert_close(with_kernels, results[1][name], rtol=1e-2, atol=1e-3)
+        changed += not torch.equal(with_kernels, results[1][name])
+    assert changed  # the kernels were there at all

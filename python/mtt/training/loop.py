@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtt.architectures.ensemble import trained_cores
+from mtt.architectures.kernels import kernels, why_not
 from mtt.checkpoint import Best
 from mtt.data.batch import Batch, batches
 from mtt.data.dataset import Dataset
@@ -125,8 +126,9 @@ def train(
         while state.position.epoch < problem.hypers.num_epochs:
             # Made anew from the position alone: a resumed run has the same weights.
             loss = problem.loss(state.position.epoch + 1, list(state.ensemble))
-            _train_epoch(state, problem, loss, observer)
-            table = _validate(state, problem, loss, validation, observer)
+            with kernels(problem.device, problem.dtype):
+                _train_epoch(state, problem, loss, observer)
+                table = _validate(state, problem, loss, validation, observer)
             row = _finish_epoch(state, problem, loss, table)
             if state.position.epoch == problem.hypers.num_epochs:
                 finished(state, problem)
@@ -151,6 +153,13 @@ def tell_weights(
     changes = problem.hypers.loss.first_epochs
     if len(changes) > 1 and (resumed or epoch in changes) and epoch <= problem.hypers.num_epochs:
         say(f"weights of the loss from epoch {epoch}: {problem.loss(epoch).weights()}")
+
+
+def tell_missing_kernels(state: State, problem: Problem, say: Callable[[str], None]) -> None:
+    """Say why a step takes longer than it could."""
+    why = why_not(state.model.core, problem.device)
+    if why:
+        say(f"training without compiled kernels, which is slower: {why}")
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from mtt.training.final_checkpoint import (
     forget_own_checkpoint,
     own_checkpoint,
 )
-from mtt.training.loop import Interrupted, tell_weights, train
+from mtt.training.loop import Interrupted, tell_missing_kernels, tell_weights, train
 from mtt.training.memory import estimate, free_memory
 from mtt.training.prepare import Run, prepare
 from mtt.training.rehearsal import rehearse
@@ -224,6 +224,7 @@ def in_order(row: dict[str, float]) -> dict[str, float]:
 def _train(job: Run, saver: Saver, reporter: Reporter, signals: StopSignals) -> None:
     problem, position = job.problem, job.state.position
     tell_weights(problem, position.epoch + 1, reporter.message, resumed=True)
+    tell_missing_kernels(job.state, problem, reporter.message)
     shown = quantities(problem.targets, job.header.length_unit)
     observer = _Observer(job, saver, reporter, signals)
     reporter.start(

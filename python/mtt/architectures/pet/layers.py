@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Tuple
 import torch
 
 from mtt.architectures.interface import features_of
+from mtt.architectures.kernels import RMSNorm, SiLU, glu, is_scripting, silu
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.data.graph import Graph
 from mtt.data.target import Target
@@ -28,6 +29,9 @@ class Grid(NamedTuple):
     to_grid: torch.Tensor  # [(M + 1) * N] into the flat list; unused slots: the atom's own
     from_grid: torch.Tensor  # [N + E] into the flattened grid
     weights: torch.Tensor  # [M + 1, N] cutoff factor of each token as a key; 0 in unused slots
+    # Of :func:`flat_grid` alone, [N] int64: where the edges of each atom begin, and how many there are.
+    first: Optional[torch.Tensor] = None
+    counts: Optional[torch.Tensor] = None
 
 
 class Inputs(NamedTuple):
@@ -55,6 +59,16 @@ def dense_grid(factors: torch.Tensor, n_atoms: int) -> Grid:
     weights = torch.cat([own, factors]).reshape(width, n_atoms)
     nowhere = torch.empty(0, dtype=torch.int64, device=factors.device)
     return Grid(n_atoms, width, True, nowhere, nowhere, weights)
+
+
+def flat_grid(centers: torch.Tensor, counts: torch.Tensor, factors: torch.Tensor) -> Grid:
+    """Return what the attention of :mod:`mtt.architectures.kernels` needs of edges sorted by center.
+
+    It has no slots: ``weights`` are the cutoff factors [E].
+    """
+    width = int(counts.max()) + 1 if counts.shape[0] > 0 else 1
+    first = torch.cumsum(counts, 0) - counts
+    return Grid(counts.shape[0], width, False, centers, centers, factors, first, counts)
 
 
 def padded_grid(centers: torch.Tensor, counts: torch.Tensor, factors: torch.Tensor) -> Grid:
@@ -128,6 +142,18 @@ class Attention(torch.nn.Module):
         return rows.reshape(3, self.num_heads, self.head_dim, -1).transpose(0, 1)
 
     def forward(self, tokens: torch.Tensor, grid: Grid) -> torch.Tensor:
+        if not is_scripting():  # noqa: SIM102 - TorchScript
+            if grid.first is not None:
+                mixed = torch.ops.mtt_training.attention(
+                    self.qkv(tokens),
+                    grid.weights,
+                    grid.first,
+                    grid.counts,
+                    grid.width,
+                    self.num_heads,
+                    self.scale,
+                )
+                return self.out(mixed)
         d_model = self.num_heads * self.head_dim
         weight = self.by_head(self.qkv.weight).reshape(3 * d_model, d_model)
         bias = self.by_head(self.qkv.bias).reshape(3 * d_model)
@@ -164,14 +190,14 @@ class FeedForward(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.w_in(x)
         if self.gated:
-            return self.w_out(torch.nn.functional.glu(x))
-        return self.w_out(torch.nn.functional.silu(x))
+            return self.w_out(glu(x))
+        return self.w_out(silu(x))
 
 
 def make_norm(kind: str, size: int) -> torch.nn.Module:
     if kind == "LayerNorm":
         return torch.nn.LayerNorm(size, eps=NORM_EPSILON)
-    return torch.nn.RMSNorm(size, eps=NORM_EPSILON)
+    return RMSNorm(size, eps=NORM_EPSILON)
 
 
 class TransformerLayer(torch.nn.Module):
@@ -256,7 +282,7 @@ class MessageLayer(torch.nn.Module):
         merged = merged + types.index_select(0, inputs.neighbor_species)
         if not self.first:
             merged = merged + messages @ blocks[2].t()
-        edges = self.merge_out(torch.nn.functional.silu(merged))
+        edges = self.merge_out(silu(merged))
         for index in range(len(self.layers)):
             # A ModuleList holds modules, for mypy.
             layer: LayerInterface = self.layers[index]  # type: ignore[assignment]
@@ -271,7 +297,7 @@ class Combine(torch.nn.Module):
         super().__init__()
         self.norm = torch.nn.LayerNorm(2 * d, eps=NORM_EPSILON)
         self.mlp = torch.nn.Sequential(
-            torch.nn.Linear(2 * d, 2 * d), torch.nn.SiLU(), torch.nn.Linear(2 * d, d)
+            torch.nn.Linear(2 * d, 2 * d), SiLU(), torch.nn.Linear(2 * d, d)
         )
 
     def forward(self, edges: torch.Tensor, reversed_edges: torch.Tensor) -> torch.Tensor:
@@ -290,9 +316,9 @@ class Head(torch.nn.Sequential):
     def __init__(self, d_in: int, d_head: int, target: Target) -> None:
         super().__init__(
             torch.nn.Linear(d_in, d_head),
-            torch.nn.SiLU(),
+            SiLU(),
             torch.nn.Linear(d_head, d_head),
-            torch.nn.SiLU(),
+            SiLU(),
             torch.nn.Linear(d_head, target.numbers),
         )
         if not all(target.invariant):

@@ -15,16 +15,19 @@ from typing import Dict, List, Optional, Tuple
 
 import torch
 
+from mtt.architectures import kernels
 from mtt.architectures.conditioning import Conditioning
 from mtt.architectures.ewald import long_range_parts
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.architectures.pet.layers import (
     Combine,
+    Grid,
     Inputs,
     MessageLayer,
     Readout,
     conditioned,
     dense_grid,
+    flat_grid,
     make_rows,
     padded_grid,
     reverse_edges,
@@ -90,8 +93,13 @@ class PET(Steps):
             geometry = torch.cat([geometry, radial], dim=1)
         return geometry, factors
 
-    def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
-        """Return raw values [N, numbers] of each of ``targets``; see :class:`Core`."""
+    def lay_out(self, graph: Graph) -> Tuple[Graph, torch.Tensor, torch.Tensor, Grid]:
+        """Return the graph as attention wants it, with what :meth:`describe` says of it, and the grid."""
+        if not kernels.is_scripting():  # noqa: SIM102 - TorchScript
+            if kernels.in_use():
+                counts = torch.bincount(graph.centers, minlength=graph.species.shape[0])
+                geometry, factors = self.describe(graph.vectors)
+                return graph, geometry, factors, flat_grid(graph.centers, counts, factors)
         rows, counts, dense = make_rows(graph)
         geometry, factors = self.describe(rows.vectors)
         grid = (
@@ -99,6 +107,11 @@ class PET(Steps):
             if dense
             else padded_grid(rows.centers, counts, factors)
         )
+        return rows, geometry, factors, grid
+
+    def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
+        """Return raw values [N, numbers] of each of ``targets``; see :class:`Core`."""
+        rows, geometry, factors, grid = self.lay_out(graph)
         neighbor_species = rows.species.index_select(0, rows.neighbors)
         added = self.conditions(rows)
         inputs = Inputs(

@@ -1,0 +1,237 @@
+"""Kernels of the training step: the functions of torch, and their derivatives, whatever the processor."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from mtt import architecture_registry
+from mtt.architectures import kernels
+from mtt.architectures.cores import new_core
+from mtt.architectures.evaluate import evaluate
+from mtt.architectures.interface import Core
+from mtt.data.graph import Graph
+from mtt.data.target import Target
+
+DTYPE = torch.float64
+
+
+@pytest.fixture(autouse=True)
+def loaded():
+    assert kernels.missing() is None
+
+
+@pytest.fixture(params=["baseline", "avx2", "avx512"])
+def instructions(request):
+    known = torch.ops.mtt_training.instruction_sets()
+    if request.param not in known:
+        pytest.skip(f"this processor has no {request.param}")
+    torch.ops.mtt_training.use_instructions(request.param)
+    yield request.param
+    torch.ops.mtt_training.use_instructions(known[-1])
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DTYPE)
+
+
+def derivatives(function, inputs, first):
+    """Return values, gradients by ``inputs[first]`` and gradients of a function of both by all inputs."""
+    inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+    values = function(*inputs)
+    weights = torch.linspace(-1, 1, values.numel(), dtype=DTYPE).reshape(values.shape)
+    scalar = (values * weights).sum() + (values * values).sum()
+    gradients = torch.autograd.grad(scalar, [inputs[i] for i in first], create_graph=True)
+    loss = (values**3).sum()
+    for gradient in gradients:
+        loss = loss + (gradient * gradient).sum()
+    return [values, *gradients, *torch.autograd.grad(loss, inputs)]
+
+
+def assert_same(function, reference, inputs, first=(0,)):
+    ours, theirs = derivatives(function, inputs, first), derivatives(reference, inputs, first)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).abs().max() <= 1e-13 * other.abs().max()
+
+
+# 100 rows: more than one block of rows. 13 numbers: not a multiple of what a register holds.
+@pytest.mark.parametrize("size", [1, 13, 64])
+@pytest.mark.parametrize("by_weights", [False, True])
+def test_norm(instructions, size, by_weights):
+    def reference(x, weight):
+        return torch.nn.functional.rms_norm(x, (size,), weight, 1e-6)
+
+    def ours(x, weight):
+        return torch.ops.mtt_training.rms_norm(x, weight, 1e-6)
+
+    if by_weights:  # also where the gradient by the weights is differentiated, as no training does
+        x, weight = numbers(100, size), numbers(size, seed=1)
+        results = []
+        for function in (ours, reference):
+            w = weight.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad((function(x, w) ** 2).sum(), w, create_graph=True)
+            results.append(torch.autograd.grad((gradient**2).sum(), w)[0])
+        torch.testing.assert_close(*results, rtol=1e-12, atol=0)
+    else:
+        assert_same(ours, reference, [numbers(100, size), numbers(size, seed=1)])
+
+
+def test_activations(instructions):
+    # Also where the exponential is at the end of its range.
+    x = torch.cat([3 * numbers(70, 26), 1000 * numbers(10, 26, seed=1)])
+    assert_same(torch.ops.mtt_training.silu, torch.nn.functional.silu, [x])
+    assert_same(torch.ops.mtt_training.glu, torch.nn.functional.glu, [x])
+
+
+def plain_attention(qkv, factors, first, counts, heads, scale):
+    """Return the same as the operator, written down without a thought of speed."""
+    n_atoms, size = len(counts), qkv.shape[1] // 3 // heads
+    rows = [torch.zeros(0)] * len(qkv)
+    for atom in range(n_atoms):
+        edges = range(int(first[atom]), int(first[atom]) + int(counts[atom]))
+        own = [atom, *(n_atoms + edge for edge in edges)]
+        q, k, v = qkv[own].reshape(len(own), 3, heads, size).permute(1, 2, 0, 3)
+        f = torch.cat([factors.new_ones(1), factors[list(edges)]])
+        scores = scale * q @ k.transpose(1, 2)
+        weights = torch.exp(scores - scores.amax(-1, keepdim=True)) * f
+        mixed = (weights / weights.sum(-1, keepdim=True)) @ v
+        for place, row in enumerate(own):
+            rows[row] = mixed[:, place].reshape(-1)
+    return torch.stack(rows)
+
+
+# The sizes of heads that are a multiple of eight numbers, and others; from no neighbor to many.
+@pytest.mark.parametrize(("heads", "size"), [(4, 8), (2, 16), (1, 32), (3, 5), (2, 20)])
+def test_attention(instructions, heads, size):
+    counts = torch.tensor([3, 0, 20, 7, 1, 8, 15, 16, 2, 5])
+    first, n_edges = counts.cumsum(0) - counts, int(counts.sum())
+    qkv = numbers(len(counts) + n_edges, 3 * heads * size)
+    factors = torch.rand(n_edges, generator=torch.Generator().manual_seed(2), dtype=DTYPE)
+    factors[2] = 0.0  # at the cutoff
+
+    def ours(qkv, factors):
+        return torch.ops.mtt_training.attention(qkv, factors, first, counts, 21, heads, 0.3)
+
+    def reference(qkv, factors):
+        return plain_attention(qkv, factors, first, counts, heads, 0.3)
+
+    assert_same(ours, reference, [qkv, factors], first=(0, 1))
+
+
+def test_threads_change_no_bit():
+    counts = torch.full((50,), 9)
+    first = counts.cumsum(0) - counts
+    qkv, factors = numbers(500, 96), torch.rand(450, dtype=DTYPE)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            own = derivatives(
+                lambda x, f: torch.ops.mtt_training.attention(x, f, first, counts, 10, 4, 0.3),
+                [qkv, factors],
+                (0, 1),
+            )
+            x, weight = qkv.clone().requires_grad_(), numbers(96, seed=3).requires_grad_()
+            torch.ops.mtt_training.rms_norm(x, weight, 1e-6).pow(2).sum().backward()
+            results.append([own[1], own[2], x.grad, weight.grad])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_numbers_that_are_none_stay_so():
+    x = torch.tensor([[1.0, float("nan"), float("nan"), 2.0]])
+    assert torch.ops.mtt_training.silu(x).isnan().tolist() == [[False, True, True, False]]
+    assert torch.ops.mtt_training.glu(x).isnan().tolist() == [[True, True]]
+
+
+def test_third_derivatives_are_refused_not_wrong():
+    x = numbers(4, 6).requires_grad_()
+    (first,) = torch.autograd.grad(torch.ops.mtt_training.silu(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no third derivatives"):
+        torch.autograd.grad((first**2).sum(), x, create_graph=True)
+
+
+def test_tensors_that_do_not_fit_are_refused():
+    with pytest.raises(RuntimeError, match="float32 and float64"):
+        torch.ops.mtt_training.silu(torch.zeros(2, dtype=torch.bfloat16))
+    with pytest.raises(RuntimeError, match="a token for each atom and each edge"):
+        counts = torch.tensor([1])
+        torch.ops.mtt_training.attention(numbers(3, 6), numbers(1), counts, counts, 2, 1, 1.0)
+
+
+def test_they_are_used_where_they_fit_and_nowhere_else():
+    cpu = torch.device("cpu")
+    seen = []
+    assert not kernels.in_use()
+    with kernels.kernels(cpu, torch.float32):
+        assert kernels.in_use()
+        thread = threading.Thread(target=lambda: seen.append(kernels.in_use()))
+        thread.start()
+        thread.join()
+        with kernels.kernels(cpu, torch.bfloat16):
+            assert not kernels.in_use()
+        with kernels.kernels(torch.device("cuda"), torch.float32):
+            assert not kernels.in_use()
+        assert kernels.in_use()
+    assert not kernels.in_use() and seen == [False]
+
+
+def ragged_graph(counts: list[int]) -> Graph:
+    """Atoms on a line, each with some of the others as neighbors, and their reverse where there is one."""
+    random = np.random.default_rng(0)
+    n_atoms = len(counts)
+    pairs = [(i, (i + 1 + k) % n_atoms) for i, count in enumerate(counts) for k in range(count)]
+    places = {pair: place for place, pair in enumerate(pairs)}
+    positions = torch.tensor(random.normal(size=(n_atoms, 3)), dtype=DTYPE)
+    centers = torch.tensor([i for i, _ in pairs])
+    neighbors = torch.tensor([j for _, j in pairs])
+    return Graph(
+        species=torch.arange(n_atoms) % 2,
+        system=torch.arange(n_atoms) // (n_atoms // 2),
+        n_systems=2,
+        centers=centers,
+        neighbors=neighbors,
+        vectors=positions[neighbors] - positions[centers],
+        reverse=torch.tensor([places.get((j, i), -1) for i, j in pairs]),
+        positions=positions,
+        cells=torch.zeros(2, 3, 3, dtype=DTYPE),
+    )
+
+
+def loss_and_gradients(core: Core, graph: Graph, target: Target) -> list[torch.Tensor]:
+    values = evaluate(core, graph, [target], create_graph=True)["energy"]
+    loss = (values.systems**2).sum() + (values.forces**2).sum() + (values.strain**2).sum()
+    gradients = torch.autograd.grad(
+        loss, list(core.parameters()), materialize_grads=True, allow_unused=True
+    )
+    return [values.systems.detach(), values.forces.detach(), loss.detach(), *gradients]
+
+
+@pytest.mark.parametrize(
+    "hypers",
+    [
+        {},
+        {"featurizer_type": "residual", "num_heads": 1},
+        {"transformer_type": "PostLN", "activation": "SiLU"},
+        {"normalization": "LayerNorm", "num_radial": 0, "cutoff_function": "Polynomial"},
+        {"num_gnn_layers": 3, "system_conditioning": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("counts", [[3, 5, 0, 7, 1, 6, 2, 4], [5] * 8], ids=["ragged", "dense"])
+def test_a_network_has_the_same_loss_and_gradients(hypers, counts):
+    architecture = architecture_registry.get("pet")
+    small = {"d_pet": 16, "d_node": 24, "d_head": 16, "d_feedforward": 24, "num_heads": 2}
+    target = Target("energy", "energy", "eV")
+    hypers = architecture.ModelHypers(**(small | hypers))
+    core = new_core(architecture, hypers, [1, 6], [target], [0]).to(DTYPE)
+    graph = ragged_graph(counts)
+    plain = loss_and_gradients(core, graph, target)
+    with kernels.kernels(torch.device("cpu"), DTYPE):
+        ours = loss_and_gradients(core, graph, target)
+    for one, other in zip(ours, plain, strict=True):
+        assert (one - other).abs().max() <= 1e-12 * (1e-3 + other.abs().max())
