@@ -68,7 +68,7 @@ def repulsion(
     """Energy, forces and strain derivatives of a structure in the unit of a target."""
     module = Repulsion(TYPES, [target], length_unit, cutoff)
     own = module.values(graph_of(structure, cutoff), derivatives=True)
-    return Values(*(module.factors[0] * part for part in own))
+    return Values(*(module.factors[0] * part for part in own[:4]))
 
 
 def test_the_radii_are_those_of_the_publication() -> None:
@@ -143,7 +143,7 @@ def test_atoms_on_top_of_each_other_have_finite_forces() -> None:
             cells=torch.zeros((1, 3, 3), dtype=dtype),
         )
         values = Repulsion(TYPES, [ENERGY], "angstrom", 5.0).values(graph, derivatives=True)
-        for part in values:
+        for part in values[:4]:
             assert part is not None and part.isfinite().all()
         assert float(values.systems) > 1e6
 
@@ -203,7 +203,8 @@ def test_a_model_has_it_beside_its_network(name: str, hypers: dict[str, Any]) ->
             continue
         own = repulsion(structure, target)
         assert float(own.systems) > 10_000.0
-        for part, total, added in zip(before[target.name], after[target.name], own, strict=True):
+        parts = [values[:4] for values in (before[target.name], after[target.name], own)]
+        for part, total, added in zip(*parts, strict=True):
             torch.testing.assert_close(total, part + added)
     assert plain.state_dict().keys() == with_zbl.state_dict().keys()
 

@@ -77,7 +77,7 @@ def repulsion_of(run_or_header: Any, structure: Any) -> tuple[np.ndarray, np.nda
     module = Repulsion(types, run_or_header.targets, "angstrom", 3.0)
     graph = collate(Dataset([structure], types, 3.0), [0], torch.float64).graph
     own = module.values(graph, derivatives=True)
-    return tuple(np.asarray(part[0] if part.ndim == 3 else part) for part in own[1:])  # type: ignore
+    return tuple(np.asarray(part[0] if part.ndim == 3 else part) for part in own[1:4])  # type: ignore
 
 
 def test_the_network_learns_what_the_repulsion_leaves() -> None:
