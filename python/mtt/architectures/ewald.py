@@ -52,6 +52,14 @@ _TAIL = 6.5
 _NODES, _DEPTH = 96, 18.0
 
 
+def falling(exponents: torch.Tensor) -> torch.Tensor:
+    """Return exp(x), and 1e-35 for all x below -80, which adds nothing to any sum.
+
+    Far below, vectorized exponentials raise the flag of an overflow, on which some engines end.
+    """
+    return torch.exp(exponents.clamp(min=-80.0))
+
+
 class LongRange(torch.nn.Module):
     """Features of atoms from the potential of the charges of all others, TorchScript-able.
 
@@ -144,8 +152,8 @@ class LongRange(torch.nn.Module):
         waves = 2.0 * math.pi / length * numbers
         ends = 2.0 * cutoff_polynomial(waves, self.largest, self.shell)
         rates, weights = self.nodes[0], self.nodes[1]
-        gaussians = torch.exp(-squares[:, :, None] * rates)
-        spectra = weights[:, None] * torch.exp(-waves * waves / (4.0 * rates[:, None]))
+        gaussians = falling(-squares[:, :, None] * rates)
+        spectra = weights[:, None] * falling(-waves * waves / (4.0 * rates[:, None]))
         parts = (gaussians @ spectra) * torch.cos(along[:, :, None] * waves)
         sums = (gaussians - 1.0) @ weights + parts @ ends
         return 2.0 / length * (sums @ charges) - self.itself * charges
@@ -199,7 +207,7 @@ class LongRange(torch.nn.Module):
         numbers = numbers.index_select(0, torch.nonzero(inside)[:, 0]).to(cell.dtype)
         waves = 2.0 * math.pi * (numbers @ reciprocal)
         squares = (waves * waves).sum(dim=1)
-        weights = torch.exp(-0.5 * self.smearing * self.smearing * squares) / squares
+        weights = falling(-0.5 * self.smearing * self.smearing * squares) / squares
         end = cutoff_polynomial(torch.sqrt(squares), self.largest, self.shell)
         # Twice, as only one of k and -k is there.
         weights = 8.0 * math.pi / volume.abs() * weights * end
@@ -213,7 +221,7 @@ class LongRange(torch.nn.Module):
             flat = 2.0 * math.pi * (numbers[:, :2] @ reciprocal[:2])
             flat_squares = (flat * flat).sum(dim=1)
             upright = (flat_squares == 0.0).to(cell.dtype)
-            decay = torch.exp(-height * torch.sqrt(flat_squares + upright))
+            decay = falling(-height * torch.sqrt(flat_squares + upright))
             decay = decay * (1.0 - upright) + upright
             signs = 1.0 - 2.0 * torch.remainder(numbers[:, 2], 2.0)
             weights = weights * (1.0 - decay * signs)
