@@ -199,7 +199,9 @@ def _with_defaults(name: str, target: TargetOptions) -> TargetOptions:
     stem = name.partition("/")[0]
     standard = _STANDARD.get(stem, {})
     quantity = target.quantity or standard.get("quantity", "")
-    if not quantity and not standard and any(getattr(target, name) for name in GRADIENTS):
+    one_number = target.type == "scalar" and target.properties == 1 and target.per == "system"
+    has_gradients = any(getattr(target, name) for name in GRADIENTS)
+    if one_number and has_gradients and not quantity and not standard:
         # Nothing else has them.
         quantity = ENERGY
     units = {ENERGY: "eV", **({"force": "eV/A", "stress": "eV/A^3"} if standard else {})}
