@@ -3,6 +3,7 @@
 # make test         style, types, C++ tests, Python tests, from a clean clone
 # make docs         the documentation as a site, in build/site; warnings are errors
 # make test-images  build and run the images of old versions, on Debian as root; see docs/concepts/image.md
+# make test-gpu     tests that take a GPU, or MTT_TEST_DEVICE=cpu; see docs/develop/gpu.md
 # make clean        remove everything that this file made
 #
 # Needs Python 3.11 or newer, a C++ compiler and make; PYTHON=... and TORCH=... choose others, before the first
@@ -27,7 +28,7 @@ CXX_SOURCES := $(filter-out $(CXX_TESTS),$(shell find csrc -type f)) CMakeLists.
 WHEELS_OF_OTHERS := 'libtorch*.so' 'libc10*.so' libmetatensor.so libmetatensor_torch.so libmetatomic_torch.so libvesin.so
 EXAMPLE := $(addprefix docs/examples/ethanol/,ethanol.xyz options.yaml eval.yaml)
 
-.PHONY: setup quickstart wheel test test-images docs lint ctest pytest clean
+.PHONY: setup quickstart wheel test test-images test-gpu docs lint ctest pytest clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMPS)/mtt
@@ -98,6 +99,10 @@ pytest: $(STAMPS)/mtt
 # What cannot run here is skipped, and says why.
 test-images: $(STAMPS)/mtt
 	$(BIN)/python -m pytest -m containers -rs --durations=15 tests/containers
+
+# Skipped, with the reason, where there is no GPU.
+test-gpu: $(STAMPS)/mtt
+	$(BIN)/python -m pytest -m gpu -rs --durations=15 tests/gpu
 
 # An environment of its own: nobody who trains needs it.
 docs: $(DOCS)/stamp

@@ -80,10 +80,11 @@ void add_neighbors(
     const Call& call, size_t index, double length, const Placement& place, const std::vector<NeighborRequest>& requests,
     const std::vector<metatomic_torch::NeighborListOptions>& lists, Prepared& prepared, InputGuard& guard
 ) {
-    static const auto components = std::vector<metatensor_torch::Labels>{
-        metatensor_torch::LabelsHolder::create({"xyz"}, {{0}, {1}, {2}})
+    // Where the vectors are: a block of two devices is refused.
+    const std::vector<metatensor_torch::Labels> components = {
+        metatensor_torch::LabelsHolder::create({"xyz"}, {{0}, {1}, {2}})->to(place.device)
     };
-    static const auto properties = metatensor_torch::LabelsHolder::create({"distance"}, {{0}});
+    const auto properties = metatensor_torch::LabelsHolder::create({"distance"}, {{0}})->to(place.device);
     for (size_t k = 0; k < requests.size(); ++k) {
         const PairList pairs =
             call.pairs.empty() ? build_pairs(call.systems[index], requests[k]) : call.pairs.at(index).at(k);

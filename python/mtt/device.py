@@ -1,17 +1,32 @@
 """The device that training and evaluation compute on."""
 
+import os
 import re
 
 import torch
 
 from mtt.errors import UserError
 
+# cuBLAS gives the same bits each time if its workspace has a fixed size. torch looks at this variable
+# once, at the first product of matrices on a GPU, and warns if it is not set where kernels are to be
+# deterministic.
+_CUBLAS, _FIXED = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+
 
 def choose_device(name: str) -> torch.device:
     """Return the device of that name; ``auto`` is cuda where there is one, otherwise the CPU.
 
+    On a GPU, cuBLAS is told to give the same bits each time, unless the environment says otherwise.
+
     :raises UserError: it is not there, or cannot compute what mtt does
     """
+    device = _device(name)
+    if device.type == "cuda":
+        os.environ.setdefault(_CUBLAS, _FIXED)
+    return device
+
+
+def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():

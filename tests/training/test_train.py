@@ -569,6 +569,19 @@ def test_a_device_beyond_the_last(monkeypatch):
     assert "'cuda:2' was asked for, and torch sees 2 here" in message(choose_device, "cuda:2")
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, ":4096:8"), (":16:8", ":16:8")])
+def test_products_on_a_gpu_are_to_give_the_same_bits(before, after, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(
+        os, "environ", {} if before is None else {"CUBLAS_WORKSPACE_CONFIG": before}
+    )
+    choose_device("cpu")
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == before
+    choose_device("auto")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == after
+
+
 def test_an_output_folder_that_is_missing(folder):
     found = message(stage.run, make_options(folder), None, Path("no/model.pt"))
     assert found == "the folder 'no' does not exist\n  where: no/model.pt\n  hint: create it first"

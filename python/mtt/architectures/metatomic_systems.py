@@ -43,5 +43,6 @@ def add_neighbor_list(system: System, structure: Structure, options: NeighborLis
         components=[Labels(["xyz"], torch.arange(3, dtype=torch.int32).reshape(-1, 1))],
         properties=Labels(["distance"], torch.zeros((1, 1), dtype=torch.int32)),
     )
+    block = block.to(device=system.device)
     register_autograd_neighbors(system, block, check_consistency=True)
     system.add_neighbor_list(options, block)
