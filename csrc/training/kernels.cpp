@@ -19,13 +19,13 @@ constexpr double INVERSE_FACTORIALS[] = {
 
 template <typename T> struct Bits;
 template <> struct Bits<float> {
-    using Whole = std::int32_t;
+    using Whole = std::uint32_t;
     static constexpr float magic = 12582912.0f, least = -87.0f, most = 88.0f;
     static constexpr float high = 0.693359375f, low = -2.12194440e-4f;
     static constexpr int mantissa = 23, bias = 127, terms = 7;
 };
 template <> struct Bits<double> {
-    using Whole = std::int64_t;
+    using Whole = std::uint64_t;
     static constexpr double magic = 6755399441055744.0, least = -708.0, most = 709.0;
     static constexpr double high = 6.93145751953125e-1, low = 1.42860682030941723212e-6;
     static constexpr int mantissa = 52, bias = 1023, terms = 13;
@@ -43,7 +43,8 @@ template <typename T> inline T exponential(T x) {
     T series = T(INVERSE_FACTORIALS[B::terms]);
 #pragma GCC unroll 16
     for (int k = B::terms - 1; k >= 0; --k) series = T(INVERSE_FACTORIALS[k]) + series * r;
-    const W power = W((__builtin_bit_cast(W, shifted) + W(B::bias)) * (W(1) << B::mantissa));
+    // The shift drops all but the lowest bits of n + bias; signed numbers must not overflow so.
+    const W power = (__builtin_bit_cast(W, shifted) + W(B::bias)) << B::mantissa;
     return series * __builtin_bit_cast(T, power);
 }
 

@@ -1,5 +1,6 @@
 // The kernels as operators of torch with two derivatives, for tensors on CPUs in float32 and float64.
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 #include <torch/types.h>
@@ -26,7 +27,8 @@ constexpr std::int64_t ROWS = 64, ATOMS = 8;
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names{"baseline"};
 #if defined(__x86_64__)
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+        && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
         && __builtin_cpu_supports("avx512vl");
@@ -36,10 +38,21 @@ std::vector<std::string> instruction_sets() {
     return names;
 }
 
+// The best one that torch uses as well: ATEN_CPU_CAPABILITY holds back both.
+std::string first_choice() {
+    const auto names = instruction_sets();
+    const std::string of_torch = at::get_cpu_capability();
+    if (of_torch == "DEFAULT") return "baseline";
+    if (of_torch == "AVX2" && names.size() > 1) return "avx2";
+    return names.back();
+}
+
 std::string& chosen() {
-    static std::string name = instruction_sets().back();
+    static std::string name = first_choice();
     return name;
 }
+
+std::string chosen_name() { return chosen(); }
 
 template <typename T>
 const Kernels<T>& kernels() {
@@ -63,6 +76,7 @@ void check(const Tensor& x) {
         x.scalar_type() == torch::kFloat || x.scalar_type() == torch::kDouble,
         "kernels of the training step take float32 and float64, not ", x.scalar_type()
     );
+    TORCH_CHECK(x.dim() > 0 && x.size(-1) > 0, "kernels of the training step take no empty rows");
 }
 
 void check_last() {
@@ -168,6 +182,10 @@ struct Norm : Function<Norm> {
 
 Tensor rms_norm(const Tensor& x, const Tensor& w, double epsilon) {
     check(x);
+    TORCH_CHECK(
+        w.device().is_cpu() && w.scalar_type() == x.scalar_type() && w.dim() == 1 && w.size(0) == x.size(-1),
+        "a weight for each number of a row is expected"
+    );
     return Norm::apply(x.contiguous(), w.contiguous(), epsilon);
 }
 
@@ -354,6 +372,24 @@ struct Attention : Function<Attention> {
     }
 };
 
+// The kernels write to where these say, and leave out nothing only if every edge belongs to one atom.
+void check_places(const Tensor& first, const Tensor& counts, std::int64_t width, std::int64_t n_edges) {
+    for (const auto& places : {first, counts})
+        TORCH_CHECK(
+            places.device().is_cpu() && places.scalar_type() == torch::kLong && places.dim() == 1
+                && places.size(0) == counts.size(0),
+            "a place of edges and a number of edges is expected for each atom"
+        );
+    const auto of_first = first.accessor<std::int64_t, 1>(), of_counts = counts.accessor<std::int64_t, 1>();
+    std::int64_t n = 0;
+    for (std::int64_t atom = 0; atom < counts.size(0); ++atom) {
+        TORCH_CHECK(of_first[atom] == n, "edges are not sorted by their atoms: see atom ", atom);
+        TORCH_CHECK(0 <= of_counts[atom] && of_counts[atom] < width, "atom ", atom, " has more edges than width says");
+        n += of_counts[atom];
+    }
+    TORCH_CHECK(n == n_edges, "atoms have ", n, " edges, but there are ", n_edges);
+}
+
 Tensor attention(
     const Tensor& qkv, const Tensor& factors, const Tensor& first, const Tensor& counts, std::int64_t width,
     std::int64_t heads, double scale
@@ -361,12 +397,11 @@ Tensor attention(
     check(qkv);
     const auto n_atoms = counts.numel();
     TORCH_CHECK(qkv.dim() == 2 && heads > 0 && qkv.size(1) % (3 * heads) == 0, "wrong shape of qkv");
-    TORCH_CHECK(factors.dim() == 1 && factors.scalar_type() == qkv.scalar_type(), "wrong factors");
-    TORCH_CHECK(qkv.size(0) == n_atoms + factors.numel(), "a token for each atom and each edge is expected");
     TORCH_CHECK(
-        first.scalar_type() == torch::kLong && counts.scalar_type() == torch::kLong && first.numel() == n_atoms,
-        "wrong places of edges"
+        factors.device().is_cpu() && factors.dim() == 1 && factors.scalar_type() == qkv.scalar_type(), "wrong factors"
     );
+    TORCH_CHECK(qkv.size(0) == n_atoms + factors.numel(), "a token for each atom and each edge is expected");
+    check_places(first, counts, width, factors.numel());
     return Attention::apply(
         qkv.contiguous(), factors.contiguous(), first.contiguous(), counts.contiguous(), width, heads, scale
     );
@@ -376,6 +411,7 @@ Tensor attention(
 
 TORCH_LIBRARY(mtt_training, library) {
     library.def("instruction_sets() -> str[]", &instruction_sets);
+    library.def("instructions() -> str", &chosen_name);
     library.def("use_instructions(str name) -> ()", &use_instructions);
     library.def("rms_norm(Tensor x, Tensor weight, float epsilon) -> Tensor", &rms_norm);
     library.def("glu(Tensor x) -> Tensor", &glu);

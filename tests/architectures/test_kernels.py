@@ -1,5 +1,8 @@
 """Kernels of the training step: the functions of torch, and their derivatives, whatever the processor."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -27,9 +30,10 @@ def instructions(request):
     known = torch.ops.mtt_training.instruction_sets()
     if request.param not in known:
         pytest.skip(f"this processor has no {request.param}")
+    before = torch.ops.mtt_training.instructions()
     torch.ops.mtt_training.use_instructions(request.param)
     yield request.param
-    torch.ops.mtt_training.use_instructions(known[-1])
+    torch.ops.mtt_training.use_instructions(before)
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -119,6 +123,96 @@ def test_attention(instructions, heads, size):
     assert_same(ours, reference, [qkv, factors], first=(0, 1))
 
 
+def test_exponentials_are_exact_to_their_last_bits(instructions):
+    for dtype, end, error in ((torch.float32, 80, 4e-7), (torch.float64, 700, 2e-15)):
+        x = torch.linspace(-end, end, 4001, dtype=dtype)
+        exact = torch.nn.functional.silu(x.to(DTYPE))
+        assert ((torch.ops.mtt_training.silu(x) - exact).abs() <= error * exact.abs()).all()
+
+
+def test_single_precision(instructions):
+    counts = torch.tensor([3, 0, 9, 20])
+    first = counts.cumsum(0) - counts
+    qkv, factors = numbers(36, 48).float(), numbers(32, seed=1).float().sigmoid()
+    weight = numbers(48, seed=2).float()
+    for function, reference, inputs in (
+        (
+            lambda x, f: torch.ops.mtt_training.attention(x, f, first, counts, 21, 2, 0.3),
+            lambda x, f: plain_attention(x, f, first, counts, 2, 0.3),
+            [qkv, factors],
+        ),
+        (
+            lambda x, w: torch.ops.mtt_training.rms_norm(x, w, 1e-6),
+            lambda x, w: torch.nn.functional.rms_norm(x, (48,), w, 1e-6),
+            [qkv, weight],
+        ),
+        (torch.ops.mtt_training.silu, torch.nn.functional.silu, [qkv]),
+        (torch.ops.mtt_training.glu, torch.nn.functional.glu, [qkv]),
+    ):
+        theirs = derivatives(reference, [one.to(DTYPE) for one in inputs], (0,))
+        for one, other in zip(derivatives(function, inputs, (0,)), theirs, strict=True):
+            assert one.dtype == torch.float32
+            assert (one - other).abs().max() <= 3e-6 * other.abs().max()
+
+
+@pytest.mark.parametrize("first", [(0,), (1,)], ids=["tokens", "factors"])
+def test_attention_where_only_some_gradients_are_differentiated(first):
+    """And where only some inputs have gradients."""
+    counts = torch.tensor([3, 0, 9])
+    begin = counts.cumsum(0) - counts
+    qkv, factors = numbers(15, 30), torch.rand(12, dtype=DTYPE)
+
+    def ours(qkv, factors):
+        return torch.ops.mtt_training.attention(qkv, factors, begin, counts, 10, 2, 0.3)
+
+    def reference(qkv, factors):
+        return plain_attention(qkv, factors, begin, counts, 2, 0.3)
+
+    assert_same(ours, reference, [qkv, factors], first)
+    both = [ours, reference]
+    if first == (0,):
+        assert_same(*(lambda x, f=f: f(x, factors) for f in both), [qkv])
+    else:
+        assert_same(*(lambda x, f=f: f(qkv, x) for f in both), [factors])
+
+
+def test_numbers_may_lie_anywhere():
+    """Rows with gaps between their numbers, turned, and one row many times."""
+    turned, repeated = numbers(40, 7).t()[:, ::2], numbers(1, 6).expand(70, 6)
+    for x in (turned, repeated):
+        assert not x.is_contiguous()
+        assert_same(torch.ops.mtt_training.silu, torch.nn.functional.silu, [x])
+        assert_same(torch.ops.mtt_training.glu, torch.nn.functional.glu, [x])
+    many, weight = numbers(3, 5, 8).transpose(0, 1), numbers(16, seed=1)[::2]
+    assert_same(
+        lambda x, w: torch.ops.mtt_training.rms_norm(x, w, 1e-6),
+        lambda x, w: torch.nn.functional.rms_norm(x, (8,), w, 1e-6),
+        [many, weight],
+    )
+
+
+@pytest.mark.parametrize("n_atoms", [0, 4])
+def test_no_edges_and_no_atoms(n_atoms):
+    counts, factors = torch.zeros(n_atoms, dtype=torch.int64), numbers(0).requires_grad_()
+    qkv = numbers(n_atoms, 24).requires_grad_()
+    values = torch.ops.mtt_training.attention(qkv, factors, counts, counts, 1, 2, 0.3)
+    assert torch.equal(values, qkv[:, 16:])  # a token alone sees itself
+    by = torch.autograd.grad((values**2).sum(), [qkv, factors], create_graph=True)
+    torch.autograd.backward([(one**2).sum() for one in by])
+    assert torch.equal(qkv.grad, torch.cat([torch.zeros(n_atoms, 16), 8 * qkv[:, 16:]], dim=1))
+    assert by[1].shape == factors.grad.shape == (0,)
+    weight, rows = numbers(6).requires_grad_(), numbers(0, 6).requires_grad_()
+    for function in (
+        torch.ops.mtt_training.silu,
+        torch.ops.mtt_training.glu,
+        lambda x: torch.ops.mtt_training.rms_norm(x, weight, 1e-6),
+    ):
+        (by_rows,) = torch.autograd.grad(function(rows).sum(), rows, create_graph=True)
+        torch.autograd.backward(by_rows.sum())
+        assert by_rows.shape == rows.grad.shape == (0, 6)
+    assert torch.equal(weight.grad, torch.zeros(6))
+
+
 def test_threads_change_no_bit():
     counts = torch.full((50,), 9)
     first = counts.cumsum(0) - counts
@@ -148,6 +242,54 @@ def test_numbers_that_are_none_stay_so():
     assert torch.ops.mtt_training.glu(x).isnan().tolist() == [[True, True]]
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_run_away_network_has_no_finite_values(instructions, dtype, wrong):
+    """Wherever torch's values and gradients are no longer finite, ours are not."""
+    counts = torch.tensor([3, 0, 9])
+    first = counts.cumsum(0) - counts
+
+    def ours(qkv):
+        return torch.ops.mtt_training.attention(qkv, factors, first, counts, 10, 2, 0.3)
+
+    def reference(qkv):
+        return plain_attention(qkv, factors, first, counts, 2, 0.3)
+
+    factors = torch.rand(12).to(dtype)
+    places = [(row, column) for row in (0, 1, 3, 14) for column in (0, 9, 10, 19, 20, 29)]
+    weight = torch.ones(30, dtype=dtype)
+    for functions in (
+        (ours, reference),
+        (torch.ops.mtt_training.silu, torch.nn.functional.silu),
+        (torch.ops.mtt_training.glu, torch.nn.functional.glu),
+        (
+            lambda x: torch.ops.mtt_training.rms_norm(x, weight, 1e-6),
+            lambda x: torch.nn.functional.rms_norm(x, (30,), weight, 1e-6),
+        ),
+    ):
+        for place in places:
+            x = numbers(15, 30).to(dtype)
+            x[place] = wrong
+            results = []
+            for function in functions:
+                values = function(x.requires_grad_())
+                results.append([values, *torch.autograd.grad(values.sum(), x)])
+            for one, other in zip(*results, strict=True):
+                assert not (one.isfinite() & ~other.isfinite()).any()
+
+
+def test_variable_of_torch_holds_back_instructions():
+    code = (
+        "from mtt.architectures import kernels; import torch; kernels.missing();"
+        "print(torch.ops.mtt_training.instructions())"
+    )
+    for known in torch.ops.mtt_training.instruction_sets():
+        capability = "default" if known == "baseline" else known
+        environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+        command = [sys.executable, "-c", code]
+        assert subprocess.check_output(command, env=environment, text=True).strip() == known
+
+
 def test_third_derivatives_are_refused_not_wrong():
     x = numbers(4, 6).requires_grad_()
     (first,) = torch.autograd.grad(torch.ops.mtt_training.silu(x).sum(), x, create_graph=True)
@@ -161,6 +303,28 @@ def test_tensors_that_do_not_fit_are_refused():
     with pytest.raises(RuntimeError, match="a token for each atom and each edge"):
         counts = torch.tensor([1])
         torch.ops.mtt_training.attention(numbers(3, 6), numbers(1), counts, counts, 2, 1, 1.0)
+    with pytest.raises(RuntimeError, match="a weight for each number"):
+        torch.ops.mtt_training.rms_norm(numbers(2, 8), numbers(3), 1e-6)
+    for function in (torch.ops.mtt_training.silu, torch.ops.mtt_training.glu):
+        with pytest.raises(RuntimeError, match="no empty rows"):
+            function(numbers(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("first", "counts", "width", "what"),
+    [
+        ([0, 2], [2, 3], 3, "atom 1 has more edges than width says"),
+        ([0, 2], [2, -3], 4, "atom 1 has more edges than width says"),
+        ([3, 0], [2, 3], 4, "edges are not sorted by their atoms: see atom 0"),
+        ([0, 1], [2, 3], 4, "edges are not sorted by their atoms: see atom 1"),
+        ([0, 2], [2, 2], 4, "atoms have 4 edges, but there are 5"),
+        ([0], [2, 3], 4, "a place of edges and a number of edges is expected for each atom"),
+    ],
+)
+def test_places_that_leave_the_tensors_are_refused(first, counts, width, what):
+    places = torch.tensor(first), torch.tensor(counts)
+    with pytest.raises(RuntimeError, match=what):
+        torch.ops.mtt_training.attention(numbers(7, 6), numbers(5), *places, width, 1, 1.0)
 
 
 def test_they_are_used_where_they_fit_and_nowhere_else():

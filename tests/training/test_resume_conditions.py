@@ -13,6 +13,7 @@ from command import mtt
 from small_runs import make_options
 
 from mtt import checkpoint
+from mtt.architectures import kernels
 from mtt.checkpoint import Conditions, Position
 from mtt.lineage import compare_runs
 from mtt.training.runs import conditions
@@ -54,7 +55,7 @@ def lines(text: str) -> list[str]:
     return [line.partition(LINE)[2] for line in text.splitlines() if LINE in line]
 
 
-def recorded(folder: Path, name: str = "model.ckpt") -> list[Conditions]:
+def recorded(folder: Path, name: str | Path = "model.ckpt") -> list[Conditions]:
     return checkpoint.read_header(folder / name).conditions
 
 
@@ -108,9 +109,25 @@ def test_another_set_of_instructions(folder: Path) -> None:
     assert recorded(folder)[1].values["instructions"] == "DEFAULT"
 
 
+def test_without_the_kernels_that_there_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert recorded(folder, newest(folder))[0].values["kernels"] == "mtt"
+    rewrite(folder, kernels="torch")
+    said = lines(train(folder, 0, "-c", "auto"))
+    assert said == ["the origin of kernels was torch, and is mtt now"]
+    assert [part.values["kernels"] for part in recorded(folder)] == ["torch", "mtt"]
+    monkeypatch.setattr(kernels, "missing", lambda: "none here")
+    assert conditions.here(torch.device("cpu"), "pet")["kernels"] == "torch"
+
+
+def newest(folder: Path) -> Path:
+    """Return the run's newest checkpoint."""
+    paths = folder.glob("outputs/*/*/model_*.ckpt")
+    return max(paths, key=lambda path: path.stat().st_mtime_ns)
+
+
 def rewrite(folder: Path, **changes: str | None) -> None:
     """Let the run's newest checkpoint say that it was made otherwise; None is that it does not say."""
-    path = max(folder.glob("outputs/*/*/model_*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    path = newest(folder)
     header, tensors = checkpoint.read(path)
     values = {**header.conditions[0].values, **changes}
     known = {name: value for name, value in values.items() if value is not None}
@@ -133,14 +150,14 @@ def test_other_packages_and_another_processor_in_one_line(folder: Path) -> None:
 
 def test_a_checkpoint_of_an_older_mtt(folder: Path) -> None:
     """It has no entry at all, and is read; what it does not say may have been another."""
-    path = max(folder.glob("outputs/*/*/model_*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    path = newest(folder)
     header, tensors = checkpoint.read(path)
     checkpoint.write(path, dataclasses.replace(header, conditions=[]), tensors)
     assert b'"conditions"' not in path.read_bytes().replace(b"\\", b"")
     (said,) = lines(train(folder, 0, "-c", "auto"))
     assert said == (
         "the checkpoint does not say the number of threads, the processor, the kind of instructions, "
-        "the device"
+        "the device, the origin of kernels"
     )
     first, second = recorded(folder)
     assert first.values.keys() == {"mtt", "torch", "numpy", "vesin"}

@@ -12,6 +12,7 @@ from typing import Final
 import torch
 
 from mtt import architecture_registry
+from mtt.architectures import kernels
 from mtt.checkpoint import Conditions, Header, package_versions
 from mtt.printable import printable
 
@@ -22,6 +23,7 @@ _CALLED: Final = {
     "processor": "the processor",
     "instructions": "the kind of instructions",
     "device": "the device",
+    "kernels": "the origin of kernels",
 }
 _LONGEST: Final = 100
 _CPU_INFO: Final = Path("/proc/cpuinfo")
@@ -39,6 +41,8 @@ def here(device: torch.device, architecture: str) -> dict[str, str]:
         "processor": f"{_processor()} ({platform.machine()})",
         "instructions": str(torch.backends.cpu.get_cpu_capability()),
         "device": device.type + name,
+        # Of the set of instructions above; those that are missing are replaced by torch's.
+        **({} if device.type != "cpu" else {"kernels": "torch" if kernels.missing() else "mtt"}),
         **_of(package_versions()),
         **({} if plugin is None else {plugin[0]: plugin[1]}),
     }
