@@ -1,13 +1,13 @@
-"""Steps of training, ours and metatrain's in turns: processor time, wall time and the share of the peak.
+"""Epochs of training, ours and metatrain's in turns: processor time and wall time of a step, share of the peak.
 
-    python tests/benchmarks/training_step.py --metatrain ENV/bin/python --sizes default,0.3M,0.1M
+    python tests/benchmarks/training_step.py --metatrain ENV/bin/python --threads 1,2
 
-``ENV`` is a virtual environment with ``pip install metatrain``; ours is the Python that runs this script,
-and ``--other PYTHON`` adds a third, with another version of mtt. Each program trains PET on the same
-structures with the same hypers, energies and forces, without workers that load data. A round has a short
-and a long run of each; the difference is free of what happens once: start, neighbor lists, baseline,
-export. That varies by seconds on a busy machine: the steps of a long run must take many more. Prints the medians over rounds for a step, and what one thread, or those asked for, could do at
-the speed of a product of large matrices that is measured between the rounds.
+``ENV`` is a virtual environment with ``pip install metatrain``; ours is the Python that runs this script, with
+compiled kernels and without. Each program trains PET on the same structures with the same hypers, energies and
+forces, in a process of its own and without workers that load data, and looks at its clocks at the end of each
+epoch. A round has a run of each. Prints the median over rounds of the median epoch of a run, without its first
+two, divided by the number of steps: validation, on one structure, is in it. Beside it is what the threads could do
+at the speed of a product of large matrices that is measured between the rounds.
 """
 
 import argparse
@@ -39,15 +39,55 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 # Matrices of the default size: edges of a batch, hidden features, features.
 PRODUCT = (720, 512, 128)
+# The first epochs of a process, which are slower.
+SKIPPED = 2
+# Both print their clocks: processor time of all threads, wall time.
+OURS = """
+import sys, time
+from pathlib import Path
+from mtt.architectures import kernels
+from mtt.options import load_options
+from mtt.training.loop import train
+from mtt.training.prepare import prepare
+class Clock:
+    def stop_requested(self): return False
+    def step(self, loss, n_structures): pass
+    def epoch(self, row): print("clocks", time.process_time(), time.perf_counter())
+if sys.argv[1] == "without":
+    kernels.missing = lambda: "not wanted"
+else:
+    assert kernels.missing() is None, kernels.missing()
+run = prepare(load_options(Path("options.yaml")), None, Path("model.pt"), lambda line: None)
+train(run.state, run.problem, Clock())
+"""
+METATRAIN = """
+import sys, time
+from metatrain.__main__ import main
+from metatrain.utils.logging import MetricLogger
+log = MetricLogger.log
+def log_and_look(self, *arguments, **named):
+    log(self, *arguments, **named)
+    if named.get("epoch") is not None:
+        print("clocks", time.process_time(), time.perf_counter())
+MetricLogger.log = log_and_look
+sys.argv = ["mtt", "train", "options.yaml"]
+main()
+"""
 
 
-def options(arguments: argparse.Namespace, data: Path, model: dict[str, Any], epochs: int) -> str:
-    systems = {"read_from": str(data), "length_unit": "angstrom"}
-    energy = {"key": "energy", "unit": "eV", "forces": {"key": "forces"}, "stress": False}
+def options(arguments: argparse.Namespace, folder: Path, model: dict[str, Any], epochs: int) -> str:
+    """Return options for both programs; ``folder`` has training.xyz and validation.xyz."""
+
+    def dataset(name: str) -> dict[str, Any]:
+        systems = {"read_from": str(folder / name), "length_unit": "angstrom"}
+        energy = {"key": "energy", "unit": "eV", "forces": {"key": "forces"}, "stress": False}
+        return {"systems": systems, "targets": {"energy": energy}}
+
     training = {
         "num_epochs": epochs,
         "batch_size": arguments.batch,
         "num_workers": 0,
+        "log_interval": 1,
         "checkpoint_interval": 10**6,
     }
     document = {
@@ -55,38 +95,30 @@ def options(arguments: argparse.Namespace, data: Path, model: dict[str, Any], ep
         "device": "cpu",
         "base_precision": 32,
         "architecture": {"name": "pet", "model": model, "training": training},
-        "training_set": {"systems": systems, "targets": {"energy": energy}},
-        # As few as there can be: what is measured are steps.
-        "validation_set": 1.0 / (arguments.structures + 1),
+        "training_set": dataset("training.xyz"),
+        "validation_set": dataset("validation.xyz"),
         "test_set": 0.0,
     }
     return yaml.safe_dump(document)
 
 
-def measure(command: list[str], text: str, threads: int) -> tuple[float, float]:
-    """Return the processor time and the wall time of a run in an empty folder, in s."""
+def measure(command: list[str], text: str, threads: int, epochs: int) -> tuple[float, float]:
+    """Return the median processor time and wall time of an epoch of a run in an empty folder, in s."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "options.yaml").write_text(text)
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
-        }
+        number = str(threads)
+        environment = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        before, start = os.times(), time.perf_counter()
-        run = subprocess.run(
-            [*command, "train", "options.yaml"],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        wall, after = time.perf_counter() - start, os.times()
-        if run.returncode != 0:
-            raise SystemExit(
-                f"{' '.join(command)} failed:\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
-            )
-    used = after.children_user + after.children_system
-    return used - before.children_user - before.children_system, wall
+        run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    lines = [line.split()[1:] for line in run.stdout.splitlines() if line.startswith("clocks ")]
+    if run.returncode != 0 or len(lines) != epochs:
+        raise SystemExit(f"{command[0]} failed:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
+    ends = [(float(processor), float(wall)) for processor, wall in lines][SKIPPED - 1 :]
+    pairs = list(zip(ends, ends[1:], strict=False))
+    processor, wall = (
+        statistics.median(after[k] - before[k] for before, after in pairs) for k in (0, 1)
+    )
+    return processor, wall
 
 
 def peak(threads: int) -> float:
@@ -104,7 +136,9 @@ def peak(threads: int) -> float:
     return statistics.median(speeds)
 
 
-def products(arguments: argparse.Namespace, data: Path, model: dict[str, Any]) -> tuple[int, float]:
+def products(
+    arguments: argparse.Namespace, files: Path, model: dict[str, Any]
+) -> tuple[int, float]:
     """Return the number of weights, and of floating-point operations of a step's matrix products in 1e9."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -131,7 +165,7 @@ def products(arguments: argparse.Namespace, data: Path, model: dict[str, Any]) -
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "options.yaml"
-        path.write_text(options(arguments, data, model, 1))
+        path.write_text(options(arguments, files, model, 1))
         chosen = load_options(path)
         run = read_run_data(chosen)
     types = types_of(run.train)
@@ -150,62 +184,65 @@ def products(arguments: argparse.Namespace, data: Path, model: dict[str, Any]) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metatrain", help="Python of an environment with metatrain")
-    parser.add_argument("--other", help="Python of an environment with another version of mtt")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument(
         "--data", type=Path, default=EXAMPLE, help="energies and forces, extended XYZ"
     )
     parser.add_argument("--structures", type=int, default=90)
     parser.add_argument("--batch", type=int, default=10)
-    parser.add_argument(
-        "--epochs", type=int, default=60, help="of the long run; the short one has two"
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=12, help="of a run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", default="1", help="one or more numbers of threads")
     parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
+    if arguments.epochs <= SKIPPED:
+        parser.error(f"--epochs: more than the {SKIPPED} that do not count")
     from ase.io import read, write
 
-    programs = {"mtt": [sys.executable, "-m", "mtt"]}
-    if arguments.other:
-        programs["other mtt"] = [arguments.other, "-m", "mtt"]
+    programs = {
+        "mtt": [sys.executable, "-c", OURS, "with"],
+        "no kernels": [sys.executable, "-c", OURS, "without"],
+    }
     if arguments.metatrain:
-        programs["metatrain"] = [arguments.metatrain, "-m", "metatrain"]
-    steps = (arguments.epochs - 2) * (arguments.structures // arguments.batch)
+        programs["metatrain"] = [arguments.metatrain, "-c", METATRAIN]
+    steps = arguments.structures // arguments.batch
     figures: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data.xyz"
-        write(data, read(arguments.data, f":{arguments.structures + 1}"))
+    with tempfile.TemporaryDirectory() as name:
+        files = Path(name)
+        frames = read(arguments.data, f":{arguments.structures + 1}")
+        write(files / "training.xyz", frames[:-1])
+        write(files / "validation.xyz", frames[-1:])
         for size in arguments.sizes.split(","):
-            weights, work = products(arguments, data, SIZES[size])
-            texts = [options(arguments, data, SIZES[size], n) for n in (2, arguments.epochs)]
-            results: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
-            peaks = []
-            for _ in range(arguments.rounds):
-                peaks.append(peak(arguments.threads))
-                for name, command in programs.items():
-                    short, long = (measure(command, text, arguments.threads) for text in texts)
-                    results[name].append(
-                        ((long[0] - short[0]) / steps, (long[1] - short[1]) / steps)
-                    )
-            speed = statistics.median(peaks)
-            print(
-                f"{size}: {weights} weights, {work:.2f} GFLOP in products; peak {speed:.0f} GFLOP/s"
-            )
-            first = None
-            for name, pairs in results.items():
-                processor, wall = (statistics.median(column) for column in zip(*pairs, strict=True))
-                first = first or (processor, wall)
-                figures.append(
-                    {"size": size, "program": name, "processor": processor, "wall": wall}
-                    | {"peak": speed, "work": work, "weights": weights, "rounds": pairs}
-                )
+            weights, work = products(arguments, files, SIZES[size])
+            text = options(arguments, files, SIZES[size], arguments.epochs)
+            for threads in map(int, arguments.threads.split(",")):
+                results: dict[str, list[tuple[float, float]]] = {one: [] for one in programs}
+                peaks = []
+                for _ in range(arguments.rounds):
+                    peaks.append(peak(threads))
+                    for program, command in programs.items():
+                        epoch = measure(command, text, threads, arguments.epochs)
+                        results[program].append((epoch[0] / steps, epoch[1] / steps))
+                speed = statistics.median(peaks)
                 print(
-                    f"  {name:10s} processor {1e3 * processor:7.1f} ms ({processor / first[0]:.2f} x)"
-                    f"  wall {1e3 * wall:7.1f} ms ({wall / first[1]:.2f} x)"
-                    f"  {100 * work / speed / wall:3.0f} % of the peak",
-                    flush=True,
+                    f"{size}, {threads} threads: {weights} weights, {work:.2f} GFLOP in products; "
+                    f"peak {speed:.0f} GFLOP/s"
                 )
+                first = None
+                for program, pairs in results.items():
+                    processor, wall = map(statistics.median, zip(*pairs, strict=True))
+                    first = first or (processor, wall)
+                    figures.append(
+                        {"size": size, "threads": threads, "program": program}
+                        | {"processor": processor, "wall": wall, "rounds": pairs}
+                        | {"peak": speed, "work": work, "weights": weights}
+                    )
+                    print(
+                        f"  {program:10s} processor {1e3 * processor:6.1f} ms"
+                        f" ({processor / first[0]:.2f} x)  wall {1e3 * wall:6.1f} ms"
+                        f" ({wall / first[1]:.2f} x)  {100 * work / speed / wall:3.0f} % of the peak",
+                        flush=True,
+                    )
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 

@@ -368,7 +368,7 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
             "energy.per: expected 'system' or 'atom', found 'atoms'; did you mean 'atom'?",
         ),
         (
-            "mtt::charges: {forces: on}",
+            "mtt::charges: {per: atom, forces: on}",
             (
                 "mtt::charges.forces: only energies have forces: leave it out, or give quantity: "
                 "energy"
