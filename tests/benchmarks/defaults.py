@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accuracy import WIDTHS
 
 from mtt.data.batch import batches
 from mtt.data.dataset import Dataset
@@ -29,15 +30,7 @@ from mtt.training.loss import selected_metric
 from mtt.training.prepare import Run, prepare
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-MODEL = {
-    "cutoff": 4.5,
-    "d_pet": 32,
-    "d_node": 64,
-    "d_head": 32,
-    "d_feedforward": 64,
-    "num_heads": 4,
-    "num_attention_layers": 1,
-}
+MODEL = {"cutoff": 4.5, **WIDTHS, "num_attention_layers": 1}
 # What differs from options that version 1 had as defaults, but for the learning rate.
 BASE: dict[str, Any] = {"learning_rate": 1e-3, "scale_targets": True}
 # "balanced" is a weight of forces relative to equal terms at first.

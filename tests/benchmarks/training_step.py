@@ -22,20 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from accuracy import WIDTHS
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/ethanol/ethanol.xyz"
 # Both programs spell these alike.
 SIZES: dict[str, dict[str, Any]] = {
     "default": {},
     "0.3M": {"d_pet": 48, "d_node": 64, "d_head": 48, "d_feedforward": 96, "num_heads": 4},
-    "0.1M": {
-        "d_pet": 32,
-        "d_node": 64,
-        "d_head": 32,
-        "d_feedforward": 64,
-        "num_heads": 4,
-        "num_attention_layers": 1,
-    },
+    "0.1M": {**WIDTHS, "num_attention_layers": 1},
 }
 # Matrices of the default size: edges of a batch, hidden features, features.
 PRODUCT = (720, 512, 128)

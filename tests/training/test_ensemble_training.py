@@ -1,10 +1,6 @@
 """Ensembles of last layers that are trained: scores, what they are good for, resumes, what is refused."""
 
 import math
-import random
-import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +10,8 @@ import pytest
 import torch
 import yaml
 from ase import Atoms
-from kill_campaign import Campaign, Recipe, Tally, struck_run
 from kill_process import at_write
+from killed_runs import assert_killed_it_has_the_same_bits
 from numpy.typing import NDArray
 from small_runs import make_options, verify_one_family, write_data
 
@@ -32,20 +28,6 @@ from mtt.training.scores import score
 
 Numbers = NDArray[np.float64]
 LOSSES: list[EnsembleLoss] = ["gaussian_nll", "gaussian_crps", "empirical_crps"]
-
-
-# Pictures and export have tests of their own, and take longer than the run.
-PROGRAM = """
-import sys
-from mtt.__main__ import main
-from mtt.training import run as train
-train._pictures = train._make_model = lambda *_: None
-sys.exit(main())
-"""
-
-
-def command(arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-c", PROGRAM, "train", "options.yaml", *arguments]
 
 
 def run_mtt(*words: object) -> int:
@@ -216,14 +198,7 @@ def test_a_killed_run_ends_with_the_same_bits(here: Path, tmp_path: Path) -> Non
     uncertainty = {"ensemble_loss": "gaussian_crps", "train_all_parameters": True}
     saving = {"checkpoint_interval": 10, "checkpoint_every": "3 steps", "keep_every": None}
     options = options_of(here, uncertainty, num_epochs=12, log_interval=12, **saving)
-    recipe = Recipe(options, allowed=4, command=command, exports=False)
-    campaign = Campaign(tmp_path, recipe, random.Random(1), print)
-    campaign.undisturbed()
-    tally = campaign.tally = Tally()
-    strikes = [(at_write(4, 0), signal.SIGKILL), (at_write(2, 0), signal.SIGKILL)]
-    struck_run(campaign, tmp_path / "struck", iter(strikes))
-    assert tally.differing == tally.damaged == tally.wrong == []
-    assert tally.exits == {-9: 2, 0: 1} and tally.compared == 1
+    assert_killed_it_has_the_same_bits(tmp_path, options, at_write(4, 0), at_write(2, 0))
 
 
 def test_a_checkpoint_whose_ensemble_does_not_fit_is_not_resumed(

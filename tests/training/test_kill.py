@@ -3,29 +3,15 @@
 The short form of ``tests/benchmarks/kill_campaign.py``: a tiny model, and no export.
 """
 
-import random
 import signal
-import sys
 
 import pytest
 import yaml
-from kill_campaign import Campaign, Recipe, Tally, filled_run, struck_run
+from kill_campaign import Tally, filled_run, struck_run
 from kill_disk import NoDisk, small_disk
-from kill_process import Life, at_write
+from kill_process import at_write
+from killed_runs import assert_unharmed, campaign_of, in_training
 from small_runs import make_options
-
-# Pictures and export have tests of their own, and take longer than the run.
-PROGRAM = """
-import sys
-from mtt.__main__ import main
-from mtt.training import run as train
-train._pictures = train._export = lambda *_: None
-sys.exit(main())
-"""
-
-
-def command(arguments):
-    return [sys.executable, "-c", PROGRAM, "train", "options.yaml", *arguments]
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +21,7 @@ def campaign(tmp_path_factory):
     keeping = {"keep_last": 2, "keep_every": None}
     make_options(folder, {"num_epochs": 40, "log_interval": 40, **saving, **keeping})
     options = yaml.safe_load((folder / "options.yaml").read_text())
-    # Two newest, the best, and the one that was to be deleted next.
-    recipe = Recipe(options, allowed=4, command=command, exports=False)
-    made = Campaign(folder, recipe, random.Random(1), print)
-    made.undisturbed()
-    return made
-
-
-def assert_unharmed(tally):
-    assert tally.differing == tally.damaged == tally.wrong == []
-
-
-def in_training(life: Life) -> bool:
-    """Soon after the first step, so that much is still to come."""
-    return life.wait_until(lambda: life.trains is not None) and life.wait(0.2)
+    return campaign_of(folder, options)
 
 
 def test_killed_at_a_write_and_anywhere_and_told_to_stop(campaign):

@@ -1,18 +1,14 @@
 """Options that change the model, all in one run: what each of them is tested for alone has to hold together."""
 
 import json
-import random
-import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import pytest
 import yaml
-from kill_campaign import Campaign, Recipe, Tally, struck_run
 from kill_process import at_write
+from killed_runs import assert_killed_it_has_the_same_bits
 from small_runs import make_options, write_data
 
 from mtt import checkpoint as checkpoints
@@ -27,17 +23,6 @@ MODEL = {
     "max_charge": 2,
     "max_spin_multiplicity": 2,
 }
-PROGRAM = """
-import sys
-from mtt.__main__ import main
-from mtt.training import run as train
-train._pictures = train._make_model = lambda *_: None
-sys.exit(main())
-"""
-
-
-def command(arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-c", PROGRAM, "train", "options.yaml", *arguments]
 
 
 def options_of(folder: Path, **training: Any) -> dict[str, Any]:
@@ -94,11 +79,4 @@ def test_the_export_passes_all_checks(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     saving = {"checkpoint_interval": 10, "checkpoint_every": "3 steps", "keep_every": None}
     options = options_of(tmp_path, num_epochs=16, log_interval=16, **saving)
-    recipe = Recipe(options, allowed=4, command=command, exports=False)
-    campaign = Campaign(tmp_path, recipe, random.Random(1), print)
-    campaign.undisturbed()
-    tally = campaign.tally = Tally()
-    strikes = [(at_write(4, 0), signal.SIGKILL), (at_write(2, 0), signal.SIGKILL)]
-    struck_run(campaign, tmp_path / "struck", iter(strikes))
-    assert tally.differing == tally.damaged == tally.wrong == []
-    assert tally.exits == {-9: 2, 0: 1} and tally.compared == 1
+    assert_killed_it_has_the_same_bits(tmp_path, options, at_write(4, 0), at_write(2, 0))

@@ -1,9 +1,6 @@
 """A run with three energies and charges, from options to a model that is evaluated and reproduced."""
 
 import json
-import random
-import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from kill_campaign import Campaign, Recipe, Tally, struck_run
-from kill_process import Life, at_write
+from kill_process import at_write
+from killed_runs import assert_killed_it_has_the_same_bits, in_training
 from small_runs import TARGETS, make_options, write_data
 
 from mtt import checkpoint
@@ -26,14 +23,6 @@ from mtt.training import run as train
 from mtt.verify import run as verify
 
 NAMES = sorted(TARGETS)
-# Pictures and export take longer than the run.
-PROGRAM = """
-import sys
-from mtt.__main__ import main
-from mtt.training import run as train
-train._pictures = train._export = lambda *_: None
-sys.exit(main())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -113,27 +102,11 @@ def test_resuming_from_any_step_gives_the_same_bits(
         assert Path("again.ckpt").read_bytes() == expected, source.name
 
 
-def in_training(life: Life) -> bool:
-    """Wait until soon after the first step."""
-    return life.wait_until(lambda: life.trains is not None) and life.wait(0.2)
-
-
 def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     changes = {"num_epochs": 40, "log_interval": 40, "checkpoint_interval": 10, "keep_every": None}
     make_options(tmp_path, {**changes, "checkpoint_every": "3 steps"}, several=True)
-    recipe = Recipe(
-        yaml.safe_load((tmp_path / "options.yaml").read_text()),
-        allowed=4,
-        command=lambda words: [sys.executable, "-c", PROGRAM, "train", "options.yaml", *words],
-        exports=False,
-    )
-    campaign = Campaign(tmp_path, recipe, random.Random(1), print)
-    campaign.undisturbed()
-    tally = campaign.tally = Tally()
-    strikes = [(at_write(3, 0), signal.SIGKILL), (in_training, signal.SIGKILL)]
-    struck_run(campaign, tmp_path / "struck", iter(strikes))
-    assert tally.differing == tally.damaged == tally.wrong == []
-    assert tally.compared == 1 and tally.exits == {-9: 2, 0: 1}
+    options = yaml.safe_load((tmp_path / "options.yaml").read_text())
+    assert_killed_it_has_the_same_bits(tmp_path, options, at_write(3, 0), in_training)
 
 
 def test_it_is_fine_tuned(folder: Path, no_results: None, capsys: pytest.CaptureFixture) -> None:

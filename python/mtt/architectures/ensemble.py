@@ -4,13 +4,12 @@ Source: Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive 
 using deep ensembles", NeurIPS 2017, arXiv:1612.01474.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Dict, List, Tuple
 
 import torch
 
-from mtt.architectures.interface import Core, CoreInterface, features_of, scripted
+from mtt.architectures.interface import Core, CoreInterface, features_of, scripted, with_modules
 from mtt.data.graph import Graph
 
 
@@ -37,12 +36,8 @@ class Ensemble(Core):
 
     def __prepare_scriptable__(self) -> "Ensemble":
         """Return a copy whose members are scripted; torch.jit.script calls this first."""
-        copied = copy.copy(self)
-        copied._modules = dict(self._modules)
-        copied._modules["members"] = torch.nn.ModuleList(
-            [scripted(member) for member in trained_cores(self)]
-        )
-        return copied
+        members = [scripted(member) for member in trained_cores(self)]
+        return with_modules(self, members=torch.nn.ModuleList(members))
 
     def forward(self, graph: Graph, targets: List[str]) -> Dict[str, torch.Tensor]:
         """Return the mean raw values [N, numbers] of ``targets``; features are [N, members + types]."""
@@ -77,6 +72,7 @@ class Ensemble(Core):
         values = graph.vectors.new_zeros((graph.species.shape[0], 1))
         gradient = torch.zeros_like(graph.vectors)
         for index in range(len(self.members)):
+            # A ModuleList holds modules, for mypy.
             member: CoreInterface = self.members[index]  # type: ignore[assignment]
             value, part = member.sums(graph, target, kept, tokens)
             values = values + value / len(self.members)

@@ -66,8 +66,8 @@ def evaluate(
         atoms = raw[target.name]
         systems, own = None, raw.get(features_of(target.name))
         if target.per == "system":
-            systems = _summed(atoms, graph)
-            own = None if own is None else _summed(own, graph)
+            systems = summed(atoms, graph)
+            own = None if own is None else summed(own, graph)
         forces = strain = None
         if target.name in derivatives:
             retain = create_graph or last != [target.name]
@@ -76,9 +76,10 @@ def evaluate(
     return values
 
 
-def _summed(atoms: torch.Tensor, graph: Graph) -> torch.Tensor:
-    zeros = atoms.new_zeros((graph.n_systems, atoms.shape[1]))
-    return zeros.index_add(0, graph.system, atoms)
+def summed(rows: torch.Tensor, graph: Graph) -> torch.Tensor:
+    """Return the sums [S, P] over the atoms of each structure of what atoms have, [N, P]."""
+    zeros = rows.new_zeros((graph.n_systems, rows.shape[1]))
+    return zeros.index_add(0, graph.system, rows)
 
 
 def edge_derivatives(

@@ -1,10 +1,13 @@
 """What an architecture supplies: a core that maps the neighbor graph to raw values of atoms."""
 
-from typing import TYPE_CHECKING, Dict, List, Tuple
+import copy
+from typing import TYPE_CHECKING, Dict, List, Tuple, TypeVar
 
 import torch
 
 from mtt.data.graph import Graph
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 def features_of(target: str) -> str:
@@ -88,3 +91,10 @@ def scripted(core: Core) -> torch.nn.Module:
     interface, unless it is scripted already.
     """
     return core if isinstance(core, torch.jit.ScriptModule) else torch.jit.script(core)
+
+
+def with_modules(module: M, **modules: torch.nn.Module) -> M:
+    """Return a copy that has other modules in the place of some, and shares the rest."""
+    copied = copy.copy(module)
+    copied._modules = {**module._modules, **modules}
+    return copied

@@ -4,7 +4,6 @@ Written once for all architectures, because what MD engines demand (selected ato
 atoms, per-atom and per-system energies, exact offsets) has nothing to do with the network.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Dict, List, Optional, Tuple
 
@@ -14,8 +13,8 @@ from metatomic.torch import ModelOutput, NeighborListOptions, System
 
 from mtt.architectures.baseline import Baseline
 from mtt.architectures.conditioning import States
-from mtt.architectures.evaluate import Values, evaluate
-from mtt.architectures.interface import Core, CoreInterface, features_of, scripted
+from mtt.architectures.evaluate import Values, evaluate, summed
+from mtt.architectures.interface import Core, CoreInterface, features_of, scripted, with_modules
 from mtt.architectures.tensor_maps import (
     atom_labels,
     property_name,
@@ -154,10 +153,7 @@ class Potential(torch.nn.Module):
 
     def __prepare_scriptable__(self) -> "Potential":
         """Return a copy whose core is scripted; torch.jit.script calls this first."""
-        copied = copy.copy(self)
-        copied._modules = dict(self._modules)
-        copied._modules["core"] = scripted(self.core)
-        return copied
+        return with_modules(self, core=scripted(self.core))
 
     def known_states(self) -> tuple[list[int], list[int]] | None:
         """Return the charges and spin multiplicities that it is trained with; None without them."""
@@ -190,10 +186,7 @@ class Potential(torch.nn.Module):
         for name, raw in evaluate(self.core, graph, chosen, None if derivatives else ()).items():
             baseline = self.baseline(name)
             atoms = baseline(raw.atoms.detach(), graph.species)
-            systems = None
-            if raw.systems is not None:
-                zeros = atoms.new_zeros((graph.n_systems, atoms.shape[1]))
-                systems = zeros.index_add(0, graph.system, atoms)
+            systems = None if raw.systems is None else summed(atoms, graph)
             if systems is not None and self.per_volume[self.target_names.index(name)]:
                 atoms, systems = _over_volumes(atoms, systems, graph, volumes)
             gradients = [
@@ -217,14 +210,7 @@ class Potential(torch.nn.Module):
                 rows, features = parts[target.name], parts[features_of(target.name)]
                 pairs: list[tuple[torch.Tensor, ...]] = [(rows, features)]
                 if target.per == "system":
-                    pairs.append(
-                        tuple(
-                            part.new_zeros((graph.n_systems, part.shape[1])).index_add(
-                                0, graph.system, part
-                            )
-                            for part in (rows, features)
-                        )
-                    )
+                    pairs.append((summed(rows, graph), summed(features, graph)))
                 values[self.uncertainty_names[index]] = Values(
                     *(uncertainty(part, number == 0) for number, (_, part) in enumerate(pairs))
                 )

@@ -18,7 +18,7 @@ from typing import Final, List
 
 import torch
 
-from mtt.architectures.evaluate import Values, edge_derivatives
+from mtt.architectures.evaluate import Values, edge_derivatives, summed
 from mtt.data.dataset import named
 from mtt.data.graph import Graph
 from mtt.data.same_units import in_angstrom, in_ev
@@ -146,8 +146,7 @@ class Repulsion(torch.nn.Module):
         if derivatives:
             forces, strain = edge_derivatives(atoms, graph, create_graph=False, retain_graph=False)
         atoms = atoms.detach()
-        systems = atoms.new_zeros((graph.n_systems, 1)).index_add(0, graph.system, atoms)
-        return Values(atoms, systems, forces, strain)
+        return Values(atoms, summed(atoms, graph), forces, strain)
 
 
 def _switch(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 
 from mtt.architectures.ensemble import Ensemble
+from mtt.architectures.evaluate import summed
 from mtt.architectures.interface import features_of
 from mtt.architectures.potential import Potential
 from mtt.data.batch import batches
@@ -251,9 +252,7 @@ def _rows(model: Potential, target: Target, problem: Problem, dataset: Dataset) 
         if target.per == "system":
             owner, counts = batch.graph.system, batch.n_atoms.to(torch.float64)
             values, features = (
-                part.new_zeros((batch.graph.n_systems, part.shape[1])).index_add(0, owner, part)
-                / counts[:, None]
-                for part in (values, features)
+                summed(part, batch.graph) / counts[:, None] for part in (values, features)
             )
         references = batch.references[target.name]
         there = references.mask[:, 0]

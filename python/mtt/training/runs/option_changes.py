@@ -104,23 +104,21 @@ def as_begun(options: Options, header: Header) -> Options:
     A file that says nothing of its version means what it meant when the run began.
     """
     chosen = options.architecture
-    stored = _stored(header.options, "architecture.training")
-    begun = {
-        name: default
-        for version in OLD_DEFAULTS.values()
-        for name, default in version.items()
-        if name not in chosen.training.model_fields_set and _stored(stored, name) == default
+    old_defaults = {
+        "training": OLD_DEFAULTS,
+        "model": architecture_registry.get(chosen.name).old_defaults,
     }
-    training = chosen.training.model_copy(update=begun)
-    model = chosen.model
-    for defaults in architecture_registry.get(chosen.name).old_defaults.values():
-        model = _section_as_begun(model, _stored(header.options, "architecture.model"), defaults)
-    changed = {"training": training, "model": model}
+    changed: dict[str, Any] = {}
+    for name, versions in old_defaults.items():
+        stored = _stored(header.options, f"architecture.{name}")
+        changed[name] = getattr(chosen, name)
+        for defaults in versions.values():
+            changed[name] = _section_as_begun(changed[name], stored, defaults)
     return options.model_copy(update={"architecture": chosen.model_copy(update=changed)})
 
 
 def _section_as_begun(section: Any, stored: Any, defaults: Mapping[str, Any]) -> Any:
-    """Options of a model with the old defaults that are stored, where the user wrote nothing."""
+    """Options of a section with the old defaults that are stored, where the user wrote nothing."""
     begun: dict[str, Any] = {}
     for name, default in defaults.items():
         if isinstance(default, Mapping):
