@@ -1,9 +1,12 @@
 """The schedule as a formula of the step, and the optimizers against torch's own loops."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
+from small_runs import make_options
 
 from mtt.options import TrainingHypers
 from mtt.training.optimizer import learning_rate, make_optimizer
@@ -42,3 +45,29 @@ def test_adam_and_adamw_step_as_torch_does_without_fusing(decay):
             one.step()
     assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert not torch.equal(ours, torch.linspace(-1, 1, 7))
+
+
+STEPS = """
+import sys
+from pathlib import Path
+import torch
+from mtt.options import load_options
+from mtt.training.loop import train
+from mtt.training.prepare import prepare
+class Clock:
+    def stop_requested(self): return False
+    def step(self, loss, n_structures): pass
+    def epoch(self, row): print("epoch")
+run = prepare(load_options(Path("options.yaml")), None, Path("model.pt"), lambda line: None)
+train(run.state, run.problem, Clock())
+print(sorted({"torch._dynamo", "torch._inductor", "sympy"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("decay", [{}, {"weight_decay": 0.1}], ids=["adam", "adamw"])
+def test_no_step_waits_for_a_compiler(tmp_path, monkeypatch, decay):
+    """torch imports its compiler for wrappers of optimizers: a third of the time to a first step."""
+    make_options(tmp_path, training={"num_epochs": 1} | decay)
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True)
+    assert (done.stdout.split("\n")[-3:], done.stderr) == (["epoch", "[]", ""], "")

@@ -165,11 +165,11 @@ def tell_missing_kernels(state: State, problem: Problem, say: Callable[[str], No
 @contextlib.contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
     """Same input, same bits: deterministic kernels; torch's generators as they were afterwards."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     settings: Any = torch.utils.deterministic
     filling = settings.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # use_deterministic_algorithms would be the same, and would import torch's compiler, for 1.6 s.
+    torch.set_deterministic_debug_mode("warn")
     # Only a help to find reads of uninitialized memory, and it costs time.
     settings.fill_uninitialized_memory = False
     try:
@@ -177,7 +177,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
             yield
     finally:
         settings.fill_uninitialized_memory = filling
-        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.set_deterministic_debug_mode(before)
 
 
 def epoch_order(problem: Problem, epoch: int) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Adam or AdamW, and the learning rate as a pure function of the step."""
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -34,5 +35,19 @@ def make_optimizer(
     # As a group, which may be empty: a core may have no weights.
     groups: list[dict[str, Any]] = [{"params": chosen}]
     if hypers.weight_decay is None:
-        return torch.optim.Adam(groups, lr=rate, fused=fused)
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=hypers.weight_decay, fused=fused)
+        return _without_compiler(torch.optim.Adam)(groups, lr=rate, fused=fused)
+    decay = hypers.weight_decay
+    return _without_compiler(torch.optim.AdamW)(groups, lr=rate, weight_decay=decay, fused=fused)
+
+
+def _without_compiler(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+    """``kind``, in which nothing imports torch's compiler.
+
+    torch wraps methods for a compiler that may trace them, and imports it at the first call: 1.6 s, a third of the
+    time to a first step, for nothing here.
+    """
+    wrapped = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
+    # The wrapper of this one turns gradients off as well.
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
