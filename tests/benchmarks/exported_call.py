@@ -3,13 +3,16 @@
     python tests/benchmarks/exported_call.py BOX.xyz model.pt other.pt --atoms 9,243,1125,3087
 
 BOX.xyz holds a periodic structure, which is copied along its axes until it has about as many atoms.
+The last column of each row is for files that were measured at a smaller size as well: how time grows.
 Each file runs in a process of its own, and the processes take turns; energy, forces and the derivative
 by strain are computed in each call. The first file is what the ratios are to. Use files of trusted
 origin: they run without a sandbox.
 """
 
 import argparse
+import itertools
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -74,6 +77,15 @@ def serve(path: str, threads: int) -> None:
         print(json.dumps(result), flush=True)
 
 
+def copies(n_atoms: int, wanted: int) -> tuple[int, ...]:
+    """Return how often to repeat a box along its axes for the number of atoms within 5 %: as near to a cube as can be."""
+    most = max(1.0, wanted / n_atoms)
+    return min(
+        itertools.product(range(1, math.ceil(most) + 1), repeat=3),
+        key=lambda counts: (abs(math.prod(counts) / most - 1) > 0.05, max(counts), -min(counts)),
+    )
+
+
 def peak_memory() -> float:
     """Return the largest memory that this process ever had, in MB."""
     status = Path("/proc/self/status").read_text()
@@ -89,6 +101,7 @@ def main() -> None:
         "--calls", type=int, default=5, help="of each file, after two that do not count"
     )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -99,8 +112,7 @@ def main() -> None:
     box = read(arguments.box)
     rows: list[dict[str, Any]] = []
     for size in [int(number) for number in arguments.atoms.split(",")]:
-        n_copies = max(1, round((size / len(box)) ** (1 / 3)))
-        atoms = box * (n_copies, n_copies, n_copies)
+        atoms = box * copies(len(box), size)
         asked = json.dumps(
             {
                 "types": atoms.numbers.tolist(),
@@ -130,14 +142,23 @@ def main() -> None:
                 row[key] = statistics.median(answer[key] for answer in counted)
             row["peak"] = max(answer["peak"] for answer in counted)
             row["energy"] = counted[-1]["energy"]
+            smaller = [other for other in rows if other["model"] == path]
             rows.append(row)
             first = next(other for other in rows if other["atoms"] == row["atoms"])
+            growth = ""
+            if smaller:
+                before = smaller[-1]
+                times = math.log(row["processor"] / before["processor"])
+                row["exponent"] = times / math.log(row["atoms"] / before["atoms"])
+                growth = f"  exponent {row['exponent']:.2f}"
             print(
                 f"{row['atoms']:6d} atoms  {path:24s} wall {row['wall']:7.3f} s ({first['wall'] / row['wall']:.2f} x)"
                 f"  processor {row['processor']:7.3f} s ({first['processor'] / row['processor']:.2f} x)"
-                f"  peak {row['peak']:6.0f} MB  energy {row['energy']:.5f} eV",
+                f"  peak {row['peak']:6.0f} MB  energy {row['energy']:.5f} eV{growth}",
                 flush=True,
             )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,12 @@ import yaml
 from accuracy import WIDTHS
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/ethanol/ethanol.xyz"
-# Both programs spell these alike.
+# PET in three sizes, and another architecture as it comes. Both programs spell these alike.
 SIZES: dict[str, dict[str, Any]] = {
     "default": {},
     "0.3M": {"d_pet": 48, "d_node": 64, "d_head": 48, "d_feedforward": 96, "num_heads": 4},
     "0.1M": {**WIDTHS, "num_attention_layers": 1},
+    "soap_bpnn": {},
 }
 # Matrices of the default size: edges of a batch, hidden features, features.
 PRODUCT = (720, 512, 128)
@@ -69,7 +70,12 @@ main()
 """
 
 
-def options(arguments: argparse.Namespace, folder: Path, model: dict[str, Any], epochs: int) -> str:
+def architecture_of(size: str) -> str:
+    """Return the name of the architecture that a size is of."""
+    return size if size == "soap_bpnn" else "pet"
+
+
+def options(arguments: argparse.Namespace, folder: Path, size: str, epochs: int) -> str:
     """Return options for both programs; ``folder`` has training.xyz and validation.xyz."""
 
     def dataset(name: str) -> dict[str, Any]:
@@ -88,7 +94,11 @@ def options(arguments: argparse.Namespace, folder: Path, model: dict[str, Any], 
         "seed": 0,
         "device": "cpu",
         "base_precision": 32,
-        "architecture": {"name": "pet", "model": model, "training": training},
+        "architecture": {
+            "name": architecture_of(size),
+            "model": SIZES[size],
+            "training": training,
+        },
         "training_set": dataset("training.xyz"),
         "validation_set": dataset("validation.xyz"),
         "test_set": 0.0,
@@ -130,9 +140,7 @@ def peak(threads: int) -> float:
     return statistics.median(speeds)
 
 
-def products(
-    arguments: argparse.Namespace, files: Path, model: dict[str, Any]
-) -> tuple[int, float]:
+def products(arguments: argparse.Namespace, files: Path, size: str) -> tuple[int, float]:
     """Return the number of weights, and of floating-point operations of a step's matrix products in 1e9."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -159,11 +167,11 @@ def products(
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "options.yaml"
-        path.write_text(options(arguments, files, model, 1))
+        path.write_text(options(arguments, files, size, 1))
         chosen = load_options(path)
         run = read_run_data(chosen)
     types = types_of(run.train)
-    architecture = architecture_registry.get("pet")
+    architecture = architecture_registry.get(architecture_of(size))
     core = new_core(architecture, chosen.architecture.model, types, run.targets, [0])
     dataset = Dataset(run.train, types, core.cutoff, run.targets)
     batch = collate(dataset, range(arguments.batch), torch.float32)
@@ -178,7 +186,7 @@ def products(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metatrain", help="Python of an environment with metatrain")
-    parser.add_argument("--sizes", default=",".join(SIZES))
+    parser.add_argument("--sizes", default="default,0.3M,0.1M")
     parser.add_argument(
         "--data", type=Path, default=EXAMPLE, help="energies and forces, extended XYZ"
     )
@@ -207,8 +215,8 @@ def main() -> None:
         write(files / "training.xyz", frames[:-1])
         write(files / "validation.xyz", frames[-1:])
         for size in arguments.sizes.split(","):
-            weights, work = products(arguments, files, SIZES[size])
-            text = options(arguments, files, SIZES[size], arguments.epochs)
+            weights, work = products(arguments, files, size)
+            text = options(arguments, files, size, arguments.epochs)
             for threads in map(int, arguments.threads.split(",")):
                 results: dict[str, list[tuple[float, float]]] = {one: [] for one in programs}
                 peaks = []

@@ -1,0 +1,388 @@
+"""All that takes time, beside the same of other programs, in turns: figures, a table and a picture.
+
+    python tests/benchmarks/run.py --against metatrain
+    python tests/benchmarks/run.py --against metatrain --parts start,calls --rounds 3 --threads 2
+    python tests/benchmarks/run.py --environment metatrain=ENV/bin/python
+
+Makes an environment for the other program in build/benchmarks (``--environment`` names one that is there), and
+measures, with the Python that runs this script as ours:
+
+- ``training``: a step on ethanol, an alloy and a box of liquid ethanol, by ``training_step.py``;
+- ``start``: from a command to the end of its first step of training, ``--help``, and an export;
+- ``calls``: exported models on boxes of up to ``--atoms``, by ``exported_call.py``;
+- ``verify``: full verification of our export, which nobody else has.
+
+Writes results.json, table.md and picture.png. Of all repeats the median counts. Processor time tells more than
+wall time where others use the machine. Models are those of the default size, trained for one step.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import yaml
+from ase import Atoms
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+EXAMPLES = ROOT / "docs/examples"
+WORK = ROOT / "build/benchmarks"
+# What to install for each program that we are compared with.
+PROGRAMS = {"metatrain": "metatrain[soap-bpnn]==2026.4.*"}
+# Name, data, structures, batch size and sizes of networks of each case of training.
+TRAININGS = (
+    ("ethanol", EXAMPLES / "ethanol/ethanol.xyz", 90, 10, "default,0.3M,0.1M,soap_bpnn"),
+    ("alloy", EXAMPLES / "alloy/alloy.xyz", 36, 4, "default"),
+    ("box of 504 atoms", WORK / "liquid.xyz", 4, 1, "default"),
+)
+# g/cm3, of ethanol at 20 C (CRC Handbook of Chemistry and Physics); g/mol.
+DENSITY, MOLAR_MASS = 0.789, 46.07
+AVOGADRO = 6.02214076e23
+FIRST_STEP = """
+import sys
+from torch.optim.optimizer import register_optimizer_step_post_hook
+def tell(*arguments):
+    print("first step", flush=True)
+register_optimizer_step_post_hook(tell)
+sys.argv = ["mtt", "train", "options.yaml"]
+from {package}.__main__ import main
+main()
+"""
+
+
+@dataclass
+class Figure:
+    """A median: of ``program`` in ``case`` of ``part``; s, s, MB, and the share of the peak of matrix products."""
+
+    part: str
+    case: str
+    program: str
+    wall: float
+    processor: float
+    memory: float | None = None
+    share: float | None = None
+
+
+def liquid(molecules: int, seed: int) -> Atoms:
+    """Return a cubic box of ethanol molecules, each turned at random, at the density of the liquid."""
+    one = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz")
+    centered = one.positions - one.positions.mean(axis=0)
+    n_sites = round(molecules ** (1 / 3) + 0.499)
+    edge = (molecules * MOLAR_MASS / DENSITY / AVOGADRO * 1e24) ** (1 / 3)
+    rng = np.random.default_rng(seed)
+    box = Atoms(cell=np.eye(3) * edge, pbc=True)
+    for site in range(molecules):
+        molecule = Atoms(one.numbers, centered)
+        molecule.rotate(rng.random() * 360, rng.normal(size=3))
+        place = np.array(np.unravel_index(site, (n_sites,) * 3)) + 0.5
+        molecule.positions += place * edge / n_sites
+        box += molecule
+    return box
+
+
+def environment(program: str) -> str:
+    """Return the Python of an environment with a program, made where it is missing."""
+    python = WORK / program / "bin/python"
+    stamp = WORK / program / "installed"
+    if not stamp.exists():
+        print(f"making an environment with {PROGRAMS[program]}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", WORK / program], check=True)
+        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        # The build of torch that we run with, so that the programs differ and torch does not.
+        subprocess.run([*pip, f"torch=={version('torch').partition('+')[0]}"], check=True)
+        subprocess.run([*pip, PROGRAMS[program]], check=True)
+        stamp.touch()
+    return str(python)
+
+
+def timed(
+    command: list[str], folder: Path, threads: int, until: str | None = None
+) -> tuple[float, float, float]:
+    """Return wall time, processor time with that of its children, and peak memory (s, s, MB) of a command.
+
+    With ``until``, of the command up to a line that holds these words; then it is stopped.
+    """
+    number = str(threads)
+    variables = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, cwd=folder, env=variables, stdout=-1, stderr=errors, text=True
+        )
+        assert process.stdout is not None
+        found = until is None
+        wall = 0.0
+        for line in process.stdout:
+            if until is not None and until in line:
+                found, wall = True, time.perf_counter() - start
+                process.send_signal(signal.SIGKILL)
+                break
+        process.stdout.close()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = wall or time.perf_counter() - start
+        if not found or (until is None and process.returncode != 0):
+            errors.seek(0)
+            raise SystemExit(f"{command} failed:\n{errors.read()[-2000:]}")
+    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+class Suite:
+    """The programs, and the figures so far."""
+
+    def __init__(self, pythons: dict[str, str], arguments: argparse.Namespace) -> None:
+        self.pythons = {"mtt": sys.executable} | pythons
+        self.arguments = arguments
+        self.figures: list[Figure] = []
+
+    def add(self, figure: Figure) -> None:
+        """Keep a figure, and print it beside ours."""
+        self.figures.append(figure)
+        print(row(figure, self.figures), flush=True)
+
+    def in_turns(
+        self, part: str, case: str, run: Callable[[str], tuple[float, float, float]]
+    ) -> None:
+        """Keep the medians of what ``run`` returns for each program."""
+        results: dict[str, list[tuple[float, float, float]]] = {one: [] for one in self.pythons}
+        for _ in range(self.arguments.rounds):
+            for program, so_far in results.items():
+                so_far.append(run(program))
+        for program, so_far in results.items():
+            medians = map(statistics.median, zip(*so_far, strict=True))
+            self.add(Figure(part, case, program, *medians))
+
+    def training(self) -> None:
+        """A step of training, by another script of this folder."""
+        box = [liquid(56, seed) for seed in range(5)]
+        rng = np.random.default_rng(0)
+        for atoms in box:
+            atoms.info["energy"], atoms.arrays["forces"] = 0.0, rng.normal(size=(len(atoms), 3))
+        ase.io.write(WORK / "liquid.xyz", box)
+        for case, data, structures, batch, sizes in TRAININGS:
+            result = WORK / "training.json"
+            command = [sys.executable, str(HERE / "training_step.py"), "--json", str(result)]
+            command += ["--data", str(data), "--structures", str(structures), "--batch", str(batch)]
+            command += ["--sizes", sizes, "--threads", str(self.arguments.threads)]
+            command += ["--rounds", str(self.arguments.rounds), "--epochs", "7"]
+            if "metatrain" in self.pythons:
+                command += ["--metatrain", self.pythons["metatrain"]]
+            subprocess.run(command, check=True)
+            for found in json.loads(result.read_text()):
+                figure = Figure(
+                    "training step",
+                    f"{case}, {found['size']}",
+                    found["program"],
+                    found["wall"],
+                    found["processor"],
+                )
+                figure.share = found["work"] / found["peak"] / found["wall"]
+                self.add(figure)
+
+    def start(self) -> None:
+        """The first step of training, help, and an export."""
+        threads = self.arguments.threads
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.write_options(folder)
+            for case in ("to the end of the first step", "--help", "export"):
+
+                def run(program: str, case: str = case) -> tuple[float, float, float]:
+                    python = self.pythons[program]
+                    if case == "--help":
+                        return timed([python, "-m", program, "--help"], folder, threads)
+                    if case == "export":
+                        command = [python, "-m", program, "export", str(self.checkpoint(program))]
+                        command += ["-o", f"{program}.pt"]
+                        command += ["--no-verify"] if program == "mtt" else []
+                        return timed(command, folder, threads)
+                    text = FIRST_STEP.format(package=program)
+                    return timed([python, "-c", text], folder, threads, until="first step")
+
+                self.in_turns("start", case, run)
+
+    def calls(self) -> None:
+        """Calls of exported models, by another script of this folder."""
+        ase.io.write(WORK / "box.xyz", liquid(8, 0))
+        ase.io.write(WORK / "molecule.xyz", molecule())
+        models = {program: self.exported(program) for program in self.pythons}
+        largest = max(self.arguments.atoms)
+        for box, sizes in (("molecule", [9]), ("box", self.arguments.atoms)):
+            # Others need too much memory and time beyond: growth is ours to show.
+            for names, limit in ((list(models), 3300), (["mtt"], largest)):
+                wanted = [size for size in sizes if (size <= 3300) == (limit == 3300)]
+                if not wanted:
+                    continue
+                result = WORK / "calls.json"
+                command = [sys.executable, str(HERE / "exported_call.py"), str(WORK / f"{box}.xyz")]
+                command += [str(models[one]) for one in names] + ["--json", str(result)]
+                command += ["--atoms", ",".join(map(str, wanted))]
+                command += ["--calls", str(self.arguments.rounds)]
+                subprocess.run(
+                    [*command, "--threads", str(self.arguments.threads)], check=True, stdout=-3
+                )
+                programs = {str(path): program for program, path in models.items()}
+                for found in json.loads(result.read_text()):
+                    self.add(
+                        Figure(
+                            "exported call",
+                            f"{found['atoms']} atoms",
+                            programs[found["model"]],
+                            found["wall"],
+                            found["processor"],
+                            found["peak"],
+                        )
+                    )
+
+    def verify(self) -> None:
+        """Full verification of our model."""
+        command = [sys.executable, "-m", "mtt", "verify", str(self.exported("mtt"))]
+        for threads in {1, self.arguments.threads}:
+            runs = [timed(command, WORK, threads) for _ in range(self.arguments.rounds)]
+            medians = map(statistics.median, zip(*runs, strict=True))
+            self.add(Figure("verification", f"full, {threads} threads", "mtt", *medians))
+
+    def write_options(self, folder: Path) -> None:
+        """Write options and data that both programs take: one step of the default PET."""
+        frames = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz", ":12")
+        ase.io.write(folder / "training.xyz", frames[:10])
+        ase.io.write(folder / "validation.xyz", frames[10:])
+        energy = {"key": "energy", "unit": "eV", "forces": {"key": "forces"}, "stress": False}
+
+        def dataset(name: str) -> dict[str, Any]:
+            systems = {"read_from": name, "length_unit": "angstrom"}
+            return {"systems": systems, "targets": {"energy": energy}}
+
+        document = {
+            "seed": 0,
+            "device": "cpu",
+            "architecture": {"name": "pet", "training": {"num_epochs": 1, "batch_size": 10}},
+            "training_set": dataset("training.xyz"),
+            "validation_set": dataset("validation.xyz"),
+            "test_set": 0.0,
+        }
+        (folder / "options.yaml").write_text(yaml.safe_dump(document))
+
+    def checkpoint(self, program: str) -> Path:
+        """Return a checkpoint of the default size, made by its program at the first call."""
+        path = WORK / f"{program}.ckpt"
+        if not path.exists():
+            with tempfile.TemporaryDirectory() as name:
+                self.write_options(Path(name))
+                command = [self.pythons[program], "-m", program, "train", "options.yaml"]
+                timed([*command, "-o", "model.pt"], Path(name), 1)
+                path.write_bytes((Path(name) / "model.ckpt").read_bytes())
+        return path
+
+    def exported(self, program: str) -> Path:
+        """Return the file exported from that checkpoint."""
+        path = WORK / f"{program}.pt"
+        command = [self.pythons[program], "-m", program, "export"]
+        command += [str(self.checkpoint(program)), "-o", str(path)]
+        timed(command + (["--no-verify"] if program == "mtt" else []), WORK, 1)
+        return path
+
+
+def molecule() -> Atoms:
+    """Return an ethanol in a box in which it does not meet itself."""
+    one = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz")
+    return Atoms(one.numbers, one.positions, cell=np.eye(3) * 30.0, pbc=True)
+
+
+def ratio(figure: Figure, figures: list[Figure]) -> float | None:
+    """Return the processor time of a figure over that of mtt."""
+    same = (other for other in figures if (other.part, other.case) == (figure.part, figure.case))
+    ours = next((other for other in same if other.program == "mtt"), None)
+    return figure.processor / ours.processor if ours and ours is not figure else None
+
+
+def row(figure: Figure, figures: list[Figure]) -> str:
+    """Return a figure as a row of a table."""
+    over = ratio(figure, figures)
+    rest = f"{figure.memory:.0f} MB" if figure.memory else ""
+    rest += f"{100 * figure.share:.0f} %" if figure.share else ""
+    times = f"{figure.wall:.3f} s | {figure.processor:.3f} s"
+    beside = f"{over:.2f}" if over else ""
+    return f"| {figure.part} | {figure.case} | {figure.program} | {times} | {rest} | {beside} |"
+
+
+def draw(figures: list[Figure], path: Path) -> None:
+    """Draw how many times the processor time of mtt others take, case by case."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    bars = [(one, over) for one in figures if (over := ratio(one, figures)) is not None]
+    labels = [f"{one.part}: {one.case} ({one.program})" for one, _ in bars]
+    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.28 * len(bars)), layout="constrained")
+    axes.barh(labels, [over for _, over in bars], color="#3b75af")
+    axes.bar_label(axes.containers[0], fmt="%.1f", padding=3)
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("processor time / processor time of mtt")
+    axes.invert_yaxis()
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--against", action="append", default=[], choices=sorted(PROGRAMS))
+    parser.add_argument("--environment", action="append", default=[], metavar="PROGRAM=PYTHON")
+    parser.add_argument("--parts", default="start,training,calls,verify")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--atoms", default="72,576,1152,3240,7776")
+    parser.add_argument("--output", type=Path, default=WORK / "results")
+    arguments = parser.parse_args()
+    arguments.atoms = [int(number) for number in arguments.atoms.split(",")]
+    WORK.mkdir(parents=True, exist_ok=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    pythons = dict(one.split("=", 1) for one in arguments.environment)
+    pythons |= {one: environment(one) for one in arguments.against if one not in pythons}
+    suite = Suite(pythons, arguments)
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load at the start": os.getloadavg()[0],
+        "threads": arguments.threads,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "mtt": version("mtt"),
+    }
+    header = (
+        "| part | case | program | wall | processor | memory, or share of the peak | times mtt |"
+    )
+    header += "\n" + "|---" * 7 + "|"
+    print(header)
+    for part in arguments.parts.split(","):
+        getattr(suite, part)()
+        # After each part, so that a run that is cut short leaves what it has.
+        found = {"machine": machine, "figures": [asdict(one) for one in suite.figures]}
+        (arguments.output / "results.json").write_text(json.dumps(found, indent=1))
+        table = [header, *(row(one, suite.figures) for one in suite.figures)]
+        (arguments.output / "table.md").write_text("\n".join(table) + "\n")
+        if any(ratio(one, suite.figures) for one in suite.figures):
+            draw(suite.figures, arguments.output / "picture.png")
+    print(f"in {arguments.output}: results.json, table.md, picture.png")
+
+
+if __name__ == "__main__":
+    main()
