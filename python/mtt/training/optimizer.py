@@ -43,8 +43,8 @@ def make_optimizer(
 def _without_compiler(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
     """``kind``, in which nothing imports torch's compiler.
 
-    torch wraps methods for a compiler that may trace them, and imports it at the first call: 1.6 s, a third of the
-    time to a first step, for nothing here.
+    torch wraps methods for a compiler that may trace them, and imports it at the first call: 1.6 s,
+    a third of the time to a first step, for nothing here.
     """
     wrapped = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
