@@ -23,6 +23,7 @@ from accuracy import WIDTHS
 
 from mtt.data.batch import batches
 from mtt.data.dataset import Dataset
+from mtt.data.grouping import by_number
 from mtt.options import load_options
 from mtt.training.baseline import Baseline, in_training_units
 from mtt.training.loop import Problem, train
@@ -127,7 +128,8 @@ class Watcher:
         problem, loss = self.run.problem, self.loss
         table = loss.new_table()
         core = self.run.state.model.core.eval()
-        for batch in batches(data, range(len(data)), 16, problem.dtype, problem.device):
+        groups = by_number(range(len(data)), 16)
+        for batch in batches(data, groups, problem.dtype, problem.device):
             loss.add(table, loss.errors(core, batch, training=False), batch)
         scale = float(self.run.state.model.baseline("energy").scale)
         return loss.metrics(table, {"energy": scale})

@@ -102,8 +102,8 @@ def fail(
             2,
             (
                 "error: out of memory\n"
-                "  hint: use a smaller architecture.training.batch_size, a smaller model or smaller "
-                "systems\n"
+                "  hint: use a smaller architecture.training.batch_size (or max_atoms_per_batch), a "
+                "smaller model or smaller systems\n"
             ),
         ),
         (
@@ -111,8 +111,8 @@ def fail(
             2,
             (
                 "error: out of memory\n"
-                "  hint: use a smaller architecture.training.batch_size, a smaller model or smaller "
-                "systems\n"
+                "  hint: use a smaller architecture.training.batch_size (or max_atoms_per_batch), a "
+                "smaller model or smaller systems\n"
             ),
         ),
     ],

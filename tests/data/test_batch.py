@@ -6,6 +6,7 @@ import torch
 
 from mtt.data.batch import Batch, batches, collate
 from mtt.data.dataset import Dataset
+from mtt.data.grouping import by_number
 from mtt.data.random import generator, random_rotations
 from mtt.data.structure import Reference
 
@@ -113,19 +114,21 @@ def test_workers_change_nothing(data: Dataset, workers: int) -> None:
         return random_rotations(generator(0, "rotation", 7, number), len(indices), inversion=True)
 
     order = list(range(len(data)))[::-1]
-    alone = list(batches(data, order, 3, torch.float32, rotations=rotations))
-    helped = list(batches(data, order, 3, torch.float32, rotations=rotations, num_workers=workers))
+    alone = list(batches(data, by_number(order, 3), torch.float32, rotations=rotations))
+    helped = list(
+        batches(data, by_number(order, 3), torch.float32, rotations=rotations, num_workers=workers)
+    )
     assert len(alone) == len(helped) == 7
     assert alone[-1].graph.n_systems == 2
     assert all(_equal(a, b) for a, b in zip(alone, helped, strict=True))
     assert not _equal(alone[0], alone[1])
     # Resuming in the middle of the epoch gives the rest, with the rotations that belong there.
-    rest = list(batches(data, order, 3, torch.float32, rotations=rotations, start=5))
+    rest = list(batches(data, by_number(order, 3), torch.float32, rotations=rotations, start=5))
     assert len(rest) == 2 and all(_equal(a, b) for a, b in zip(alone[5:], rest, strict=True))
 
 
 def test_stopping_early_and_errors_in_workers(data: Dataset) -> None:
-    stream = batches(data, range(20), 2, torch.float32, num_workers=2)
+    stream = batches(data, by_number(range(20), 2), torch.float32, num_workers=2)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
 
@@ -133,4 +136,4 @@ def test_stopping_early_and_errors_in_workers(data: Dataset) -> None:
         raise RuntimeError("no rotation")
 
     with pytest.raises(RuntimeError, match="no rotation"):
-        list(batches(data, range(20), 2, torch.float32, rotations=broken, num_workers=2))
+        list(batches(data, by_number(range(20), 2), torch.float32, rotations=broken, num_workers=2))

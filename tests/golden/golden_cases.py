@@ -36,6 +36,7 @@ LATER: dict[str, dict[str, Any]] = {
 }
 LAST = ("long_range",)
 LATER_TRAINING: dict[str, Any] = {"uncertainty": {"method": "llpr", "num_ensemble_members": 3}}
+BY_ATOMS: dict[str, Any] = {"max_atoms_per_batch": 9, "min_atoms_per_batch": 1}
 # Those that go together; the data then say charge and spin.
 STATES: dict[str, Any] = {
     "system_conditioning": True,
@@ -179,7 +180,7 @@ def cases(architecture: str = "pet") -> list[Case]:
     """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run.
 
     One has several targets, of PET only, the next one targets that turn, and those after it options that
-    came later, an ensemble, and a model that depends on charge and spin.
+    came later, an ensemble, a model that depends on charge and spin, and batches by atoms.
     """
     if architecture == "mace":
         return _mace_cases()
@@ -216,6 +217,7 @@ def cases(architecture: str = "pet") -> list[Case]:
         made += [
             {**first, "model": {**first["model"], name: LATER[architecture][name]}} for name in LAST
         ]
+        made.append({**first, "training": {**first["training"], **BY_ATOMS}})
     return made
 
 

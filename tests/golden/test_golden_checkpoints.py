@@ -10,6 +10,7 @@ import golden_runs as golden
 import numpy as np
 import pytest
 from golden_cases import (
+    BY_ATOMS,
     FINE_TUNE,
     LATER,
     LATER_TRAINING,
@@ -173,7 +174,7 @@ def test_cases_of_mace_differ_in_every_option():
 
 
 def test_cases_switch_every_option_of_the_trainer_on_somewhere():
-    known = {*TRAINING, *LATER_TRAINING, "weight_decay", "fine_tune"}
+    known = {*TRAINING, *LATER_TRAINING, *BY_ATOMS, "weight_decay", "fine_tune"}
     assert known == set(TrainingHypers.model_fields), "give a new option values in golden_cases.py"
     default = TrainingHypers()
     for name, values in TRAINING.items():

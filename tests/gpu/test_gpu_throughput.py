@@ -17,6 +17,7 @@ from small_runs import make_options, write_data
 from mtt.architectures.kernels import kernels
 from mtt.architectures.metatomic_systems import add_neighbor_list
 from mtt.data.batch import batches
+from mtt.data.grouping import by_number
 from mtt.data.structure import Structure
 from mtt.training.loop import reproducible
 from mtt.training.prepare import Run, prepare
@@ -48,7 +49,7 @@ def test_steps_of_training(run: Run, device: torch.device, capsys: Any) -> None:
     order = np.arange(len(problem.train))[: 3 * _BATCH]
     with reproducible(device), kernels(device, problem.dtype):
         for _ in range(2):
-            for batch in batches(problem.train, order, _BATCH, problem.dtype, device):
+            for batch in batches(problem.train, by_number(order, _BATCH), problem.dtype, device):
                 start = waited(device)
                 state.optimizer.zero_grad()
                 total = loss(loss.errors(core, batch, training=True), batch)

@@ -181,10 +181,12 @@ def test_a_name_of_two_programs_is_given_once() -> None:
 
 def test_what_is_reworked_is_known() -> None:
     assert set(entries(Reworked)) == {
+        ("architecture", "preset"),
         ("architecture.model", "long_range"),
         ("architecture.model.long_range", "enable"),
         (_TRAINING, "loss"),
         (_TRAINING, "finetune"),
+        (_TRAINING, "batch_atom_bounds"),
         ("training_set", "indices"),
         ("training_set", "extra_data"),
         *((f"{_TRAINING}.loss.energy", key) for key in ("gradients", "forces", "stress", "virial")),
@@ -215,6 +217,35 @@ def test_long_range_is_on_where_metatrain_enables_it() -> None:
         assert "long_range" not in off
     wrong = options("architecture.model", {"long_range": {"enable": "yes"}})
     assert "architecture.model.long_range.enable" in [name for name, _ in problems(wrong)]
+
+
+def test_a_preset_is_the_options_that_it_stands_for() -> None:
+    def taken(changes: dict[str, Any]) -> dict[str, Any]:
+        loaded = load(options("architecture", changes))["architecture"]
+        return {"model": loaded["model"], "training": loaded["training"]}
+
+    plain = taken({})
+    for preset in (None, "default"):
+        assert taken({"preset": preset}) == plain
+    sizes = {"cutoff": 3.5, "d_pet": 64, "d_node": 128, "d_feedforward": 128}
+    layers = {"num_heads": 4, "num_attention_layers": 1, "num_gnn_layers": 1}
+    rates = {"batch_size": 32, "learning_rate": 2e-4}
+    fast = taken({"preset": "fast"})
+    assert fast == taken({"model": {**sizes, **layers}, "training": rates}) != plain
+    large = taken({"preset": "large"})
+    assert large["model"]["d_pet"] == 256 and large["training"]["learning_rate"] == 5e-5
+    # Only what is trained differs from the defaults of today.
+    medium = taken({"preset": "medium"})
+    assert medium["model"] == plain["model"]
+    # What the file says counts more, whether it stands before or after.
+    own = {"model": {"cutoff": 4.0}, "training": None}
+    changed = {**fast, "model": {**fast["model"], "cutoff": 4.0}}
+    assert taken({"preset": "fast", **own}) == taken({**own, "preset": "fast"}) == changed
+    reason = ("architecture.preset", "presets are those of pet: default, fast, medium, large")
+    for wrong in ({"preset": "slow"}, {"preset": ["fast"]}, {"preset": 1}):
+        assert problems(options("architecture", wrong)) == [reason]
+    other = options("architecture", {"name": "soap_bpnn", "preset": "fast"})
+    assert problems(other) == [reason]
 
 
 def test_architectures_of_metatrain_are_not_yet_there() -> None:

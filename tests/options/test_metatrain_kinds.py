@@ -6,10 +6,13 @@ finds the data that :func:`kinds_folder` makes. Those in ``metatrain_kinds/refus
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 import pytest
+import yaml
+from memmap_folders import write_memmap
 from small_runs import write_data
 
 from mtt import checkpoint as checkpoints
@@ -21,8 +24,8 @@ KINDS = Path(__file__).parent / "metatrain_kinds"
 TRAINED = sorted(path.stem for path in KINDS.glob("*.yaml"))
 _MODEL, _TRAINING = "architecture.model", "architecture.training"
 _PACKED = (
-    "not yet in mtt: data as metatrain packs them, in .zip, .mts or folders of arrays; write the "
-    "structures with their targets to a file that ASE reads, such as .xyz"
+    "not yet in mtt: data as metatrain packs them in .zip or .mts; write the structures with their "
+    "targets to a file that ASE reads, such as .xyz"
 )
 # What is said of each option, and what to do.
 REFUSED = {
@@ -31,8 +34,6 @@ REFUSED = {
         "number of its neighbors; choose one cutoff for all",
         f"{_MODEL}.cutoff_function": "Cosine is of pet@1 only, as its second derivative jumps and "
         "forces have kinks: use Bump or Polynomial, or train pet@1 in its image with version: 1",
-        f"{_TRAINING}.max_atoms_per_batch": "not yet in mtt: batches by the number of atoms; give "
-        "batch_size",
     },
     "distributed": {
         "device": "not yet in mtt: training on several devices; write 'cuda'",
@@ -57,7 +58,6 @@ REFUSED = {
         f"{_TRAINING}.finetune.method": "not yet in mtt: LoRA, and training of the heads only; write "
         "'full', which trains all",
     },
-    "memmap": {"training_set.systems.read_from": _PACKED},
     "metatensor": {"training_set.targets.mtt::polarizability.read_from": _PACKED},
     "packed": {"training_set.systems.read_from": _PACKED},
     "spectra": {
@@ -88,9 +88,9 @@ def kinds_folder(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Pat
             ase.io.write(folder / "crystals.xyz", [atoms for atoms in frames if atoms.pbc.all()])
     (folder / "held_out.txt").write_text("7\n8\n9\n")
     shutil.copy(trained / "model.ckpt", folder / "base.ckpt")
+    crystals = ase.io.read(folder / "crystals.xyz", ":")
+    write_memmap(folder / "crystals_memmap", crystals)
     # Packed data, of which nothing is read.
-    (folder / "structures_memmap").mkdir()
-    (folder / "structures_memmap" / "ns.npy").touch()
     for name in ("structures.zip", "polarizability.mts"):
         (folder / name).write_bytes(b"PK\5\6" + bytes(18))
     return folder
@@ -116,6 +116,29 @@ def test_a_kind_is_trained_and_exported(
 
 def test_each_refused_file_has_its_reasons() -> None:
     assert set(REFUSED) == {path.stem for path in (KINDS / "refused").glob("*.yaml")}
+
+
+def test_extra_data_that_nothing_uses_are_said(
+    kinds_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(kinds_folder)
+    options = load_options(KINDS / "extra_data_unused.yaml")
+    note = "training_set.extra_data.extra: nothing uses it, so it is not read"
+    assert options.notes == (note,)
+    assert all(dataset.extra_data is None for dataset in options.training_set)
+    train.run(options, None, tmp_path / "model.pt", dry_run=True)
+    assert capsys.readouterr().out.count(f"warning: {note}\n") == 1
+    # Beside what is used, that stays; a mask of a target is not taken for nothing.
+    text = (KINDS / "charge_and_spin.yaml").read_text()
+    used = load_options(KINDS / "charge_and_spin.yaml")
+    content = yaml.safe_load(text)
+    data = content["training_set"]
+    data["extra_data"]["more"] = {"key": "x", "unit": ""}
+    more = load_options(content)
+    assert more.to_dict() == used.to_dict() and len(more.notes) == 1 and used.notes == ()
+    data["extra_data"]["energy_mask"] = {"key": "x", "unit": ""}
+    with pytest.raises(OptionsError, match="mask"):
+        load_options(content)
 
 
 @pytest.mark.parametrize("kind", REFUSED)

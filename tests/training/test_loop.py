@@ -16,7 +16,7 @@ from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError
 from mtt.options.schema.training import TrainingHypers
 from mtt.training import loop
-from mtt.training.loop import Interrupted, epoch_order, epoch_rotations
+from mtt.training.loop import Interrupted, epoch_groups, epoch_rotations
 from mtt.training.optimizer import make_optimizer
 
 
@@ -49,12 +49,12 @@ def tensors_after(run, observer=None):
 def test_an_epoch_has_every_structure_once_in_a_new_order(options, tmp_path):
     problem = make_run(options).problem
     assert len(problem.train) == 9 and problem.steps_per_epoch == 4 and problem.num_steps == 12
-    orders = [epoch_order(problem, epoch) for epoch in range(3)]
+    orders = [np.concatenate(epoch_groups(problem, epoch)) for epoch in range(3)]
     assert all(len(order) == 8 and len(set(order)) == 8 for order in orders)
     assert len({tuple(order) for order in orders}) == 3
-    assert epoch_order(problem, 1).tolist() == orders[1].tolist()
+    assert np.concatenate(epoch_groups(problem, 1)).tolist() == orders[1].tolist()
     other = dataclasses.replace(problem, seed=4)
-    assert epoch_order(other, 1).tolist() != orders[1].tolist()
+    assert np.concatenate(epoch_groups(other, 1)).tolist() != orders[1].tolist()
 
 
 def test_a_batch_is_never_larger_than_the_training_set(tmp_path):

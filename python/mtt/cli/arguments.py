@@ -298,11 +298,11 @@ def check_input(path: Path, what: str) -> None:
 
 def check_data(paths: Sequence[Path]) -> None:
     """Raise UserError unless each path stands for files: one, a folder, or a pattern."""
-    from mtt.options.schema.data_paths import data_files, is_deepmd
+    from mtt.options.schema.data_paths import data_files, is_data_folder
 
     for path in paths:
         for file in data_files(path) or [path]:
-            if not is_deepmd(file):
+            if not is_data_folder(file):
                 check_input(file, "data file")
 
 

@@ -57,7 +57,10 @@ def library(error: BaseException) -> UserError | None:
     # torch raises its own OutOfMemoryError for devices and a plain RuntimeError for the host
     of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text
     if isinstance(error, MemoryError) or of_torch:
-        hint = "use a smaller architecture.training.batch_size, a smaller model or smaller systems"
+        hint = (
+            "use a smaller architecture.training.batch_size (or max_atoms_per_batch), a smaller model "
+            "or smaller systems"
+        )
         return UserError("out of memory", hint=hint)
     return None
 

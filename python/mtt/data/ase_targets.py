@@ -33,13 +33,16 @@ logger = logging.getLogger(__name__)
 
 
 def _frames(
-    path: Path, files: dict[Path, list[Frame]], read_from: Path | None
+    path: Path,
+    files: dict[Path, list[Frame]],
+    read_from: Path | None,
+    keys: Mapping[str, str],
 ) -> tuple[Path, list[Frame]]:
     """Return the frames of another file than the structures' own, which must match them one to one."""
     if read_from is None:
         return path, files[path]
     if read_from not in files:
-        files[read_from] = read_all(read_from)
+        files[read_from] = read_all(read_from, keys=keys)
     if len(files[read_from]) != len(files[path]):
         raise UserError(
             f"the file has {len(files[read_from])} structures, but {path} has {len(files[path])}",
@@ -57,6 +60,7 @@ def read_target(
     options: "TargetOptions",
     length_unit: str,
     require: bool,
+    keys: Mapping[str, str],
 ) -> list[Reference | None]:
     """Return what is known of one target for the frames ``chosen`` of ``path``.
 
@@ -65,15 +69,16 @@ def read_target(
     :param length_unit: of the structures; gradients are given in it and the target's unit
     :param require: whether a missing value is an error; if not, values are NaN, and a reference is
         None where nothing is known at all
+    :param keys: of all targets (:func:`mtt.data.memmap_folder.values_of`)
     :raises UserError: missing keys, wrong shapes, values that are not finite numbers
     """
-    own, frames = _frames(path, files, options.read_from)
+    own, frames = _frames(path, files, options.read_from, keys)
     values = _values(own, [frames[i] for i in chosen], structures, options, require)
 
     def gradient(quantity: str) -> list[NDArray[np.float64] | None]:
         asked: GradientOptions | bool | None = getattr(options, quantity)
         other = getattr(asked, "read_from", None) or options.read_from
-        file, all_frames = _frames(path, files, other)
+        file, all_frames = _frames(path, files, other, keys)
         wish = _Wish(
             quantity,
             getattr(asked, "key", None) or quantity,

@@ -133,16 +133,16 @@ def collate(
 
 def batches(
     dataset: Dataset,
-    indices: Sequence[int] | NDArray[np.int64],
-    batch_size: int,
+    groups: Sequence[NDArray[np.int64]],
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
     rotations: Rotations | None = None,
     num_workers: int = 0,
     start: int = 0,
 ) -> Iterator[Batch]:
-    """Yield ``indices`` cut into batches, in order; the last one may be smaller.
+    """Yield a batch of each group of structures, in order.
 
+    :param groups: indices, as :mod:`mtt.data.grouping` divides them
     :param rotations: called as ``rotations(number, indices)`` for each batch; must be a pure
         function of its arguments, as those of :func:`mtt.data.random.random_rotations` with a
         fresh generator
@@ -150,11 +150,10 @@ def batches(
         number
     :param start: number of the first batch to make: the way to resume in the middle of an epoch
     """
-    order = [int(index) for index in indices]
-    numbers = range(start, -(-len(order) // batch_size))
+    numbers = range(start, len(groups))
 
     def make(number: int) -> Batch:
-        chosen = order[number * batch_size : (number + 1) * batch_size]
+        chosen = groups[number].tolist()
         matrices = None if rotations is None else rotations(number, chosen)
         return collate(dataset, chosen, dtype, device, matrices)
 

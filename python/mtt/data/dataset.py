@@ -78,6 +78,11 @@ class Dataset:
     def __getitem__(self, index: int) -> Item:
         return self._items[index]
 
+    @property
+    def n_atoms(self) -> NDArray[np.int64]:
+        """Return the number of atoms of each structure, (S,)."""
+        return np.array([len(item.species) for item in self._items], dtype=np.int64)
+
     def gradients(self, name: str) -> set[str]:
         """Return the gradients of a target (:data:`mtt.data.target.GRADIENTS`) of any structure."""
         kinds: set[str] = set()

@@ -149,9 +149,10 @@ def _text(path: Path) -> bytes:
         return read_regular(path, LARGEST_TEXT)
 
 
-def load_array(path: Path) -> NDArray[Any]:
+def load_array(path: Path, single: bool = False) -> NDArray[Any]:
     """Return an array of plain numbers of a .npy file that is as long as it says.
 
+    :param single: it may be one number, without a shape
     :raises UserError: it is none, holds objects, or is cut off
     """
     check_regular(path)
@@ -166,7 +167,7 @@ def load_array(path: Path) -> NDArray[Any]:
             raise _no_array(
                 path, f"the file cannot be read as an array of NumPy: {error}"
             ) from error
-        if dtype.kind not in "fiu" or not shape:
+        if dtype.kind not in "fiu" or not (shape or single):
             raise _no_array(path, f"the array holds {dtype}, and one of numbers is needed")
         # NumPy takes True and -1 for lengths, and an empty array of any length.
         if any(isinstance(length, bool) or length <= 0 for length in shape):
@@ -195,4 +196,5 @@ def _no_array(path: Path, why: str) -> UserError:
     kind = describe(path)
     if kind.kind in ("html", "lfs-pointer", "zeros"):
         return kind.refusal(path, "data")
-    return UserError(" ".join(why[:300].split()), where=str(path), hint=_SHOWN)
+    hint = _SHOWN if "set." in path.parent.name or path.suffix == ".raw" else None
+    return UserError(" ".join(why[:300].split()), where=str(path), hint=hint)

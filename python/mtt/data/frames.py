@@ -1,6 +1,6 @@
 """Frames of all files that a path stands for, whoever reads them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -10,8 +10,9 @@ import ase
 from mtt.data.ase_frames import read_frames
 from mtt.data.deepmd_folder import read_deepmd
 from mtt.data.dpdata_files import read_dpdata
+from mtt.data.memmap_folder import read_memmap
 from mtt.errors import UserError
-from mtt.options.schema.data_paths import data_files, is_deepmd, why_unusable
+from mtt.options.schema.data_paths import data_files, is_deepmd, is_memmap, why_unusable
 
 _MOST_LISTED: Final = 12
 
@@ -23,11 +24,17 @@ class Frame(NamedTuple):
     source: str
 
 
-def read_all(path: Path, reader: str | None = None, form: str | None = None) -> list[Frame]:
+def read_all(
+    path: Path,
+    reader: str | None = None,
+    form: str | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> list[Frame]:
     """Return the frames of all files that ``path`` stands for, one file after the other.
 
     :param reader: ``ase``, ``deepmd`` or ``dpdata``; None is ``deepmd`` for its folders, else ``ase``
     :param form: name that ASE or dpdata has for the format
+    :param keys: values to read of folders of metatrain (:func:`mtt.data.memmap_folder.read_memmap`)
     :raises UserError: if a file is missing, is not what the reader reads, or holds no structures
     """
     # dpdata has formats that are folders.
@@ -38,6 +45,8 @@ def read_all(path: Path, reader: str | None = None, form: str | None = None) -> 
     for file in files:
         if reader == "deepmd" or (reader is None and is_deepmd(file)):
             read = read_deepmd(file)
+        elif reader is None and is_memmap(file):
+            read = read_memmap(file, keys)
         elif reader == "dpdata":
             read = read_dpdata(file, form)
         else:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mtt.data.ase_targets import read_target
 from mtt.data.frames import read_all
+from mtt.data.memmap_folder import values_of
 from mtt.data.plausibility.contradictions import contradictions
 from mtt.data.reader import InMemory, Reader
 from mtt.data.same_units import Units, converted
@@ -51,7 +52,11 @@ def read_structures(
     systems = options.systems
     path = systems.read_from
     _check_units_of_dpdata(options)
-    frames = read_all(path, systems.reader, systems.format)
+    keys = values_of(options.targets)
+    inputs = options.extra_data
+    if inputs is not None:
+        keys |= {inputs.key_of(name): "system" for name in inputs.names}
+    frames = read_all(path, systems.reader, systems.format, keys)
     files = {path: frames}
     chosen = resolve_indices(systems.indices, len(frames), f"{path}, indices")
     picked = [frames[index] for index in chosen]
@@ -60,7 +65,7 @@ def read_structures(
         for text in contradictions([frame.atoms for frame in picked], target, name):
             logger.warning("%s: %s", path, text)
         values = read_target(
-            path, files, chosen, structures, target, systems.length_unit, require_targets
+            path, files, chosen, structures, target, systems.length_unit, require_targets, keys
         )
         for structure, value in zip(structures, values, strict=True):
             if value is not None:

@@ -16,7 +16,7 @@ from mtt.data.plausibility.contradictions import contradictions
 from mtt.data.read_files import structure_of
 from mtt.data.structure import Reference, Structure
 from mtt.errors import UserError
-from mtt.options.schema.data_paths import data_files, is_deepmd, why_unusable
+from mtt.options.schema.data_paths import data_files, is_data_folder, why_unusable
 from mtt.options.schema.datasets import TargetOptions
 
 LABELS: Final = ("energy", "forces", "stress", "virial")
@@ -106,7 +106,7 @@ def _read_file(path: Path, keys: Mapping[str, str]) -> DataFile:
 
 
 def _frames(path: Path) -> Iterator[Frame]:
-    if is_deepmd(path):
+    if is_data_folder(path):
         yield from read_all(path)
         return
     for index, atoms in enumerate(each_frame(path)):

@@ -17,6 +17,7 @@ from mtt.architectures.potential import Potential
 from mtt.checkpoint import Header, Origin
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, named, types_of
+from mtt.data.grouping import in_order
 from mtt.data.same_units import Units
 from mtt.data.structure import Structure
 from mtt.errors import UserError
@@ -155,11 +156,13 @@ def _predictions(
     """Return, by target, the values that the model gives now of each structure: (P,) or (N, P)."""
     dtype = checkpoints.precision_dtype(options.base_precision)
     device = potential.species_of_type.device
-    size = options.architecture.training.batch_size
+    hypers = options.architecture.training
+    n_atoms = np.array([len(structure) for structure in structures], dtype=np.int64)
+    groups = in_order(n_atoms, hypers.batch_size, hypers.max_atoms_per_batch)
     predicted: dict[str, list[NDArray[np.float64]]] = {name: [] for name in potential.target_names}
     with reproducible(device), torch.no_grad():
-        for start in range(0, len(structures), size):
-            chunk = structures[start : start + size]
+        for group in groups:
+            chunk = structures[int(group[0]) : int(group[-1]) + 1]
             dataset = Dataset(chunk, potential.atomic_types, potential.cutoff, potential.targets)
             batch = collate(dataset, range(len(chunk)), dtype, device)
             for name, values in potential.evaluate(

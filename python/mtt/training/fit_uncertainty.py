@@ -240,9 +240,7 @@ def _draws(rigidity: torch.Tensor, number: int, seed: int, target: Target) -> to
 
 def _rows(model: Potential, target: Target, problem: Problem, dataset: Dataset) -> Iterator[_Rows]:
     """Yield what has references, batch by batch."""
-    for batch in batches(
-        dataset, range(len(dataset)), problem.batch_size, problem.dtype, problem.device
-    ):
+    for batch in batches(dataset, problem.in_order(dataset), problem.dtype, problem.device):
         with torch.no_grad():
             raw = model.core(batch.graph, [target.name, features_of(target.name)])
         values = raw[target.name].to(torch.float64)

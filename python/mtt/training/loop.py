@@ -2,13 +2,15 @@
 
 Batches and rotations are functions of (seed, epoch), so that resuming from a checkpoint, in the
 middle of an epoch too, needs nothing but the state. Each epoch goes through the training structures
-in a new order; the last batch is left out if it would be smaller than the others.
+in a new order; the last batch is left out if it would be smaller than the others. Batches by the number
+of atoms are made once, as then each epoch has the same number of steps; only their order is new.
 """
 
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from mtt.checkpoint import Best
 from mtt.data.batch import Batch, batches
 from mtt.data.dataset import Dataset
 from mtt.data.derived_targets import has_uncertainty
+from mtt.data.grouping import Groups, Packed, by_number, in_order, pack
 from mtt.data.random import generator, permutation, random_rotations
 from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
@@ -55,8 +58,8 @@ class Observer(Protocol):
 class Problem:
     """What is trained on: datasets with references in training units, and how.
 
-    ``batch_size`` structures make a step, or all of them if there are fewer. Both datasets have the
-    targets of the model, in its order.
+    ``batch_size`` structures make a step, or all of them if there are fewer, unless the number of atoms
+    decides. Both datasets have the targets of the model, in its order.
     """
 
     train: Dataset
@@ -71,9 +74,43 @@ class Problem:
     def batch_size(self) -> int:
         return min(self.hypers.batch_size, len(self.train))
 
+    @cached_property
+    def packed(self) -> Packed | None:
+        """Return the training structures divided by their atoms; None if a number makes a batch.
+
+        :raises UserError: no batch is left
+        """
+        most, fewest = self.hypers.max_atoms_per_batch, self.hypers.min_atoms_per_batch
+        if most is None:
+            return None
+        n_atoms = self.train.n_atoms
+        packed = pack(n_atoms, most, fewest, generator(self.seed, "packing"))
+        if not packed.groups:
+            raise UserError(
+                f"no training structures are left: a batch has {fewest} to {most} atoms, and the "
+                f"structures have {n_atoms.min()} to {n_atoms.max()}",
+                where="architecture.training.max_atoms_per_batch",
+                hint="give a larger max_atoms_per_batch, or a smaller min_atoms_per_batch",
+            )
+        return packed
+
     @property
     def steps_per_epoch(self) -> int:
-        return len(self.train) // self.batch_size
+        packed = self.packed
+        return len(self.train) // self.batch_size if packed is None else len(packed.groups)
+
+    @property
+    def step_size(self) -> str:
+        """Return what makes a step, in words."""
+        most = self.hypers.max_atoms_per_batch
+        return f"{self.batch_size} structures" if most is None else f"at most {most} atoms"
+
+    def in_order(self, dataset: Dataset) -> Groups:
+        """Return all structures of a dataset, in their order, as groups of the size of a batch.
+
+        Structures with more atoms than a batch has are alone.
+        """
+        return in_order(dataset.n_atoms, self.batch_size, self.hypers.max_atoms_per_batch)
 
     @property
     def num_steps(self) -> int:
@@ -180,10 +217,14 @@ def reproducible(device: torch.device) -> Iterator[None]:
         torch.set_deterministic_debug_mode(before)
 
 
-def epoch_order(problem: Problem, epoch: int) -> NDArray[np.int64]:
-    """Return the training structures of an epoch (counted from 0) in their order, whole batches only."""
-    order = permutation(generator(problem.seed, "shuffle", epoch), len(problem.train))
-    return order[: problem.steps_per_epoch * problem.batch_size]
+def epoch_groups(problem: Problem, epoch: int) -> Groups:
+    """Return the training structures of each step of an epoch (counted from 0)."""
+    random = generator(problem.seed, "shuffle", epoch)
+    packed = problem.packed
+    if packed is not None:
+        return [packed.groups[index] for index in permutation(random, len(packed.groups))]
+    order = permutation(random, len(problem.train))
+    return by_number(order[: problem.steps_per_epoch * problem.batch_size], problem.batch_size)
 
 
 def epoch_rotations(
@@ -207,8 +248,7 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     prepared = batches(
         problem.train,
-        epoch_order(problem, position.epoch),
-        problem.batch_size,
+        epoch_groups(problem, position.epoch),
         problem.dtype,
         problem.device,
         epoch_rotations(problem, position.epoch),
@@ -233,7 +273,7 @@ def _train_epoch(state: State, problem: Problem, loss: Loss, observer: Observer)
         optimizer.step()
         position.step += 1
         position.batch += 1
-        observer.step(total, problem.batch_size)
+        observer.step(total, batch.graph.n_systems)
         if problem.stops(observer):
             raise Interrupted
 
@@ -261,11 +301,9 @@ class ValidationBatches:
         problem = self._problem
         made: list[Batch] = []
         size = 0
-        indices = range(len(problem.validation))
         for batch in batches(
             problem.validation,
-            np.asarray(indices),
-            problem.batch_size,
+            problem.in_order(problem.validation),
             problem.dtype,
             problem.device,
             num_workers=problem.hypers.num_workers,

@@ -51,7 +51,7 @@ class Estimate:
 
     def _advice(self, free: float) -> str:
         if self.training > free:
-            return "use a smaller batch_size, cutoff or model"
+            return "use a smaller batch_size (or max_atoms_per_batch), cutoff or model"
         return (
             "train here, and run `mtt export --verify` where there is more, or use a smaller cutoff"
         )
@@ -63,10 +63,13 @@ def estimate(problem: Problem, potential: Potential) -> Estimate:
     Bytes are counted that the step keeps for its backward passes, and taken to grow with the number
     of pairs. The largest batch is that of the structures with most pairs.
     """
-    pairs = np.sort([len(problem.train[index].centers) for index in range(len(problem.train))])
-    largest = max(int(pairs[-1]), 1)
+    pairs = np.array([len(problem.train[index].centers) for index in range(len(problem.train))])
+    largest = max(int(pairs.max()), 1)
     kept = kept_by_a_step(problem, potential)
-    batch = max(float(pairs[-problem.batch_size :].sum()), 1.0)
+    most = np.sort(pairs)[-problem.batch_size :].sum()
+    if problem.packed is not None:
+        most = max(pairs[group].sum() for group in problem.packed.groups)
+    batch = max(float(most), 1.0)
     weights = float(sum(p.numel() * p.element_size() for p in potential.parameters()))
     # weights of the best epoch and gradients, two moments of Adam
     state = 5.0 * weights

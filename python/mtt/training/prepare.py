@@ -134,8 +134,10 @@ def prepare(
     weights = sum(parameter.numel() for parameter in potential.parameters())
     say(
         f"{options.architecture.name} with {weights} weights in {options.base_precision} bits on "
-        f"{device}: {problem.steps_per_epoch} steps of {problem.batch_size} structures per epoch"
+        f"{device}: {problem.steps_per_epoch} steps of {problem.step_size} per epoch"
     )
+    for line in _left_out(problem):
+        say(line)
     for weights_of_members in ensemble:
         say(_ensemble_line(weights_of_members, problem))
     if weights == 0:
@@ -248,6 +250,32 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         baseline.scale.fill_(fitted.scale)
         say(_baseline_line(target, atomic_types, fitted, alone=len(names) == 1))
     return potential
+
+
+def _left_out(problem: Problem) -> Iterator[str]:
+    """Yield what is said of structures that batches by the number of atoms leave out, or have alone."""
+    most, fewest = problem.hypers.max_atoms_per_batch, problem.hypers.min_atoms_per_batch
+    if problem.packed is None or most is None:
+        return
+    too_large, too_few = problem.packed.too_large, problem.packed.too_few
+    total = f"of {len(problem.train)} training structures"
+    if len(too_large):
+        largest = problem.train.n_atoms.max()
+        yield (
+            f"left out: {len(too_large)} {total}, with up to {largest} atoms, more than "
+            f"max_atoms_per_batch: {most}"
+        )
+    if len(too_few):
+        yield (
+            f"left out: {len(too_few)} {total}, in batches with fewer atoms than "
+            f"min_atoms_per_batch: {fewest}"
+        )
+    alone = sum(int(number) > most for number in problem.validation.n_atoms)
+    if alone:
+        yield (
+            f"validation structures with more atoms than max_atoms_per_batch, each a batch of its own: "
+            f"{alone}"
+        )
 
 
 def _ensemble_line(weights: torch.Tensor, problem: Problem) -> str:

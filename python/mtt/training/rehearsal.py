@@ -58,7 +58,7 @@ def rehearse(job: Run, reporter: Reporter) -> None:
     left = job.problem.num_steps - job.state.position.step + len(steps)
     peak = peak_memory(job.problem.device)
     reporter.message(
-        f"dry run: {len(steps)} steps of {job.problem.batch_size} structures, {usual:.3g} s each, "
+        f"dry run: {len(steps)} steps of {job.problem.step_size}, {usual:.3g} s each, "
         f"loss {watch.loss:.4g}; {left} steps take about {duration(left * usual)}, without "
         f"validation; {size(peak)} of memory were taken; nothing was written"
     )

@@ -106,6 +106,8 @@ def run(
         source, folder = starting_point(options, continue_from, lock)
         for line in run_header.lines(options.device, options.architecture.name):
             reporter.message(line)
+        for note in options.notes:
+            reporter.message(f"warning: {note}")
         job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:
             assert source is not None

@@ -32,6 +32,8 @@ _PLAIN_QUANTITIES: Final = ("", "force", "forces", "stress", "pressure")
 _PACKED: Final = (".zip", ".mts")
 _SPLITS = ("validation_set", "test_set")
 _MAX_BYTES: Final = 8 * 2**20
+# What only metatrain says of extra data: entries that have it are of a file that was written for it.
+_OF_METATRAIN: Final = EXTRA_DATA.keys() - InputOptions.model_fields.keys()
 
 
 def translate_splits(root: Node, problems: Problems) -> None:
@@ -74,7 +76,10 @@ def translate_datasets(node: Node | None, problems: Problems) -> None:
 
 
 def _translate_extra_data(dataset: Node, problems: Problems) -> None:
-    """Translate charge and spin in place; refuse what else metatrain reads beside the structures."""
+    """Translate charge and spin in place; of what else metatrain reads, say that nothing uses it.
+
+    A name that is unknown, with nothing that only metatrain says of it, may be a mistake: it is refused.
+    """
     section = dataset.get("extra_data")
     if section is None or section.value is None or section.value == {}:
         dataset.value.pop("extra_data", None)
@@ -85,19 +90,26 @@ def _translate_extra_data(dataset: Node, problems: Problems) -> None:
             apply(node, EXTRA_DATA, InputOptions.model_fields, problems)
             _drop_own_file(node, dataset, problems)
             continue
+        place = node.key_place or node.place
         of = str(name).removesuffix("_mask")
+        is_mask = of in targets and of != name
+        if not is_mask and set(_mapping(node)) & _OF_METATRAIN:
+            # metatrain reads it, but no model of these architectures depends on it there either.
+            message = "nothing uses it, so it is not read"
+            problems.append(Problem(place, node.name, message, harmless=True))
+            del section.value[name]
+            continue
         message, advice = (
             (
                 f"mtt has no masks of targets: what '{of}' lacks is NaN",
                 f"write NaN where the mask is 0 into '{of}', and 'masked_' losses become plain ones",
             )
-            if of in targets and of != name
+            if is_mask
             else (
                 f"nothing in mtt uses '{name}'; it knows {' and '.join(ExtraDataOptions.model_fields)}",
                 "leave it out",
             )
         )
-        place = node.key_place or node.place
         problems.append(Problem(place, node.name, message, advice=advice))
         node.dead = True
     if isinstance(section.value, dict) and all(node.dead for node in section.value.values()):
@@ -143,10 +155,8 @@ def _refuse_packed(dataset: Node, problems: Problems) -> None:
         if node is None or node.dead or not isinstance(node.value, str):
             continue
         path = Path(node.value)
-        if path.suffix.lower() in _PACKED or (path / "ns.npy").is_file():
-            message = (
-                "not yet in mtt: data as metatrain packs them, in .zip, .mts or folders of arrays"
-            )
+        if path.suffix.lower() in _PACKED:
+            message = "not yet in mtt: data as metatrain packs them in .zip or .mts"
             advice = (
                 "write the structures with their targets to a file that ASE reads, such as .xyz"
             )

@@ -22,6 +22,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
         f"{_TRAINING}.num_epochs",
     ),
     **dict.fromkeys(("batch", "batchsize", "bs"), f"{_TRAINING}.batch_size"),
+    **dict.fromkeys(("max_atoms", "atoms_per_batch"), f"{_TRAINING}.max_atoms_per_batch"),
     **dict.fromkeys(
         ("clip", "clip_norm", "grad_clip", "gradient_clip", "gradient_clipping", "clip_grad"),
         f"{_TRAINING}.grad_clip_norm",

@@ -5,7 +5,7 @@ through it. An entry about an option that mtt gets later has no effect from then
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from mtt.options.foreign.fates import ANYTHING, Absent, Fate, Renamed, Reworked, Taken
 
@@ -13,10 +13,6 @@ _DEVICES = "not yet in mtt: training on several devices"
 _READER = "mtt chooses the reader by the format of the file"
 _PER_SYSTEM = "charge and spin are one number for each structure"
 _METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
-
-
-def _no_bounds(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(bound is None for bound in value))
 
 
 TOP: Final[Mapping[str, Fate]] = {
@@ -48,7 +44,8 @@ ARCHITECTURE: Final[Mapping[str, Fate]] = {
     "name": Taken(values={"experimental.soap_bpnn": "soap_bpnn"}),
     "model": Taken(),
     "training": Taken(),
-    "preset": Absent((None,), "mtt has no presets", "write the sizes of the model"),
+    # of a branch
+    "preset": Reworked(),
     "atomic_types": Absent(
         (None,), "mtt takes the atomic types from the training set", default=None
     ),
@@ -139,7 +136,6 @@ SOAP_MODEL: Final[Mapping[str, Fate]] = {
 }
 MODELS: Final = {"pet": MODEL, "soap_bpnn": SOAP_MODEL}
 
-_BY_ATOMS = "not yet in mtt: batches by the number of atoms"
 _SCHEDULE = (
     "the learning rate of mtt rises over warmup_fraction of the steps and then falls as a cosine"
 )
@@ -176,8 +172,8 @@ TRAINING: Final[Mapping[str, Fate]] = {
     "log_separate_blocks": Absent(
         (False,), "mtt reports each target and gradient by itself", default=False
     ),
-    "max_atoms_per_batch": Absent((None,), _BY_ATOMS, "give batch_size", default=None),
-    "min_atoms_per_batch": Absent((ANYTHING,), "", default=0),
+    "max_atoms_per_batch": Taken(None),
+    "min_atoms_per_batch": Taken(0),
     # of older versions
     "fixed_composition_weights": Renamed("atomic_baseline", default={}),
     "use_atomic_baseline": Absent(
@@ -185,7 +181,7 @@ TRAINING: Final[Mapping[str, Fate]] = {
         "mtt always takes a baseline off",
         "write atomic_baseline: {NAME: 0.0} for a target that must have none",
     ),
-    "batch_atom_bounds": Absent(_no_bounds, _BY_ATOMS, "give batch_size"),
+    "batch_atom_bounds": Reworked(),
     "scheduler_patience": Absent((), _SCHEDULE),
     "scheduler_factor": Absent((), _SCHEDULE),
 }
@@ -243,6 +239,7 @@ LLPR_ENSEMBLE: Final[Mapping[str, Fate]] = {
             "log_separate_blocks",
             "max_atoms_per_batch",
             "min_atoms_per_batch",
+            "batch_atom_bounds",
         )
     },
     "log_mae": Absent((ANYTHING,), "", default=False),

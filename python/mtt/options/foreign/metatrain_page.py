@@ -46,14 +46,19 @@ _REWORKED: Final[Mapping[str, str]] = {
     "architecture.model.long_range": "`enable: true` is that it is there; without `enable` it is on. The sum "
     "and the features are [of mtt](../decisions/0018-charges-felt-at-any-distance.md)",
     "architecture.model.long_range.enable": "`true`: the section is there; `false`: `long_range: false`",
+    "architecture.preset": "the options that `fast`, `medium`, `large` or `default` stand for, on the branch "
+    "of metatrain that has presets; what the file says counts more",
     "architecture.training.loss": "a mapping by targets becomes `loss.targets`",
+    "architecture.training.batch_atom_bounds": "`[MIN, MAX]` becomes `min_atoms_per_batch` and "
+    "`max_atoms_per_batch`; with `max_atoms_per_batch` it has no effect",
     "architecture.training.finetune": "`fine_tune`; `read_from: null` is none",
     "architecture.training.loss.TARGET.gradients": "`positions` becomes `forces`, `strain` becomes `stress`",
     "architecture.training.loss.TARGET.forces": _BY_GRADIENTS,
     "architecture.training.loss.TARGET.stress": _BY_GRADIENTS,
     "architecture.training.loss.TARGET.virial": "the same as `stress`",
     "training_set.extra_data": "`charge` and `spin_multiplicity`, each one number of a structure in the "
-    "file of the structures, by its `key`; other names and masks are refused",
+    "file of the structures, by its `key`; masks are refused; what else "
+    "metatrain reads has no effect, which mtt says",
     "training_set.indices": "`systems.indices`; a file that lists them is read",
     "training_set.targets.TARGET.type": "`scalar`, `vector` (Cartesian, rank 1), `matrix` (rank 2) or "
     "`spherical` with `irreps`; other ranks, `product`, `num` and irreps by atomic type are refused",

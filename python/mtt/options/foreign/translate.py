@@ -18,8 +18,10 @@ from mtt.options.foreign.metatrain_keys import (
     TOP,
     TRAINING,
 )
+from mtt.options.foreign.presets import translate_preset
 from mtt.options.foreign.tables import Problems, apply, move
 from mtt.options.reading.document import Node
+from mtt.options.reading.problems import Problem
 from mtt.options.schema.long_range import LongRangeOptions
 from mtt.options.schema.options import ArchitectureOptions, Options
 from mtt.options.schema.training import FineTuneOptions, TrainingHypers
@@ -41,12 +43,14 @@ def translate_options(root: Node) -> Problems:
     if architecture_name(root) == llpr_options.NAME and isinstance(architecture.value, dict):
         llpr_options.translate_llpr(architecture, data_options.targets_of(root), problems)
     name = architecture_name(root)
+    translate_preset(architecture, name, problems)
     if name in MODELS:
         apply(architecture.get("model"), MODELS[name], _hypers(name), problems)
         _translate_long_range(architecture.get("model"), problems)
     training = architecture.get("training")
     if training is not None:
         apply(training, TRAINING, TrainingHypers.model_fields, problems)
+        _translate_bounds(training, problems)
         _translate_finetune(training, problems)
         loss_options.translate_loss(training, data_options.targets_of(root), problems)
     return problems
@@ -86,6 +90,27 @@ def _translate_long_range(model: Node | None, problems: Problems) -> None:
     elif enable is not None and enable.value is True:
         del node.value["enable"]
         apply(node, LONG_RANGE, LongRangeOptions.model_fields, problems)
+
+
+def _translate_bounds(training: Node, problems: Problems) -> None:
+    """Take the bounds of older versions, ``[min, max]``, as the options that came in their place.
+
+    A bound that is null is none; with ``max_atoms_per_batch``, metatrain does not look at them.
+    """
+    node = training.get("batch_atom_bounds")
+    if node is None:
+        return
+    del training.value["batch_atom_bounds"]
+    most = training.get("max_atoms_per_batch")
+    if node.value is None or (most is not None and most.value is not None):
+        return
+    if not isinstance(node.value, list) or len(node.value) != 2:
+        message = "must be two numbers of atoms, as in [10, 200]; null for no bound"
+        problems.append(Problem(node.shown_at(), node.name, message))
+        return
+    for name, bound in zip(("min_atoms_per_batch", "max_atoms_per_batch"), node.value, strict=True):
+        if bound.value is not None:
+            training.value[name] = bound
 
 
 def _translate_finetune(training: Node, problems: Problems) -> None:

@@ -54,6 +54,7 @@ def load_options(path: str | Path | Mapping[str, Any], overrides: Sequence[str] 
         file.advice = advice_for(names, file.problems, file.name)
     file.raise_problems()
     assert options is not None
+    options.take_notes(file.notes)
     return options
 
 
@@ -87,7 +88,7 @@ def load_eval_options(
             hint="write what stands under its training_set, systems and targets, to a file of its own,"
             " with the data to evaluate",
         )
-    file.problems += translate_data(file.root)
+    file.add(translate_data(file.root))
     datasets = expand_datasets(file.root)
     checked = [file.check(DatasetOptions, checked_dataset) for checked_dataset in datasets.value]
     file.check_files(datasets)
@@ -140,6 +141,15 @@ class _File:
     root: Node
     problems: list[Problem] = field(default_factory=list)
     advice: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take what is wrong, and note what is only to be said."""
+        for problem in problems:
+            if problem.harmless:
+                self.notes.append(f"{problem.name}: {problem.message}")
+            else:
+                self.problems.append(problem)
 
     def check(self, model: type[M], root: Node | None = None) -> M | None:
         result, problems = validate(model, self.root if root is None else root)
@@ -148,7 +158,7 @@ class _File:
 
     def check_options(self) -> Options | None:
         """The options of an options.yaml, from whatever program, if nothing is wrong with them."""
-        self.problems += translate_options(self.root)
+        self.add(translate_options(self.root))
         expand_options(self.root)
         model, problems = _model_for(self.root)
         self.problems += problems

@@ -38,7 +38,7 @@ class Problem:
 
     Without a place it concerns the file as a whole, for instance an option that is missing.
     ``advice`` is what to do, where the message does not say it; ``unknown``: there is no option of
-    that name.
+    that name; ``harmless``: it changes nothing, and is only to be said.
     """
 
     place: Place | None
@@ -46,6 +46,7 @@ class Problem:
     message: str
     advice: str = ""
     unknown: bool = False
+    harmless: bool = False
 
     def sort_key(self) -> tuple[int, int, int, str, str]:
         """Order of showing: the whole file, then line by line, then overrides."""

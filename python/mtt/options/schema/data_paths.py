@@ -29,7 +29,7 @@ def expanded(path: Path) -> Path:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return what a path stands for, sorted: files, and folders of DeePMD-kit.
+    """Return what a path stands for, sorted: files, and folders that are data themselves.
 
     A pattern stands for what fits it, any other folder for what it holds of the two; a single file
     for itself, whether it exists or not. ``**`` enters each folder once, whatever links lead to it.
@@ -38,7 +38,7 @@ def data_files(path: Path) -> list[Path]:
     matches = sorted(set(_fitting(path))) if is_pattern else [path]
     files: list[Path] = []
     for match in matches:
-        if match.is_dir() and not is_deepmd(match):
+        if match.is_dir() and not is_data_folder(match):
             files += [inside for inside in sorted(match.iterdir()) if _has_structures(inside)]
         else:
             files.append(match)
@@ -56,7 +56,9 @@ def _fitting(pattern: Path) -> Iterator[Path]:
         for folder in _folders(top):
             fitting = _fitting(Path(glob.escape(folder), *(rest or ("*",))))
             # Other folders have their own turn, if no link leads back to them.
-            yield from (each for each in fitting if rest or not each.is_dir() or is_deepmd(each))
+            yield from (
+                each for each in fitting if rest or not each.is_dir() or is_data_folder(each)
+            )
 
 
 def _folders(top: str) -> Iterator[str]:
@@ -70,6 +72,16 @@ def _folders(top: str) -> Iterator[str]:
         entered.add(real)
         names[:] = sorted(name for name in names if not name.startswith("."))
         yield folder
+
+
+def is_data_folder(path: Path) -> bool:
+    """Return whether this is a folder that is data itself: of DeePMD-kit, or of arrays of metatrain."""
+    return is_deepmd(path) or is_memmap(path)
+
+
+def is_memmap(path: Path) -> bool:
+    """Return whether this is a folder of arrays as metatrain packs them."""
+    return path.is_dir() and all((path / name).exists() for name in ("ns.npy", "na.npy"))
 
 
 def is_deepmd(path: Path) -> bool:
@@ -100,7 +112,7 @@ def unset_variable(path: Path) -> str | None:
 
 def _has_structures(path: Path) -> bool:
     if path.is_dir():
-        return is_deepmd(path)
+        return is_data_folder(path)
     name = Path(path.stem) if path.suffix.lower() in _PACKED else path
     return name.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 

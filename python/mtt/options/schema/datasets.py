@@ -36,11 +36,12 @@ class SystemsOptions(OptionsModel):
 
     read_from: ExpandedPath
     """File with the structures, relative to the folder that mtt is run in; or several files, one
-    after the other: a pattern such as `data/*.xyz`, or a folder. `~` and `$VARIABLE` have their
+    after the other: a pattern such as `data/*.xyz`, or a folder; of metatrain's folders of arrays
+    (`ns.npy`, `na.npy`, `x.bin`), the folder. `~` and `$VARIABLE` have their
     usual meaning."""
     reader: Literal["ase", "deepmd", "dpdata"] | None = None
     """What reads the file: `ase`, `deepmd` for folders of DeePMD-kit (`type.raw`, `set.000`), or
-    `dpdata`, which needs the extra `mtt[dpdata]`; null chooses between the first two."""
+    `dpdata`, which needs the extra `mtt[dpdata]`; null chooses by the file, among all but the last."""
     format: str | None = None
     """Name that ASE or dpdata has for the format of the file, for instance `vasp/outcar`; null lets
     them tell it by the file."""

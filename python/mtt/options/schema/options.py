@@ -4,13 +4,14 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     Discriminator,
     Field,
+    PrivateAttr,
     SerializeAsAny,
     Tag,
     ValidationError,
@@ -120,6 +121,7 @@ class Options(OptionsModel):
     """Data to choose the best epoch by: a fraction, indices, or data of its own."""
     test_set: SplitOptions = SplitOptions(fraction=0.0)
     """Data to report final errors on, never looked at before; a fraction of 0 for none."""
+    _notes: list[str] = PrivateAttr(default_factory=list)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -139,6 +141,15 @@ class Options(OptionsModel):
     def seeds(self) -> list[int]:
         """Return the seed of each member; of the only one if there is no ensemble."""
         return [self.seed] if isinstance(self.seed, int) else self.seed
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what is to be said of the file that these were read from; no part of what is stored."""
+        return tuple(self._notes)
+
+    def take_notes(self, notes: Sequence[str]) -> None:
+        """Keep what is to be said of the file."""
+        self._notes = list(notes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able copy with every default written out."""

@@ -178,10 +178,22 @@ class UncertaintyOptions(StoredWhereOn):
 class TrainingHypers(StoredWhereOn):
     """How a model is trained; the same for all architectures, which may set other defaults."""
 
-    later: ClassVar[Mapping[str, str]] = {"uncertainty": "uncertainty"}
+    later: ClassVar[Mapping[str, str]] = {
+        "uncertainty": "uncertainty",
+        "max_atoms_per_batch": "max_atoms_per_batch",
+        "min_atoms_per_batch": "max_atoms_per_batch",
+    }
 
     batch_size: PositiveInt = 16
-    """Structures per optimizer step."""
+    """Structures per optimizer step; not with `max_atoms_per_batch`."""
+    max_atoms_per_batch: PositiveInt | None = None
+    """Atoms per optimizer step, at most: each batch takes as many structures as fit. Which structures share
+    a batch is drawn once from the seed, and the order of the batches in each epoch. Training structures
+    with more atoms are left out, which is said; the validation set has all of its structures. null for
+    `batch_size` structures."""
+    min_atoms_per_batch: NonNegativeInt = 0
+    """Batches of training structures with fewer atoms are left out, as the last one may be, which is said;
+    of `max_atoms_per_batch` only."""
     num_epochs: NonNegativeInt = 1000
     """Passes over the training set; 0 trains nothing, which gives the base of a fine_tune an
     uncertainty."""
@@ -267,6 +279,15 @@ class TrainingHypers(StoredWhereOn):
             )
             involved = (("atomic_baseline",), ("fine_tune",))
             raise inconsistent([Conflict(("atomic_baseline",), message, involved)])
+        return self
+
+    @model_validator(mode="after")
+    def _batches_are_possible(self) -> Self:
+        most = self.max_atoms_per_batch
+        if most is not None and self.min_atoms_per_batch > most:
+            place = ("min_atoms_per_batch",)
+            message = "is more than max_atoms_per_batch: no batch has so many atoms"
+            raise inconsistent([Conflict(place, message, (place, ("max_atoms_per_batch",)))])
         return self
 
     @model_validator(mode="after")
