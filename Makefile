@@ -82,7 +82,7 @@ wheel: $(STAMPS)/mtt
 	  $(addprefix --exclude ,$(WHEELS_OF_OTHERS)) build/unrepaired/mtt-*.whl
 	@echo "For torch $(TORCH) and its patch releases, in dist/."
 
-# pytest comes last: its closing line is the summary.
+# pytest comes last: its closing line is the summary. Its processes share the cores, and each runs whole files.
 test: lint ctest pytest
 
 lint: $(STAMPS)/mtt
@@ -94,7 +94,7 @@ ctest: $(STAMPS)/mtt-tests
 	$(BIN)/ctest --test-dir build/tests --output-on-failure
 
 pytest: $(STAMPS)/mtt
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=15
 
 # What cannot run here is skipped, and says why.
 test-images: $(STAMPS)/mtt

@@ -46,7 +46,7 @@ architecture.model.cutof_width (line 11): unknown option; did you mean 'cutoff_w
 architecture.training.distributed (line 13): not yet in mtt: training on several devices
 architecture.training.fixed_composition_weights (line 15): cannot be given with fine_tune: the \
 energies per atom are those of the base, or fitted to what it leaves (fine_tune.baseline)
-training_set.extra_data.mask (line 23): nothing in mtt uses 'mask'; it knows charge and spin_multiplicity
+training_set.extra_data.mask (line 23): nothing in mtt uses 'mask'; it knows charge and spin_multiplicity, and NAME_mask of a target NAME
 """
 CONVERTED = """\
 seed: 42

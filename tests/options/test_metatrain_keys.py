@@ -187,9 +187,14 @@ def test_what_is_reworked_is_known() -> None:
         (_TRAINING, "loss"),
         (_TRAINING, "finetune"),
         (_TRAINING, "batch_atom_bounds"),
+        (_TRAINING, "use_atomic_baseline"),
         ("training_set", "indices"),
         ("training_set", "extra_data"),
         *((f"{_TRAINING}.loss.energy", key) for key in ("gradients", "forces", "stress", "virial")),
+        *(
+            (f"{_TRAINING}.loss.energy", key)
+            for key in ("grad_weight", "int_weight", "extra_targets")
+        ),
         *(("training_set.targets.energy", key) for key in ("type", "forces", "stress", "virial")),
     }
 

@@ -40,11 +40,10 @@ REFUSED = {
         f"{_TRAINING}.distributed": "not yet in mtt: training on several devices; leave it out",
     },
     "extra_data": {
-        "training_set.extra_data.mtt::polarizability_mask": "mtt has no masks of targets: what "
-        "'mtt::polarizability' lacks is NaN; write NaN where the mask is 0 into 'mtt::polarizability', "
-        "and 'masked_' losses become plain ones",
+        "training_set.extra_data.mtt::polarizability_mask.read_from": "a mask is read from the file of "
+        "the values of its target; write it into that file",
         "training_set.extra_data.temperature": "nothing in mtt uses 'temperature'; it knows charge and "
-        "spin_multiplicity; leave it out",
+        "spin_multiplicity, and NAME_mask of a target NAME; leave it out",
         "training_set.extra_data.charge.sample_kind": "charge and spin are one number for each "
         "structure; leave it out",
     },
@@ -60,9 +59,9 @@ REFUSED = {
     },
     "metatensor": {"training_set.targets.mtt::polarizability.read_from": _PACKED},
     "packed": {"training_set.systems.read_from": _PACKED},
-    "spectra": {
-        f"{_TRAINING}.loss.mtt::dos.type": "mtt has no loss for spectra that are known up to a shift; "
-        "write mse, mae or huber",
+    "shift_agnostic": {
+        f"{_TRAINING}.loss.mtt::dos.type": "mtt moves spectra by a number of points that you give: write "
+        "{type: mse, shift: POINTS}, and so many more points in front of those that the data have",
     },
 }
 
@@ -83,6 +82,7 @@ def kinds_folder(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Pat
             state = [(0, 1), (1, 2), (-1, 2)][index % 3]
             atoms.info["total_charge"], atoms.info["spin_multiplicity"] = state
             atoms.info["dos"] = np.exp(-((np.arange(8) - atoms.numbers.mean()) ** 2)) * len(atoms)
+            atoms.info["dos_mask"] = np.array([0, 0, 1, 1, 1, 1, 1, index % 2])
         ase.io.write(folder / f"{name}.xyz", frames)
         if name == "structures":
             ase.io.write(folder / "crystals.xyz", [atoms for atoms in frames if atoms.pbc.all()])
@@ -136,9 +136,9 @@ def test_extra_data_that_nothing_uses_are_said(
     data["extra_data"]["more"] = {"key": "x", "unit": ""}
     more = load_options(content)
     assert more.to_dict() == used.to_dict() and len(more.notes) == 1 and used.notes == ()
-    data["extra_data"]["energy_mask"] = {"key": "x", "unit": ""}
-    with pytest.raises(OptionsError, match="mask"):
-        load_options(content)
+    data["extra_data"]["energy_mask"] = {"key": "known", "unit": ""}
+    masked = load_options(content)
+    assert masked.training_set[0].targets["energy"].mask == "known" and masked.notes == more.notes
 
 
 @pytest.mark.parametrize("kind", REFUSED)

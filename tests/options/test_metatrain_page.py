@@ -62,6 +62,7 @@ SECTION_VALUES: dict[str, Any] = {
     "training_set": {"systems": "a.xyz", "targets": {"energy": {}}},
     "validation_set": 0.1,
     "seed": 7,
+    "use_atomic_baseline": False,
     "name": "pet",
     "model": {},
     "training": {},

@@ -521,11 +521,6 @@ WRONG_LLPR: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"num_epochs": 5, "loss": {"energy": {"gradients": {"positions": "mse"}}}},
         "is no option of the loss of an ensemble",
     ),
-    "batches by atoms": (
-        {"num_ensemble_members": {"energy": 4}},
-        {"num_epochs": 5, "max_atoms_per_batch": 80},
-        "not yet in mtt: batches by the number of atoms",
-    ),
 }
 
 

@@ -199,13 +199,64 @@ def _values(
             hint="leave the target out of the options, or write 'missing: allow'",
         )
     values = []
-    for value, structure, frame in zip(stored, structures, frames, strict=True):
+    masks = _masks(frames, stored, structures, target, options.mask)
+    for value, mask, structure, frame in zip(stored, masks, structures, frames, strict=True):
         own = (len(structure),) if target.per == "atom" else ()
         if value is None or (target.per_volume and structure.volume == 0.0):
             values.append(np.full((*own, target.numbers), np.nan))
-        else:
-            values.append(_checked(value, kind, key, target, len(structure), frame.source))
+            continue
+        given = value if mask is None else np.where(mask.reshape(np.shape(value)), value, 0.0)
+        rows = _checked(given, kind, key, target, len(structure), frame.source)
+        known = None if mask is None else as_rows(mask, target, len(structure))
+        values.append(rows if known is None else np.where(known, rows, np.nan))
     return values
+
+
+def _masks(
+    frames: Sequence[Frame],
+    stored: Sequence[Any],
+    structures: Sequence[Structure],
+    target: Target,
+    key: str,
+) -> list[NDArray[np.bool_] | None]:
+    """Return where values of each structure are known, in their own shape; None where all are.
+
+    :param stored: the values
+    :param key: of the masks in the file; empty if there are none
+    :raises UserError: a mask is missing, of another shape than the values, or not of 0 and 1
+    """
+    if not key:
+        return [None] * len(frames)
+    masks: list[NDArray[np.bool_] | None] = []
+    for value, structure, frame in zip(stored, structures, frames, strict=True):
+        if value is None:
+            masks.append(None)
+            continue
+        mask = find(frame.atoms, key)
+        if mask is None:
+            raise UserError(
+                f"no mask is stored under the key '{key}'",
+                where=frame.source,
+                hint="give each structure that has values a mask of them, or leave 'mask' out",
+            )
+        array = as_numbers(mask, "mask", key, frame.source)
+        # Values of a shape that does not fit are refused as such.
+        fits = as_rows(np.empty(np.shape(value)), target, len(structure)) is not None
+        if fits and array.shape != np.shape(value):
+            raise UserError(
+                f"the mask under the key '{key}' has the shape {array.shape}, and the values that it "
+                f"is of have {np.shape(value)}",
+                where=frame.source,
+            )
+        if not np.isin(array, (0.0, 1.0)).all():
+            bad = array[~np.isin(array, (0.0, 1.0))].ravel()[0]
+            raise UserError(
+                f"there is {bad:g} in the mask under the key '{key}'",
+                where=frame.source,
+                hint="write 1 where a value is known, and 0 where it is missing",
+            )
+        masks.append(array == 1.0 if fits else None)
+    return masks
 
 
 def _sources_of_missing(frames: Sequence[Frame], values: Sequence[Any]) -> list[str]:

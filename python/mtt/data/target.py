@@ -42,7 +42,9 @@ class Target:
       tensors and -1 for pseudotensors; components are in the order -degree ... degree;
     - ``properties``: quantities of this type for each system or atom;
     - ``gradients``: those that the data have and the model gives, of ``positions`` and ``strain``;
-    - ``description``: free text, for instance the level of theory.
+    - ``description``: free text, for instance the level of theory;
+    - ``shift``: points by which the values of a structure may be moved along their grid before they are
+      compared, see :mod:`mtt.data.spectra`; 0 if they may not.
     """
 
     name: str
@@ -54,12 +56,17 @@ class Target:
     gradients: tuple[str, ...] = ()
     description: str = ""
     irreps: tuple[tuple[int, int], ...] = ()
+    shift: int = 0
 
     @property
     def is_energy(self) -> bool:
         """Return whether derivatives of the target are forces and stress."""
         scalar = self.type == "scalar" and self.properties == 1
         return self.quantity == ENERGY and self.per == "system" and scalar
+
+    def may_be_shifted(self, points: int) -> bool:
+        """Return whether values can be a spectrum that is moved by up to so many points."""
+        return self.type == "scalar" and self.per == "system" and points < self.properties
 
     @property
     def per_volume(self) -> bool:
@@ -107,6 +114,9 @@ class Target:
         """Return plain JSON, from which :meth:`from_dict` makes the same target."""
         plain = {**asdict(self), "gradients": list(self.gradients)}
         irreps = [list(irrep) for irrep in plain.pop("irreps")]
+        if not plain["shift"]:
+            # As files had it before there was one.
+            del plain["shift"]
         return {**plain, "irreps": irreps} if self.type == "spherical" else plain
 
     @classmethod
@@ -127,6 +137,8 @@ class Target:
         }
         if plain.get("type") == "spherical":
             expected["irreps"] = _are_irreps
+        if "shift" in plain:
+            expected["shift"] = lambda value: type(value) is int and 0 < value < _MAX_PROPERTIES
         for key in [*expected, *plain]:
             if key not in plain or key not in expected or not expected[key](plain[key]):
                 raise ValueError(key)
@@ -136,6 +148,8 @@ class Target:
             raise ValueError("properties")
         if target.gradients and not target.is_energy:
             raise ValueError("gradients")
+        if target.shift and not target.may_be_shifted(target.shift):
+            raise ValueError("shift")
         return target
 
 

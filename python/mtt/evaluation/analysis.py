@@ -1,7 +1,7 @@
 """Predictions in, everything that there is to say about their errors out: numbers, tables, pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rich.console import RenderableType
@@ -33,7 +33,8 @@ class Analysis:
 
     - ``rotation``: None for a model without energies;
     - ``cost``: of the predictions;
-    - ``calibrations``: of the targets with uncertainties.
+    - ``calibrations``: of the targets with uncertainties;
+    - ``shifts``: points by which spectra were moved at most, of the targets that may be.
     """
 
     panels: dict[str, Parity]
@@ -43,9 +44,11 @@ class Analysis:
     rotation: RotationalError | None
     cost: Cost | None
     calibrations: list[Calibration]
+    shifts: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
+        shifts = {"shifts": self.shifts} if self.shifts else {}
         return {
             "errors": self.errors,
             "groups": self.groups,
@@ -54,6 +57,7 @@ class Analysis:
             "rotation": None if self.rotation is None else self.rotation.to_dict(),
             "cost": None if self.cost is None else self.cost.to_dict(),
             "calibration": {part.target: part.to_dict() for part in self.calibrations},
+            **shifts,
         }
 
     @property
@@ -75,6 +79,11 @@ class Analysis:
     def sentences(self, calibrated: bool = False) -> Iterator[str]:
         """Yield doubts about units, the largest errors, the rotational error and the cost."""
         yield from unit_doubts(self.panels)
+        for name, points in self.shifts.items():
+            yield (
+                f"{name}: known up to a shift; each structure is compared where it fits best, moved "
+                f"by 0 to {points} points"
+            )
         for name, listed in self.worst.items():
             unit = self.errors[name]["unit"]
             shown = [
@@ -120,6 +129,7 @@ def analyse(
         rotation,
         model.close() if calls else None,
         calibrations(structures, predictions, targets),
+        {target.name: target.shift for target in targets if target.shift},
     )
 
 

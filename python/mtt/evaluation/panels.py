@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mtt.data.spectra import aligned
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.evaluation.results import Prediction, Predictions
@@ -28,13 +30,15 @@ def parity_panels(
 
     For one energy, labels are ``energy`` (per structure), ``energy per atom``, ``forces`` and
     ``stress`` (components); see :func:`mtt.report.metrics.quantities`. What is compared of a target
-    need not be in its ``gradients``, which describe the data that it was trained on.
+    need not be in its ``gradients``, which describe the data that it was trained on. Spectra that are
+    known up to a shift are compared where they fit best.
 
     :param predictions: for each structure, by the name of the target
     :param baselines: those of the model, which pictures leave out; for a target without one, the
         values of each element that fit the references best are left out
     """
     panels: dict[str, Parity] = {}
+    shifts = {target.name: target.shift for target in targets}
     invariant = {target.name for target in targets if all(target.invariant)}
     for quantity in quantities([target.with_all_gradients() for target in targets], length_unit):
         parts = [
@@ -42,7 +46,7 @@ def parity_panels(
             for index, (structure, prediction) in enumerate(
                 zip(structures, predictions, strict=True)
             )
-            if (part := _compared(index, structure, prediction[quantity.target], quantity))
+            if (part := _compared(index, structure, prediction[quantity.target], quantity, shifts))
         ]
         if parts:
             reference, predicted, indices, types = (
@@ -69,7 +73,11 @@ class _Part(NamedTuple):
 
 
 def _compared(
-    index: int, structure: Structure, prediction: Prediction, quantity: Quantity
+    index: int,
+    structure: Structure,
+    prediction: Prediction,
+    quantity: Quantity,
+    shifts: Mapping[str, int],
 ) -> _Part | None:
     """Return the values of one structure, if both are known."""
     known = structure.references.get(quantity.target)
@@ -82,6 +90,8 @@ def _compared(
         reference, predicted = known.values / divisor, prediction.values / divisor
     if reference is None or predicted is None:
         return None
+    if shifts[quantity.target]:
+        reference = _moved(reference, predicted, shifts[quantity.target])
     of_atoms = quantity.part == FORCES or (quantity.part != STRESS and reference.ndim == 2)
     types = structure.types[:, None] if of_atoms else np.zeros(1, np.int32)
     types = np.broadcast_to(types, reference.shape)
@@ -90,6 +100,15 @@ def _compared(
         return None
     indices = np.full(int(kept.sum()), index)
     return _Part(reference[kept], predicted[kept], indices, types[kept])
+
+
+def _moved(
+    reference: NDArray[np.float64], predicted: NDArray[np.float64], points: int
+) -> NDArray[np.float64]:
+    """Return a spectrum (P,) where it fits the prediction best, NaN where nothing is known."""
+    row = torch.from_numpy(reference)[None]
+    fitted = aligned(torch.from_numpy(predicted)[None], row, ~row.isnan(), points)
+    return np.where(fitted.known[0].numpy(), fitted.values[0].numpy(), np.nan)
 
 
 def _offset(

@@ -6,7 +6,7 @@ what was there untouched. Beside it a statement says what it was made from, ``mo
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from mtt.verify.waivers import beside
 _log = logging.getLogger(__name__)
 # Who asks for outputs of any kind.
 WITHOUT_ENERGY = "lammps:compute"
+ONE_NUMBER = "ENGINE/lammps:compute"
 # Engines that give charge and spin multiplicity of a system to models that ask for them.
 WITH_STATES = ("ase",)
 _LONGEST = 100
@@ -78,7 +79,7 @@ def run(
             temporary.write_bytes(export_process.run(task))
         if verify != "none":
             _log.info("verifying %s: %s checks", output, "all" if verify == "full" else "the quick")
-        engines = None
+        engines, skip = None, None
         if verify != "none" and _is_conditioned(header):
             engines = list(WITH_STATES)
             _log.info(
@@ -93,7 +94,12 @@ def run(
                 "'energy/VARIANT': it is verified for those who "
                 "ask for its outputs, as 'compute metatomic' of LAMMPS does"
             )
-        report = verified(temporary, output, verify, keep, engines)
+            if all(map(_has_several_numbers, header.targets)):
+                skip = {
+                    ONE_NUMBER: "it reads one number of a system or atom, and the model gives more"
+                }
+                _log.info("that command reads single numbers only: its own calls are not tried")
+        report = verified(temporary, output, verify, keep, engines, skip)
         digest = sha256_of(temporary)
     made = provenance.Made(output.name, digest, report, date)
     provenance.write_statement(beside, provenance.of_export(made, output, checkpoint.name, source))
@@ -103,6 +109,11 @@ def run(
 def _engines_find(target: Target) -> bool:
     """Return whether engines that run MD ask for a target."""
     return target.is_energy and target.name.partition("/")[0] == ENERGY
+
+
+def _has_several_numbers(target: Target) -> bool:
+    """Return whether no engine reads a target that is none of their own, as a spectrum."""
+    return target.properties > 1 or target.type == "matrix"
 
 
 def _is_conditioned(header: Header) -> bool:
@@ -128,10 +139,12 @@ def verified(
     verify: Verify,
     keep: Callable[[Report], None] | None = None,
     engines: list[str] | None = None,
+    skip: Mapping[str, str] | None = None,
 ) -> Report | None:
     """The report of the checks that were asked for, on a file not yet named ``output``.
 
     :param engines: whose use of the file decides; all that run MD if None
+    :param skip: checks to leave out, each with the reason, which the report records
     :raises VerificationFailed: a check failed
     """
     if verify == "none":
@@ -141,5 +154,5 @@ def verified(
         )
         return None
     families = QUICK_FAMILIES if verify == "quick" else None
-    settings = Settings(only=families, engines=engines, waivers=beside(output))
+    settings = Settings(only=families, skip=skip, engines=engines, waivers=beside(output))
     return verification.run(temporary, settings=settings, display=str(output), keep=keep)

@@ -95,6 +95,7 @@ def _page(schema: Schema, metadata: Schema, architecture: str) -> str:
         "LossOptions": "architecture.training.loss",
         "TargetLossOptions": "architecture.training.loss.targets",
         "PartLossOptions": "architecture.training.loss: forces and stress",
+        "ShiftOptions": "architecture.training.loss.targets: shift",
         "DatasetOptions": "Dataset",
         "SystemsOptions": "Dataset: systems",
         "TargetOptions": "Dataset: target",

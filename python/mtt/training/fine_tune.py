@@ -57,6 +57,7 @@ def begin(
     )
     check_fits(header, options, base)
     protect(origin, output)
+    _check_shifts(header, options, base)
     potential = _potential(options, header, tensors, base)
     units = Units(header.length_unit, {target.name: target.unit for target in header.targets})
     data = read_run_data(options, units=units)
@@ -113,6 +114,20 @@ def _tell_known_structures(header: Header, data: RunData, say: Callable[[str], N
         )
 
 
+def _check_shifts(header: Header, options: Options, path: Path) -> None:
+    """Refuse to move what the base has at fixed points, and the other way round."""
+    loss = options.architecture.training.loss
+    for target in header.targets:
+        points = loss.extra_points(target.name)
+        if points != target.shift:
+            raise UserError(
+                f"'{target.name}' may be shifted by {points} points here, and by {target.shift} in "
+                "the base",
+                where=str(path),
+                hint="write the same shift under loss.targets, or train from scratch",
+            )
+
+
 def _check_types(header: Header, structures: Sequence[Structure], path: Path) -> None:
     """The base must know all atomic types of the data.
 
@@ -135,6 +150,8 @@ def _fit_again(options: Options, data: RunData, potential: Potential) -> str:
     predicted = _predictions(options, data.train, potential)
     sentences = []
     for target in potential.targets:
+        if target.shift:
+            continue
         own = potential.baseline(target.name)
         before = Baseline(own.composition.cpu().numpy().copy(), float(own.scale))
         after = refit_baseline(before, data.train, target, types, predicted[target.name])
@@ -147,7 +164,7 @@ def _fit_again(options: Options, data: RunData, potential: Potential) -> str:
             f"baseline{of} fitted again (largest change {change[row, column]:+.6g}{unit} "
             f"per atom of type {named(types[row])})"
         )
-    return ", ".join(sentences)
+    return ", ".join(sentences) or "baseline kept"
 
 
 def _predictions(

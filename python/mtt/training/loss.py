@@ -11,6 +11,14 @@ delta (|d| - delta/2). Each of the three has its own l and its own weight, which
 epoch to another. Where structures have weights, each l is multiplied by that of its structure; the
 numbers that are divided by stay. RMSEs and MAEs know no weights of structures.
 
+Spectra that are known up to a shift are compared where they fit best (:mod:`mtt.data.spectra`), with
+errors d_i there. With h the spacing of the grid, the sum over values of a structure is then
+
+    sum_known l(d_i) + sum_before l(p_i) + w_gradient sum_unknown ((p_i - p_{i-1}) / h)^2
+    + w_integral sum_known (h sum_{k <= i} d_k)^2
+
+where *before* are the points before the spectrum begins, and *unknown* all others without a value.
+
 Where an ensemble of last layers is trained, l of a value is a score of what its members predict
 (:mod:`mtt.training.scores`), whose mean is the value.
 """
@@ -24,11 +32,13 @@ import torch
 from mtt.architectures.evaluate import Values, evaluate
 from mtt.architectures.interface import Core
 from mtt.data.batch import Batch, BatchReferences
+from mtt.data.spectra import aligned
 from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.options.schema.loss_parts import FIRST_EPOCH, LossOptions, LossType, PartLoss, weight_at
 from mtt.options.schema.training import EnsembleLoss
 from mtt.report.metrics import FORCES, PER_ATOM, STRESS, VALUE, quantities
 from mtt.training.scores import score
+from mtt.training.shifted import beside_errors
 
 # Rows of a target's table of sums; the strain row counts the loss, the stress row what people read.
 _STRAIN = "strain"
@@ -43,13 +53,15 @@ class Errors(NamedTuple):
 
     ``values`` [S, P] per atom of a target per system, [N, P] of a target per atom; ``forces`` [N, 3]
     or None; ``strain`` [S, 3, 3] per atom or None. ``members`` [S, K] or [N, K]: what members of an
-    ensemble give beside the value, with a mean of zero, or None.
+    ensemble give beside the value, with a mean of zero, or None. ``beside`` [S] or None: what each
+    structure adds to the loss of values beside the function of ``values``.
     """
 
     values: torch.Tensor
     forces: torch.Tensor | None
     strain: torch.Tensor | None
     members: torch.Tensor | None = None
+    beside: torch.Tensor | None = None
 
 
 class LastLayers(NamedTuple):
@@ -103,6 +115,7 @@ class TargetTerm:
         self.ensemble = ensemble
         self.last_layers = None if ensemble is None else ensemble.weights.get(target.name)
         own = options.of(target.name, target.is_energy)
+        self.shift = options.shift_of(target.name)
         self.forces, self.stress = POSITIONS in target.gradients, STRAIN in target.gradients
         self.value_row = PER_ATOM if target.per == "system" else VALUE
         self.parts = {self.value_row: own.value, FORCES: own.forces, _STRAIN: own.stress}
@@ -125,8 +138,17 @@ class TargetTerm:
         if self.ensemble is not None and self.ensemble.alone:
             # Gradients have taken its graph, and nothing in it is trained.
             predicted = predicted.detach()
-        difference = predicted - references.values.to(predicted.dtype)
-        if not references.complete:
+        beside = None
+        if self.shift is not None:
+            points = self.shift.extra_points
+            spectra = aligned(predicted, references.values, references.mask, points)
+            difference = torch.where(
+                spectra.known, predicted - spectra.values.to(predicted.dtype), 0.0
+            )
+            beside = beside_errors(predicted, difference, spectra, self.shift, self._of_values)
+        else:
+            difference = predicted - references.values.to(predicted.dtype)
+        if self.shift is None and not references.complete:
             difference = torch.where(references.mask, difference, torch.zeros_like(difference))
         forces = strain = None
         if self.forces:
@@ -138,7 +160,16 @@ class TargetTerm:
             assert references.stress is not None and references.stress_mask is not None
             strain = values.strain / n_atoms[:, None, None] - references.stress
             strain = strain * references.stress_mask[:, None, None]
-        return Errors(difference, forces, strain, self._members(values, n_atoms))
+        return Errors(difference, forces, strain, self._members(values, n_atoms), beside)
+
+    def _of_values(self, difference: torch.Tensor) -> torch.Tensor:
+        part = self.parts[self.value_row]
+        return self.elementwise(difference, part.type, part.delta)
+
+    def _count(self, references: BatchReferences) -> torch.Tensor:
+        """Return how many values are known, of those that can count."""
+        first = 0 if self.shift is None else self.shift.extra_points
+        return references.mask[:, first:].sum()
 
     def _members(self, values: Values, n_atoms: torch.Tensor) -> torch.Tensor | None:
         if self.last_layers is None or self.ensemble is None:
@@ -173,9 +204,15 @@ class TargetTerm:
         self, errors: Errors, references: BatchReferences, weights: "_Weights | None"
     ) -> torch.Tensor:
         values = self._terms_of_values(errors, references, weights)
-        if references.complete:
+        if references.complete and self.shift is None:
             return values.mean()
-        return values.sum() / references.mask.sum().clamp(min=1)
+        total = values.sum()
+        if errors.beside is not None:
+            total = total + self._sum_beside(errors.beside, weights)
+        return total / self._count(references).clamp(min=1)
+
+    def _sum_beside(self, beside: torch.Tensor, weights: "_Weights | None") -> torch.Tensor:
+        return (beside if weights is None else beside * weights.like(beside)).sum()
 
     def _terms_of_values(
         self, errors: Errors, references: BatchReferences, weights: "_Weights | None"
@@ -212,12 +249,15 @@ class TargetTerm:
         values = errors.values.detach().to(torch.float64)
         # Made on the device: nothing is copied there, and nothing waits for it.
         count = torch.full_like(n_atoms[:1].sum(), values.numel())
-        if not references.complete:
-            count = references.mask.sum()
+        if self.shift is not None or not references.complete:
+            count = self._count(references)
         zero = torch.zeros(len(_COLUMNS), dtype=torch.float64, device=n_atoms.device)
         rows = dict.fromkeys(_ROWS, zero)
         weights = _of_structures(batch)
         rows[self.value_row] = self._sums(values, count, self.parts[self.value_row], weights)
+        if errors.beside is not None:
+            beside = errors.beside.detach().to(torch.float64)
+            rows[self.value_row][_COLUMNS.index("loss")] += self._sum_beside(beside, weights)
         if errors.members is not None:
             members = errors.members.detach().to(torch.float64)
             scored = self._terms_of_values(Errors(values, None, None, members), references, weights)

@@ -324,12 +324,15 @@ def _check_features(options: Options, data: RunData, potential: Potential) -> No
 
 
 def _fixed_baseline(asked: BaselineOption | None, data: RunData, target: Target) -> Fixed:
-    if asked is not None and not all(target.invariant):
+    if asked not in (None, 0.0) and not all(target.invariant):
         raise UserError(
             f"'{target.name}' turns with the structure, and has no baseline",
             where="architecture.training.atomic_baseline",
             hint=f"leave '{target.name}' out of it",
         )
+    if target.shift:
+        # A number at a point of the grid belongs to another point of every structure.
+        return 0.0
     if asked != ISOLATED:
         return asked
     if target.numbers > 1:
@@ -354,6 +357,8 @@ def _baseline_line(
         return (
             f"scale{of} {baseline.scale:.6g}{unit}; what turns with the structure has no baseline"
         )
+    if target.shift:
+        return f"scale{of} {baseline.scale:.6g}{unit}; what is known up to a shift has no baseline"
     return (
         f"baseline{of} in{unit or ' its unit'} per atom: {listed}; scale {baseline.scale:.6g}{unit}"
     )

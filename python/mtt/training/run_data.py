@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -92,8 +92,10 @@ def read_run_data(
         return Selection(sources["training_set"], indices[part])
 
     train = chosen("train", "training_set")
+    described = describe_targets(options.training_set[0].targets, train, units.targets)
+    loss = options.architecture.training.loss
     data = RunData(
-        targets=describe_targets(options.training_set[0].targets, train, units.targets),
+        targets=[replace(target, shift=loss.extra_points(target.name)) for target in described],
         train=train,
         validation=chosen("validation", "validation_set"),
         test=chosen("test", "test_set"),

@@ -84,7 +84,7 @@ def _translate_extra_data(dataset: Node, problems: Problems) -> None:
     if section is None or section.value is None or section.value == {}:
         dataset.value.pop("extra_data", None)
         return
-    targets = [str(name) for name in _mapping(dataset.get("targets"))]
+    targets = {str(name): node for name, node in _mapping(dataset.get("targets")).items()}
     for name, node in _mapping(section).items():
         if name in ExtraDataOptions.model_fields:
             apply(node, EXTRA_DATA, InputOptions.model_fields, problems)
@@ -92,28 +92,45 @@ def _translate_extra_data(dataset: Node, problems: Problems) -> None:
             continue
         place = node.key_place or node.place
         of = str(name).removesuffix("_mask")
-        is_mask = of in targets and of != name
-        if not is_mask and set(_mapping(node)) & _OF_METATRAIN:
+        if of in targets and of != name:
+            _move_mask(str(name), node, dataset, targets[of], problems)
+        elif set(_mapping(node)) & _OF_METATRAIN:
             # metatrain reads it, but no model of these architectures depends on it there either.
             message = "nothing uses it, so it is not read"
             problems.append(Problem(place, node.name, message, harmless=True))
             del section.value[name]
             continue
-        message, advice = (
-            (
-                f"mtt has no masks of targets: what '{of}' lacks is NaN",
-                f"write NaN where the mask is 0 into '{of}', and 'masked_' losses become plain ones",
+        else:
+            known = " and ".join(ExtraDataOptions.model_fields)
+            message = (
+                f"nothing in mtt uses '{name}'; it knows {known}, and NAME_mask of a target NAME"
             )
-            if is_mask
-            else (
-                f"nothing in mtt uses '{name}'; it knows {' and '.join(ExtraDataOptions.model_fields)}",
-                "leave it out",
-            )
-        )
-        problems.append(Problem(place, node.name, message, advice=advice))
+            problems.append(Problem(place, node.name, message, advice="leave it out"))
         node.dead = True
     if isinstance(section.value, dict) and all(node.dead for node in section.value.values()):
         del dataset.value["extra_data"]
+
+
+def _move_mask(name: str, node: Node, dataset: Node, target: Node, problems: Problems) -> None:
+    """Make the mask of a target an option of it, in place; its shape is checked when it is read."""
+    entry = node.value if isinstance(node.value, dict) else {"read_from": node}
+    if not isinstance(target.value, dict):
+        target.value = {} if target.value is None else {"read_from": target.replaced(target.value)}
+    own = entry.get("read_from")
+    structures = _path(dataset, node.replaced({}))
+    path = structures if own is None or own.value is None else own.value
+    if path != _path(dataset, target):
+        message = "a mask is read from the file of the values of its target"
+        place = node if own is None else own
+        advice = "write it into that file"
+        problems.append(Problem(place.shown_at(), place.name, message, advice=advice))
+    elif "mask" in target.value:
+        message = f"given twice: also as 'mask' of '{name.removesuffix('_mask')}'"
+        problems.append(Problem(node.key_place or node.place, node.name, message))
+    else:
+        key = entry.get("key")
+        given = key is not None and key.value is not None
+        target.value["mask"] = key if given else node.replaced(name)
 
 
 def _drop_own_file(node: Node, dataset: Node, problems: Problems) -> None:

@@ -7,7 +7,7 @@ is said of the function of a gradient, metatrain takes mse and mtt that of the v
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mtt.options.foreign.metatrain_keys import LOSS, LOSS_GRADIENTS
+from mtt.options.foreign.metatrain_keys import LOSS, LOSS_GRADIENTS, MASKED_DOS
 from mtt.options.foreign.tables import Problems, apply
 from mtt.options.reading.document import Node, child_name
 from mtt.options.reading.problems import Problem, did_you_mean
@@ -16,6 +16,13 @@ from mtt.options.schema.loss_parts import LossOptions, TargetLossOptions, is_sch
 
 _TYPE, _DELTA, _WEIGHT = "mse", 1.0, 1.0  # of a gradient that says nothing
 _GRADIENTS: Final = {**LOSS_GRADIENTS, "forces": "forces", "stress": "stress", "virial": "stress"}
+# Of masked_dos, with the distance of two points of the grid that it takes for granted.
+_OF_SHIFTS: Final = {
+    "extra_targets": "extra_points",
+    "grad_weight": "gradient_weight",
+    "int_weight": "integral_weight",
+}
+_SPACING: Final = 0.05
 _PARTS: Final = ("type", "delta", "weight")
 
 
@@ -70,6 +77,7 @@ class _Target:
         self.node = _in_full(node)
         self.described = described
         self.problems = problems
+        _translate_shift(self.node)
         apply(self.node, LOSS, TargetLossOptions.model_fields, problems)
         self.type = self._own("type", usual, _TYPE)
         self.delta = self._own("delta", usual, _DELTA)
@@ -148,6 +156,16 @@ class _Target:
         quantities = [target.get("quantity") for target in self.described]
         named = any(node is not None and node.value == ENERGY for node in quantities)
         return named or name.partition("/")[0] == ENERGY
+
+
+def _translate_shift(node: Node) -> None:
+    """Write the options of masked_dos as a shift, in place; take them out of other functions."""
+    options = {
+        ours: node.value.pop(theirs) for theirs, ours in _OF_SHIFTS.items() if theirs in node.value
+    }
+    type_ = node.get("type")
+    if type_ is not None and type_.value == MASKED_DOS and "shift" not in node.value:
+        node.value["shift"] = node.replaced({**options, "spacing": node.replaced(_SPACING)})
 
 
 def _in_full(node: Node) -> Node:

@@ -176,11 +176,7 @@ TRAINING: Final[Mapping[str, Fate]] = {
     "min_atoms_per_batch": Taken(0),
     # of older versions
     "fixed_composition_weights": Renamed("atomic_baseline", default={}),
-    "use_atomic_baseline": Absent(
-        (True,),
-        "mtt always takes a baseline off",
-        "write atomic_baseline: {NAME: 0.0} for a target that must have none",
-    ),
+    "use_atomic_baseline": Reworked(),
     "batch_atom_bounds": Reworked(),
     "scheduler_patience": Absent((), _SCHEDULE),
     "scheduler_factor": Absent((), _SCHEDULE),
@@ -255,24 +251,35 @@ _OF_ENSEMBLES = (
     "this is a loss of the ensemble of llpr; write mse, mae or huber, or give uncertainty: {method: llpr, "
     "num_ensemble_members: ..., ensemble_loss: ...} with fine_tune"
 )
-_OF_SPECTRA = "mtt has no loss for spectra that are known up to a shift; write mse, mae or huber"
+_OF_SPECTRA = (
+    "mtt moves spectra by a number of points that you give: write {type: mse, shift: POINTS}, and so many "
+    "more points in front of those that the data have"
+)
+
+MASKED_DOS: Final = "masked_dos"
 
 # The loss of one target, and of one of its gradients.
 LOSS: Final[Mapping[str, Fate]] = {
     "type": Taken(
         "mse",
         # What the data lack is left out in any case.
-        values={f"masked_{name}": name for name in ("mse", "mae", "huber")},
+        values={
+            **{f"masked_{name}": name for name in ("mse", "mae", "huber")},
+            # With the shift that its other options say.
+            MASKED_DOS: "mse",
+        },
         refused={
-            **dict.fromkeys(("shift_agnostic_mse", "masked_dos"), _OF_SPECTRA),
+            "shift_agnostic_mse": _OF_SPECTRA,
             **dict.fromkeys(("pointwise", "masked_pointwise"), _NO_FUNCTION),
             **dict.fromkeys(ENSEMBLE_LOSSES, _OF_ENSEMBLES),
         },
     ),
     "weight": Taken(1.0),
     "delta": Taken(1.0),
-    # of the loss for spectra
-    **dict.fromkeys(("grad_weight", "int_weight", "extra_targets"), Absent((ANYTHING,), "")),
+    # of masked_dos, which is of older versions; others have no use for them
+    **dict.fromkeys(("grad_weight", "int_weight", "extra_targets"), Reworked()),
+    # of shift_agnostic_mse, which is refused
+    "grad_penalty_weight": Absent((ANYTHING,), ""),
     "reduction": Absent(
         ("mean",),
         "mtt takes the mean over all errors, of whatever number: a sum would weigh large batches more",

@@ -51,13 +51,22 @@ _REWORKED: Final[Mapping[str, str]] = {
     "architecture.training.loss": "a mapping by targets becomes `loss.targets`",
     "architecture.training.batch_atom_bounds": "`[MIN, MAX]` becomes `min_atoms_per_batch` and "
     "`max_atoms_per_batch`; with `max_atoms_per_batch` it has no effect",
+    "architecture.training.use_atomic_baseline": "`false` is `atomic_baseline: {NAME: 0.0}` of every target; "
+    "`true` is taken",
+    **dict.fromkeys(
+        [
+            f"architecture.training.loss.TARGET.{name}"
+            for name in ("grad_weight", "int_weight", "extra_targets")
+        ],
+        "of `masked_dos`, which becomes [`shift`](../how-to/spectra.md); no effect elsewhere",
+    ),
     "architecture.training.finetune": "`fine_tune`; `read_from: null` is none",
     "architecture.training.loss.TARGET.gradients": "`positions` becomes `forces`, `strain` becomes `stress`",
     "architecture.training.loss.TARGET.forces": _BY_GRADIENTS,
     "architecture.training.loss.TARGET.stress": _BY_GRADIENTS,
     "architecture.training.loss.TARGET.virial": "the same as `stress`",
     "training_set.extra_data": "`charge` and `spin_multiplicity`, each one number of a structure in the "
-    "file of the structures, by its `key`; masks are refused; what else "
+    "file of the structures, by its `key`; `NAME_mask` of a target `NAME` becomes its `mask`; what else "
     "metatrain reads has no effect, which mtt says",
     "training_set.indices": "`systems.indices`; a file that lists them is read",
     "training_set.targets.TARGET.type": "`scalar`, `vector` (Cartesian, rank 1), `matrix` (rank 2) or "

@@ -22,6 +22,7 @@ from mtt.options.foreign.presets import translate_preset
 from mtt.options.foreign.tables import Problems, apply, move
 from mtt.options.reading.document import Node
 from mtt.options.reading.problems import Problem
+from mtt.options.schema.datasets import ENERGY
 from mtt.options.schema.long_range import LongRangeOptions
 from mtt.options.schema.options import ArchitectureOptions, Options
 from mtt.options.schema.training import FineTuneOptions, TrainingHypers
@@ -52,6 +53,7 @@ def translate_options(root: Node) -> Problems:
         apply(training, TRAINING, TrainingHypers.model_fields, problems)
         _translate_bounds(training, problems)
         _translate_finetune(training, problems)
+        _translate_no_baseline(training, data_options.targets_of(root), problems)
         loss_options.translate_loss(training, data_options.targets_of(root), problems)
     return problems
 
@@ -111,6 +113,31 @@ def _translate_bounds(training: Node, problems: Problems) -> None:
     for name, bound in zip(("min_atoms_per_batch", "max_atoms_per_batch"), node.value, strict=True):
         if bound.value is not None:
             training.value[name] = bound
+
+
+def _translate_no_baseline(training: Node, targets: Collection[str], problems: Problems) -> None:
+    """Write ``use_atomic_baseline: false`` as a baseline of zero of each target, in place."""
+    node = training.get("use_atomic_baseline")
+    if node is None or "use_atomic_baseline" in TrainingHypers.model_fields:
+        return
+    if node.dead or node.value is True:
+        del training.value["use_atomic_baseline"]
+        return
+    own = training.get("atomic_baseline")
+    if node.value is not False:
+        message = "must be true or false"
+        problems.append(Problem(node.shown_at(), node.name, message))
+    elif own is not None and own.value:
+        message = "contradicts atomic_baseline, which is there as well: leave one of them out"
+        problems.append(Problem(node.key_place or node.place, node.name, message))
+    else:
+        base = training.get("fine_tune")
+        if base is None or base.value is None:
+            zeros = {name: node.replaced(0.0) for name in targets or [ENERGY]}
+            training.value["atomic_baseline"] = node.replaced(zeros)
+        elif isinstance(base.value, dict):
+            base.value.setdefault("baseline", node.replaced("keep"))
+    del training.value["use_atomic_baseline"]
 
 
 def _translate_finetune(training: Node, problems: Problems) -> None:

@@ -90,6 +90,7 @@ def _expand_loss(loss: Node | None) -> None:
         if node is not None:
             for part in ("forces", "stress"):
                 _write_out(node, part, "PartLossOptions")
+            _write_out(node, "shift", "ShiftOptions")
 
 
 def _expand_dataset(node: Node) -> Node:

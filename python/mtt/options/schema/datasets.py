@@ -93,8 +93,10 @@ class IrrepOptions(OptionsModel):
     """Parity: 1 of tensors, -1 of pseudotensors."""
 
 
-class TargetOptions(OptionsModel):
+class TargetOptions(StoredWhereOn):
     """One quantity to learn."""
+
+    later: ClassVar[Mapping[str, str]] = {"mask": "mask"}
 
     quantity: str = ""
     """What the target is: `energy`, which may have forces and stress, or a name of your own such as
@@ -114,6 +116,9 @@ class TargetOptions(OptionsModel):
     converted."""
     missing: Missing = "error"
     """Whether structures may lack the value: `allow` learns it from those that have it."""
+    mask: str = ""
+    """Name of numbers of the same shape in the same file that say which values are known: 1 where one
+    is, 0 where it is missing. Left empty, all are known."""
     per: Literal["system", "atom"] = "system"
     """Whether a structure has one value, which is the sum of what its atoms contribute, or each
     atom has one. Energies are per system, and non-conservative forces per atom."""

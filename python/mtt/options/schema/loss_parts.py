@@ -1,20 +1,22 @@
 """Options of the loss: a function and a weight for the values, the forces and the stress of each target."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, cast
 
 from pydantic import (
     Field,
+    NonNegativeFloat,
     PlainSerializer,
     PlainValidator,
     PositiveFloat,
+    PositiveInt,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
 
-from mtt.options.schema.base import OptionsModel, invalid
+from mtt.options.schema.base import OptionsModel, StoredWhereOn, invalid
 
 # What a loss can be: mtt.training.loss has the formula of each.
 LossType = Literal["mse", "mae", "huber"]
@@ -123,8 +125,25 @@ class PartLossOptions(OptionsModel):
         return cast(dict[str, Any], written)["weight"] if only else written
 
 
-class TargetLossOptions(OptionsModel):
+class ShiftOptions(OptionsModel):
+    """A spectrum that is known up to a shift along its grid, such as a density of states: each
+    structure's is compared where it fits the prediction best."""
+
+    extra_points: PositiveInt
+    """By how many points it may be moved. The first so many of `properties` are room for it: what
+    the data have there counts for nothing, and the other points may begin at any of them."""
+    gradient_weight: NonNegativeFloat = 0.0
+    """Weight of the squared slope of what is predicted at points of which the data know nothing."""
+    integral_weight: NonNegativeFloat = 0.0
+    """Weight of the squared errors of the integral from the beginning to each point that is known."""
+    spacing: PositiveFloat = 1.0
+    """Distance of two points of the grid, which these two are measured by."""
+
+
+class TargetLossOptions(StoredWhereOn):
     """What is different in the loss for one target; null is as for all targets."""
+
+    later: ClassVar[Mapping[str, str]] = {"shift": "shift"}
 
     type: LossType | None = None
     """The function of the errors of the values, and of forces and stress that have none of their
@@ -137,6 +156,8 @@ class TargetLossOptions(OptionsModel):
     """Weight of the forces, or type, delta and weight of them; for energies only."""
     stress: PartLossOptions | None = None
     """The same of the stress (or virial); for energies only."""
+    shift: ShiftOptions | None = None
+    """The values are a spectrum that is known up to a shift along its grid."""
 
 
 class PartLoss(NamedTuple):
@@ -197,6 +218,15 @@ class LossOptions(OptionsModel):
         deltas = (part.delta, own.delta, usual.delta, self.delta)
         weights = (part.weight, usual.weight, 1.0)
         return PartLoss(_first(types), _first(deltas), _first(weights))
+
+    def shift_of(self, name: str) -> ShiftOptions | None:
+        """Return how the values of a target are known up to a shift; None if they are known in place."""
+        return self.targets.get(name, TargetLossOptions()).shift
+
+    def extra_points(self, name: str) -> int:
+        """Return by how many points the values of a target may be shifted."""
+        shift = self.shift_of(name)
+        return 0 if shift is None else shift.extra_points
 
     @property
     def first_epochs(self) -> list[int]:

@@ -27,6 +27,7 @@ from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsiste
 from mtt.options.schema.datasets import DatasetOptions, SplitOptions
 from mtt.options.schema.differences import Difference, differences
 from mtt.options.schema.extra_data import extra_data_conflicts
+from mtt.options.schema.loss_parts import ShiftOptions
 from mtt.options.schema.training import TrainingHypers
 from mtt.units import fits
 
@@ -294,6 +295,32 @@ def _loss_conflicts(options: Options) -> list[Conflict]:
             if not targets[name].is_energy and getattr(own, gradient) is not None:
                 message = f"'{name}' is no energy and has no {gradient}"
                 conflicts.append(Conflict((*place, gradient), message, (place, ("training_set",))))
+        if own.shift is not None:
+            conflicts += _shift_conflicts(options, name, own.shift)
+    return conflicts
+
+
+def _shift_conflicts(options: Options, name: str, shift: ShiftOptions) -> list[Conflict]:
+    """Return why the values of a target cannot be a spectrum that is known up to a shift."""
+    training: Location = ("architecture", "training")
+    place: Location = (*training, "loss", "targets", name, "shift")
+    target = options.training_set[0].targets[name]
+    message = None
+    if target.type != "scalar":
+        message = f"'{name}' is a {target.type}: what is moved along a grid is a scalar"
+    elif target.per == "atom":
+        message = f"'{name}' is per atom: a shift belongs to a structure as a whole"
+    elif target.properties <= shift.extra_points:
+        message = (
+            f"'{name}' has {target.properties} {'points' if target.properties > 1 else 'point'} "
+            "(properties), and extra_points must be fewer than that"
+        )
+    conflicts = [] if message is None else [Conflict(place, message, (place, ("training_set",)))]
+    baseline = options.architecture.training.atomic_baseline.get(name, 0.0)
+    if baseline != 0.0:
+        message = f"'{name}' is known up to a shift, and has no baseline: leave it out"
+        where: Location = (*training, "atomic_baseline", name)
+        conflicts.append(Conflict(where, message, (where, place)))
     return conflicts
 
 

@@ -71,6 +71,10 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) or (bool(value) and is_schedule(value))
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is(constant: object) -> Callable[[Any], bool]:
     return lambda value: value is constant
 
@@ -90,6 +94,7 @@ SHORT_FORMS: Final[dict[str, tuple[ShortForm, ...]]] = {
         ShortForm("a name", "type", _is_text, "NAME"),
         ShortForm("a number or a mapping from epochs to numbers", "weight", _is_weight, "WEIGHT"),
     ),
+    "ShiftOptions": (ShortForm("a number", "extra_points", _is_number, "NUMBER"),),
     "UncertaintyOptions": (ShortForm("a name", "method", _is_text, "NAME"), _OFF),
     "LongRangeOptions": (_ON, _OFF),
     "FineTuneOptions": (_PATH, _ON, _OFF),
