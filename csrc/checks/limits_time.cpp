@@ -89,8 +89,9 @@ std::vector<Cost> costs(Context& context) {
         best = std::min(best, seconds_of(*instance, system));
         best = best < 0.3 ? std::min(best, seconds_of(*instance, system)) : best;
         out.push_back({system.size(), best, std::max(0.0, double(context.host().memory().peak) - before)});
-        if (best > 4.0) {
-            break;  // the next one would take minutes
+        // Three sizes, of which the last takes so long, show how it grows; the next ones would take minutes.
+        if (best > (out.size() < 3 ? 4.0 : 0.5)) {
+            break;
         }
     }
     return out;

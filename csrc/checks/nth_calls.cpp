@@ -95,7 +95,11 @@ std::vector<Result> run(Context& context) {
     std::vector<Expected> expected;
     std::vector<std::string> names;
     for (const auto& system : varied(context)) {
-        expected.push_back(expect(context, system));
+        const auto known = std::find_if(expected.begin(), expected.end(), [&](const Expected& other) {
+            return other.system.name == system.name && other.system.positions == system.positions;
+        });
+        const auto item = known == expected.end() ? expect(context, system) : *known;
+        expected.push_back(item);
         names.push_back(system.name);
     }
     // Sizes go up and down again.

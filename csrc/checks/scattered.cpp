@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "mtt/physics/compare.hpp"
 
@@ -9,11 +10,18 @@ namespace mtt {
 
 System scattered_system(Context& context, double density, bool periodic, double length, size_t atoms, std::mt19937_64& random) {
     constexpr size_t fewest = 16;
+    // A call takes time for each pair of neighbors, of which a dense system has many: it has fewer atoms, all with as many
+    // neighbors as the density gives them.
+    constexpr double most_pairs = 1000;
+    constexpr double fewest_if_dense = 32;
     const double around = std::max(context.cutoff(), context.spacing());
     // Some models need time for each pair of neighbors, and many such systems are tried.
     const double most = context.densest(300);
     const double per_volume = std::min(density / std::pow(context.capabilities().angstrom, 3), most);
-    const double width = std::min(std::sqrt(double(atoms) / (per_volume * length)), 2.5 * around);
+    // Atoms of a cluster, most of which are at its surface, have about half as many as in a box.
+    const double neighbors = (periodic ? 1.0 : 0.5) * 4.0 / 3.0 * std::numbers::pi * std::pow(around, 3) * per_volume;
+    const double wanted = std::min(double(atoms), std::max(fewest_if_dense, most_pairs / neighbors));
+    const double width = std::min(std::sqrt(wanted / (per_volume * length)), 2.5 * around);
     const auto count = std::max(fewest, size_t(per_volume * length * width * width));
     auto out = scattered(context.types(), count, {length, width, width}, {periodic, periodic, periodic},
                          0.9 * context.spacing(), random);
@@ -23,7 +31,7 @@ System scattered_system(Context& context, double density, bool periodic, double 
 }
 
 std::vector<System> systems_to_divide(Context& context, size_t at_most, std::mt19937_64& random) {
-    constexpr size_t atoms = 72;
+    constexpr size_t atoms = 48;
     const double range = context.capabilities().interaction_range;
     const double gap = 2 * context.spacing();
     std::vector<System> out;
