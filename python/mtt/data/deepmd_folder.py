@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import ase
 import numpy as np
@@ -181,15 +181,23 @@ def load_array(path: Path, single: bool = False) -> NDArray[Any]:
                 where=str(path),
                 hint="the file is cut off or damaged: copy it again",
             )
-        try:
-            numbers = np.frombuffer(file.read(), dtype)
-        except MemoryError as error:
-            raise UserError(
-                f"the array takes {stated} bytes, more than there is memory",
-                where=str(path),
-                hint="use a part of the data",
-            ) from error
+        numbers = read_numbers(file, dtype, stated, path)
     return numbers.reshape(shape, order="F" if fortran else "C")
+
+
+def read_numbers(file: BinaryIO, dtype: Any, size: int, path: Path) -> NDArray[Any]:
+    """Return what is left of a file of ``size`` bytes as numbers.
+
+    :raises UserError: there is too little memory
+    """
+    try:
+        return np.frombuffer(file.read(size), dtype)
+    except MemoryError as error:
+        raise UserError(
+            f"the array takes {size} bytes, more than there is memory",
+            where=str(path),
+            hint="use a part of the data",
+        ) from error
 
 
 def _no_array(path: Path, why: str) -> UserError:

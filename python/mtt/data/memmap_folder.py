@@ -14,7 +14,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from mtt.data.deepmd_folder import load_array
+from mtt.data.deepmd_folder import load_array, read_numbers
 from mtt.errors import UserError
 from mtt.files import check_regular, open_regular, reading
 
@@ -137,12 +137,5 @@ def _numbers(path: Path, rows: int, columns: int, dtype: str) -> NDArray[Any]:
             hint=_HINT,
         )
     with reading(path), open_regular(path) as file:
-        try:
-            array = np.frombuffer(file.read(size), dtype)
-        except MemoryError as error:
-            raise UserError(
-                f"the array takes {size} bytes, more than there is memory",
-                where=str(path),
-                hint="use a part of the data",
-            ) from error
+        array = read_numbers(file, dtype, size, path)
     return array.reshape(rows, columns)
