@@ -17,22 +17,28 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 /// Right, if not at its best.
 bool harmless(Severity severity) { return severity == Severity::costs || severity == Severity::cosmetic; }
 
+/// Left out by whoever runs the checks; a failure that a waiver expects has been seen instead.
+bool left_out(const ReportEntry& entry) { return entry.result.status == Status::waived && entry.expected_for.empty(); }
+
 /// Whether results of some kind have been asked for, and why not if none of them ran.
 struct Tried {
     bool any = false;
+    /// None of them ran, and not for a reason of the model's.
+    bool on_purpose = false;
     std::string why_not;
 
     void look(const ReportEntry& entry) {
-        if (entry.result.status == Status::skip) {
-            why_not = entry.result.message;
-        } else {
+        if (entry.result.status != Status::skip && !left_out(entry)) {
             any = true;
+            return;
         }
+        on_purpose = left_out(entry) && (on_purpose || why_not.empty());
+        why_not = entry.result.message;
     }
 };
 
-/// Why nobody knows whether the use works; empty if its calls were made.
-std::string untried(const Report& report, const Use& use) {
+/// What nobody knows of a use, as its calls or those on domains were not made; all is known if `any`.
+Tried tried(const Report& report, const Use& use) {
     Tried calls;
     Tried domains;
     for (const auto& entry : report.entries) {
@@ -44,13 +50,12 @@ std::string untried(const Report& report, const Use& use) {
             domains.look(entry);
         }
     }
-    if (!calls.any) {
-        return calls.why_not.empty() ? "its calls were not made" : calls.why_not;
+    if (!calls.any || !use.decomposes) {
+        calls.why_not = calls.why_not.empty() ? "its calls were not made" : calls.why_not;
+        return calls;
     }
-    if (use.decomposes && !domains.any) {
-        return domains.why_not.empty() ? "no domains were tried" : domains.why_not;
-    }
-    return "";
+    domains.why_not = domains.why_not.empty() ? "no domains were tried" : domains.why_not;
+    return domains;
 }
 
 /// Whether all that a finding means to this use comes under some circumstances only; these are added to `when`.
@@ -107,9 +112,9 @@ Verdict verdict_of(const Report& report, const Use& use) {
         out.reason = joined(when, ", or ");
         return out;
     }
-    if (const auto why = untried(report, use); !why.empty()) {
+    if (const auto known = tried(report, use); !known.any) {
         out.answer = Usable::untried;
-        out.reason = why;
+        out.reason = known.why_not;
     } else if (expected > 0) {
         out.reason = expected == 1 ? "1 failure is expected" : std::to_string(expected) + " failures are expected";
     }
@@ -136,9 +141,12 @@ bool Report::passed() const {
     const bool any = std::any_of(entries.begin(), entries.end(), [](const ReportEntry& entry) {
         return entry.result.status == Status::pass;
     });
-    // Whoever runs some of the checks only does not want to hear that the others did not run.
-    return any && !verdicts.empty() && std::all_of(verdicts.begin(), verdicts.end(), [this](const Verdict& verdict) {
-        return !verdict.judged || verdict.answer == Usable::yes || (verdict.answer == Usable::untried && !only.empty());
+    // Whoever runs some of the checks only, or leaves some out, does not want to hear that these did not run.
+    const auto chosen = [this](const Verdict& verdict) {
+        return verdict.answer == Usable::untried && (!only.empty() || tried(*this, use_of(verdict.use)).on_purpose);
+    };
+    return any && !verdicts.empty() && std::all_of(verdicts.begin(), verdicts.end(), [&chosen](const Verdict& verdict) {
+        return !verdict.judged || verdict.answer == Usable::yes || chosen(verdict);
     });
 }
 

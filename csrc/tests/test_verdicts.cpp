@@ -118,6 +118,27 @@ TEST("an engine whose calls were not made gets no yes") {
     CHECK(answer(domains, "lammps:ranks=several") == Usable::untried);
 }
 
+TEST("an engine whose calls were left out gets no yes, and keeps nobody from the model") {
+    auto waived = passed("ase", "no units");
+    waived.status = Status::waived;
+    Report report;
+    report.judged = {"ase"};
+    report.entries = {entry("FD", passed("forces")), entry("ENGINE", waived)};
+    judge(report);
+    CHECK(answer(report, "ase") == Usable::untried && verdict(report, "ase").reason == "no units");
+    CHECK(report.passed());
+    // Another check that is left out is no reason to let it pass.
+    waived.name = "scaling";
+    report.entries = {entry("FD", passed("forces")), entry("ENGINE", skipped("ase", "no units")), entry("LIMITS", waived)};
+    judge(report);
+    CHECK(answer(report, "ase") == Usable::untried && !report.passed());
+    waived.name = "energy";
+    auto domains = report_of({entry("DD", waived)}, {"lammps:ranks=several"});
+    judge(domains);
+    CHECK(answer(domains, "lammps:ranks=several") == Usable::untried && domains.passed());
+    CHECK(answer(domains, "lammps:ranks=1") == Usable::yes);
+}
+
 TEST("what costs or looks odd does not keep an engine from a model") {
     auto report = report_of({entry("LIMITS", failed("scaling", "slow"), Severity::costs)});
     judge(report);

@@ -225,6 +225,10 @@ def test_it_is_trained_resumed_exported_and_evaluated(
     (report,) = Path("outputs").glob("*/*/verification.json")
     verdict = json.loads(report.read_text())
     assert (verdict["verdict"], verdict["for"]) == ("pass", ["lammps:compute"])
+    # The command reads single numbers: nobody has tried it with these.
+    (compute,) = [use for use in verdict["verdicts"] if use["use"] == "lammps:compute"]
+    assert compute["answer"] == "untried"
+    assert compute["reason"].startswith("it reads one number")
     header, tensors = checkpoint.read(Path("model.ckpt"))
     assert header.targets == [TARGET]
     assert not tensors["model/baselines.0.composition"].any()
