@@ -94,7 +94,7 @@ ctest: $(STAMPS)/mtt-tests
 	$(BIN)/ctest --test-dir build/tests --output-on-failure
 
 pytest: $(STAMPS)/mtt
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=15
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=15
 
 # What cannot run here is skipped, and says why.
 test-images: $(STAMPS)/mtt
