@@ -1,6 +1,7 @@
 """All that takes time, beside the same of other programs, in turns: figures, a table and a picture.
 
     python tests/benchmarks/run.py --against metatrain
+    python tests/benchmarks/run.py --against metatrain --against mace --against nequip --parts peers
     python tests/benchmarks/run.py --against metatrain --parts start,calls --rounds 3 --threads 2
     python tests/benchmarks/run.py --environment metatrain=ENV/bin/python
 
@@ -10,7 +11,9 @@ measures, with the Python that runs this script as ours:
 - ``training``: a step on ethanol, an alloy and a box of liquid ethanol, by ``training_step.py``;
 - ``start``: from a command to the end of its first step of training, ``--help``, and an export;
 - ``calls``: exported models on boxes of up to ``--atoms``, by ``exported_call.py``;
-- ``verify``: full verification of our export, which nobody else has.
+- ``verify``: full verification of our export, which nobody else has;
+- ``peers``: a step of training and a step of dynamics in ASE of other models, by ``peers.py``. MACE and NequIP
+  are in this part alone.
 
 Writes results.json, table.md and picture.png. Of all repeats the median counts. Processor time tells more than
 wall time where others use the machine. Models are those of the default size, trained for one step.
@@ -42,7 +45,11 @@ ROOT = HERE.parents[1]
 EXAMPLES = ROOT / "docs/examples"
 WORK = ROOT / "build/benchmarks"
 # What to install for each program that we are compared with.
-PROGRAMS = {"metatrain": "metatrain[soap-bpnn]==2026.4.*"}
+PROGRAMS = {
+    "metatrain": "metatrain[soap-bpnn]==2026.4.*",
+    "mace": "mace-torch==0.3.*",
+    "nequip": "nequip==0.*",
+}
 # Name, data, structures, batch size and sizes of networks of each case of training.
 TRAININGS = (
     ("ethanol", EXAMPLES / "ethanol/ethanol.xyz", 90, 10, "default,0.3M,0.1M,soap_bpnn"),
@@ -146,7 +153,10 @@ class Suite:
     """The programs, and the figures so far."""
 
     def __init__(self, pythons: dict[str, str], arguments: argparse.Namespace) -> None:
-        self.pythons = {"mtt": sys.executable} | pythons
+        self.others = pythons
+        # Those that train, export and call the same models as we do.
+        same = {program: python for program, python in pythons.items() if program == "metatrain"}
+        self.pythons = {"mtt": sys.executable} | same
         self.arguments = arguments
         self.figures: list[Figure] = []
 
@@ -259,6 +269,17 @@ class Suite:
             medians = map(statistics.median, zip(*runs, strict=True))
             self.add(Figure("verification", f"full, {threads} threads", "mtt", *medians))
 
+    def peers(self) -> None:
+        """Models of other programs, by another script of this folder."""
+        result = WORK / "peers.json"
+        command = [sys.executable, str(HERE / "peers.py"), "--json", str(result)]
+        command += ["--rounds", str(self.arguments.rounds)]
+        for program, python in self.others.items():
+            command += ["--python", f"{program}={python}"]
+        subprocess.run(command, check=True)
+        for found in json.loads(result.read_text()):
+            self.add(Figure(**found))
+
     def write_options(self, folder: Path) -> None:
         """Write options and data that both programs take: one step of the default PET."""
         frames = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz", ":12")
@@ -309,7 +330,7 @@ def molecule() -> Atoms:
 def ratio(figure: Figure, figures: list[Figure]) -> float | None:
     """Return the processor time of a figure over that of mtt."""
     same = (other for other in figures if (other.part, other.case) == (figure.part, figure.case))
-    ours = next((other for other in same if other.program == "mtt"), None)
+    ours = next((other for other in same if other.program in ("mtt", "mtt pet")), None)
     return figure.processor / ours.processor if ours and ours is not figure else None
 
 
@@ -348,7 +369,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", action="append", default=[], choices=sorted(PROGRAMS))
     parser.add_argument("--environment", action="append", default=[], metavar="PROGRAM=PYTHON")
-    parser.add_argument("--parts", default="start,training,calls,verify")
+    parser.add_argument("--parts", default="start,training,calls,verify,peers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--atoms", default="72,576,1152,3240,7776")
