@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from memmap_folders import write_memmap
+from packed_files import packed_values, write_packed, write_values
 from small_runs import write_data
 
 from mtt import checkpoint as checkpoints
@@ -23,10 +24,6 @@ from mtt.training import run as train
 KINDS = Path(__file__).parent / "metatrain_kinds"
 TRAINED = sorted(path.stem for path in KINDS.glob("*.yaml"))
 _MODEL, _TRAINING = "architecture.model", "architecture.training"
-_PACKED = (
-    "not yet in mtt: data as metatrain packs them in .zip or .mts; write the structures with their "
-    "targets to a file that ASE reads, such as .xyz"
-)
 # What is said of each option, and what to do.
 REFUSED = {
     "adaptive_cutoff": {
@@ -57,8 +54,6 @@ REFUSED = {
         f"{_TRAINING}.finetune.method": "not yet in mtt: LoRA, and training of the heads only; write "
         "'full', which trains all",
     },
-    "metatensor": {"training_set.targets.mtt::polarizability.read_from": _PACKED},
-    "packed": {"training_set.systems.read_from": _PACKED},
     "shift_agnostic": {
         f"{_TRAINING}.loss.mtt::dos.type": "mtt moves spectra by a number of points that you give: write "
         "{type: mse, shift: POINTS}, and so many more points in front of those that the data have",
@@ -72,6 +67,7 @@ def kinds_folder(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Pat
 
     - ``structures.xyz``, ``others.xyz``: molecules and crystals with every kind of target;
     - ``crystals.xyz``: those that have a stress; ``held_out.txt``: numbers of structures;
+    - ``structures.zip``, ``energy.mts``, ``dipole.mts``: the same as metatrain packs it;
     - ``base.ckpt``: a PET of an energy.
     """
     folder = tmp_path_factory.mktemp("kinds")
@@ -90,9 +86,10 @@ def kinds_folder(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Pat
     shutil.copy(trained / "model.ckpt", folder / "base.ckpt")
     crystals = ase.io.read(folder / "crystals.xyz", ":")
     write_memmap(folder / "crystals_memmap", crystals)
-    # Packed data, of which nothing is read.
-    for name in ("structures.zip", "polarizability.mts"):
-        (folder / name).write_bytes(b"PK\5\6" + bytes(18))
+    frames = ase.io.read(folder / "structures.xyz", ":")
+    write_packed(folder / "structures.zip", frames)
+    for name in ("energy", "dipole"):
+        write_values(folder / f"{name}.mts", packed_values(frames)[name])
     return folder
 
 

@@ -21,10 +21,12 @@ from mtt.data.ase_frames import (
     shapes_of,
 )
 from mtt.data.frames import Frame, listed, read_all
+from mtt.data.packed_zip import ONLY, PackedAtoms
 from mtt.data.same_units import factor
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import GRADIENTS, POSITIONS, STRAIN, Target
 from mtt.errors import UserError
+from mtt.options.schema.data_paths import is_packed, is_values
 
 if TYPE_CHECKING:
     from mtt.options.schema.datasets import GradientOptions, TargetOptions
@@ -42,7 +44,7 @@ def _frames(
     if read_from is None:
         return path, files[path]
     if read_from not in files:
-        files[read_from] = read_all(read_from, keys=keys)
+        files[read_from] = read_all(read_from, keys=keys, only_values=True)
     if len(files[read_from]) != len(files[path]):
         raise UserError(
             f"the file has {len(files[read_from])} structures, but {path} has {len(files[path])}",
@@ -73,15 +75,21 @@ def read_target(
     :raises UserError: missing keys, wrong shapes, values that are not finite numbers
     """
     own, frames = _frames(path, files, options.read_from, keys)
-    values = _values(own, [frames[i] for i in chosen], structures, options, require)
+    key = _key_in(own, options)
+    values = _values(own, [frames[i] for i in chosen], structures, options, key, require)
 
     def gradient(quantity: str) -> list[NDArray[np.float64] | None]:
         asked: GradientOptions | bool | None = getattr(options, quantity)
         other = getattr(asked, "read_from", None) or options.read_from
         file, all_frames = _frames(path, files, other, keys)
+        key, form = getattr(asked, "key", None) or quantity, quantity
+        if key == quantity and (is_packed(file) or is_values(file)):
+            form = "forces" if quantity == "forces" else "strain"
+            key = f"{_key_in(file, options)}/{form}"
         wish = _Wish(
             quantity,
-            getattr(asked, "key", None) or quantity,
+            key,
+            form,
             bool(asked),
             getattr(asked, "missing", "error") == "allow",
             _factor(quantity, getattr(asked, "unit", ""), options.unit, length_unit),
@@ -105,11 +113,20 @@ def read_target(
     ]
 
 
+def _key_in(path: Path, options: "TargetOptions") -> str:
+    """Return the key of the values of a target in a file; some files have only one."""
+    return ONLY if is_values(path) else options.key
+
+
 class _Wish(NamedTuple):
-    """What is looked for of a gradient, and the factor to its numbers in the file."""
+    """What is looked for of a gradient, and the factor to its numbers in the file.
+
+    ``form`` is what the file has: the quantity itself, or a derivative by ``strain``.
+    """
 
     quantity: str
     key: str
+    form: str
     requested: bool
     may_be_missing: bool
     factor: float
@@ -170,12 +187,13 @@ def _values(
     frames: list[Frame],
     structures: list[Structure],
     options: "TargetOptions",
+    key: str,
     require: bool,
 ) -> list[NDArray[np.float64]]:
     """Return the values of each structure: (P,) per system, (N, P) per atom, NaN where missing."""
     target = described("", options)
-    kind, key = kind_of(target), options.key
-    stored = [find(frame.atoms, key) for frame in frames]
+    kind = kind_of(target)
+    stored = [_find(frame, key, target) for frame in frames]
     missing = _sources_of_missing(frames, stored)
     everywhere, allowed = len(missing) == len(frames), options.missing == "allow"
     needed = require if allowed else require or "key" in options.model_fields_set
@@ -212,6 +230,13 @@ def _values(
     return values
 
 
+def _find(frame: Frame, key: str, target: Target) -> Any:
+    """Return what a frame has under a key; if it says what that is, in the order of the target."""
+    value = find(frame.atoms, key)
+    kept = frame.atoms.kept if isinstance(frame.atoms, PackedAtoms) else {}
+    return value if value is None or key not in kept else kept[key].of(target, key, frame.source)
+
+
 def _masks(
     frames: Sequence[Frame],
     stored: Sequence[Any],
@@ -232,7 +257,7 @@ def _masks(
         if value is None:
             masks.append(None)
             continue
-        mask = find(frame.atoms, key)
+        mask = _find(frame, key, target)
         if mask is None:
             raise UserError(
                 f"no mask is stored under the key '{key}'",
@@ -318,7 +343,7 @@ def _gradients(
         if value is not None and quantity == "forces":
             array = _forces(value, key, len(structure), frame.source)
         elif value is not None:
-            array = _stress(value, quantity, key, structure, frame.source)
+            array = _stress(value, wish, structure, frame.source)
         result.append(array if array is None or wish.factor == 1.0 else array * wish.factor)
     _log_gradients(path, frames, wish, missing, result, require)
     return result
@@ -375,8 +400,9 @@ def _forces(value: Any, key: str, n_atoms: int, where: str) -> NDArray[np.float6
 
 
 def _stress(
-    value: Any, quantity: str, key: str, structure: Structure, where: str
+    value: Any, wish: _Wish, structure: Structure, where: str
 ) -> NDArray[np.float64] | None:
+    quantity, key = wish.quantity, wish.key
     array = as_numbers(value, quantity, key, where)
     matrix = as_matrix(array)
     if matrix is None:
@@ -394,4 +420,6 @@ def _stress(
     if not structure.pbc.all():
         return None
     symmetric = 0.5 * (matrix + matrix.T)
-    return symmetric if quantity == "stress" else -symmetric / structure.volume
+    if wish.form == "stress":
+        return symmetric
+    return (1.0 if wish.form == "strain" else -1.0) * symmetric / structure.volume

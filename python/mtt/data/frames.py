@@ -1,6 +1,6 @@
 """Frames of all files that a path stands for, whoever reads them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,8 +11,16 @@ from mtt.data.ase_frames import read_frames
 from mtt.data.deepmd_folder import read_deepmd
 from mtt.data.dpdata_files import read_dpdata
 from mtt.data.memmap_folder import read_memmap
+from mtt.data.packed_zip import read_only_values, read_packed
 from mtt.errors import UserError
-from mtt.options.schema.data_paths import data_files, is_deepmd, is_memmap, why_unusable
+from mtt.options.schema.data_paths import (
+    data_files,
+    is_deepmd,
+    is_memmap,
+    is_packed,
+    is_values,
+    why_unusable,
+)
 
 _MOST_LISTED: Final = 12
 
@@ -29,12 +37,14 @@ def read_all(
     reader: str | None = None,
     form: str | None = None,
     keys: Mapping[str, str] | None = None,
+    only_values: bool = False,
 ) -> list[Frame]:
     """Return the frames of all files that ``path`` stands for, one file after the other.
 
     :param reader: ``ase``, ``deepmd`` or ``dpdata``; None is ``deepmd`` for its folders, else ``ase``
     :param form: name that ASE or dpdata has for the format
     :param keys: values to read of folders of metatrain (:func:`mtt.data.memmap_folder.read_memmap`)
+    :param only_values: whether frames may be without atoms, as those of ``.mts`` files are
     :raises UserError: if a file is missing, is not what the reader reads, or holds no structures
     """
     # dpdata has formats that are folders.
@@ -43,10 +53,21 @@ def read_all(
         raise UserError(why_unusable(path) or "no file", where=str(path))
     frames = []
     for file in files:
+        read: Sequence[ase.Atoms]
         if reader == "deepmd" or (reader is None and is_deepmd(file)):
             read = read_deepmd(file)
         elif reader is None and is_memmap(file):
             read = read_memmap(file, keys)
+        elif reader is None and is_packed(file):
+            read = read_packed(file)
+        elif reader is None and is_values(file):
+            if not only_values:
+                raise UserError(
+                    "the file has values of a target, and no structures",
+                    where=str(file),
+                    hint="name it as 'read_from' of the target",
+                )
+            read = read_only_values(file)
         elif reader == "dpdata":
             read = read_dpdata(file, form)
         else:

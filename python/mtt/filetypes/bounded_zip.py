@@ -20,7 +20,7 @@ _CHUNK: Final = 2**16
 _MAX_EXTENSIONS: Final = 2**20
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What the library lets through when bytes are wrong, by and large.
-_WRONG: Final = (
+WRONG: Final = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -38,18 +38,19 @@ class ZipProblem(Exception):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def opened(path: Path, largest: int = MAX_DIRECTORY) -> Iterator[zipfile.ZipFile]:
     """The archive, once its directory has been read within limits.
 
+    :param largest: bytes that the directory may have
     :raises ZipProblem: there is no directory, it is damaged or too large, or it is a model's and
         libtorch could find other records in it than this reader does
     """
     with open_regular(path) as file:
         try:
-            archive = zipfile.ZipFile(_Careful(file))
+            archive = zipfile.ZipFile(_Careful(file, largest))
         except zipfile.BadZipFile as error:
             raise ZipProblem(str(error).lower()) from error
-        except _WRONG as error:
+        except WRONG as error:
             raise ZipProblem("its directory is damaged") from error
         with archive:
             _check_model(archive)
@@ -77,7 +78,7 @@ def chunks(archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
                 yield piece
     except KeyError as error:
         raise ZipProblem(f"it has no record {name}") from error
-    except _WRONG as error:
+    except WRONG as error:
         raise ZipProblem(f"its record {name} is damaged") from error
 
 
@@ -124,12 +125,13 @@ def _check_extensions(declared: object) -> None:
 class _Careful:
     """A file that is never read in a piece larger than the largest directory."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, largest: int) -> None:
+        self._file, self._largest = file, largest
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
-        content = self._file.read(min(size, MAX_DIRECTORY + 1) if size >= 0 else MAX_DIRECTORY + 1)
-        if len(content) > MAX_DIRECTORY or size > MAX_DIRECTORY:
+        most = self._largest + 1
+        content = self._file.read(min(size, most) if size >= 0 else most)
+        if len(content) > self._largest or size > self._largest:
             raise zipfile.BadZipFile("its directory is too large to be looked at")
         return content

@@ -16,7 +16,7 @@ from mtt.data.plausibility.contradictions import contradictions
 from mtt.data.read_files import structure_of
 from mtt.data.structure import Reference, Structure
 from mtt.errors import UserError
-from mtt.options.schema.data_paths import data_files, is_data_folder, why_unusable
+from mtt.options.schema.data_paths import data_files, is_data_folder, is_packed, why_unusable
 from mtt.options.schema.datasets import TargetOptions
 
 LABELS: Final = ("energy", "forces", "stress", "virial")
@@ -106,7 +106,7 @@ def _read_file(path: Path, keys: Mapping[str, str]) -> DataFile:
 
 
 def _frames(path: Path) -> Iterator[Frame]:
-    if is_data_folder(path):
+    if is_data_folder(path) or is_packed(path):
         yield from read_all(path)
         return
     for index, atoms in enumerate(each_frame(path)):
@@ -162,13 +162,19 @@ def _could_be(array: NDArray[Any], n_atoms: int) -> set[str]:
     return labels or {"target"}
 
 
-def _fitting(keys: Mapping[str, Key], label: str) -> list[str]:
-    """Return the keys whose values have the shape of a label and whose names say that they are it."""
+def _fitting(keys: Mapping[str, Key], label: str, energy: str = "") -> list[str]:
+    """Return the keys whose values have the shape of a label and whose names say that they are it.
+
+    :param energy: the key of the energy, whose own gradients come before those of others
+    """
     word = _WORDS[label]
     named = [name for name, key in keys.items() if word in name.lower() and label in key.could_be]
     if label == "energy":
         named = [name for name in named if not any(each in name.lower() for each in _OTHERS)]
-    return sorted(named, key=lambda name: (name != label, name.lower() != label, len(name), name))
+    own = f"{energy}/{label}"
+    return sorted(
+        named, key=lambda name: (name != label, name.lower() != label, name != own, len(name), name)
+    )
 
 
 def _read_frame(found: DataFile, frame: Frame) -> None:
@@ -180,7 +186,7 @@ def _read_frame(found: DataFile, frame: Frame) -> None:
     labels: dict[str, NDArray[np.float64]] = {}
     for label in LABELS:
         if label not in found.taken:
-            fitting = _fitting(found.keys, label)
+            fitting = _fitting(found.keys, label, found.taken.get("energy", ""))
             if fitting:
                 found.taken[label] = fitting[0]
         key = found.taken.get(label)

@@ -28,8 +28,6 @@ _CURRENT: Final = {
 }
 # What metatrain may call their quantities, which mtt knows by the name of the target.
 _PLAIN_QUANTITIES: Final = ("", "force", "forces", "stress", "pressure")
-# Data in formats of metatrain's own: structures and targets of a disk data set, and values of targets.
-_PACKED: Final = (".zip", ".mts")
 _SPLITS = ("validation_set", "test_set")
 _MAX_BYTES: Final = 8 * 2**20
 # What only metatrain says of extra data: entries that have it are of a file that was written for it.
@@ -61,7 +59,6 @@ def translate_datasets(node: Node | None, problems: Problems) -> None:
     for dataset in _datasets(node):
         apply(dataset, DATASET, DatasetOptions.model_fields, problems)
         _translate_indices(dataset, problems)
-        _refuse_packed(dataset, problems)
         apply(dataset.get("systems"), SYSTEMS, SystemsOptions.model_fields, problems)
         _translate_extra_data(dataset, problems)
         targets = _mapping(dataset.get("targets"))
@@ -159,26 +156,6 @@ def _rename_targets(targets: Node | None) -> None:
             continue
         if quantity.value in _PLAIN_QUANTITIES:
             del target.value["quantity"]
-
-
-def _refuse_packed(dataset: Node, problems: Problems) -> None:
-    """Refuse files and folders that hold data as metatrain packs them."""
-    systems = dataset.get("systems")
-    sections = [systems, *_mapping(dataset.get("targets")).values()]
-    for section in sections:
-        node = section
-        if section is not None and isinstance(section.value, dict):
-            node = section.get("read_from")
-        if node is None or node.dead or not isinstance(node.value, str):
-            continue
-        path = Path(node.value)
-        if path.suffix.lower() in _PACKED:
-            message = "not yet in mtt: data as metatrain packs them in .zip or .mts"
-            advice = (
-                "write the structures with their targets to a file that ASE reads, such as .xyz"
-            )
-            problems.append(Problem(node.shown_at(), node.name, message, advice=advice))
-            node.dead = True
 
 
 def translate_type(target: Node, problems: Problems) -> None:

@@ -12,7 +12,8 @@ from mtt.options.foreign.fates import ANYTHING, Absent, Fate, Renamed, Reworked,
 _DEVICES = "not yet in mtt: training on several devices"
 _READER = "mtt chooses the reader by the format of the file"
 _PER_SYSTEM = "charge and spin are one number for each structure"
-_METATENSOR = "not yet in mtt: files of metatensor; write the structures to a file that ASE reads"
+_READERS = (None, "ase", "metatensor")
+_METATENSOR = "metatrain reads no structures with it either: name a .zip archive, and leave it out"
 
 
 TOP: Final[Mapping[str, Fate]] = {
@@ -305,7 +306,7 @@ DATASET: Final[Mapping[str, Fate]] = {
 EXTRA_DATA: Final[Mapping[str, Fate]] = {
     "key": Taken(None, left_out=(None,)),
     "read_from": Reworked(),
-    "reader": Absent((None, "ase"), _READER, default=None),
+    "reader": Absent(_READERS, _READER, default=None),
     "unit": Absent(
         ("", None, "e"), "charges are in units of the elementary charge, and spins have none"
     ),
@@ -326,7 +327,7 @@ SYSTEMS: Final[Mapping[str, Fate]] = {
 TARGET: Final[Mapping[str, Fate]] = {
     "quantity": Taken(""),
     "read_from": Taken(),
-    "reader": Absent((None, "ase"), _READER, default=None),
+    "reader": Absent(_READERS, _READER, default=None),
     "key": Taken(None, left_out=(None,)),
     "unit": Taken("", left_out=("", None)),
     "sample_kind": Renamed(
@@ -345,6 +346,6 @@ TARGET: Final[Mapping[str, Fate]] = {
 
 GRADIENT: Final[Mapping[str, Fate]] = {
     "read_from": Taken(),
-    "reader": Absent((None, "ase"), _READER, default=None),
+    "reader": Absent(_READERS, _READER, default=None),
     "key": Taken(None, left_out=(None,)),
 }

@@ -84,6 +84,16 @@ def is_memmap(path: Path) -> bool:
     return path.is_dir() and all((path / name).exists() for name in ("ns.npy", "na.npy"))
 
 
+def is_packed(path: Path) -> bool:
+    """Return whether this is called like an archive of structures, as metatrain packs them."""
+    return path.suffix.lower() == ".zip"
+
+
+def is_values(path: Path) -> bool:
+    """Return whether this is called like a file of values of metatensor, without structures."""
+    return path.suffix.lower() == ".mts"
+
+
 def is_deepmd(path: Path) -> bool:
     """Return whether this is a folder with the data of DeePMD-kit."""
     return path.is_dir() and (path / "type.raw").exists()

@@ -104,7 +104,8 @@ class TargetOptions(StoredWhereOn):
     `energy/VARIANT`, `force` and `stress` of `non_conservative_force` and
     `non_conservative_stress`, and `energy` of any other that is to have forces or a stress."""
     read_from: ExpandedPath | None = None
-    """File with the values; null reads them from the structures' file."""
+    """File with the values, also a `.mts` file of metatensor; null reads them from the structures'
+    file."""
     key: str = ""
     """Name of the value in the file. Left empty, it is `energy`, `forces` or `stress` for targets
     that are called `energy`, `non_conservative_force` or `non_conservative_stress`, with a variant
