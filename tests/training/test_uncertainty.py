@@ -226,12 +226,42 @@ def test_files_hold_uncertainties_and_say_so(
     rows = []
     for path in ("model.ckpt", "model.pt"):
         assert run_mtt("eval", path, "eval.yaml", "-o", "p.xyz") == 0
-        assert "uncertainty of energy:" in " ".join(capsys.readouterr().out.split())
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "uncertainty of energy:" in shown and "ensemble of energy, its spread:" in shown
+        assert "uncertainty │ 5 members" in shown.replace("┃", "│") and "CRPS" in shown
         report = json.loads(Path("p.json").read_text())
         rows.append(report["calibration"]["energy"])
         assert "energy_uncertainty=" in Path("p.xyz").read_text()
+        check_ensemble(report, ase.io.read("p.xyz", ":"))
     assert rows[0]["values"] == 12
     assert rows[0]["mean_uncertainty"] == pytest.approx(rows[1]["mean_uncertainty"], rel=1e-3)
+
+
+def check_ensemble(report: Any, frames: list[ase.Atoms]) -> None:
+    """Predictions and errors of an ensemble of 5: all say the same of each structure."""
+    judged, columns = report["calibration"]["energy"], report["uncertainties"]["energy"]
+    assert judged["ensemble"]["members"] == 5 and judged["ensemble"]["values"] == 12
+    rows = columns["ensemble"]
+    assert rows["index"] == columns["index"] == [*range(12)]
+    for index, atoms in enumerate(frames):
+        members = atoms.info["energy_ensemble"]
+        assert members.shape == (5,) and len(set(members)) == 5
+        energy, reference = (
+            atoms.get_potential_energy() / len(atoms),
+            atoms.info["reference_energy"] / len(atoms),
+        )
+        spread = members.std(ddof=1)
+        assert atoms.info["energy_spread"] == pytest.approx(spread)
+        assert rows["value"][index] == pytest.approx(energy, abs=1e-5)
+        assert rows["uncertainty"][index] == pytest.approx(spread / len(atoms))
+        assert rows["error"][index] == pytest.approx(energy - reference, abs=1e-5)
+        uncertainty = atoms.info["energy_uncertainty"] / len(atoms)
+        assert columns["uncertainty"][index] == pytest.approx(uncertainty)
+    for own, of in ((judged, columns), (judged["ensemble"], rows)):
+        for score in ("nll", "crps"):
+            assert own[score] == pytest.approx(np.mean(of[score]))
+        assert own["mean_uncertainty"] == pytest.approx(np.mean(of["uncertainty"]))
+    assert "empirical_crps" not in judged and "empirical_crps" in judged["ensemble"]
 
 
 def test_last_weights_are_exported_without_uncertainties_of_the_best(

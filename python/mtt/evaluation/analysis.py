@@ -1,5 +1,6 @@
 """Predictions in, everything that there is to say about their errors out: numbers, tables, pictures."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from mtt.data.structure import Structure
 from mtt.data.target import Target
-from mtt.evaluation.calibration import Calibration, calibrations
+from mtt.evaluation.calibration import Calibration, as_json, calibrations
 from mtt.evaluation.cost import Cost
 from mtt.evaluation.error_groups import Errors, Groups, errors, groups, histograms, worst
 from mtt.evaluation.panels import parity_panels
@@ -33,7 +34,7 @@ class Analysis:
 
     - ``rotation``: None for a model without energies;
     - ``cost``: of the predictions;
-    - ``calibrations``: of the targets with uncertainties;
+    - ``calibrations``: of the targets with uncertainties or ensembles;
     - ``shifts``: points by which spectra were moved at most, of the targets that may be.
     """
 
@@ -56,7 +57,7 @@ class Analysis:
             "histograms": histograms(self.panels),
             "rotation": None if self.rotation is None else self.rotation.to_dict(),
             "cost": None if self.cost is None else self.cost.to_dict(),
-            "calibration": {part.target: part.to_dict() for part in self.calibrations},
+            "calibration": as_json(self.calibrations),
             **shifts,
         }
 
@@ -74,6 +75,8 @@ class Analysis:
             yield error_table(self.errors, title)
         for division, of in self.groups.items():
             yield group_table(division, of)
+        for _, parts in itertools.groupby(self.calibrations, lambda part: part.target):
+            yield calibration_table([*parts])
         yield from self.sentences(calibrated)
 
     def sentences(self, calibrated: bool = False) -> Iterator[str]:
@@ -143,6 +146,33 @@ def error_table(rows: Errors, title: str) -> Table:
         unit, rmse = str(error["unit"]), float(error["rmse"])
         cells = [readable(float(error[kind]), unit, like=rmse) for kind in ("rmse", "mae", "max")]
         table.add_row(label(name), *cells, str(error["values"]))
+    return table
+
+
+def calibration_table(parts: Sequence[Calibration]) -> Table:
+    """Return how the uncertainty of a target and the spread of its ensemble compare with errors."""
+    table = Table(title=f"uncertainties of {printable(parts[0].target, 60)}", title_justify="left")
+    table.add_column("")
+    for part in parts:
+        kind = "uncertainty" if part.members is None else f"{part.members.shape[1]} members"
+        table.add_column(kind, justify="right")
+    rows: dict[str, list[str]] = {}
+    for part in parts:
+        means, correlation = part.means(), part.rank_correlation()
+        nll, crps = means["nll"], means["crps"]
+        cells = {
+            "mean": readable(float(part.uncertainties.mean()), part.unit, like=part.rmse),
+            "RMSE of errors": readable(part.rmse, part.unit),
+            "errors within it": f"{100 * part.within(1.0):.0f} %",
+            "within twice it": f"{100 * part.within(2.0):.0f} %",
+            "rank correlation": "" if correlation is None else f"{correlation:.2f}",
+            "NLL": "infinite" if nll is None else f"{nll:.2f}",
+            "CRPS": "" if crps is None else readable(crps, part.unit, like=part.rmse),
+        }
+        for name, cell in cells.items():
+            rows.setdefault(name, []).append(cell)
+    for name, row in rows.items():
+        table.add_row(name, *row)
     return table
 
 

@@ -15,7 +15,7 @@ from mtt.architectures.evaluate import Values
 from mtt.checkpoint import Header
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
-from mtt.data.derived_targets import is_derived, uncertainty_of
+from mtt.data.derived_targets import ensemble_of, is_derived, uncertainty_of
 from mtt.data.states import check_states
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -96,8 +96,12 @@ class Predictor:
         self.stopwatch = Stopwatch()
 
     def with_uncertainties(self, targets: Sequence[Target]) -> list[Target]:
-        """Return targets, and the uncertainties that the model gives of them."""
-        names = [uncertainty_of(target).name for target in targets]
+        """Return targets, and the uncertainties and ensembles that the model gives of them."""
+        names = [
+            derived.name
+            for target in targets
+            for derived in (uncertainty_of(target), ensemble_of(target, 1))
+        ]
         return [*targets, *(self.derived[name] for name in names if name in self.derived)]
 
     def check_states(self, structures: Sequence[Structure]) -> None:
@@ -116,7 +120,7 @@ class Predictor:
     ) -> Iterator[dict[str, TargetPrediction]]:
         """Give the predictions of each structure, in order, by the name of the target.
 
-        :param targets: all of the model, and their uncertainties, if None
+        :param targets: all of the model, their uncertainties and ensembles, if None
         :raises UserError: an atomic type that the model does not know
         """
         chosen = self.with_uncertainties(self.targets) if targets is None else targets

@@ -8,6 +8,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from mtt.data.derived_targets import ENSEMBLE
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.files import replacing
@@ -37,7 +38,8 @@ def write_xyz(
     """Write all structures with predictions and, where known, references, with every digit.
 
     Replaces the file at once. Values have the names of :func:`xyz_names`, references the same after
-    ``reference_``, so that the file with default keys is training data.
+    ``reference_``, so that the file with default keys is training data. Beside the members of an ensemble
+    is their spread: ``energy_spread`` of ``energy_ensemble``.
 
     :param predictions: for each structure, by the name of the target
     """
@@ -67,6 +69,21 @@ def xyz_names(targets: Sequence[Target]) -> dict[tuple[str, str], str]:
     return names
 
 
+def spread_of(members: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation (n,) of the members (n, K) of an ensemble, with K - 1 below.
+
+    That of a single member is zero.
+    """
+    deviation: NDArray[np.float64] = members.std(axis=1, ddof=min(1, members.shape[1] - 1))
+    return deviation
+
+
+def spread_name_of(ensemble: str) -> str:
+    """Return what the spread of an ensemble is called, by the name of the ensemble."""
+    stem, slash, variant = ensemble.partition("/")
+    return f"{stem.removesuffix(f'_{ENSEMBLE}')}_spread{slash}{variant}"
+
+
 def _frame(
     structure: Structure,
     prediction: Mapping[str, Prediction],
@@ -80,6 +97,14 @@ def _frame(
     for target in targets:
         name, stress, forces = (names[target.name, part] for part in ("values", STRESS, FORCES))
         pairs = ("", prediction[target.name]), ("reference_", structure.references.get(target.name))
+        if target.quantity == ENSEMBLE:
+            spread = spread_of(np.atleast_2d(prediction[target.name].values))
+            spread_name = spread_name_of(name)
+            if target.per == "atom":
+                columns.append(spread[:, None])
+                properties += f":{spread_name}:R:1"
+            else:
+                info.append(f"{spread_name}={_numbers(spread)}")
         known = [(prefix, values) for prefix, values in pairs if values is not None]
         for prefix, values in known:
             if target.per == "atom":

@@ -19,6 +19,7 @@ from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.evaluation.analysis import Analysis, analyse
+from mtt.evaluation.calibration import of_structures
 from mtt.evaluation.predict import Predictor, TargetPrediction, open_model
 from mtt.evaluation.results import write_xyz
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
@@ -313,6 +314,7 @@ def _report(
         ],
         "targets": [target.to_dict() for target in done.targets],
         **done.analysis.to_dict(),
+        "uncertainties": of_structures(done.analysis.calibrations),
     }
 
 

@@ -24,7 +24,7 @@ class Uncertain(Protocol):
     """Errors of one target beside its uncertainties, both (n,)."""
 
     @property
-    def target(self) -> str: ...
+    def title(self) -> str: ...
     @property
     def unit(self) -> str: ...
     @property
@@ -129,7 +129,7 @@ def _uncertainties(axes: Axes, calibration: Uncertain) -> None:
         # Errors of nearly nothing would leave no room for the others.
         axes.set_ylim(bottom=max(errors.min(), 1e-3 * float(np.median(errors))) / 1.3)
         axes.legend(fontsize=8)
-    axes.set_title(f"uncertainty of {pretty(calibration.target)}", fontsize=10)
+    axes.set_title(pretty(calibration.title), fontsize=10)
     axes.set_xlabel(f"uncertainty{_over(unit)}")
     axes.set_ylabel(f"|predicted - reference|{_over(unit)}")
 

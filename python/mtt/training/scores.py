@@ -29,12 +29,21 @@ def score(kind: EnsembleLoss, errors: torch.Tensor, members: torch.Tensor) -> to
     :param members: [M, K], what they predict beside their mean
     """
     if kind == "empirical_crps":
-        return _empirical(errors + members)
+        return empirical_crps(errors + members)
     variance = members.square().sum(dim=1, keepdim=True) / (members.shape[1] - 1)
     variance = variance.clamp(min=_LEAST_VARIANCE)
     if kind == "gaussian_nll":
-        return 0.5 * (variance.log() + errors.square() / variance)
-    deviation = variance.sqrt()
+        return gaussian_nll(errors, variance)
+    return gaussian_crps(errors, variance.sqrt())
+
+
+def gaussian_nll(errors: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Return the negative logarithm of a normal density, but for ln(2 pi) / 2."""
+    return 0.5 * (variance.log() + errors.square() / variance)
+
+
+def gaussian_crps(errors: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+    """Return the continuous ranked probability score of a normal distribution, in the unit of errors."""
     z = errors / deviation
     density = torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi)
     # 2 Phi(z) - 1
@@ -42,8 +51,8 @@ def score(kind: EnsembleLoss, errors: torch.Tensor, members: torch.Tensor) -> to
     return deviation * (z * between + 2.0 * density - 1.0 / math.sqrt(math.pi))
 
 
-def _empirical(errors: torch.Tensor) -> torch.Tensor:
-    """Return the score of errors [M, K] of members; pairs add up by the order of the members."""
+def empirical_crps(errors: torch.Tensor) -> torch.Tensor:
+    """Return the score [M, 1] of errors [M, K] of members; pairs add up by the order of the members."""
     number = errors.shape[1]
     ordered = errors.sort(dim=1).values
     # Of the k-th smallest, k - 1 are below and K - k above.
