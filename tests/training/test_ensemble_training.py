@@ -21,10 +21,10 @@ from mtt.data.derived_targets import ensemble_of
 from mtt.data.read_files import structure_of
 from mtt.data.target import Target
 from mtt.errors import UserError
+from mtt.evaluation.scores import score
 from mtt.export.exported_model import ExportedModel
 from mtt.options.schema.training import EnsembleLoss
 from mtt.training import run as train
-from mtt.training.scores import score
 
 Numbers = NDArray[np.float64]
 LOSSES: list[EnsembleLoss] = ["gaussian_nll", "gaussian_crps", "empirical_crps"]

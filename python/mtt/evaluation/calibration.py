@@ -2,7 +2,7 @@
 
 Both what a model gives as its uncertainty and the spread of an ensemble, which is the standard deviation of
 its members around their mean, are judged. Scores are those of the normal distribution around the
-prediction, and of the members themselves (:mod:`mtt.training.scores` has formulas and sources).
+prediction, and of the members themselves (:mod:`mtt.evaluation.scores` has formulas and sources).
 """
 
 import math
@@ -18,9 +18,9 @@ from mtt.data.derived_targets import ENSEMBLE, ensemble_of, uncertainty_of
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.evaluation.results import Predictions, spread_of
+from mtt.evaluation.scores import empirical_crps, gaussian_crps, gaussian_nll
 from mtt.printable import printable
 from mtt.report.metrics import readable
-from mtt.training.scores import empirical_crps, gaussian_crps, gaussian_nll
 
 # Of fewer values a spread says nothing.
 _LEAST: Final = 2

@@ -20,7 +20,7 @@ errors d_i there. With h the spacing of the grid, the sum over values of a struc
 where *before* are the points before the spectrum begins, and *unknown* all others without a value.
 
 Where an ensemble of last layers is trained, l of a value is a score of what its members predict
-(:mod:`mtt.training.scores`), whose mean is the value.
+(:mod:`mtt.evaluation.scores`), whose mean is the value.
 """
 
 import math
@@ -34,10 +34,10 @@ from mtt.architectures.interface import Core
 from mtt.data.batch import Batch, BatchReferences
 from mtt.data.spectra import aligned
 from mtt.data.target import POSITIONS, STRAIN, Target
+from mtt.evaluation.scores import score
 from mtt.options.schema.loss_parts import FIRST_EPOCH, LossOptions, LossType, PartLoss, weight_at
 from mtt.options.schema.training import EnsembleLoss
 from mtt.report.metrics import FORCES, PER_ATOM, STRESS, VALUE, quantities
-from mtt.training.scores import score
 from mtt.training.shifted import beside_errors
 
 # Rows of a target's table of sums; the strain row counts the loss, the stress row what people read.

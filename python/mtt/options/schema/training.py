@@ -118,7 +118,7 @@ class FineTuneOptions(OptionsModel):
     data of another level of theory need it, or those of the base (keep)."""
 
 
-# How an ensemble of last layers is trained: mtt.training.scores has the formula of each.
+# How an ensemble of last layers is trained: mtt.evaluation.scores has the formula of each.
 EnsembleLoss = Literal["gaussian_nll", "gaussian_crps", "empirical_crps"]
 
 
