@@ -222,13 +222,14 @@ def cases(architecture: str = "pet") -> list[Case]:
 
 
 def _mace_cases() -> list[Case]:
-    """One in float64 with several targets, and one in float32 with an uncertainty."""
+    """One in float64 with several targets, one in float32 with an uncertainty, one with a repulsion."""
     training = {"batch_size": 2, "num_epochs": 2, "learning_rate": 1e-2}
     case: Case = {"architecture": "mace", "training": training}
     first, other = MACE_MODELS
     return [
         {**case, "model": first, "base_precision": 64, "several": True},
         {**case, "model": other, "base_precision": 32, "training": training | LATER_TRAINING},
+        {**case, "model": {**first, "zbl": True}, "base_precision": 64},
     ]
 
 

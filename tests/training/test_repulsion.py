@@ -1,6 +1,7 @@
 """The option `zbl`: what is left to learn, and that every later stage adds the repulsion again."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,25 @@ SOAP = {
         "bpnn": {"num_neurons_per_layer": 4},
     },
 }
+MACE = {
+    "name": "mace",
+    "model": {
+        **{"r_max": 3.0, "num_radial_basis": 2, "max_ell": 1, "hidden_irreps": "2x0e + 2x1o"},
+        **{"MLP_irreps": "2x0e", "radial_MLP": [4], "correlation": 2},
+    },
+}
+ARCHITECTURES = [
+    pytest.param(PET, id="pet"),
+    pytest.param(SOAP, id="soap_bpnn"),
+    pytest.param(
+        MACE,
+        id="mace",
+        marks=pytest.mark.skipif(
+            find_spec("mace") is None,
+            reason="mace-torch is not installed: pip install 'mtt[mace]'",
+        ),
+    ),
+]
 # The second energy in a unit of its own, as a fourth target to which nothing is added.
 TARGETS = {**SCALARS, "mtt::u0": {"quantity": "energy", "unit": "kcal/mol"}}
 MODEL = Path("model.pt")
@@ -111,12 +131,12 @@ def test_the_network_learns_what_the_repulsion_leaves() -> None:
     assert some > 1.0
 
 
-@pytest.mark.parametrize("architecture", [PET, SOAP], ids=["pet", "soap_bpnn"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_run_ends_with_a_verified_model(
     architecture: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Through all checks of the verifier; then a dimer at 0.3 A, from checkpoint and model file."""
-    precision = 64 if architecture is SOAP else 32
+    precision = 32 if architecture is PET else 64
     # One target, as every output goes through all checks.
     options = options_of(architecture, base_precision=precision, training_set="data.xyz")
     stage.run(options, None, MODEL)
@@ -149,7 +169,7 @@ def test_a_run_ends_with_a_verified_model(
         assert prediction["energy"].forces[1, 2] > 0.9 * forces[1, 2] > 10_000.0
 
 
-@pytest.mark.parametrize("architecture", [PET, SOAP], ids=["pet", "soap_bpnn"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_resumed_run_ends_with_the_same_bits(architecture: dict[str, Any]) -> None:
     options = options_of(architecture)
     whole, begun = begin(options), begin(options)

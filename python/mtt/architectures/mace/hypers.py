@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from mtt.options.schema.base import Conflict, OptionsModel, inconsistent, invalid
+from mtt.options.schema.base import Conflict, inconsistent, invalid
+from mtt.options.schema.repulsion import Repulsion, WithRepulsion
 from mtt.options.schema.training import TrainingHypers
 
 __all__ = ["ModelHypers", "TrainingHypers"]
@@ -36,7 +37,7 @@ def irreps(text: str) -> list[tuple[int, int, int]]:
     return terms
 
 
-class ModelHypers(OptionsModel):
+class ModelHypers(WithRepulsion):
     """Shape and size of a MACE model."""
 
     r_max: PositiveFloat = 5.0
@@ -80,6 +81,7 @@ class ModelHypers(OptionsModel):
     layer."""
     use_agnostic_product: bool = False
     """Whether all atomic types share the weights of the products of messages."""
+    zbl: Repulsion = False
 
     @field_validator("hidden_irreps")
     @classmethod
