@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from corpus import load_corpus
 from harness import SOUND, Verdict
+from run_verifier import find_program, run_verify
+from toy_states import export_in_states
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit:DeprecationWarning", "ignore:output 'energy' has an empty unit"
@@ -69,6 +71,16 @@ def test_sound_model_passes_every_check(sound: str, verdict: Verdict) -> None:
     skipped = {name.partition("@")[0] for name in names(report, "skip")}
     assert skipped <= MAY_SKIP.get(sound, {"DD/pairs beyond the cutoff", "DTYPE/CUDA"})
     assert (report["verdict"], report["exit code"]) == ("pass", 0)
+
+
+def test_sound_model_in_states_fails_only_where_engines_give_none(tmp_path: Path) -> None:
+    """What faults of states are compared with: charges and spins of the pack are handed over."""
+    report = run_verify(find_program(), export_in_states(tmp_path / "model.pt"), ["--for", "ase"])
+    failed = [name for name in names(report, "fail") if not name.startswith("ENGINE/")]
+    assert set(failed) == {"SCHEMA/inputs"}
+    assert (report["verdict"], report["exit code"]) == ("pass", 0)
+    passed = set(names(report, "pass"))
+    assert {"PARITY/energy", "PARITY/forces", "PARITY/virial", "SYM/batch"} <= passed
 
 
 @pytest.mark.parametrize("name", list(CORPUS))
