@@ -106,7 +106,8 @@ def _fields(infos: list[zipfile.ZipInfo], path: Path) -> list[list[str]]:
     """Return the names of the values of each structure."""
     # Of an archive that is cut off, the last system.mta that is whole would be taken for all of it.
     if infos and min(info.header_offset for info in infos) > 0:
-        raise _no_data(path, "the archive is cut off, or has something before it")
+        why = "the archive is cut off, or has something before it"
+        raise _no_data(path, why, "copy it again, or pack it again")
     names = [info.filename for info in infos]
     for name in names:
         if name.startswith("/") or ".." in name.split("/") or "\\" in name:
@@ -211,8 +212,8 @@ def _store(atoms: PackedAtoms, name: str, values: Values) -> None:
     atoms.kept[name] = values
 
 
-def _no_data(path: Path, why: str) -> UserError:
-    return UserError(why[:300], where=str(path), hint=_SHOWN)
+def _no_data(path: Path, why: str, hint: str = _SHOWN) -> UserError:
+    return UserError(why[:300], where=str(path), hint=hint)
 
 
 def _too_large(path: Path) -> UserError:
