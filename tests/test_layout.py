@@ -16,6 +16,7 @@ ORDER = (
     "printable",
     "errors",
     "compiled",
+    "imports",
     "canonical",
     "device",
     "elements",

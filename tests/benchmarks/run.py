@@ -60,11 +60,16 @@ TRAININGS = (
 DENSITY, MOLAR_MASS = 0.789, 46.07
 AVOGADRO = 6.02214076e23
 FIRST_STEP = """
-import sys
-from torch.optim.optimizer import register_optimizer_step_post_hook
+import sys, threading, time
 def tell(*arguments):
     print("first step", flush=True)
-register_optimizer_step_post_hook(tell)
+def watch():
+    # The program itself imports torch, as it would without anybody who measures.
+    while (register := vars(sys.modules.get(OPTIMIZER, sys)).get(REGISTER)) is None:
+        time.sleep(0.01)
+    register(tell)
+OPTIMIZER, REGISTER = "torch.optim.optimizer", "register_optimizer_step_post_hook"
+threading.Thread(target=watch, daemon=True).start()
 sys.argv = ["mtt", "train", "options.yaml"]
 from {package}.__main__ import main
 main()

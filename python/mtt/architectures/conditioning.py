@@ -1,15 +1,14 @@
 """Models that depend on the total charge and the spin multiplicity of a structure.
 
-:class:`Conditioning` is the part of a network that does, :class:`States` what an exported model reads
-them with. A neutral singlet, charge 0 and multiplicity 1, is what every structure is of which nothing
-else is said: to it, a network with conditioning is bit for bit the network without.
+:class:`Conditioning` is the part of a network that does, :class:`States` what the model knows of them. A
+neutral singlet, charge 0 and multiplicity 1, is what every structure is of which nothing else is said: to
+it, a network with conditioning is bit for bit the network without.
 """
 
 from collections.abc import Iterable
-from typing import Dict, List
+from typing import List
 
 import torch
-from metatomic.torch import ModelOutput, System
 
 from mtt.data.graph import Graph
 
@@ -57,11 +56,10 @@ class Conditioning(torch.nn.Module):
 
 
 class States(torch.nn.Module):
-    """Reads charge and spin multiplicity of metatomic's systems, as engines give them.
+    """What charges and spin multiplicities the model has been trained with.
 
-    A system without one of them is taken for neutral, or a singlet. ``charges`` and
-    ``spin_multiplicities`` say which values the model has been trained with, counted from the lowest.
-    The neutral singlet is always among them, as it is what engines without these inputs calculate.
+    ``charges`` and ``spin_multiplicities`` say it, counted from the lowest. The neutral singlet is always
+    among them, as it is what engines without these inputs calculate.
     """
 
     charges: torch.Tensor
@@ -98,35 +96,6 @@ class States(torch.nn.Module):
         """Return the charges and the multiplicities that the model is trained with, sorted."""
         charges = torch.nonzero(self.charges)[:, 0] - self.max_charge
         return charges.tolist(), (torch.nonzero(self.spin_multiplicities)[:, 0] + 1).tolist()
-
-    @torch.jit.export
-    def requested_inputs(self) -> Dict[str, ModelOutput]:
-        """Return what engines are to give with each system; metatomic collects it from all modules."""
-        return {
-            "charge": ModelOutput(unit="e", sample_kind="system"),
-            "spin_multiplicity": ModelOutput(unit="", sample_kind="system"),
-        }
-
-    def forward(self, systems: List[System]) -> torch.Tensor:
-        """Return charges and multiplicities [S, 2] int64.
-
-        :raises ValueError: a number that is no integer, or that the model is not trained with
-        """
-        device = systems[0].positions.device
-        rows: List[torch.Tensor] = []
-        for system in systems:
-            names = system.known_data()
-            row = torch.tensor([0.0, 1.0], dtype=torch.float64, device=device)
-            if "charge" in names:
-                row[0] = system.get_data("charge").block().values.to(torch.float64).sum()
-            if "spin_multiplicity" in names:
-                row[1] = system.get_data("spin_multiplicity").block().values.to(torch.float64).sum()
-            rows.append(row)
-        # One transfer from the device for all checks.
-        states = torch.stack(rows).to("cpu")
-        self.check(states[:, 0], "charge", self.charges.to("cpu"), -self.max_charge)
-        self.check(states[:, 1], "spin multiplicity", self.spin_multiplicities.to("cpu"), 1)
-        return states.to(torch.int64).to(device)
 
     def check(self, values: torch.Tensor, what: str, known: torch.Tensor, lowest: int) -> None:
         """Refuse values that are not among the known ones, which are counted from the lowest."""

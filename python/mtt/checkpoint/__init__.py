@@ -16,7 +16,7 @@ from mtt.checkpoint.header import (
     Position,
     UpgradedFrom,
 )
-from mtt.checkpoint.load_model import build_potential, load_potential, precision_dtype
+from mtt.checkpoint.load_model import build_model, load_model, load_potential, precision_dtype
 from mtt.checkpoint.reading import read, read_header
 from mtt.checkpoint.writing import hash_of, package_versions, to_bytes, write
 
@@ -29,9 +29,10 @@ __all__ = [
     "Origin",
     "Position",
     "UpgradedFrom",
-    "build_potential",
+    "build_model",
     "check_architecture",
     "hash_of",
+    "load_model",
     "load_potential",
     "package_versions",
     "precision_dtype",

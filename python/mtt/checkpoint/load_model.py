@@ -1,6 +1,6 @@
 """Header and weights in, model out."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import Header
@@ -12,19 +12,27 @@ if TYPE_CHECKING:
     import torch
     from torch.overrides import TorchFunctionMode
 
+    from mtt.architectures.graph_model import GraphModel
     from mtt.architectures.potential import Potential
     from mtt.architectures.uncertainty import Uncertainty
 
     Tensors = dict[str, torch.Tensor]
 
+Model = TypeVar("Model", bound="GraphModel")
 
-def build_potential(header: Header) -> "Potential":
+
+def build_model(header: Header) -> "GraphModel":
     """Return the model that a header describes, in its precision, with weights still to be loaded."""
+    from mtt.architectures.graph_model import GraphModel
+
+    return _built(header, GraphModel)
+
+
+def _built(header: Header, kind: "type[Model]") -> "Model":
     import torch
     from pydantic import ValidationError
 
     from mtt.architectures.cores import build_core
-    from mtt.architectures.potential import Potential
     from mtt.units import check_length_unit
 
     architecture = check_architecture(header)
@@ -46,8 +54,23 @@ def build_potential(header: Header) -> "Potential":
     with torch.random.fork_rng(devices=[]):
         core = build_core(architecture, hypers, header.atomic_types, header.targets, header.seeds)
     zbl = getattr(hypers, "zbl", False)
-    potential = Potential(core, header.atomic_types, header.targets, header.length_unit, zbl)
-    return potential.set_precision(precision_dtype(header.precision))
+    model = kind(core, header.atomic_types, header.targets, header.length_unit, zbl)
+    return model.set_precision(precision_dtype(header.precision))
+
+
+def load_model(
+    header: Header,
+    tensors: "Tensors",
+    weights: Literal["best", "last"] = "best",
+) -> "GraphModel":
+    """Return the model of a checkpoint, on the CPU, in the checkpoint's precision, ready to evaluate.
+
+    :param weights: of the epoch with the best validation metric, or the last ones
+    :raises UserError: unknown architecture or version; no best weights yet; weights that do not fit
+    """
+    from mtt.architectures.graph_model import GraphModel
+
+    return _loaded(header, tensors, weights, GraphModel)
 
 
 def load_potential(
@@ -55,11 +78,15 @@ def load_potential(
     tensors: "Tensors",
     weights: Literal["best", "last"] = "best",
 ) -> "Potential":
-    """Return the model of a checkpoint, on the CPU, in the checkpoint's precision, ready to evaluate.
+    """Return the same model as :func:`load_model`, in the metatomic interface."""
+    from mtt.architectures.potential import Potential
 
-    :param weights: of the epoch with the best validation metric, or the last ones
-    :raises UserError: unknown architecture or version; no best weights yet; weights that do not fit
-    """
+    return _loaded(header, tensors, weights, Potential)
+
+
+def _loaded(
+    header: Header, tensors: "Tensors", weights: Literal["best", "last"], kind: "type[Model]"
+) -> "Model":
     prefix = "best/" if weights == "best" else "model/"
     state = {
         key.removeprefix(prefix): tensor
@@ -72,17 +99,17 @@ def load_potential(
             "written",
             hint="use the last weights (--weights last), or train for at least one epoch",
         )
-    potential = build_potential(header)
+    model = _built(header, kind)
     try:
-        potential.load_state_dict(state)
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
             f"the weights of the checkpoint do not fit its architecture: {error}"
         ) from error
     # Those of other weights say nothing of these.
     if weights == "best":
-        potential.set_uncertainties(_uncertainties(header, tensors))
-    return potential.eval()
+        model.set_uncertainties(_uncertainties(header, tensors))
+    return model.eval()
 
 
 def _uncertainties(header: Header, tensors: "Tensors") -> "list[Uncertainty]":
@@ -107,7 +134,7 @@ def feature_sizes(header: Header) -> dict[str, int]:
     from mtt.data.batch import collate
     from mtt.data.dataset import Dataset
 
-    potential = build_potential(header).eval()
+    potential = build_model(header).eval()
     names = [record.target for record in header.uncertainties]
     if not potential.core.has_features:
         raise UserError(f"the architecture {header.architecture} has no features of a last layer")
@@ -135,7 +162,7 @@ def expected_tensors(header: Header) -> "Tensors | None":
 
     try:
         with torch.device("meta"), _no_numbers():
-            return dict(build_potential(header).state_dict())
+            return dict(build_model(header).state_dict())
     except (NotImplementedError, RuntimeError):
         return None
 

@@ -16,6 +16,7 @@ from mtt.cli.arguments import (
     speaking_of,
 )
 from mtt.errors import Terminated, UserError
+from mtt.imports import without_collector
 
 if TYPE_CHECKING:
     from mtt.sources import Source
@@ -78,8 +79,9 @@ def run(arguments: Namespace) -> None:
 
 
 def _run(arguments: Namespace) -> None:
-    from mtt.files import check_keeps
-    from mtt.options import load_options
+    with without_collector():
+        from mtt.files import check_keeps
+        from mtt.options import load_options
 
     origin = _checkpoint(arguments)
     if _in_image(arguments, origin):
@@ -105,7 +107,8 @@ def _run(arguments: Namespace) -> None:
 
             find_base(options, continue_from)
 
-        from mtt.training import run as train
+        with without_collector():
+            from mtt.training import run as train
 
         train.run(options, continue_from, arguments.output, dry_run=arguments.dry_run)
 

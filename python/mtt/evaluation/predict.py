@@ -159,7 +159,7 @@ class CheckpointModel:
     ) -> None:
         self.dtype = checkpoint.precision_dtype(header.precision)
         self.device = device
-        self._potential = checkpoint.load_potential(header, tensors, weights="best")
+        self._potential = checkpoint.load_model(header, tensors, weights="best")
         self._potential.set_precision(self.dtype).to(device).eval()
         # The model gives forces of every energy, also of one that was trained without them.
         self.targets = [target.with_all_gradients() for target in self._potential.outputs]

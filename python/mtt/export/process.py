@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, Literal
 
 from mtt.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 from mtt.files import sha256_of
+from mtt.imports import without_collector
 from mtt.printable import harmless_output
 
 _FIXED: Final = {"PYTHONHASHSEED": "0"}
@@ -108,11 +109,12 @@ def _only_for_the_answer() -> BinaryIO:
 
 
 def _scripted(task: Task) -> bytes:
-    import torch
+    with without_collector():
+        import torch
 
-    from mtt import checkpoint as checkpoints
-    from mtt.export import provenance
-    from mtt.export.torchscript import export_bytes
+        from mtt import checkpoint as checkpoints
+        from mtt.export import provenance
+        from mtt.export.torchscript import export_bytes
 
     torch.set_num_threads(1)
     _name_sources_without_their_folders()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from mtt.architectures.conditioning import States
-from mtt.architectures.potential import Potential
+from mtt.architectures.graph_model import GraphModel
 from mtt.data.dataset import named
 from mtt.data.neighbors import neighbor_list
 from mtt.data.plausibility import doubts
@@ -25,7 +25,7 @@ def _by_name(data: RunData) -> Mapping[str, Reader]:
     }
 
 
-def check_sets(data: RunData, potential: Potential) -> None:
+def check_sets(data: RunData, potential: GraphModel) -> None:
     """Refuse structures that the model cannot predict, of the test set as well.
 
     :raises UserError: unknown atomic types; structures of the test set without a neighbor list,
@@ -51,7 +51,7 @@ def check_sets(data: RunData, potential: Potential) -> None:
         neighbor_list(structure, potential.cutoff)
 
 
-def learn_states(data: RunData, potential: Potential, say: Callable[[str], None]) -> None:
+def learn_states(data: RunData, potential: GraphModel, say: Callable[[str], None]) -> None:
     """Note with which charges and spins the model is trained, and refuse others in all sets.
 
     :raises UserError: a structure in a state that the model has no weights for, or that no structure
@@ -111,7 +111,7 @@ def _check_weights(problem: Problem, epoch: int) -> None:
     )
 
 
-def doubts_about(data: RunData, potential: Potential, options: Options) -> Iterator[str]:
+def doubts_about(data: RunData, potential: GraphModel, options: Options) -> Iterator[str]:
     """Give a sentence for each thing in the data that is rarely meant."""
     return doubts(
         _by_name(data),

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtt import checkpoint as checkpoints
-from mtt.architectures.potential import Potential
+from mtt.architectures.graph_model import GraphModel
 from mtt.checkpoint import Header, Origin
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset, named, types_of
@@ -32,7 +32,7 @@ class Start(NamedTuple):
     """What a run begins with; ``origin`` is what its checkpoints say of the base, if it has one."""
 
     data: RunData
-    potential: Potential
+    potential: GraphModel
     origin: Origin | None
 
 
@@ -75,7 +75,7 @@ def begin(
 
 def _potential(
     options: Options, header: Header, tensors: dict[str, torch.Tensor], base: Path
-) -> Potential:
+) -> GraphModel:
     """The model of the base, in the precision of the new run."""
     hypers = options.architecture.training
     assert hypers.fine_tune is not None
@@ -86,7 +86,7 @@ def _potential(
             where=str(base),
             hint="use its last weights, as in fine_tune: {weights: last}",
         )
-    potential = checkpoints.load_potential(header, tensors, weights)
+    potential = checkpoints.load_model(header, tensors, weights)
     # Of other weights than these will be.
     potential.set_uncertainties([])
     for target in potential.targets:
@@ -144,7 +144,7 @@ def _check_types(header: Header, structures: Sequence[Structure], path: Path) ->
         )
 
 
-def _fit_again(options: Options, data: RunData, potential: Potential) -> str:
+def _fit_again(options: Options, data: RunData, potential: GraphModel) -> str:
     """Fit the compositions of ``potential`` to the training set; return what is said of it."""
     types = potential.atomic_types
     predicted = _predictions(options, data.train, potential)
@@ -168,7 +168,7 @@ def _fit_again(options: Options, data: RunData, potential: Potential) -> str:
 
 
 def _predictions(
-    options: Options, structures: Sequence[Structure], potential: Potential
+    options: Options, structures: Sequence[Structure], potential: GraphModel
 ) -> dict[str, list[NDArray[np.float64]]]:
     """Return, by target, the values that the model gives now of each structure: (P,) or (N, P)."""
     dtype = checkpoints.precision_dtype(options.base_precision)

@@ -21,8 +21,8 @@ import torch
 
 from mtt.architectures.ensemble import Ensemble
 from mtt.architectures.evaluate import summed
+from mtt.architectures.graph_model import GraphModel
 from mtt.architectures.interface import features_of
-from mtt.architectures.potential import Potential
 from mtt.data.batch import batches
 from mtt.data.dataset import Dataset
 from mtt.data.derived_targets import MATRICES, Method, UncertaintyRecord, has_uncertainty
@@ -93,7 +93,7 @@ def fit(state: State, problem: Problem) -> None:
 
 
 def begin_ensemble(
-    potential: Potential, problem: Problem, tensors: dict[str, torch.Tensor]
+    potential: GraphModel, problem: Problem, tensors: dict[str, torch.Tensor]
 ) -> torch.nn.ParameterList:
     """Return the ensemble of last layers that is trained, and freeze what is not.
 
@@ -119,7 +119,7 @@ def begin_ensemble(
     return torch.nn.ParameterList(weights)
 
 
-def _first_ensemble(model: Potential, problem: Problem) -> list[torch.Tensor]:
+def _first_ensemble(model: GraphModel, problem: Problem) -> list[torch.Tensor]:
     """Return weights [K, F] of last layers to begin with, for each target that has an uncertainty.
 
     They add to raw values, with a mean of zero, and are in the precision and on the device of the run.
@@ -138,7 +138,7 @@ def _first_ensemble(model: Potential, problem: Problem) -> list[torch.Tensor]:
     return ensemble
 
 
-def _numbers_of_features(model: Potential, problem: Problem) -> list[int]:
+def _numbers_of_features(model: GraphModel, problem: Problem) -> list[int]:
     """Return how many features each target with an uncertainty has."""
     return [
         next(_rows(model, target, problem, problem.validation)).features.shape[1]
@@ -158,7 +158,7 @@ def _trained(state: State) -> dict[str, torch.Tensor] | None:
     return {name: own - own.mean(dim=0) for name, own in weights.items()}
 
 
-def _of_spread(model: Potential, target: Target, problem: Problem) -> _Matrices:
+def _of_spread(model: GraphModel, target: Target, problem: Problem) -> _Matrices:
     """Return matrices that give the standard deviation of the members of an ensemble.
 
     The part of an atom that members give to all atoms of a type cancels in the energies that they were
@@ -182,7 +182,7 @@ def _of_spread(model: Potential, target: Target, problem: Problem) -> _Matrices:
 
 
 def _of_last_layer(
-    model: Potential, target: Target, problem: Problem, regularizer: float
+    model: GraphModel, target: Target, problem: Problem, regularizer: float
 ) -> _Matrices:
     """Return inverses of the Cholesky factors of the covariances of features, [F, F] float64."""
     sums: torch.Tensor | None = None
@@ -203,7 +203,7 @@ def _of_last_layer(
 
 
 def _calibrated(
-    model: Potential, target: Target, problem: Problem, found: _Matrices
+    model: GraphModel, target: Target, problem: Problem, found: _Matrices
 ) -> tuple[float, float]:
     """Return the multipliers of values and of atoms; 1 where the validation set does not tell."""
     values, atoms = (part.to(problem.device) for part in (found.values, found.atoms))
@@ -238,7 +238,7 @@ def _draws(rigidity: torch.Tensor, number: int, seed: int, target: Target) -> to
     return draws @ rigidity
 
 
-def _rows(model: Potential, target: Target, problem: Problem, dataset: Dataset) -> Iterator[_Rows]:
+def _rows(model: GraphModel, target: Target, problem: Problem, dataset: Dataset) -> Iterator[_Rows]:
     """Yield what has references, batch by batch."""
     for batch in batches(dataset, problem.in_order(dataset), problem.dtype, problem.device):
         with torch.no_grad():

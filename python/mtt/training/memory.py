@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from mtt.architectures.potential import Potential
+from mtt.architectures.graph_model import GraphModel
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.same_units import in_angstrom
@@ -57,7 +57,7 @@ class Estimate:
         )
 
 
-def estimate(problem: Problem, potential: Potential) -> Estimate:
+def estimate(problem: Problem, potential: GraphModel) -> Estimate:
     """Estimate from one step on the structure of most pairs, of which nothing remains.
 
     Bytes are counted that the step keeps for its backward passes, and taken to grow with the number
@@ -90,7 +90,7 @@ def estimate(problem: Problem, potential: Potential) -> Estimate:
     )
 
 
-def kept_by_a_step(problem: Problem, potential: Potential) -> float:
+def kept_by_a_step(problem: Problem, potential: GraphModel) -> float:
     """Return the bytes that one step on the structure of most pairs keeps for its backward passes."""
     sizes = [len(problem.train[index].centers) for index in range(len(problem.train))]
     batch = collate(problem.train, [int(np.argmax(sizes))], problem.dtype, problem.device)

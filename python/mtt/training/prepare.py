@@ -14,7 +14,7 @@ from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
 from mtt.architectures.cores import new_core
 from mtt.architectures.ensemble import Ensemble
-from mtt.architectures.potential import Potential
+from mtt.architectures.graph_model import GraphModel
 from mtt.checkpoint import ArchitectureRecord, Header, Origin
 from mtt.checkpoint.upgrade_steps import header_for_today
 from mtt.data.dataset import Dataset
@@ -179,7 +179,7 @@ def _resume(
     recorded = RecordedData(header.split, header.data_hash, header.data_size, kept)
     units = Units(header.length_unit, {target.name: target.unit for target in header.targets})
     data = read_run_data(options, recorded, units)
-    potential = checkpoints.build_potential(header)
+    potential = checkpoints.build_model(header)
     with _fitting(source):
         # What references are converted with.
         for name, buffer in potential.baselines.named_buffers(prefix="model/baselines"):
@@ -198,7 +198,7 @@ def _fitting(source: Path) -> Iterator[None]:
         ) from error
 
 
-def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) -> Potential:
+def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) -> GraphModel:
     """Return a model with weights from the seed of the run, and the fitted baselines."""
     hypers = options.architecture.training
     atomic_types = data.train.types
@@ -229,7 +229,7 @@ def _new_potential(options: Options, data: RunData, say: Callable[[str], None]) 
         architecture, options.architecture.model, atomic_types, data.targets, options.seeds
     )
     zbl = getattr(options.architecture.model, "zbl", False)
-    potential = Potential(core, atomic_types, data.targets, length_unit, zbl)
+    potential = GraphModel(core, atomic_types, data.targets, length_unit, zbl)
     potential.set_precision(checkpoints.precision_dtype(options.base_precision))
     learned = without_repulsion(data.train, potential)
     baselines = {
@@ -288,7 +288,7 @@ def _ensemble_line(weights: torch.Tensor, problem: Problem) -> str:
     )
 
 
-def _check_features(options: Options, data: RunData, potential: Potential) -> None:
+def _check_features(options: Options, data: RunData, potential: GraphModel) -> None:
     """Refuse uncertainties that nothing tells, or that nothing calibrates."""
     asked = options.architecture.training.uncertainty is not None
     ensemble = isinstance(potential.core, Ensemble)
@@ -367,7 +367,7 @@ def _baseline_line(
 def _problem(
     options: Options,
     data: RunData,
-    potential: Potential,
+    potential: GraphModel,
     device: torch.device,
     communicator: Communicator,
 ) -> Problem:
@@ -398,7 +398,7 @@ def _problem(
 def _fixed_header(
     options: Options,
     data: RunData,
-    potential: Potential,
+    potential: GraphModel,
     problem: Problem,
     origin: Origin | None,
 ) -> Header:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mtt.architectures.potential import Potential
+from mtt.architectures.graph_model import GraphModel
 from mtt.checkpoint import Best, Header, Position
 from mtt.data.derived_targets import UncertaintyRecord
 from mtt.training.loss import new_table
@@ -47,7 +47,7 @@ class State:
       TARGET/weights of each; empty before all epochs are done.
     """
 
-    model: Potential = field(metadata={TENSORS: "model"})
+    model: GraphModel = field(metadata={TENSORS: "model"})
     optimizer: torch.optim.Optimizer = field(metadata={TENSORS: "optimizer"})
     ensemble: torch.nn.ParameterList = field(
         metadata={TENSORS: "ensemble"}, default_factory=torch.nn.ParameterList

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtt.architectures.potential import Potential
+from mtt.architectures.graph_model import GraphModel
 from mtt.architectures.zbl import Repulsion
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
@@ -18,7 +18,9 @@ Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 _AT_ONCE = 64
 
 
-def without_repulsion(structures: Sequence[Structure], potential: Potential) -> Sequence[Structure]:
+def without_repulsion(
+    structures: Sequence[Structure], potential: GraphModel
+) -> Sequence[Structure]:
     """Return structures without the repulsion that the model adds to what its network gives.
 
     It is taken off energies, forces and stress in float64; structures of a model without it are

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
-from ase.units import Hartree
+from ase.units import Hartree, kcal, kJ, mol
 from numpy.typing import NDArray
 
 from mtt.data.dataset import named
@@ -17,7 +17,8 @@ from mtt.units import same_unit
 
 # Who has all-electron energies has them this well; those of pseudopotentials are far from it.
 _CLOSE: Final = 0.04
-_UNITS: Final = ("eV", "Hartree", "kcal/mol", "kJ/mol")
+# In eV: good enough to guess by, and there without metatomic, which takes half a second to import.
+_UNITS: Final = {"eV": 1.0, "Hartree": Hartree, "kcal/mol": kcal / mol, "kJ/mol": kJ / mol}
 # Without the electrons of the core, energies of heavier atoms can be a 27th of the whole by chance.
 _HEAVIEST: Final = 9
 
@@ -73,15 +74,14 @@ def _unit(
     """Total energies of all electrons tell their unit, whatever the options say."""
     expected = table @ all_electron_energy(types)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = float(np.median(values * factor(target.unit, "eV") / expected))
+        own = factor(target.unit, "eV")
+        ratio = float(np.median(values * own / expected))
     if abs(ratio - 1.0) < _CLOSE:
         return
     if ratio < 1.0 and types.max() > _HEAVIEST:
         return
-    for unit in _UNITS:
-        if abs(ratio * factor(unit, target.unit) - 1.0) < _CLOSE and not same_unit(
-            unit, target.unit
-        ):
+    for unit, in_ev in _UNITS.items():
+        if abs(ratio * in_ev / own - 1.0) < _CLOSE and not same_unit(unit, target.unit):
             yield (
                 f"'{target.name}' looks like total energies of all electrons in {unit}, and the "
                 f"options say {target.unit}: is `unit: {unit}` meant?"
