@@ -1,9 +1,11 @@
-"""Imports without the search for garbage: off within, on after, and nothing for other programs."""
+"""What is imported when, and that the search for garbage rests meanwhile: off within, on after."""
 
 import subprocess
 import sys
 
 import pytest
+
+import mtt.options
 
 SCRIPT = """
 import gc, sys
@@ -42,3 +44,26 @@ def test_training_collects_garbage(tmp_path):
         [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stdout.strip() == "2 True"
+
+
+def test_an_export_waits_for_no_options_of_training():
+    """It needs the hypers of one architecture; all options and their readers take a tenth of a second."""
+    text = """
+import sys
+from mtt import architecture_registry
+from mtt.checkpoint.upgrade_steps import to_installed
+from mtt.export import run
+architecture_registry.get("pet").ModelHypers
+slow = ("torch", "mtt.options.schema.options", "mtt.options.foreign.translate", "mtt.verify.waivers")
+print([name for name in slow if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_names_of_the_options_are_imported_when_they_are_asked_for():
+    for name in mtt.options.__all__:
+        assert getattr(mtt.options, name).__name__ == name
+    assert set(mtt.options.__all__) <= set(dir(mtt.options))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = mtt.options.nothing

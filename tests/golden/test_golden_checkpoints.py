@@ -26,7 +26,7 @@ from mtt.checkpoint import upgrade
 from mtt.checkpoint.formats import STEPS
 from mtt.checkpoint.header import FORMAT_VERSION, OPTIONAL
 from mtt.errors import UserError
-from mtt.options.schema.options import OPTIONS_VERSION
+from mtt.options.schema.base import OPTIONS_VERSION
 from mtt.options.schema.training import TrainingHypers
 
 FOLDERS = sorted(path for path in golden.FOLDER.iterdir() if path.is_dir())

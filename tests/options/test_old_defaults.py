@@ -6,7 +6,7 @@ import pytest
 
 from mtt import architecture_registry
 from mtt.options import Options, load_options
-from mtt.options.schema.options import OPTIONS_VERSION
+from mtt.options.schema.base import OPTIONS_VERSION
 from mtt.options.schema.training import TrainingHypers
 from mtt.options.stored import OLD_DEFAULTS, UPGRADES, defaults_of, upgrade_options
 

@@ -6,13 +6,12 @@ the old version is the way.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtt import architecture_registry
 from mtt.checkpoint.compatibility import check_architecture
 from mtt.checkpoint.header import WEIGHTS, Header
 from mtt.errors import UserError
-from mtt.options.schema.options import hash_of_options
 from mtt.options.stored import upgrade_options
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def _with_options_of_today(header: Header) -> Header:
     options = upgrade_options(header.options)
     if options == header.options:
         return header
-    return replace(header, options=options, options_hash=hash_of_options(options))
+    return replace(header, options=options, options_hash=_hash_of(options))
 
 
 def _steps(header: Header) -> list[architecture_registry.Upgrade]:
@@ -72,7 +71,14 @@ def _header_step(header: Header, step: architecture_registry.Upgrade) -> Header:
     if isinstance(options.get("architecture"), dict):
         hypers = {"version": new.version, "model": new.hypers}
         options["architecture"] = {**options["architecture"], **hypers}
-    return replace(header, architecture=new, options=options, options_hash=hash_of_options(options))
+    return replace(header, architecture=new, options=options, options_hash=_hash_of(options))
+
+
+def _hash_of(options: dict[str, Any]) -> str:
+    # Most checkpoints need no step, and all options take a tenth of a second to import.
+    from mtt.options.schema.options import hash_of_options
+
+    return hash_of_options(options)
 
 
 def _with_core_tensors(tensors: "Tensors", weights: "Callable[[Tensors], Tensors]") -> "Tensors":

@@ -17,6 +17,7 @@ from mtt.cli.arguments import (
 )
 from mtt.errors import UserError
 from mtt.files import check_keeps
+from mtt.imports import without_collector
 
 if TYPE_CHECKING:
     from mtt.export.run import Verify
@@ -107,8 +108,9 @@ def run(arguments: Namespace) -> None:
                 return
 
             _check_keeps(fetched.path, output)
-            from mtt.export import run as export
-            from mtt.report.progress import Reporter
+            with without_collector():
+                from mtt.export import run as export
+                from mtt.report.progress import Reporter
 
             with Reporter():  # which says what is exported, and when it is verified
                 written = export.run(

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from mtt.data.structure import Reference, Structure
 from mtt.errors import UserError
-from mtt.options.schema.datasets import DatasetOptions
-from mtt.options.schema.differences import differences
 from mtt.units import ENERGY_UNITS, LENGTH_UNITS, fits, same_unit, spelling
+
+if TYPE_CHECKING:
+    from mtt.options.schema.datasets import DatasetOptions
 
 # What is told first of several differences.
 _ORDER: Final = (
@@ -23,7 +24,7 @@ class Units(NamedTuple):
     targets: Mapping[str, str]
 
     @classmethod
-    def of(cls, entry: DatasetOptions) -> Self:
+    def of(cls, entry: "DatasetOptions") -> Self:
         """Return the units of a data set as its options state them."""
         targets = {name: target.unit for name, target in entry.targets.items()}
         return cls(entry.systems.length_unit, targets)
@@ -101,7 +102,7 @@ def _reference(reference: Reference, value: float, length: float) -> Reference:
     )
 
 
-def check_same_targets(sets: Mapping[str, Sequence[DatasetOptions]]) -> None:
+def check_same_targets(sets: Mapping[str, Sequence["DatasetOptions"]]) -> None:
     """Refuse data sets that cannot be mixed.
 
     :param sets: entries by the name of the option they come from, ``training_set`` first
@@ -117,7 +118,11 @@ def check_same_targets(sets: Mapping[str, Sequence[DatasetOptions]]) -> None:
                 _check_pair(*first, name, entry)
 
 
-def _check_pair(first_name: str, first: DatasetOptions, name: str, entry: DatasetOptions) -> None:
+def _check_pair(
+    first_name: str, first: "DatasetOptions", name: str, entry: "DatasetOptions"
+) -> None:
+    from mtt.options.schema.differences import differences
+
     here, there = f"{name} ({entry.systems.read_from})", f"{first_name} ({first.systems.read_from})"
     differing = sorted(differences(entry, first), key=lambda each: _ORDER.index(each.kind))
     if not differing:

@@ -194,6 +194,8 @@ def golden_pack(potential: Potential, systems: Sequence[Named]) -> GoldenPack:
     :raises UserError: a system has atomic types that the model does not know
     """
     reference = copy.deepcopy(potential).set_precision(torch.float64).eval()
+    # Derivatives by positions are all that is wanted.
+    reference.requires_grad_(False)
     structures = [structure for _, structure in systems]
     dataset = Dataset(structures, reference.atomic_types, reference.cutoff, reference.targets)
     tensors: dict[str, torch.Tensor] = {}

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mtt import checkpoint as checkpoints
 from mtt.checkpoint import Header
@@ -17,11 +17,10 @@ from mtt.export import process as export_process
 from mtt.export import provenance
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.printable import printable
-from mtt.verify import run as verification
-from mtt.verify.report import Report
 from mtt.verify.report.terminal import Progress
-from mtt.verify.settings import Settings
-from mtt.verify.waivers import beside
+
+if TYPE_CHECKING:
+    from mtt.verify.report import Report
 
 _log = logging.getLogger(__name__)
 # Who asks for outputs of any kind.
@@ -41,7 +40,7 @@ def run(
     metadata: Path | None = None,
     verify: Verify = "quick",
     source: dict[str, Any] | None = None,
-    keep: Callable[[Report], None] | None = None,
+    keep: "Callable[[Report], None] | None" = None,
 ) -> Path:
     """Export ``checkpoint`` and return the path of the file written.
 
@@ -137,10 +136,10 @@ def verified(
     temporary: Path,
     output: Path,
     verify: Verify,
-    keep: Callable[[Report], None] | None = None,
+    keep: "Callable[[Report], None] | None" = None,
     engines: list[str] | None = None,
     skip: Mapping[str, str] | None = None,
-) -> Report | None:
+) -> "Report | None":
     """The report of the checks that were asked for, on a file not yet named ``output``.
 
     :param engines: whose use of the file decides; all that run MD if None
@@ -153,6 +152,10 @@ def verified(
             stacklevel=1,
         )
         return None
+    from mtt.verify import run as verification
+    from mtt.verify.settings import Settings
+    from mtt.verify.waivers import beside
+
     families = QUICK_FAMILIES if verify == "quick" else None
     settings = Settings(only=families, skip=skip, engines=engines, waivers=beside(output))
     return verification.run(temporary, settings=settings, display=str(output), keep=keep)

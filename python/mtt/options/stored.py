@@ -8,7 +8,7 @@ write leave defaults out: one that states an older version gets those of that ve
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from mtt.options.schema.options import OPTIONS_VERSION
+from mtt.options.schema.base import OPTIONS_VERSION
 
 Plain = dict[str, Any]
 # Options of the trainer whose default was another one: version -> its defaults, where they are not those

@@ -1,7 +1,8 @@
 """An options file that states an older version gets the defaults of that version."""
 
 from mtt.options.reading.document import Node
-from mtt.options.schema.options import OPTIONS_VERSION, Options
+from mtt.options.schema.base import OPTIONS_VERSION
+from mtt.options.schema.options import Options
 from mtt.options.schema.training import TrainingHypers
 from mtt.options.stored import defaults_of
 

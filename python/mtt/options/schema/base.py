@@ -16,6 +16,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+# Of options files and of what checkpoints store; stored.py brings older ones here.
+OPTIONS_VERSION = 2
 INCONSISTENT = "inconsistent"
 Location = tuple[str | int, ...]
 

@@ -23,7 +23,14 @@ from pydantic import (
 from mtt import architecture_registry
 from mtt.canonical import canonical_json
 from mtt.errors import UserError
-from mtt.options.schema.base import Conflict, Location, OptionsModel, inconsistent, invalid
+from mtt.options.schema.base import (
+    OPTIONS_VERSION,
+    Conflict,
+    Location,
+    OptionsModel,
+    inconsistent,
+    invalid,
+)
 from mtt.options.schema.datasets import DatasetOptions, SplitOptions
 from mtt.options.schema.differences import Difference, differences
 from mtt.options.schema.extra_data import extra_data_conflicts
@@ -31,7 +38,6 @@ from mtt.options.schema.loss_parts import ShiftOptions
 from mtt.options.schema.training import TrainingHypers
 from mtt.units import fits
 
-OPTIONS_VERSION = 2
 _MOST_MEMBERS = 100
 _DEVICE = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
