@@ -1,5 +1,5 @@
 # Operators for training on CPUs, which Python loads into its torch: mtt/architectures/kernels.py.
-add_library(mtt_training SHARED csrc/training/operators.cpp)
+add_library(mtt_training SHARED csrc/training/operators.cpp csrc/training/memory.cpp)
 target_link_libraries(mtt_training PRIVATE torch)
 target_compile_options(mtt_training PRIVATE -O2)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

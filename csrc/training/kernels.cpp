@@ -32,7 +32,7 @@ template <> struct Bits<double> {
 };
 
 // e^x = 2^n e^r with |r| < ln(2) / 2, and the series of e^r. Not a number stays so.
-template <typename T> inline T exponential(T x) {
+template <typename T> __attribute__((always_inline)) inline T exponential(T x) {
     using B = Bits<T>;
     using W = typename B::Whole;
     x = x < B::least ? B::least : x;
@@ -48,7 +48,7 @@ template <typename T> inline T exponential(T x) {
     return series * __builtin_bit_cast(T, power);
 }
 
-template <typename T> inline T sigmoid(T x) { return T(1) / (T(1) + exponential(-x)); }
+template <typename T> __attribute__((always_inline)) inline T sigmoid(T x) { return T(1) / (T(1) + exponential(-x)); }
 
 template <typename T> inline T root(T x) { return sizeof(T) == 4 ? T(__builtin_sqrtf(float(x))) : T(__builtin_sqrt(double(x))); }
 

@@ -40,6 +40,22 @@ def kernels(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         _in_use.reset(token)
 
 
+@contextlib.contextmanager
+def pooled_memory(device: torch.device) -> Iterator[None]:
+    """Keep the memory of freed tensors for the next ones, in huge pages, for all of the process.
+
+    Tensors on CPUs, on Linux, and only if there are compiled operators; elsewhere it does nothing.
+    """
+    if device.type != "cpu" or missing() is not None:
+        yield
+        return
+    torch.ops.mtt_training.use_pool(True)
+    try:
+        yield
+    finally:
+        torch.ops.mtt_training.use_pool(False)
+
+
 def why_not(core: torch.nn.Module, device: torch.device) -> str | None:
     """Return why a network that has operators on this device is trained without them, or None."""
     has_some = any(isinstance(module, SiLU | RMSNorm) for module in core.modules())

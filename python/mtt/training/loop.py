@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtt.architectures.ensemble import trained_cores
-from mtt.architectures.kernels import kernels, why_not
+from mtt.architectures.kernels import kernels, pooled_memory, why_not
 from mtt.checkpoint import Best
 from mtt.data.batch import Batch, batches
 from mtt.data.dataset import Dataset
@@ -159,7 +159,7 @@ def train(
     :raises UserError: the loss is no longer a finite number
     """
     validation = ValidationBatches(problem)
-    with reproducible(problem.device):
+    with reproducible(problem.device), pooled_memory(problem.device):
         while state.position.epoch < problem.hypers.num_epochs:
             # Made anew from the position alone: a resumed run has the same weights.
             loss = problem.loss(state.position.epoch + 1, list(state.ensemble))
