@@ -109,6 +109,91 @@ void norm_twice(
     }
 }
 
+// ------------------------------------------------------------------------------------------------- layer norm
+// Mean of a row, and one over its standard deviation.
+template <typename T> struct Spread {
+    T mean, r;
+
+    Spread(const T* x, Int d, T epsilon) {
+        T sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+        for (Int k = 0; k < d; ++k) sum += x[k];
+        mean = sum / T(d);
+        const T middle = mean;
+#pragma omp simd reduction(+ : squares)
+        for (Int k = 0; k < d; ++k) squares += (x[k] - middle) * (x[k] - middle);
+        r = T(1) / root(squares / T(d) + epsilon);
+    }
+};
+
+template <typename T> void center(const T* x, const T* w, const T* b, T* y, Int rows, Int d, T epsilon) {
+    for (Int row = 0; row < rows; ++row, x += d, y += d) {
+        const Spread<T> of(x, d, epsilon);
+        const T mean = of.mean, r = of.r;
+#pragma omp simd
+        for (Int k = 0; k < d; ++k) y[k] = (x[k] - mean) * r * w[k] + b[k];
+    }
+}
+
+template <typename T>
+void center_back(const T* x, const T* w, const T* gy, T* gx, T* gw, T* gb, Int rows, Int d, T epsilon) {
+    for (Int row = 0; row < rows; ++row, x += d, gy += d, gx += d) {
+        const Spread<T> of(x, d, epsilon);
+        const T mean = of.mean, r = of.r;
+        T a = 0, p = 0;
+#pragma omp simd reduction(+ : a, p)
+        for (Int k = 0; k < d; ++k) {
+            a += w[k] * gy[k];
+            p += w[k] * gy[k] * (x[k] - mean) * r;
+        }
+        a /= T(d);
+        p /= T(d);
+#pragma omp simd
+        for (Int k = 0; k < d; ++k) gx[k] = r * (w[k] * gy[k] - a - (x[k] - mean) * r * p);
+        if (gw != nullptr) {
+#pragma omp simd
+            for (Int k = 0; k < d; ++k) {
+                gw[k] += gy[k] * (x[k] - mean) * r;
+                gb[k] += gy[k];
+            }
+        }
+    }
+}
+
+template <typename T>
+void center_twice(
+    const T* x, const T* w, const T* gy, const T* v, T* by_gy, T* by_x, T* gw, Int rows, Int d, T epsilon
+) {
+    for (Int row = 0; row < rows; ++row, x += d, gy += d, v += d, by_gy += d, by_x += d) {
+        const Spread<T> of(x, d, epsilon);
+        const T mean = of.mean, r = of.r;
+        // Means of w gy, v, and products of them and of the normalized numbers z.
+        T a = 0, b = 0, p = 0, q = 0, s = 0;
+#pragma omp simd reduction(+ : a, b, p, q, s)
+        for (Int k = 0; k < d; ++k) {
+            const T g = w[k] * gy[k], z = (x[k] - mean) * r;
+            a += g;
+            b += v[k];
+            p += g * z;
+            q += v[k] * z;
+            s += g * v[k];
+        }
+        a /= T(d);
+        b /= T(d);
+        p /= T(d);
+        q /= T(d);
+        s /= T(d);
+        const T of_z = s - a * b - T(3) * p * q, rest = a * q + b * p;
+#pragma omp simd
+        for (Int k = 0; k < d; ++k) {
+            const T z = (x[k] - mean) * r, by_a = r * (v[k] - b - z * q);
+            gw[k] += gy[k] * by_a;
+            by_gy[k] = w[k] * by_a;
+            by_x[k] = -r * r * (w[k] * gy[k] * q + v[k] * p - rest + z * of_z);
+        }
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ activations
 template <typename T> void glu(const T* x, T* y, Int rows, Int d) {
     for (Int row = 0; row < rows; ++row, x += 2 * d, y += d) {
@@ -179,6 +264,45 @@ template <typename T> __attribute__((always_inline)) inline void store(T* to, ty
     *reinterpret_cast<typename Eight<T>::Anywhere*>(to) = vector;
 }
 
+// Shuffles of vectors of eight, which compilers spell in two ways.
+#if defined(__clang__)
+#define MTT_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+template <int BYTES> struct Whole { using Type = std::int32_t; };
+template <> struct Whole<8> { using Type = std::int64_t; };
+#define MTT_SHUFFLE(a, b, ...) \
+    __builtin_shuffle(a, b, typename Eight<typename Whole<int(sizeof(T))>::Type>::Vector{__VA_ARGS__})
+#endif
+
+template <typename T> __attribute__((always_inline)) inline T sum_of(typename Eight<T>::Vector v) {
+    v += MTT_SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    v += MTT_SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+    return v[0] + v[1];
+}
+
+// Eight rows of eight become columns: pairs of rows, then of pairs, then of halves are interleaved.
+template <typename T> __attribute__((always_inline)) inline void turn(typename Eight<T>::Vector (&v)[8]) {
+    typename Eight<T>::Vector w[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 2) {
+        w[i] = MTT_SHUFFLE(v[i], v[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        w[i + 1] = MTT_SHUFFLE(v[i], v[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 4)
+#pragma GCC unroll 8
+        for (int j = 0; j < 2; ++j) {
+            v[i + 2 * j] = MTT_SHUFFLE(w[i + j], w[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            v[i + 2 * j + 1] = MTT_SHUFFLE(w[i + j], w[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+#pragma GCC unroll 8
+    for (int i = 0; i < 4; ++i) {
+        const typename Eight<T>::Vector low = v[i], high = v[i + 4];
+        v[i] = MTT_SHUFFLE(low, high, 0, 1, 2, 3, 8, 9, 10, 11);
+        v[i + 4] = MTT_SHUFFLE(low, high, 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+
 inline Int padded_to(Int n) { return (n + 7) / 8 * 8; }
 
 // A matrix whose element (i, k) is at data[i * row + k * column].
@@ -219,8 +343,16 @@ __attribute__((always_inline)) inline void block(const T* a, Int a_row, Int a_co
 template <typename T, int EIGHTS, bool ADD>
 inline void columns(const Matrix<T>& a, const T* b, Int b_row, T* c, Int c_row, Int rows, Int inner, T factor) {
     Int i = 0;
-    for (; i + 4 <= rows; i += 4)
+    for (; i + 4 <= rows && rows - i != 5 && rows - i != 6 && rows - i != 9; i += 4)
         block<T, 4, EIGHTS, ADD>(a.data + i * a.row, a.row, a.column, b, b_row, c + i * c_row, c_row, inner, factor);
+    if (rows - i == 5 || rows - i == 9) {
+        block<T, 5, EIGHTS, ADD>(a.data + i * a.row, a.row, a.column, b, b_row, c + i * c_row, c_row, inner, factor);
+        i += 5;
+    }
+    if (rows - i == 4) {
+        block<T, 4, EIGHTS, ADD>(a.data + i * a.row, a.row, a.column, b, b_row, c + i * c_row, c_row, inner, factor);
+        i += 4;
+    }
     for (; i + 3 <= rows; i += 3)
         block<T, 3, EIGHTS, ADD>(a.data + i * a.row, a.row, a.column, b, b_row, c + i * c_row, c_row, inner, factor);
     for (; i < rows; ++i)
@@ -235,47 +367,82 @@ void multiply(const Matrix<T>& a, const T* b, T* c, Int rows, Int inner, Int wid
     for (; j < width; j += 8) columns<T, 1, ADD>(a, b + j, width, c + j, width, rows, inner, factor);
 }
 
-// The tokens of one atom in rows of `stride` numbers, from `column` on.
-struct Place {
-    Int width, dim, padded;
+// The tokens of one atom in rows of `stride` numbers, from `column` on. DIM is their number of each head, or zero.
+template <int DIM> struct Place {
+    Int width;
+    Int any_dim;
     Int own, edges;
+
+    Int dim() const { return DIM > 0 ? DIM : any_dim; }
+    Int padded() const { return padded_to(dim()); }
 };
 
-template <typename T> void gather(const Place& p, const T* from, Int stride, Int column, T* to) {
-    for (Int i = 0; i < p.width; ++i) {
-        const T* row = from + (i == 0 ? p.own : p.edges + i - 1) * stride + column;
-        for (Int k = 0; k < p.dim; ++k) to[i * p.padded + k] = row[k];
-        for (Int k = p.dim; k < p.padded; ++k) to[i * p.padded + k] = T(0);
+template <typename T, int DIM> inline void gather(const Place<DIM>& p, const T* from, Int stride, Int column, T* to) {
+    const Int dim = p.dim(), padded = p.padded();
+    const T* row = from + p.own * stride + column;
+    const T* next = from + p.edges * stride + column;
+    for (Int i = 0; i < p.width; ++i, to += padded) {
+        if constexpr (DIM > 0 && DIM % 8 == 0) {
+#pragma GCC unroll 8
+            for (Int k = 0; k < DIM; k += 8) store(to + k, load(row + k));
+        } else {
+            for (Int k = 0; k < dim; ++k) to[k] = row[k];
+            for (Int k = dim; k < padded; ++k) to[k] = T(0);
+        }
+        row = next;
+        next += stride;
     }
 }
 
-template <typename T> void scatter(const Place& p, const T* from, T* to, Int stride, Int column) {
-    for (Int i = 0; i < p.width; ++i) {
-        T* row = to + (i == 0 ? p.own : p.edges + i - 1) * stride + column;
-        for (Int k = 0; k < p.dim; ++k) row[k] = from[i * p.padded + k];
+template <typename T, int DIM> inline void scatter(const Place<DIM>& p, const T* from, T* to, Int stride, Int column) {
+    const Int dim = p.dim(), padded = p.padded();
+    T* row = to + p.own * stride + column;
+    T* next = to + p.edges * stride + column;
+    for (Int i = 0; i < p.width; ++i, from += padded) {
+        if constexpr (DIM > 0 && DIM % 8 == 0) {
+#pragma GCC unroll 8
+            for (Int k = 0; k < DIM; k += 8) store(row + k, load(from + k));
+        } else {
+            for (Int k = 0; k < dim; ++k) row[k] = from[k];
+        }
+        row = next;
+        next += stride;
     }
 }
 
-template <typename T> void transpose(const Place& p, const T* from, T* to, Int tokens) {
-    for (Int k = 0; k < p.dim; ++k) {
-        for (Int i = 0; i < p.width; ++i) to[k * tokens + i] = from[i * p.padded + k];
-        for (Int i = p.width; i < tokens; ++i) to[k * tokens + i] = T(0);
-    }
+// Rows of tokens become columns, zero from `width` on.
+template <typename T, int DIM> inline void transpose(const Place<DIM>& p, const T* from, T* to, Int tokens) {
+    const Int padded = p.padded();
+    for (Int i = 0; i < tokens; i += 8)
+        for (Int k = 0; k < padded; k += 8) {
+            typename Eight<T>::Vector block[8];
+#pragma GCC unroll 8
+            for (Int j = 0; j < 8; ++j)
+                block[j] = i + j < p.width ? load(from + (i + j) * padded + k) : typename Eight<T>::Vector{};
+            turn<T>(block);
+#pragma GCC unroll 8
+            for (Int j = 0; j < 8; ++j) store(to + (k + j) * tokens + i, block[j]);
+        }
 }
 
 // Turn scores into A: exponentials over their sum weighted by f, zero from `width` on.
 template <typename T> void normalize(T* a, const T* f, Int width, Int tokens) {
+    using Vector = typename Eight<T>::Vector;
     for (Int i = 0; i < width; ++i, a += tokens) {
-        T most = a[0], total = 0;
-        for (Int j = 1; j < width; ++j) most = a[j] > most ? a[j] : most;
-#pragma omp simd reduction(+ : total)
-        for (Int j = 0; j < tokens; ++j) {
-            a[j] = exponential(a[j] - most);
-            total += a[j] * f[j];
+        for (Int j = width; j < tokens; ++j) a[j] = a[0];
+        Vector largest = load(a);
+        for (Int j = 8; j < tokens; j += 8) {
+            const Vector next = load(a + j);
+            largest = next > largest ? next : largest;
         }
-        const T inverse = T(1) / total;
+        T most = largest[0];
+        for (int j = 1; j < 8; ++j) most = largest[j] > most ? largest[j] : most;
 #pragma omp simd
-        for (Int j = 0; j < tokens; ++j) a[j] *= inverse;
+        for (Int j = 0; j < tokens; ++j) a[j] = exponential(a[j] - most);
+        Vector total = load(a) * load(f);
+        for (Int j = 8; j < tokens; j += 8) total += load(a + j) * load(f + j);
+        const T inverse = T(1) / sum_of<T>(total);
+        for (Int j = 0; j < tokens; j += 8) store(a + j, inverse * load(a + j));
         for (Int j = width; j < tokens; ++j) a[j] = T(0);
     }
 }
@@ -290,22 +457,23 @@ template <typename T> struct Space {
     }
 };
 
-template <typename T> struct Head {
-    Place place;
+template <typename T, int DIM> struct Head {
+    Place<DIM> place;
     Int tokens, d;
     T *f, *q, *k, *v, *keys, *a;
 
     // The weights of the keys of an atom.
     Head(const Tokens& t, const T* factors, Int atom, Space<T>& space) {
-        const Int width = t.counts[atom] + 1, dim = t.head_dim, padded = padded_to(dim);
-        place = {width, dim, padded, atom, t.n_atoms + t.first[atom]};
+        const Int width = t.counts[atom] + 1;
+        place = {width, t.head_dim, atom, t.n_atoms + t.first[atom]};
+        const Int padded = place.padded();
         tokens = padded_to(width);
-        d = t.heads * dim;
+        d = t.heads * place.dim();
         f = space.take(tokens);
         q = space.take(width * padded);
         k = space.take(width * padded);
         v = space.take(width * padded);
-        keys = space.take(dim * tokens);
+        keys = space.take(padded * tokens);
         a = space.take(width * tokens);
         f[0] = T(1);
         for (Int j = 1; j < width; ++j) f[j] = factors[t.first[atom] + j - 1];
@@ -317,66 +485,66 @@ template <typename T> struct Head {
         gather(place, qkv, 3 * d, column + d, k);
         gather(place, qkv, 3 * d, column + 2 * d, v);
         transpose(place, k, keys, tokens);
-        multiply<T, false>(rows(q), keys, a, place.width, place.dim, tokens, T(t.scale));
+        multiply<T, false>(rows(q), keys, a, place.width, place.dim(), tokens, T(t.scale));
         normalize(a, f, place.width, tokens);
     }
 
-    Matrix<T> rows(const T* of_tokens) const { return {of_tokens, place.padded, 1}; }
+    Matrix<T> rows(const T* of_tokens) const { return {of_tokens, place.padded(), 1}; }
     Matrix<T> square(const T* m) const { return {m, tokens, 1}; }
     Matrix<T> turned(const T* m) const { return {m, 1, tokens}; }
     // result (+)= factor m x, for a matrix between tokens and rows of tokens.
     void mix(const Matrix<T>& m, const T* x, T* result, T factor) const {
-        multiply<T, false>(m, x, result, place.width, place.width, place.padded, factor);
+        multiply<T, false>(m, x, result, place.width, place.width, place.padded(), factor);
     }
     void mix_more(const Matrix<T>& m, const T* x, T* result, T factor) const {
-        multiply<T, true>(m, x, result, place.width, place.width, place.padded, factor);
+        multiply<T, true>(m, x, result, place.width, place.width, place.padded(), factor);
     }
 };
 
-template <typename T>
+template <typename T, int DIM>
 void attend(const Tokens& t, const T* qkv, const T* factors, T* out, T* work, Int begin, Int end) {
     for (Int atom = begin; atom < end; ++atom) {
         Space<T> space{work};
-        Head<T> h(t, factors, atom, space);
+        Head<T, DIM> h(t, factors, atom, space);
         for (Int head = 0; head < t.heads; ++head) {
-            h.look(t, qkv, head * t.head_dim);
+            h.look(t, qkv, head * h.place.dim());
             for (Int i = 0; i < h.place.width; ++i)
-#pragma omp simd
-                for (Int j = 0; j < h.tokens; ++j) h.a[i * h.tokens + j] *= h.f[j];
+                for (Int j = 0; j < h.tokens; j += 8)
+                    store(h.a + i * h.tokens + j, load(h.a + i * h.tokens + j) * load(h.f + j));
             h.mix(h.square(h.a), h.v, h.q, T(1));
-            scatter(h.place, h.q, out, h.d, head * t.head_dim);
+            scatter(h.place, h.q, out, h.d, head * h.place.dim());
         }
     }
 }
 
-template <typename T>
+template <typename T, int DIM>
 void attend_back(
     const Tokens& t, const T* qkv, const T* factors, const T* go, T* gqkv, T* gf, T* work, Int begin, Int end
 ) {
+    using Vector = typename Eight<T>::Vector;
     for (Int atom = begin; atom < end; ++atom) {
         Space<T> space{work};
-        Head<T> h(t, factors, atom, space);
+        Head<T, DIM> h(t, factors, atom, space);
         const Int width = h.place.width, tokens = h.tokens, d = h.d;
-        T *sums = space.take(tokens), *g = space.take(width * h.place.padded), *values = space.take(t.head_dim * tokens);
-        T *s = space.take(width * tokens), *result = space.take(width * h.place.padded);
+        T *sums = space.take(tokens), *g = space.take(width * h.place.padded()), *values = space.take(h.place.padded() * tokens);
+        T *s = space.take(width * tokens), *result = space.take(width * h.place.padded());
         for (Int j = 0; j < tokens; ++j) sums[j] = T(0);
         for (Int head = 0; head < t.heads; ++head) {
-            const Int column = head * t.head_dim;
+            const Int column = head * h.place.dim();
             h.look(t, qkv, column);
             gather(h.place, go, d, column, g);
             transpose(h.place, h.v, values, tokens);
-            multiply<T, false>(h.rows(g), values, s, width, t.head_dim, tokens, T(1));
+            multiply<T, false>(h.rows(g), values, s, width, h.place.dim(), tokens, T(1));
             for (Int i = 0; i < width; ++i) {
                 T *a = h.a + i * tokens, *row = s + i * tokens;
-                T mean = 0;
-#pragma omp simd reduction(+ : mean)
-                for (Int j = 0; j < tokens; ++j) mean += a[j] * h.f[j] * row[j];
-#pragma omp simd
-                for (Int j = 0; j < tokens; ++j) {
-                    const T by_f = a[j] * (row[j] - mean);
-                    sums[j] += by_f;
-                    a[j] *= h.f[j];
-                    row[j] = by_f * h.f[j];
+                Vector means = load(a) * load(h.f) * load(row);
+                for (Int j = 8; j < tokens; j += 8) means += load(a + j) * load(h.f + j) * load(row + j);
+                const T mean = sum_of<T>(means);
+                for (Int j = 0; j < tokens; j += 8) {
+                    const Vector f = load(h.f + j), by_f = load(a + j) * (load(row + j) - mean);
+                    store(sums + j, load(sums + j) + by_f);
+                    store(a + j, load(a + j) * f);
+                    store(row + j, by_f * f);
                 }
             }
             h.mix(h.square(s), h.k, result, T(t.scale));
@@ -390,19 +558,20 @@ void attend_back(
     }
 }
 
-template <typename T>
+template <typename T, int DIM>
 void attend_twice(
     const Tokens& t, const T* qkv, const T* factors, const T* go, const T* cotangents, const T* of_gf, T* by_go,
     T* by_qkv, T* by_f, T* work, Int begin, Int end
 ) {
+    using Vector = typename Eight<T>::Vector;
     const T scale = T(t.scale);
     for (Int atom = begin; atom < end; ++atom) {
         Space<T> space{work};
-        Head<T> h(t, factors, atom, space);
-        const Int width = h.place.width, tokens = h.tokens, d = h.d, dim = t.head_dim, rows = width * h.place.padded;
+        Head<T, DIM> h(t, factors, atom, space);
+        const Int width = h.place.width, tokens = h.tokens, d = h.d, dim = h.place.dim(), rows = width * h.place.padded();
         T *sums = space.take(tokens), *vf = space.take(tokens);
         T *g = space.take(rows), *vq = space.take(rows), *vk = space.take(rows), *vv = space.take(rows);
-        T *result = space.take(rows), *turned = space.take(dim * tokens);
+        T *result = space.take(rows), *turned = space.take(h.place.padded() * tokens);
         T *s = space.take(width * tokens), *m = space.take(width * tokens), *ds = space.take(width * tokens);
         for (Int j = 0; j < tokens; ++j) {
             sums[j] = T(0);
@@ -426,23 +595,27 @@ void attend_twice(
             for (Int i = 0; i < width; ++i) {
                 T *a = h.a + i * tokens, *ga = s + i * tokens, *u = m + i * tokens, *w = ds + i * tokens;
                 const T* f = h.f;
-                T mean = 0, y = 0, n = 0;
-#pragma omp simd reduction(+ : mean, y)
-                for (Int j = 0; j < tokens; ++j) {
-                    mean += a[j] * f[j] * ga[j];
-                    y += a[j] * (u[j] * f[j] + vf[j]);
+                Vector means{}, ys{}, ns{};
+                for (Int j = 0; j < tokens; j += 8) {
+                    const Vector aj = load(a + j), fj = load(f + j);
+                    means += aj * fj * load(ga + j);
+                    ys += aj * (load(u + j) * fj + load(vf + j));
                 }
-#pragma omp simd reduction(+ : n)
-                for (Int j = 0; j < tokens; ++j)
-                    n += a[j] * ((u[j] * f[j] + vf[j]) * (ga[j] - mean) + f[j] * (w[j] - y * ga[j]));
-#pragma omp simd
-                for (Int j = 0; j < tokens; ++j) {
-                    const T deviation = ga[j] - mean, of_a = u[j] * f[j] + vf[j], rest = w[j] - y * ga[j];
-                    sums[j] += a[j] * (u[j] * deviation + rest - n);
-                    u[j] = a[j] * (of_a - y * f[j]);
-                    w[j] = a[j] * (of_a * deviation + f[j] * (rest - n));
-                    a[j] *= f[j];
-                    ga[j] = a[j] * deviation;
+                const T mean = sum_of<T>(means), y = sum_of<T>(ys);
+                for (Int j = 0; j < tokens; j += 8) {
+                    const Vector fj = load(f + j), gj = load(ga + j);
+                    const Vector of_a = load(u + j) * fj + load(vf + j), rest = load(w + j) - y * gj;
+                    ns += load(a + j) * (of_a * (gj - mean) + fj * rest);
+                }
+                const T n = sum_of<T>(ns);
+                for (Int j = 0; j < tokens; j += 8) {
+                    const Vector aj = load(a + j), fj = load(f + j), uj = load(u + j), gj = load(ga + j);
+                    const Vector deviation = gj - mean, of_a = uj * fj + load(vf + j), rest = load(w + j) - y * gj - n;
+                    store(sums + j, load(sums + j) + aj * (uj * deviation + rest));
+                    store(u + j, aj * (of_a - y * fj));
+                    store(w + j, aj * (of_a * deviation + fj * rest));
+                    store(a + j, aj * fj);
+                    store(ga + j, aj * fj * deviation);
                 }
             }
             h.mix(h.square(m), h.v, result, T(1));
@@ -461,10 +634,33 @@ void attend_twice(
     }
 }
 
+// The size of the heads of a default network is known when this is compiled; others may be anything.
+template <typename T>
+void any_attend(const Tokens& t, const T* qkv, const T* f, T* out, T* work, Int begin, Int end) {
+    (t.head_dim == 16 ? attend<T, 16> : attend<T, 0>)(t, qkv, f, out, work, begin, end);
+}
+
+template <typename T>
+void any_attend_back(
+    const Tokens& t, const T* qkv, const T* f, const T* go, T* gqkv, T* gf, T* work, Int begin, Int end
+) {
+    (t.head_dim == 16 ? attend_back<T, 16> : attend_back<T, 0>)(t, qkv, f, go, gqkv, gf, work, begin, end);
+}
+
+template <typename T>
+void any_attend_twice(
+    const Tokens& t, const T* qkv, const T* f, const T* go, const T* v, const T* vf, T* by_go, T* by_qkv, T* by_f,
+    T* work, Int begin, Int end
+) {
+    const auto chosen = t.head_dim == 16 ? attend_twice<T, 16> : attend_twice<T, 0>;
+    chosen(t, qkv, f, go, v, vf, by_go, by_qkv, by_f, work, begin, end);
+}
+
 template <typename T>
 constexpr Kernels<T> kernels = {
-    norm<T>, norm_back<T>, norm_twice<T>, glu<T>, glu_back<T>, glu_twice<T>, silu<T>, silu_back<T>, silu_twice<T>,
-    attend<T>, attend_back<T>, attend_twice<T>,
+    norm<T>, norm_back<T>, norm_twice<T>, center<T>, center_back<T>, center_twice<T>, glu<T>, glu_back<T>,
+    glu_twice<T>, silu<T>, silu_back<T>, silu_twice<T>,
+    any_attend<T>, any_attend_back<T>, any_attend_twice<T>,
 };
 
 }  // namespace

@@ -30,6 +30,15 @@ struct Kernels {
         const T* x, const T* w, const T* gy, const T* v, T* by_gy, T* by_x, T* gw, std::int64_t rows, std::int64_t d,
         T epsilon
     );
+    // y = (x - mean(x)) r w + b with r = (variance(x) + epsilon)^(-1/2); the same derivatives.
+    void (*center)(const T* x, const T* w, const T* b, T* y, std::int64_t rows, std::int64_t d, T epsilon);
+    void (*center_back)(
+        const T* x, const T* w, const T* gy, T* gx, T* gw, T* gb, std::int64_t rows, std::int64_t d, T epsilon
+    );
+    void (*center_twice)(
+        const T* x, const T* w, const T* gy, const T* v, T* by_gy, T* by_x, T* gw, std::int64_t rows, std::int64_t d,
+        T epsilon
+    );
     // y = a sigmoid(b) for rows x = (a, b) of twice `d` numbers.
     void (*glu)(const T* x, T* y, std::int64_t rows, std::int64_t d);
     void (*glu_back)(const T* x, const T* gy, T* gx, std::int64_t rows, std::int64_t d);
@@ -53,7 +62,7 @@ struct Kernels {
 // Numbers of scratch space for atoms with at most `width` tokens.
 inline std::int64_t scratch(std::int64_t width, std::int64_t head_dim) {
     const std::int64_t tokens = (width + 7) / 8 * 8, padded = (head_dim + 7) / 8 * 8;
-    return (3 + 2 * head_dim + 4 * width) * tokens + 8 * width * padded;
+    return (3 + 2 * padded + 4 * width) * tokens + 8 * width * padded;
 }
 
 namespace baseline { const Kernels<float>& of(float); const Kernels<double>& of(double); }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -187,6 +188,115 @@ Tensor rms_norm(const Tensor& x, const Tensor& w, double epsilon) {
         "a weight for each number of a row is expected"
     );
     return Norm::apply(x.contiguous(), w.contiguous(), epsilon);
+}
+
+// --------------------------------------------------------------------------------------------------- layer norm
+// Gradients by x and, if asked for, by w and b.
+std::tuple<Tensor, Tensor, Tensor> center_back(
+    const Tensor& x, const Tensor& w, const Tensor& gy, double epsilon, bool weights
+) {
+    const auto d = x.size(-1), rows = x.numel() / d;
+    Tensor gx = torch::empty_like(x);
+    if (!weights) {
+        MTT_FLOATS(x, [&] {
+            by_rows(rows, [&](auto, auto row, auto n) {
+                kernels<scalar_t>().center_back(
+                    x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
+                    gy.const_data_ptr<scalar_t>() + row * d, gx.data_ptr<scalar_t>() + row * d, nullptr, nullptr, n, d,
+                    scalar_t(epsilon)
+                );
+            });
+        });
+        return {gx, Tensor(), Tensor()};
+    }
+    Tensor gw = blocks_like(x, rows), gb = blocks_like(x, rows);
+    MTT_FLOATS(x, [&] {
+        by_rows(rows, [&](auto block, auto row, auto n) {
+            kernels<scalar_t>().center_back(
+                x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
+                gy.const_data_ptr<scalar_t>() + row * d, gx.data_ptr<scalar_t>() + row * d,
+                gw.data_ptr<scalar_t>() + block * d, gb.data_ptr<scalar_t>() + block * d, n, d, scalar_t(epsilon)
+            );
+        });
+    });
+    return {gx, gw.sum(0), gb.sum(0)};
+}
+
+struct CenterBack : Function<CenterBack> {
+    static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& gy, double epsilon) {
+        ctx->save_for_backward({x, w, gy});
+        ctx->saved_data["epsilon"] = epsilon;
+        return std::get<0>(center_back(x, w, gy, epsilon, false));
+    }
+    static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+        check_last();
+        const auto saved = ctx->get_saved_variables();
+        const auto &x = saved[0], &w = saved[1], &gy = saved[2];
+        const Tensor v = given(gradients[0], x);
+        const double epsilon = ctx->saved_data["epsilon"].toDouble();
+        const auto d = x.size(-1), rows = x.numel() / d;
+        Tensor by_gy = torch::empty_like(x), by_x = torch::empty_like(x), gw = blocks_like(x, rows);
+        MTT_FLOATS(x, [&] {
+            by_rows(rows, [&](auto block, auto row, auto n) {
+                kernels<scalar_t>().center_twice(
+                    x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
+                    gy.const_data_ptr<scalar_t>() + row * d, v.const_data_ptr<scalar_t>() + row * d,
+                    by_gy.data_ptr<scalar_t>() + row * d, by_x.data_ptr<scalar_t>() + row * d,
+                    gw.data_ptr<scalar_t>() + block * d, n, d, scalar_t(epsilon)
+                );
+            });
+        });
+        return {by_x, gw.sum(0), by_gy, Tensor()};
+    }
+};
+
+struct Center : Function<Center> {
+    static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& b, double epsilon) {
+        ctx->save_for_backward({x, w});
+        ctx->saved_data["epsilon"] = epsilon;
+        const auto d = x.size(-1), rows = x.numel() / d;
+        Tensor y = torch::empty_like(x);
+        MTT_FLOATS(x, [&] {
+            by_rows(rows, [&](auto, auto row, auto n) {
+                kernels<scalar_t>().center(
+                    x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(), b.const_data_ptr<scalar_t>(),
+                    y.data_ptr<scalar_t>() + row * d, n, d, scalar_t(epsilon)
+                );
+            });
+        });
+        return y;
+    }
+    static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+        if (!gradients[0].defined()) return variable_list(4);
+        const auto saved = ctx->get_saved_variables();
+        const auto &x = saved[0], &w = saved[1];
+        const double epsilon = ctx->saved_data["epsilon"].toDouble();
+        const Tensor gy = given(gradients[0], x);
+        const bool of_w = ctx->needs_input_grad(1), of_b = ctx->needs_input_grad(2);
+        if (!at::GradMode::is_enabled()) {
+            auto [gx, gw, gb] = center_back(x, w, gy, epsilon, of_w || of_b);
+            return {gx, gw, gb, Tensor()};
+        }
+        Tensor gw, gb;
+        if (of_w) {
+            const Tensor centered = x - x.mean(-1, true);
+            const Tensor r = (centered * centered).mean(-1, true).add(epsilon).rsqrt();
+            gw = (gy * centered * r).flatten(0, -2).sum(0);
+        }
+        if (of_b) gb = gy.flatten(0, -2).sum(0);
+        return {CenterBack::apply(x, w, gy, epsilon), gw, gb, Tensor()};
+    }
+};
+
+Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double epsilon) {
+    check(x);
+    for (const auto& each : {w, b})
+        TORCH_CHECK(
+            each.device().is_cpu() && each.scalar_type() == x.scalar_type() && each.dim() == 1
+                && each.size(0) == x.size(-1),
+            "a weight and a bias for each number of a row are expected"
+        );
+    return Center::apply(x.contiguous(), w.contiguous(), b.contiguous(), epsilon);
 }
 
 // -------------------------------------------------------------------------------------------------- activations
@@ -414,6 +524,7 @@ TORCH_LIBRARY(mtt_training, library) {
     library.def("instructions() -> str", &chosen_name);
     library.def("use_instructions(str name) -> ()", &use_instructions);
     library.def("rms_norm(Tensor x, Tensor weight, float epsilon) -> Tensor", &rms_norm);
+    library.def("layer_norm(Tensor x, Tensor weight, Tensor bias, float epsilon) -> Tensor", &layer_norm);
     library.def("glu(Tensor x) -> Tensor", &glu);
     library.def("silu(Tensor x) -> Tensor", &silu);
     library.def(

@@ -59,26 +59,40 @@ def assert_same(function, reference, inputs, first=(0,)):
         assert (one - other).abs().max() <= 1e-13 * other.abs().max()
 
 
+# Ours, that of torch, and the number of tensors beside the rows.
+RMS_NORM = (
+    lambda x, w: torch.ops.mtt_training.rms_norm(x, w, 1e-6),
+    lambda x, w: torch.nn.functional.rms_norm(x, x.shape[1:], w, 1e-6),
+    1,
+)
+LAYER_NORM = (
+    lambda x, w, b: torch.ops.mtt_training.layer_norm(x, w, b, 1e-6),
+    lambda x, w, b: torch.nn.functional.layer_norm(x, x.shape[1:], w, b, 1e-6),
+    2,
+)
+
+
 # 100 rows: more than one block of rows. 13 numbers: not a multiple of what a register holds.
-@pytest.mark.parametrize("size", [1, 13, 64])
 @pytest.mark.parametrize("by_weights", [False, True])
-def test_norm(instructions, size, by_weights):
-    def reference(x, weight):
-        return torch.nn.functional.rms_norm(x, (size,), weight, 1e-6)
-
-    def ours(x, weight):
-        return torch.ops.mtt_training.rms_norm(x, weight, 1e-6)
-
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(RMS_NORM, 1), (RMS_NORM, 13), (RMS_NORM, 64), (LAYER_NORM, 13), (LAYER_NORM, 64)],
+    ids=lambda value: str(value) if isinstance(value, int) else f"{value[2]} weights",
+)
+def test_norm(instructions, kind, size, by_weights):
+    ours, reference, n_weights = kind
+    x = numbers(100, size) + 1
+    weights = [numbers(size, seed=1 + k) for k in range(n_weights)]
     if by_weights:  # also where the gradient by the weights is differentiated, as no training does
-        x, weight = numbers(100, size), numbers(size, seed=1)
         results = []
         for function in (ours, reference):
-            w = weight.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad((function(x, w) ** 2).sum(), w, create_graph=True)
-            results.append(torch.autograd.grad((gradient**2).sum(), w)[0])
+            w = [each.clone().requires_grad_() for each in weights]
+            value = (function(x, *w) ** 2).sum()
+            gradients = torch.autograd.grad(value, w, create_graph=True)
+            results.append(torch.autograd.grad(sum((g**2).sum() for g in gradients), w[0])[0])
         torch.testing.assert_close(*results, rtol=1e-12, atol=0)
     else:
-        assert_same(ours, reference, [numbers(100, size), numbers(size, seed=1)])
+        assert_same(ours, reference, [x, *weights])
 
 
 def test_activations(instructions):
@@ -141,11 +155,8 @@ def test_single_precision(instructions):
             lambda x, f: plain_attention(x, f, first, counts, 2, 0.3),
             [qkv, factors],
         ),
-        (
-            lambda x, w: torch.ops.mtt_training.rms_norm(x, w, 1e-6),
-            lambda x, w: torch.nn.functional.rms_norm(x, (48,), w, 1e-6),
-            [qkv, weight],
-        ),
+        (*RMS_NORM[:2], [qkv, weight]),
+        (*LAYER_NORM[:2], [qkv, weight, weight + 1]),
         (torch.ops.mtt_training.silu, torch.nn.functional.silu, [qkv]),
         (torch.ops.mtt_training.glu, torch.nn.functional.glu, [qkv]),
     ):

@@ -58,7 +58,7 @@ def pooled_memory(device: torch.device) -> Iterator[None]:
 
 def why_not(core: torch.nn.Module, device: torch.device) -> str | None:
     """Return why a network that has operators on this device is trained without them, or None."""
-    has_some = any(isinstance(module, SiLU | RMSNorm) for module in core.modules())
+    has_some = any(isinstance(module, SiLU | RMSNorm | LayerNorm) for module in core.modules())
     return missing() if has_some and device.type == "cpu" else None
 
 
@@ -98,3 +98,15 @@ class RMSNorm(torch.nn.RMSNorm):
             if in_use():
                 return torch.ops.mtt_training.rms_norm(x, self.weight, self.eps)
         return torch.nn.functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+class LayerNorm(torch.nn.LayerNorm):
+    """Subtracts the mean of rows and divides them by their standard deviation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not is_scripting():  # noqa: SIM102 - TorchScript
+            if in_use():
+                return torch.ops.mtt_training.layer_norm(x, self.weight, self.bias, self.eps)
+        return torch.nn.functional.layer_norm(
+            x, self.normalized_shape, self.weight, self.bias, self.eps
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Tuple
 import torch
 
 from mtt.architectures.interface import features_of
-from mtt.architectures.kernels import RMSNorm, SiLU, glu, is_scripting, silu
+from mtt.architectures.kernels import LayerNorm, RMSNorm, SiLU, glu, is_scripting, silu
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.data.graph import Graph
 from mtt.data.target import Target
@@ -196,7 +196,7 @@ class FeedForward(torch.nn.Module):
 
 def make_norm(kind: str, size: int) -> torch.nn.Module:
     if kind == "LayerNorm":
-        return torch.nn.LayerNorm(size, eps=NORM_EPSILON)
+        return LayerNorm(size, eps=NORM_EPSILON)
     return RMSNorm(size, eps=NORM_EPSILON)
 
 
@@ -295,7 +295,7 @@ class Combine(torch.nn.Module):
 
     def __init__(self, d: int) -> None:
         super().__init__()
-        self.norm = torch.nn.LayerNorm(2 * d, eps=NORM_EPSILON)
+        self.norm = LayerNorm(2 * d, eps=NORM_EPSILON)
         self.mlp = torch.nn.Sequential(
             torch.nn.Linear(2 * d, 2 * d), SiLU(), torch.nn.Linear(2 * d, d)
         )

@@ -23,6 +23,7 @@ import torch
 from mtt.architectures.conditioning import Conditioning
 from mtt.architectures.ewald import long_range_parts
 from mtt.architectures.interface import Core, features_of
+from mtt.architectures.kernels import LayerNorm, silu
 from mtt.architectures.radial import cutoff_polynomial, radial_functions
 from mtt.architectures.soap_bpnn.hypers import ModelHypers
 from mtt.data.graph import Graph
@@ -123,7 +124,7 @@ class Network(torch.nn.Module):
         super().__init__()
         width = hypers.bpnn.num_neurons_per_layer
         self.normalized = hypers.bpnn.layernorm
-        self.norm = torch.nn.LayerNorm(n_in, eps=1e-6)
+        self.norm = LayerNorm(n_in, eps=1e-6)
         sizes = [n_in] + [width] * hypers.bpnn.num_hidden_layers
         self.layers = torch.nn.ModuleList(
             [TypeLinear(n_types, a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
@@ -137,7 +138,7 @@ class Network(torch.nn.Module):
         if added is not None:
             features = features + added
         for layer in self.layers:
-            features = torch.nn.functional.silu(layer(features, groups))
+            features = silu(layer(features, groups))
         return features
 
 
