@@ -14,6 +14,7 @@ namespace {
 
 /// Every domain by an instance that has made no call yet.
 Properties evaluate_by_fresh(Context& context, const std::vector<Domain>& domains, size_t n_atoms) {
+    const auto session = context.without_compiling();
     Properties total;
     total.forces.assign(n_atoms, Vec3{});
     for (const auto& domain : domains) {

@@ -360,6 +360,8 @@ std::vector<Result> run(Context& context, const EngineProfile& profile) {
             if (profile.uncertainty && declared != nullptr && declared->sample_kind == "atom") {
                 asking.uncertainty = uncertainty;
             }
+            // Other units are other numbers for the same code.
+            const auto uncompiled = k > 0 ? context.without_compiling() : nullptr;
             run_units(context, asking, comparison);
             if (k == 0) {
                 out = direct_results(context, asking);

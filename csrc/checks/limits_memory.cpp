@@ -58,7 +58,7 @@ Result per_call(Context& context) {
 }
 
 Result per_load(Context& context) {
-    const size_t loads = context.level() == Level::soak ? 50 : (context.level() == Level::full ? 12 : 6);
+    const size_t loads = context.level() == Level::soak ? 50 : (context.level() == Level::full ? 9 : 6);
     std::vector<double> bytes;
     bytes.reserve(2000);
     for (size_t k = 0; k < loads + 2; ++k) {

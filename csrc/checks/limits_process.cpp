@@ -56,6 +56,7 @@ void compare(Model& model, const std::vector<Expected>& expected, Comparison& co
 
 /// Two instances side by side, the first unloaded in between; then the other way round.
 Result several(Context& context, const std::vector<Expected>& expected) {
+    const auto session = context.without_compiling();
     Comparison comparison;
     for (const bool first_goes : {true, false}) {
         auto first = context.fresh();
@@ -94,6 +95,7 @@ Result concurrent(Context& context, const std::vector<Expected>& expected) {
 }
 
 Result threads(Context& context, const std::vector<Expected>& expected) {
+    const auto session = context.without_compiling();
     auto& host = context.host();
     const int before = host.threads();
     Comparison comparison;

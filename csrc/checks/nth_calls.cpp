@@ -21,6 +21,7 @@ struct Expected {
 };
 
 Expected expect(Context& context, const System& system) {
+    const auto session = context.without_compiling();
     auto fresh = context.fresh();
     Expected out{system, evaluate(*fresh, system), {}};
     out.budget = budget(

@@ -84,6 +84,12 @@ public:
     Model& model();
     /// An instance that has made no call yet.
     std::unique_ptr<Model> fresh();
+    /// While the returned object is there, TorchScript runs the code of the model as it is written. For instances that
+    /// make a call or two, of which only the numbers or what they share count: to compile each of them takes most of its
+    /// time, and whether compiled code gives the same is for the checks of later calls and of executors to say.
+    [[nodiscard]] std::shared_ptr<void> without_compiling() {
+        return host_->with_executor({.profiling = true, .optimize = false, .deterministic = false});
+    }
     /// The model with its numbers in float64, if that gives the same within float32 rounding; otherwise model().
     Model& precise();
     /// Settings of the process before any code of the model was loaded.
