@@ -6,6 +6,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -378,6 +379,124 @@ Tensor silu(const Tensor& x) {
     return Activation<false>::apply(x.contiguous());
 }
 
+// ------------------------------------------------------------------------------------------------------- linear
+// On processors of AMD the library of torch does not use all that they have; on others it does.
+bool& own_products() {
+#if defined(__x86_64__)
+    static bool own = __builtin_cpu_is("amd") && chosen() != "baseline";
+#else
+    static bool own = false;
+#endif
+    return own;
+}
+
+// For tests.
+bool use_products(bool own) { return std::exchange(own_products(), own); }
+
+// Rows of a result that are worth a thread; rows of both matrices of a^T b that stay in the caches together.
+constexpr std::int64_t PRODUCT_SHARE = 96, PRODUCT_INNER = 256;
+
+// x w^T + bias, or x w; w is [out, in].
+Tensor product(const Tensor& x, const Tensor& w, const Tensor& bias, bool turned) {
+    const auto rows = x.size(0), inner = x.size(1), columns = w.size(turned ? 0 : 1), stride = w.size(1);
+    Tensor y = torch::empty({rows, columns}, x.options()), packed = torch::empty({inner * columns}, x.options());
+    MTT_FLOATS(x, [&] {
+        const auto& own = kernels<scalar_t>();
+        own.pack(
+            w.const_data_ptr<scalar_t>(), turned ? 1 : stride, turned ? stride : 1, packed.data_ptr<scalar_t>(), inner,
+            columns
+        );
+        const scalar_t* added = bias.defined() ? bias.const_data_ptr<scalar_t>() : nullptr;
+        const auto shares = (rows + PRODUCT_SHARE - 1) / PRODUCT_SHARE;
+        at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
+            const auto first = begin * PRODUCT_SHARE, last = std::min(rows, end * PRODUCT_SHARE);
+            own.product(
+                x.const_data_ptr<scalar_t>() + first * inner, packed.const_data_ptr<scalar_t>(), added,
+                y.data_ptr<scalar_t>() + first * columns, last - first, inner, columns
+            );
+        });
+    });
+    return y;
+}
+
+// g^T x: the gradient by weights.
+Tensor product_of_rows(const Tensor& g, const Tensor& x) {
+    const auto inner = x.size(0), rows = g.size(1), columns = x.size(1);
+    if (inner == 0) return torch::zeros({rows, columns}, x.options());
+    Tensor y = torch::empty({rows, columns}, x.options()), packed = torch::empty({inner * columns}, x.options());
+    MTT_FLOATS(x, [&] {
+        const auto& own = kernels<scalar_t>();
+        for (std::int64_t k = 0; k < inner; k += PRODUCT_INNER)
+            own.pack(
+                x.const_data_ptr<scalar_t>() + k * columns, columns, 1, packed.data_ptr<scalar_t>() + k * columns,
+                std::min(PRODUCT_INNER, inner - k), columns
+            );
+        const auto shares = (rows + PRODUCT_SHARE - 1) / PRODUCT_SHARE;
+        at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
+            static_assert(PRODUCT_SHARE % PRODUCT_ROWS == 0);
+            const auto space = std::make_unique<scalar_t[]>(PRODUCT_SHARE * PRODUCT_INNER);
+            for (auto share = begin; share < end; ++share) {
+                const auto first = share * PRODUCT_SHARE, n = std::min(PRODUCT_SHARE, rows - first);
+                for (std::int64_t k = 0; k < inner; k += PRODUCT_INNER)
+                    own.product_turned(
+                        g.const_data_ptr<scalar_t>() + k * rows + first, rows,
+                        packed.const_data_ptr<scalar_t>() + k * columns, y.data_ptr<scalar_t>() + first * columns, n,
+                        std::min(PRODUCT_INNER, inner - k), columns, k > 0, space.get()
+                    );
+            }
+        });
+    });
+    return y;
+}
+
+struct LinearBack : Function<LinearBack> {
+    static Tensor forward(AutogradContext* ctx, const Tensor& w, const Tensor& gy) {
+        ctx->save_for_backward({w, gy});
+        return product(gy, w, Tensor(), false);
+    }
+    static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+        check_last();
+        if (!gradients[0].defined()) return variable_list(2);
+        const auto saved = ctx->get_saved_variables();
+        const auto &w = saved[0], &gy = saved[1];
+        const Tensor v = gradients[0].contiguous();
+        Tensor by_w, by_gy;
+        if (ctx->needs_input_grad(0)) by_w = product_of_rows(gy, v);
+        if (ctx->needs_input_grad(1)) by_gy = product(v, w, Tensor(), true);
+        return {by_w, by_gy};
+    }
+};
+
+struct Linear : Function<Linear> {
+    static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& bias) {
+        ctx->save_for_backward({x, w});
+        return product(x, w, bias, true);
+    }
+    static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+        if (!gradients[0].defined()) return variable_list(3);
+        const auto saved = ctx->get_saved_variables();
+        const auto &x = saved[0], &w = saved[1];
+        const Tensor gy = gradients[0].contiguous();
+        Tensor gx, gw, gb;
+        const bool differentiable = at::GradMode::is_enabled();
+        if (ctx->needs_input_grad(0)) gx = differentiable ? LinearBack::apply(w, gy) : product(gy, w, Tensor(), false);
+        if (ctx->needs_input_grad(1)) gw = differentiable ? gy.t().mm(x) : product_of_rows(gy, x);
+        if (ctx->needs_input_grad(2)) gb = gy.sum(0);
+        return {gx, gw, gb};
+    }
+};
+
+// torch's own where the sizes do not suit or nothing is gained.
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+    check(x);
+    const bool suits = x.dim() == 2 && w.dim() == 2 && bias.dim() == 1 && x.size(1) == w.size(1)
+        && w.size(0) == bias.size(0) && w.size(0) % PRODUCT_COLUMNS == 0 && w.size(1) % PRODUCT_COLUMNS == 0
+        && w.size(0) > 0 && w.scalar_type() == x.scalar_type() && bias.scalar_type() == x.scalar_type()
+        && w.device().is_cpu() && bias.device().is_cpu();
+    if (!own_products() || !suits) return at::linear(x, w, bias);
+    return Linear::apply(x.contiguous(), w.contiguous(), bias.contiguous());
+}
+
 // ---------------------------------------------------------------------------------------------------- attention
 struct Place {
     Tensor first, counts;
@@ -524,6 +643,8 @@ TORCH_LIBRARY(mtt_training, library) {
     library.def("instructions() -> str", &chosen_name);
     library.def("use_instructions(str name) -> ()", &use_instructions);
     library.def("rms_norm(Tensor x, Tensor weight, float epsilon) -> Tensor", &rms_norm);
+    library.def("use_products(bool own) -> bool", &use_products);
+    library.def("linear(Tensor x, Tensor weight, Tensor bias) -> Tensor", &linear);
     library.def("layer_norm(Tensor x, Tensor weight, Tensor bias, float epsilon) -> Tensor", &layer_norm);
     library.def("glu(Tensor x) -> Tensor", &glu);
     library.def("silu(Tensor x) -> Tensor", &silu);

@@ -90,6 +90,16 @@ class SiLU(torch.nn.Module):
         return silu(x)
 
 
+class Linear(torch.nn.Linear):
+    """x w^T + b, with a bias."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not is_scripting():  # noqa: SIM102 - TorchScript
+            if in_use():
+                return torch.ops.mtt_training.linear(x, self.weight, self.bias)
+        return torch.nn.functional.linear(x, self.weight, self.bias)
+
+
 class RMSNorm(torch.nn.RMSNorm):
     """Divides rows by the root of their mean square."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Tuple
 import torch
 
 from mtt.architectures.interface import features_of
-from mtt.architectures.kernels import LayerNorm, RMSNorm, SiLU, glu, is_scripting, silu
+from mtt.architectures.kernels import LayerNorm, Linear, RMSNorm, SiLU, glu, is_scripting, silu
 from mtt.architectures.pet.hypers import ModelHypers
 from mtt.data.graph import Graph
 from mtt.data.target import Target
@@ -127,8 +127,8 @@ class Attention(torch.nn.Module):
         self.num_heads = num_heads
         self.head_dim = d_model // num_heads
         self.scale = 1.0 / (math.sqrt(self.head_dim) * temperature)
-        self.qkv = torch.nn.Linear(d_model, 3 * d_model)
-        self.out = torch.nn.Linear(d_model, d_model)
+        self.qkv = Linear(d_model, 3 * d_model)
+        self.out = Linear(d_model, d_model)
 
     def by_head(self, rows: torch.Tensor) -> torch.Tensor:
         """Reorder rows of the projection from (query, key, value) to heads, with the scale in it.
@@ -184,8 +184,8 @@ class FeedForward(torch.nn.Module):
     def __init__(self, d_model: int, d_hidden: int, activation: str) -> None:
         super().__init__()
         self.gated = activation == "SwiGLU"
-        self.w_in = torch.nn.Linear(d_model, 2 * d_hidden if self.gated else d_hidden)
-        self.w_out = torch.nn.Linear(d_hidden, d_model)
+        self.w_in = Linear(d_model, 2 * d_hidden if self.gated else d_hidden)
+        self.w_out = Linear(d_hidden, d_model)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.w_in(x)
@@ -207,9 +207,9 @@ class TransformerLayer(torch.nn.Module):
         super().__init__()
         d, d_node = hypers.d_pet, hypers.d_node
         self.pre_norm = hypers.transformer_type == "PreLN"
-        self.contract = torch.nn.Linear(d_node, d)
+        self.contract = Linear(d_node, d)
         self.attention = Attention(d, hypers.num_heads, hypers.attention_temperature)
-        self.expand = torch.nn.Linear(d, d_node)
+        self.expand = Linear(d, d_node)
         self.norm_attention = make_norm(hypers.normalization, d)
         self.norm_edges = make_norm(hypers.normalization, d)
         self.norm_nodes = make_norm(hypers.normalization, d_node)
@@ -257,11 +257,11 @@ class MessageLayer(torch.nn.Module):
         super().__init__()
         d = hypers.d_pet
         self.first = first
-        self.geometry = torch.nn.Linear(4 + hypers.num_radial, d)
+        self.geometry = Linear(4 + hypers.num_radial, d)
         # The first layer has no messages yet: there the neighbor's type is the message.
         self.neighbor_type = torch.nn.Embedding(n_species, d)
-        self.merge = torch.nn.Linear((2 if first else 3) * d, d)
-        self.merge_out = torch.nn.Linear(d, d)
+        self.merge = Linear((2 if first else 3) * d, d)
+        self.merge_out = Linear(d, d)
         self.layers = torch.nn.ModuleList(
             [TransformerLayer(hypers) for _ in range(hypers.num_attention_layers)]
         )
@@ -296,9 +296,7 @@ class Combine(torch.nn.Module):
     def __init__(self, d: int) -> None:
         super().__init__()
         self.norm = LayerNorm(2 * d, eps=NORM_EPSILON)
-        self.mlp = torch.nn.Sequential(
-            torch.nn.Linear(2 * d, 2 * d), SiLU(), torch.nn.Linear(2 * d, d)
-        )
+        self.mlp = torch.nn.Sequential(Linear(2 * d, 2 * d), SiLU(), Linear(2 * d, d))
 
     def forward(self, edges: torch.Tensor, reversed_edges: torch.Tensor) -> torch.Tensor:
         return self.mlp(self.norm(torch.cat([edges, reversed_edges], dim=1)))
@@ -315,11 +313,11 @@ class Head(torch.nn.Sequential):
 
     def __init__(self, d_in: int, d_head: int, target: Target) -> None:
         super().__init__(
-            torch.nn.Linear(d_in, d_head),
+            Linear(d_in, d_head),
             SiLU(),
-            torch.nn.Linear(d_head, d_head),
+            Linear(d_head, d_head),
             SiLU(),
-            torch.nn.Linear(d_head, target.numbers),
+            Linear(d_head, target.numbers),
         )
         if not all(target.invariant):
             # A constant vector turns with no structure: training starts from none at all.
