@@ -31,8 +31,8 @@ from mtt.training import loop, prepare
 
 # By the names of operators: the first that one contains.
 KINDS = {
+    "matrix products": ("mm", "linear", "mtt_training::Linear", "einsum"),
     "kernels of training": ("mtt_training",),
-    "matrix products": ("mm", "linear", "einsum"),
     "moving numbers": (
         *(
             "copy",
@@ -136,6 +136,8 @@ def steps_of(options: Path) -> Callable[[], None]:
         work.state.position.batch = 0
 
     work = prepare.prepare(load_options(options), None, Path("model.pt"), lambda _: None)
+    # As in a training: for all epochs, so it is not left.
+    loop.pooled_memory(work.problem.device).__enter__()
     return run
 
 
