@@ -380,7 +380,7 @@ Tensor silu(const Tensor& x) {
 }
 
 // ------------------------------------------------------------------------------------------------------- linear
-// On processors of AMD the library of torch does not use all that they have; on others it does.
+// On processors of AMD the library of torch does not use all that they have. Others were not measured: torch multiplies.
 bool& own_products() {
 #if defined(__x86_64__)
     static bool own = __builtin_cpu_is("amd") && chosen() != "baseline";
