@@ -248,130 +248,6 @@ template <typename T> void silu_twice(const T* x, const T* gy, const T* v, T* by
     }
 }
 
-// --------------------------------------------------------------------------------------------------- products
-// As many rows of two vectors as the registers hold are summed at once. The sum of each element goes through `inner`
-// in its order, whatever the rows beside it.
-#if defined(__AVX512F__)
-constexpr int VECTOR_BYTES = 64, TILE = 12;
-#elif defined(__AVX2__)
-constexpr int VECTOR_BYTES = 32, TILE = 6;
-#else
-constexpr int VECTOR_BYTES = 16, TILE = 6;
-#endif
-static_assert(PRODUCT_ROWS % TILE == 0);
-
-template <typename T> struct Lanes {
-    typedef T Vector __attribute__((vector_size(VECTOR_BYTES)));
-    typedef Vector Anywhere __attribute__((aligned(alignof(T)), may_alias));
-    static constexpr Int count = VECTOR_BYTES / sizeof(T);
-    static_assert(PRODUCT_COLUMNS % count == 0);
-};
-
-// ROWS rows and PAIR vectors of the product; element (i, k) of a is at a[i * row + k * column].
-template <typename T, int ROWS, int PAIR>
-__attribute__((always_inline)) inline void tile(const T* a, Int row, Int column, const T* b, const T* bias, T* c, Int stride, Int inner, bool add) {
-    using Vector = typename Lanes<T>::Vector;
-    using Anywhere = typename Lanes<T>::Anywhere;
-    constexpr Int lanes = Lanes<T>::count;
-    Vector sums[ROWS][PAIR];
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 2
-        for (int j = 0; j < PAIR; ++j) sums[i][j] = Vector{};
-    for (Int k = 0; k < inner; ++k, b += PAIR * lanes) {
-        Vector of_b[PAIR];
-#pragma GCC unroll 2
-        for (int j = 0; j < PAIR; ++j) of_b[j] = *reinterpret_cast<const Anywhere*>(b + j * lanes);
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i) {
-            const T x = a[i * row + k * column];
-#pragma GCC unroll 2
-            for (int j = 0; j < PAIR; ++j) sums[i][j] += x * of_b[j];
-        }
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 2
-        for (int j = 0; j < PAIR; ++j) {
-            auto* to = reinterpret_cast<Anywhere*>(c + i * stride + j * lanes);
-            if (bias != nullptr) sums[i][j] += *reinterpret_cast<const Anywhere*>(bias + j * lanes);
-            if (add) sums[i][j] += *to;
-            *to = sums[i][j];
-        }
-}
-
-template <typename T, int PAIR>
-void tiles(const T* a, const T* b, const T* bias, T* c, Int stride, Int rows, Int inner) {
-    Int i = 0;
-    for (; i + TILE <= rows; i += TILE)
-        tile<T, TILE, PAIR>(a + i * inner, inner, 1, b, bias, c + i * stride, stride, inner, false);
-    for (; i + 3 <= rows; i += 3)
-        tile<T, 3, PAIR>(a + i * inner, inner, 1, b, bias, c + i * stride, stride, inner, false);
-    for (; i < rows; ++i) tile<T, 1, PAIR>(a + i * inner, inner, 1, b, bias, c + i * stride, stride, inner, false);
-}
-
-// Columns in panels as wide as two vectors, the last one of one vector if need be.
-template <typename T, typename F> inline void by_panels(Int columns, const F& work) {
-    constexpr Int lanes = Lanes<T>::count;
-    Int j = 0;
-    for (; j + 2 * lanes <= columns; j += 2 * lanes) work(j, 2 * lanes);
-    if (j < columns) work(j, lanes);
-}
-
-template <typename T> void pack(const T* b, Int row, Int column, T* packed, Int inner, Int columns) {
-    by_panels<T>(columns, [&](Int j, Int width) {
-        T* to = packed + j * inner;
-        if (column == 1) {
-            for (Int k = 0; k < inner; ++k)
-#pragma omp simd
-                for (Int l = 0; l < width; ++l) to[k * width + l] = b[k * row + j + l];
-            return;
-        }
-        // A few rows of the result at a time, which stay in the first cache.
-        for (Int first = 0; first < inner; first += 16) {
-            const Int last = first + 16 < inner ? first + 16 : inner;
-            for (Int l = 0; l < width; ++l)
-                for (Int k = first; k < last; ++k) to[k * width + l] = b[k * row + (j + l) * column];
-        }
-    });
-}
-
-template <typename T>
-void product(const T* a, const T* packed, const T* bias, T* c, Int rows, Int inner, Int columns) {
-    by_panels<T>(columns, [&](Int j, Int width) {
-        const T* own = bias == nullptr ? nullptr : bias + j;
-        if (width > Lanes<T>::count) tiles<T, 2>(a, packed + j * inner, own, c + j, columns, rows, inner);
-        else tiles<T, 1>(a, packed + j * inner, own, c + j, columns, rows, inner);
-    });
-}
-
-template <typename T>
-void product_turned(
-    const T* a, Int stride, const T* packed, T* c, Int rows, Int inner, Int columns, bool add, T* work
-) {
-    for (Int k = 0; k < inner; ++k) {
-        const T* from = a + k * stride;
-        Int i = 0;
-        for (; i + TILE <= rows; i += TILE) __builtin_memcpy(work + i * inner + k * TILE, from + i, TILE * sizeof(T));
-        for (Int l = 0; i + l < rows; ++l) work[i * inner + k * TILE + l] = from[i + l];
-    }
-    by_panels<T>(columns, [&](Int j, Int width) {
-        const T* b = packed + j * inner;
-        const bool wide = width > Lanes<T>::count;
-        Int i = 0;
-        for (; i + TILE <= rows; i += TILE) {
-            if (wide) tile<T, TILE, 2>(work + i * inner, 1, TILE, b, nullptr, c + i * columns + j, columns, inner, add);
-            else tile<T, TILE, 1>(work + i * inner, 1, TILE, b, nullptr, c + i * columns + j, columns, inner, add);
-        }
-        for (Int l = 0; i + l < rows; ++l) {
-            const T* one = work + i * inner + l;
-            T* to = c + (i + l) * columns + j;
-            if (wide) tile<T, 1, 2>(one, 1, TILE, b, nullptr, to, columns, inner, add);
-            else tile<T, 1, 1>(one, 1, TILE, b, nullptr, to, columns, inner, add);
-        }
-    });
-}
-
 // -------------------------------------------------------------------------------------------------- attention
 // Numbers of one head and one atom are copied to small matrices with rows of multiples of eight: everything is then
 // a product of matrices that stay in the first cache.
@@ -783,7 +659,7 @@ void any_attend_twice(
 template <typename T>
 constexpr Kernels<T> kernels = {
     norm<T>, norm_back<T>, norm_twice<T>, center<T>, center_back<T>, center_twice<T>, glu<T>, glu_back<T>,
-    glu_twice<T>, silu<T>, silu_back<T>, silu_twice<T>, pack<T>, product<T>, product_turned<T>,
+    glu_twice<T>, silu<T>, silu_back<T>, silu_twice<T>,
     any_attend<T>, any_attend_back<T>, any_attend_twice<T>,
 };
 

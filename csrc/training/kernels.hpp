@@ -47,20 +47,6 @@ struct Kernels {
     void (*silu)(const T* x, T* y, std::int64_t n);
     void (*silu_back)(const T* x, const T* gy, T* gx, std::int64_t n);
     void (*silu_twice)(const T* x, const T* gy, const T* v, T* by_gy, T* by_x, std::int64_t n);
-    // Lay out a matrix whose element (k, j) is at b[k * row + j * column] for the two products below, as large as
-    // it is. `columns` is a multiple of PRODUCT_COLUMNS.
-    void (*pack)(
-        const T* b, std::int64_t row, std::int64_t column, T* packed, std::int64_t inner, std::int64_t columns
-    );
-    // c = a b + bias, for rows of a; or without a bias, which is null then.
-    void (*product)(
-        const T* a, const T* packed, const T* bias, T* c, std::int64_t rows, std::int64_t inner, std::int64_t columns
-    );
-    // c = or += a^T b for `rows` columns of a, which has rows of `stride`; `work` holds padded rows times inner numbers.
-    void (*product_turned)(
-        const T* a, std::int64_t stride, const T* packed, T* c, std::int64_t rows, std::int64_t inner,
-        std::int64_t columns, bool add, T* work
-    );
     // Attention among the tokens of atoms `begin` ... `end` - 1; `work` holds scratch(...) numbers.
     void (*attend)(const Tokens&, const T* qkv, const T* f, T* out, T* work, std::int64_t begin, std::int64_t end);
     void (*attend_back)(
@@ -72,9 +58,6 @@ struct Kernels {
         T* work, std::int64_t begin, std::int64_t end
     );
 };
-
-// Columns of a product come in multiples of this, and its packed rows, in `work`, are rounded up to that.
-constexpr std::int64_t PRODUCT_COLUMNS = 16, PRODUCT_ROWS = 12;
 
 // Numbers of scratch space for atoms with at most `width` tokens.
 inline std::int64_t scratch(std::int64_t width, std::int64_t head_dim) {

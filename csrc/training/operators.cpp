@@ -6,8 +6,9 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -380,79 +381,50 @@ Tensor silu(const Tensor& x) {
 }
 
 // ------------------------------------------------------------------------------------------------------- linear
-// On processors of AMD the library of torch does not use all that they have. Others were not measured: torch multiplies.
-bool& own_products() {
+using OneDnn = Tensor(
+    const Tensor&, const Tensor&, const std::optional<Tensor>&, std::string_view,
+    c10::List<std::optional<c10::Scalar>>, std::optional<std::string_view>
+);
+
+// Torch's other library for products, oneDNN, by the operator that torch's compiler calls it with; if torch has it.
+const std::optional<c10::TypedOperatorHandle<OneDnn>>& one_dnn() {
+    static const auto found = []() -> std::optional<c10::TypedOperatorHandle<OneDnn>> {
+        auto handle = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
+        if (!handle || !handle->hasKernelForDispatchKey(c10::DispatchKey::CPU)) return std::nullopt;
+        try {
+            return handle->typed<OneDnn>();
+        } catch (const c10::Error&) {
+            return std::nullopt;  // Another version of torch, with other arguments.
+        }
+    }();
+    return found;
+}
+
+// On processors of AMD it is faster than MKL, which torch takes. On others this has not been measured.
+bool& wanted() {
 #if defined(__x86_64__)
-    static bool own = __builtin_cpu_is("amd") && chosen() != "baseline";
+    static bool amd = __builtin_cpu_is("amd");
 #else
-    static bool own = false;
+    static bool amd = false;
 #endif
-    return own;
+    return amd;
 }
 
-// For tests.
-bool use_products(bool own) { return std::exchange(own_products(), own); }
+// For tests: returns what it was.
+bool use_one_dnn(bool use) { return std::exchange(wanted(), use); }
 
-// Rows of a result that are worth a thread; rows of both matrices of a^T b that stay in the caches together.
-constexpr std::int64_t PRODUCT_SHARE = 96, PRODUCT_INNER = 256;
+// Below that, a call costs more than the product.
+constexpr std::int64_t LEAST_COLUMNS = 16;
 
-// x w^T + bias, or x w; w is [out, in].
-Tensor product(const Tensor& x, const Tensor& w, const Tensor& bias, bool turned) {
-    const auto rows = x.size(0), inner = x.size(1), columns = w.size(turned ? 0 : 1), stride = w.size(1);
-    Tensor y = torch::empty({rows, columns}, x.options()), packed = torch::empty({inner * columns}, x.options());
-    MTT_FLOATS(x, [&] {
-        const auto& own = kernels<scalar_t>();
-        own.pack(
-            w.const_data_ptr<scalar_t>(), turned ? 1 : stride, turned ? stride : 1, packed.data_ptr<scalar_t>(), inner,
-            columns
-        );
-        const scalar_t* added = bias.defined() ? bias.const_data_ptr<scalar_t>() : nullptr;
-        const auto shares = (rows + PRODUCT_SHARE - 1) / PRODUCT_SHARE;
-        at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
-            const auto first = begin * PRODUCT_SHARE, last = std::min(rows, end * PRODUCT_SHARE);
-            own.product(
-                x.const_data_ptr<scalar_t>() + first * inner, packed.const_data_ptr<scalar_t>(), added,
-                y.data_ptr<scalar_t>() + first * columns, last - first, inner, columns
-            );
-        });
-    });
-    return y;
-}
-
-// g^T x: the gradient by weights.
-Tensor product_of_rows(const Tensor& g, const Tensor& x) {
-    const auto inner = x.size(0), rows = g.size(1), columns = x.size(1);
-    if (inner == 0) return torch::zeros({rows, columns}, x.options());
-    Tensor y = torch::empty({rows, columns}, x.options()), packed = torch::empty({inner * columns}, x.options());
-    MTT_FLOATS(x, [&] {
-        const auto& own = kernels<scalar_t>();
-        for (std::int64_t k = 0; k < inner; k += PRODUCT_INNER)
-            own.pack(
-                x.const_data_ptr<scalar_t>() + k * columns, columns, 1, packed.data_ptr<scalar_t>() + k * columns,
-                std::min(PRODUCT_INNER, inner - k), columns
-            );
-        const auto shares = (rows + PRODUCT_SHARE - 1) / PRODUCT_SHARE;
-        at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
-            static_assert(PRODUCT_SHARE % PRODUCT_ROWS == 0);
-            const auto space = std::make_unique<scalar_t[]>(PRODUCT_SHARE * PRODUCT_INNER);
-            for (auto share = begin; share < end; ++share) {
-                const auto first = share * PRODUCT_SHARE, n = std::min(PRODUCT_SHARE, rows - first);
-                for (std::int64_t k = 0; k < inner; k += PRODUCT_INNER)
-                    own.product_turned(
-                        g.const_data_ptr<scalar_t>() + k * rows + first, rows,
-                        packed.const_data_ptr<scalar_t>() + k * columns, y.data_ptr<scalar_t>() + first * columns, n,
-                        std::min(PRODUCT_INNER, inner - k), columns, k > 0, space.get()
-                    );
-            }
-        });
-    });
-    return y;
+// x w^T + bias; without a bias if that is none.
+Tensor product(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias) {
+    return one_dnn()->call(x, w, bias, "none", c10::List<std::optional<c10::Scalar>>(), std::nullopt);
 }
 
 struct LinearBack : Function<LinearBack> {
     static Tensor forward(AutogradContext* ctx, const Tensor& w, const Tensor& gy) {
         ctx->save_for_backward({w, gy});
-        return product(gy, w, Tensor(), false);
+        return product(gy, w.t(), std::nullopt);
     }
     static variable_list backward(AutogradContext* ctx, variable_list gradients) {
         check_last();
@@ -461,8 +433,8 @@ struct LinearBack : Function<LinearBack> {
         const auto &w = saved[0], &gy = saved[1];
         const Tensor v = gradients[0].contiguous();
         Tensor by_w, by_gy;
-        if (ctx->needs_input_grad(0)) by_w = product_of_rows(gy, v);
-        if (ctx->needs_input_grad(1)) by_gy = product(v, w, Tensor(), true);
+        if (ctx->needs_input_grad(0)) by_w = gy.t().mm(v);
+        if (ctx->needs_input_grad(1)) by_gy = product(v, w, std::nullopt);
         return {by_w, by_gy};
     }
 };
@@ -470,7 +442,7 @@ struct LinearBack : Function<LinearBack> {
 struct Linear : Function<Linear> {
     static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& bias) {
         ctx->save_for_backward({x, w});
-        return product(x, w, bias, true);
+        return product(x, w, bias);
     }
     static variable_list backward(AutogradContext* ctx, variable_list gradients) {
         if (!gradients[0].defined()) return variable_list(3);
@@ -479,21 +451,21 @@ struct Linear : Function<Linear> {
         const Tensor gy = gradients[0].contiguous();
         Tensor gx, gw, gb;
         const bool differentiable = at::GradMode::is_enabled();
-        if (ctx->needs_input_grad(0)) gx = differentiable ? LinearBack::apply(w, gy) : product(gy, w, Tensor(), false);
-        if (ctx->needs_input_grad(1)) gw = differentiable ? gy.t().mm(x) : product_of_rows(gy, x);
+        if (ctx->needs_input_grad(0))
+            gx = differentiable ? LinearBack::apply(w, gy) : product(gy, w.t(), std::nullopt);
+        if (ctx->needs_input_grad(1)) gw = gy.t().mm(x);
         if (ctx->needs_input_grad(2)) gb = gy.sum(0);
         return {gx, gw, gb};
     }
 };
 
-// torch's own where the sizes do not suit or nothing is gained.
+// torch's own where there is no oneDNN, where it has no such numbers, or nothing is gained.
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
-    check(x);
-    const bool suits = x.dim() == 2 && w.dim() == 2 && bias.dim() == 1 && x.size(1) == w.size(1)
-        && w.size(0) == bias.size(0) && w.size(0) % PRODUCT_COLUMNS == 0 && w.size(1) % PRODUCT_COLUMNS == 0
-        && w.size(0) > 0 && w.scalar_type() == x.scalar_type() && bias.scalar_type() == x.scalar_type()
-        && w.device().is_cpu() && bias.device().is_cpu();
-    if (!own_products() || !suits) return at::linear(x, w, bias);
+    const bool suits = x.dim() == 2 && w.dim() == 2 && bias.dim() == 1 && x.numel() > 0 && x.size(1) == w.size(1)
+        && w.size(0) == bias.size(0) && std::min(w.size(0), w.size(1)) >= LEAST_COLUMNS
+        && x.scalar_type() == torch::kFloat && w.scalar_type() == torch::kFloat && bias.scalar_type() == torch::kFloat
+        && x.device().is_cpu() && w.device().is_cpu() && bias.device().is_cpu();
+    if (!wanted() || !suits || !one_dnn()) return at::linear(x, w, bias);
     return Linear::apply(x.contiguous(), w.contiguous(), bias.contiguous());
 }
 
@@ -643,7 +615,7 @@ TORCH_LIBRARY(mtt_training, library) {
     library.def("instructions() -> str", &chosen_name);
     library.def("use_instructions(str name) -> ()", &use_instructions);
     library.def("rms_norm(Tensor x, Tensor weight, float epsilon) -> Tensor", &rms_norm);
-    library.def("use_products(bool own) -> bool", &use_products);
+    library.def("use_one_dnn(bool use) -> bool", &use_one_dnn);
     library.def("linear(Tensor x, Tensor weight, Tensor bias) -> Tensor", &linear);
     library.def("layer_norm(Tensor x, Tensor weight, Tensor bias, float epsilon) -> Tensor", &layer_norm);
     library.def("glu(Tensor x) -> Tensor", &glu);

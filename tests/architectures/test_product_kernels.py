@@ -1,32 +1,20 @@
-"""Products of rows and weights in training: those of torch within rounding, whatever the processor and threads."""
+"""Products of rows and weights in training by torch's second library: those of torch within rounding."""
 
 import pytest
 import torch
 
 from mtt.architectures import kernels
 
-INSTRUCTIONS = ("baseline", "avx2", "avx512")
 
-
-@pytest.fixture
-def own_products():
+@pytest.fixture(autouse=True)
+def one_dnn():
     assert kernels.missing() is None
-    before = torch.ops.mtt_training.use_products(True)
+    before = torch.ops.mtt_training.use_one_dnn(True)
     yield
-    torch.ops.mtt_training.use_products(before)
+    torch.ops.mtt_training.use_one_dnn(before)
 
 
-@pytest.fixture(params=INSTRUCTIONS)
-def instructions(request, own_products):
-    if request.param not in torch.ops.mtt_training.instruction_sets():
-        pytest.skip(f"this processor has no {request.param}")
-    before = torch.ops.mtt_training.instructions()
-    torch.ops.mtt_training.use_instructions(request.param)
-    yield
-    torch.ops.mtt_training.use_instructions(before)
-
-
-def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     random = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=random, dtype=torch.float64).to(dtype)
 
@@ -43,103 +31,87 @@ def derivatives(function, x, w, b) -> list[torch.Tensor]:
     return [values, gradient, *torch.autograd.grad(loss, inputs)]
 
 
-# Rows: none, fewer than a tile has, more than a thread takes, more than a block of the turned product has.
-# Columns: panels of one vector and of two, whatever the instructions.
-@pytest.mark.parametrize("rows", [0, 1, 5, 40, 100, 600])
-@pytest.mark.parametrize(("n_in", "n_out"), [(16, 48), (48, 16), (64, 112), (112, 32)])
-def test_values_and_derivatives(instructions, rows, n_in, n_out):
-    x, w, b = numbers(rows, n_in), numbers(n_out, n_in, seed=1), numbers(n_out, seed=2)
-    ours = derivatives(torch.ops.mtt_training.linear, x, w, b)
-    for one, other in zip(ours, derivatives(torch.nn.functional.linear, x, w, b), strict=True):
-        assert one.shape == other.shape
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-13 * _largest(other))
-    single = derivatives(torch.ops.mtt_training.linear, x.float(), w.float(), b.float())
-    for one, other in zip(single, ours, strict=True):
-        assert one.dtype == torch.float32
-        torch.testing.assert_close(one.double(), other, rtol=0, atol=5e-6 * _largest(other))
-
-
-def _largest(tensor: torch.Tensor) -> float:
+def largest(tensor: torch.Tensor) -> float:
     return float(tensor.detach().abs().max()) if tensor.numel() else 0.0
 
 
-def test_gradients_are_those_of_differences(own_products):
-    inputs = numbers(7, 16), numbers(32, 16, seed=1), numbers(32, seed=2)
-    inputs = tuple(each.requires_grad_() for each in inputs)
-    assert torch.autograd.gradcheck(torch.ops.mtt_training.linear, inputs)
-
-    def squares(x):
-        return torch.ops.mtt_training.linear(x, *inputs[1:]).square()
-
-    assert torch.autograd.gradgradcheck(squares, inputs[:1])
+def nodes(tensor: torch.Tensor) -> str:
+    return tensor.grad_fn.name()
 
 
-def test_gradient_by_weights_can_be_differentiated(own_products):
+@pytest.mark.parametrize("rows", [0, 1, 5, 100, 600])
+@pytest.mark.parametrize(("n_in", "n_out"), [(16, 48), (48, 16), (64, 112), (113, 33)])
+def test_values_and_derivatives(rows, n_in, n_out):
+    x, w, b = numbers(rows, n_in), numbers(n_out, n_in, seed=1), numbers(n_out, seed=2)
+    ours = derivatives(torch.ops.mtt_training.linear, x, w, b)
+    expected = derivatives(torch.nn.functional.linear, x.double(), w.double(), b.double())
+    for one, other in zip(ours, expected, strict=True):
+        assert (one.shape, one.dtype) == (other.shape, torch.float32)
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=5e-6 * largest(other))
+
+
+def test_gradient_by_weights_can_be_differentiated():
     """No training does it."""
     results = []
-    for function in (torch.ops.mtt_training.linear, torch.nn.functional.linear):
+    for function, dtype in (
+        (torch.ops.mtt_training.linear, torch.float32),
+        (torch.nn.functional.linear, torch.float64),
+    ):
         x, w, b = (
-            each.requires_grad_()
+            each.to(dtype).requires_grad_()
             for each in (numbers(20, 16), numbers(32, 16, seed=1), numbers(32, seed=2))
         )
         gradients = torch.autograd.grad((function(x, w, b) ** 3).sum(), (w, b), create_graph=True)
         loss = (gradients[0] ** 2).sum() + (gradients[1] ** 2).sum()
         results.append(torch.autograd.grad(loss, (x, w, b)))
     for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-13 * _largest(other))
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=5e-6 * largest(other))
 
 
-def test_threads_and_neighbors_change_no_bit(own_products):
-    x, w, b = (
-        numbers(601, 64, dtype=torch.float32),
-        numbers(112, 64, seed=1, dtype=torch.float32),
-        numbers(112, seed=2, dtype=torch.float32),
-    )
-    before = torch.get_num_threads()
-    try:
-        results = []
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(derivatives(torch.ops.mtt_training.linear, x, w, b))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(map(torch.equal, results[0], other))
-    # The same row alone, in another place of a tile.
-    alone = torch.ops.mtt_training.linear(x[5:6], w, b)
-    assert torch.equal(alone, results[0][0][5:6])
+def test_the_same_bits_each_time():
+    x, w, b = numbers(601, 64), numbers(112, 64, seed=1), numbers(112, seed=2)
+    first, second = (derivatives(torch.ops.mtt_training.linear, x, w, b) for _ in range(2))
+    assert all(map(torch.equal, first, second))
 
 
-def test_numbers_may_lie_anywhere(own_products):
+def test_numbers_may_lie_anywhere():
     x, w, b = numbers(64, 40).t(), numbers(32, 64, seed=1).t()[:64].t(), numbers(64, seed=2)[::2]
-    torch.testing.assert_close(
-        torch.ops.mtt_training.linear(x, w, b),
-        torch.nn.functional.linear(x, w, b),
-        rtol=1e-12,
-        atol=1e-12,
-    )
+    expected = torch.nn.functional.linear(x.double(), w.double(), b.double())
+    found = torch.ops.mtt_training.linear(x, w, b)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=5e-6 * largest(expected))
     # Gradients that autograd expands from one number have no rows of their own.
     x = x.contiguous().requires_grad_()
     (ours,) = torch.autograd.grad(torch.ops.mtt_training.linear(x, w, b).sum(), x)
-    torch.testing.assert_close(ours, w.sum(0).expand(40, -1), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ours, w.sum(0).expand(40, -1), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("n_in", "n_out"), [(12, 16), (16, 1), (5, 7)])
-def test_other_sizes_are_those_of_torch(own_products, n_in, n_out):
-    x, w, b = numbers(30, n_in), numbers(n_out, n_in, seed=1), numbers(n_out, seed=2)
-    assert torch.equal(torch.ops.mtt_training.linear(x, w, b), torch.nn.functional.linear(x, w, b))
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "dtype"),
+    [(12, 16, torch.float32), (16, 1, torch.float32), (64, 64, torch.float64)],
+)
+def test_others_are_those_of_torch(n_in, n_out, dtype):
+    x, w, b = (
+        numbers(*shape, seed=seed, dtype=dtype)
+        for seed, shape in enumerate([(30, n_in), (n_out, n_in), (n_out,)])
+    )
+    found = torch.ops.mtt_training.linear(x, w.requires_grad_(), b)
+    assert torch.equal(found, torch.nn.functional.linear(x, w, b))
+    assert nodes(found) == "AddmmBackward0"
+    # What suits is not; else nothing here tests anything.
+    wide = numbers(64, 64).requires_grad_()
+    assert "Linear" in nodes(torch.ops.mtt_training.linear(numbers(30, 64), wide, numbers(64)))
 
 
-def test_what_does_not_fit_is_refused(own_products):
+def test_what_does_not_fit_is_refused():
     with pytest.raises(RuntimeError):
         torch.ops.mtt_training.linear(numbers(3, 32), numbers(16, 16), numbers(16))
     with pytest.raises(RuntimeError):
         torch.ops.mtt_training.linear(numbers(3, 16), numbers(32, 16), numbers(16))
     with pytest.raises(RuntimeError):
-        torch.ops.mtt_training.linear(numbers(3, 16).float(), numbers(32, 16), numbers(32))
+        torch.ops.mtt_training.linear(numbers(3, 16), numbers(32, 16).double(), numbers(32))
 
 
-def test_third_derivatives_are_refused_not_wrong(own_products):
+def test_third_derivatives_are_refused_not_wrong():
     x = numbers(3, 16).requires_grad_()
     w, b = numbers(16, 16, seed=1), numbers(16, seed=2)
     value = (torch.ops.mtt_training.linear(x, w, b) ** 4).sum()
