@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from problems import Run, make_run, train_for
+from run_verifier import find_program, run_verify
 from small_runs import make_options, verify_one_family, write_data
 
 from mtt import checkpoint as checkpoints
@@ -286,6 +287,9 @@ def test_an_ensemble_is_one_file_and_a_base(
         "energy_uncertainty",
     ]
     assert any(name.startswith("best/core.members.2.") for name in tensors)
+    quick = ["--only", "LOAD,SCHEMA,PARITY", "--for", "ase"]
+    report = run_verify(find_program(), ckpt.with_suffix(".pt"), quick)
+    assert report["verdict"] == "pass", [c for c in report["checks"] if c["status"] == "fail"]
     capsys.readouterr()
     assert run_mtt("show", str(ckpt)) == 0
     assert "3 members, of the seeds 1, 2, 3" in " ".join(capsys.readouterr().out.split())

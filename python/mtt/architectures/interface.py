@@ -94,7 +94,9 @@ def scripted(core: Core) -> torch.nn.Module:
 
 
 def with_modules(module: M, **modules: torch.nn.Module) -> M:
-    """Return a copy that has other modules in the place of some, and shares the rest."""
+    """Return a copy that has other modules in the place of some, in its mode, and shares the rest."""
     copied = copy.copy(module)
-    copied._modules = {**module._modules, **modules}
+    # A list of modules that was just made is in training mode, whatever its modules are in.
+    own = {name: each.train(module.training) for name, each in modules.items()}
+    copied._modules = {**module._modules, **own}
     return copied
