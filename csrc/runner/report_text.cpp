@@ -83,15 +83,24 @@ void print_verdicts(const Report& report, std::ostream& out) {
 std::string summary(const Report& report) {
     const bool passed = report.passed();
     std::vector<std::string> who;
+    std::vector<std::string> untried;
     for (const auto& verdict : report.verdicts) {
-        if (verdict.judged && (passed || verdict.answer != Usable::yes)) {
+        // With a part of the checks, no engine's calls need to be among them.
+        if (verdict.judged && passed && verdict.answer == Usable::untried && report.only.empty()) {
+            untried.push_back(verdict.title);
+        } else if (verdict.judged && (passed || verdict.answer != Usable::yes)) {
             who.push_back(verdict.title);
         }
     }
-    if (who.empty()) {
+    if (who.empty() && untried.empty()) {
         return "nothing was checked";
     }
-    return (passed ? "good for " : "do not use this file with ") + joined(who);
+    if (!passed) {
+        return "do not use this file with " + joined(who);
+    }
+    const std::string good = who.empty() ? "" : "good for " + joined(who);
+    const std::string rest = untried.empty() ? "" : "untried with " + joined(untried);
+    return good + (good.empty() || rest.empty() ? "" : "; ") + rest;
 }
 
 }  // namespace

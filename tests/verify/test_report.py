@@ -241,6 +241,11 @@ def test_what_was_not_tried_is_no_pass() -> None:
     root = ET.fromstring(junit.junit([("m.pt", Report.of(some))]))
     assert [skipped.get("message") for skipped in root.iter("skipped")] == ["untried: no units"]
     assert shown(Report.of(some))[-1] == "pass: as far as it was checked, for ASE (1.5 s, 268 MB)"
+    # An engine that was left out is not among those it passed for.
+    left = {"check": "ENGINE/ase", "reason": "no ASE here", "runs": False}
+    out = content(check(), verdicts=[untried], waivers=[left], **{"for": ["ase"]})
+    last = shown(Report.of(out))[-1]
+    assert last == "pass: as far as it was checked, untried for ASE (1.5 s, 268 MB)"
 
 
 def test_checks_that_share_a_reason_share_a_line() -> None:

@@ -234,7 +234,12 @@ class Report:
         if not self.verdicts:
             return f"{partly}an MD engine can use it" if self.passed else "do not use this file"
         if self.passed:
-            return f"{partly}for {self.titles('yes', 'untried')}"
+            # With a part of the checks, no engine's calls need to be among them.
+            good = self.titles("yes", "untried") if self.only else self.titles("yes")
+            untried = "" if self.only else self.titles("untried")
+            words = [f"for {good}"] if good else []
+            words += [f"untried for {untried}"] if untried else []
+            return partly + "; ".join(words)
         phrases = {"not for": "no", "not always for": "unless", "untried for": "untried"}
         words = [
             f"{phrase} {names}"
