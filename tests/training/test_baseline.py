@@ -227,6 +227,17 @@ def test_several_properties_are_fitted_one_by_one():
     assert values.shape == (4, 2) and np.mean(values**2) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("room", [0.0, 5.0, np.nan])
+def test_the_room_of_spectra_counts_for_nothing(room):
+    target = Target("mtt::dos", quantity="", unit="", properties=4, shift=2)
+    structures = water_and_methane([1.0] * 4)
+    for one in structures:
+        values = np.array([room, room, 3.0 * len(one), np.nan])
+        one.references["mtt::dos"] = Reference(values)
+    assert fit_baseline(structures, target, [1, 6, 8], 0.0).scale == pytest.approx(3.0)
+    assert np.array_equal(structures[0].references["mtt::dos"].values[:2], [room] * 2, True)
+
+
 def test_refit_of_values_of_atoms_and_of_systems():
     structures = [charged([1, 1, 8], [0.5, 0.3, -0.8]), charged([8, 1], [-0.6, 0.7])]
     before = Baseline(np.array([[0.1], [9.0], [0.2]]), 3.0)

@@ -21,9 +21,12 @@ from mtt.data.spectra import aligned, running_sums
 from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.evaluation.predict import open_model
+from mtt.inspect.data_report import of_options
 from mtt.options import DatasetOptions, LossOptions, Options, load_options
 from mtt.training import run as train
+from mtt.training.baseline import fit_baseline
 from mtt.training.loss import TargetTerm
+from mtt.training.run_data import read_run_data
 
 POINTS, EXTRA = 12, 4
 NAME = "mtt::dos"
@@ -268,12 +271,55 @@ def test_it_is_trained_resumed_exported_and_evaluated(
             capsys.readouterr().out.split()
         )
     assert np.mean(left**2) < 0.99 * np.mean(pointwise**2)
+    frames = ase.io.read("others.xyz", ":")
+    for atoms in frames:
+        atoms.info["dos"][:EXTRA] = np.nan
+        atoms.info["known"][:EXTRA] = 1
+    ase.io.write("empty_room.xyz", frames)
+    assert main(["eval", "model.ckpt", "eval.yaml", "-r", "systems=empty_room.xyz"]) == 0
+    again = json.loads(Path("predictions.json").read_text())
+    assert again["errors"][NAME]["rmse"] == pytest.approx(report["errors"][NAME]["rmse"])
 
     base = {"fine_tune": "model.ckpt", "num_epochs": 1}
     train.run(load(options_of(**base)), None, Path("tuned.pt"))
     assert checkpoint.read_header(Path("tuned.ckpt")).targets == [TARGET]
     with pytest.raises(UserError, match=r"shifted by 0 points here, and by 4 in the base"):
         train.run(load(options_of(loss={"type": "mae"}, **base)), None, Path("other.pt"))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("room", [5.0, np.nan, np.inf])
+def test_what_stands_in_the_room_counts_for_nothing(
+    room: float, masked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scales, found = [], []
+    for number in (0.0, room):
+        for name in ("data", "others"):
+            write_spectra(Path(f"{name}.xyz"), 0)
+            frames = ase.io.read(f"{name}.xyz", ":")
+            for atoms in frames:
+                atoms.info["dos"][:EXTRA] = number
+                # As if all were known there, as a mask of ones says.
+                atoms.info["known"][:EXTRA] = 1
+            ase.io.write(f"{name}.xyz", frames)
+        options = load(options_of(target=None if masked else {"mask": ""}))
+        data = read_run_data(options)
+        assert data.targets == [TARGET]
+        found.append([one.references[NAME].values for one in data.train])
+        scales.append(fit_baseline(data.train, TARGET, data.train.types, 0.0).scale)
+        of_options(options)
+    assert scales[0] == scales[1]
+    known = np.concatenate([values[EXTRA:] for values in found[0]])
+    np.testing.assert_array_equal(known, np.concatenate([values[EXTRA:] for values in found[1]]))
+    # Numbers stay, as the hash of the data depends on them.
+    expected = room if np.isfinite(room) else np.nan
+    assert all(np.array_equal(one[:EXTRA], [expected] * EXTRA, True) for one in found[1])
+    frames[1].info["dos"][EXTRA] = np.nan
+    frames[1].info["known"][EXTRA] = 1
+    ase.io.write("data.xyz", frames)
+    with pytest.raises(UserError, match=r"there is nan in the value under the key 'dos'"):
+        read_run_data(options)
 
 
 @pytest.mark.parametrize(

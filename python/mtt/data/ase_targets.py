@@ -21,7 +21,8 @@ from mtt.data.ase_frames import (
     shapes_of,
 )
 from mtt.data.frames import Frame, listed, read_all
-from mtt.data.packed_zip import ONLY, PackedAtoms
+from mtt.data.masks import find_masks, find_value, with_room_left_out
+from mtt.data.packed_zip import ONLY
 from mtt.data.same_units import factor
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import GRADIENTS, POSITIONS, STRAIN, Target
@@ -63,6 +64,7 @@ def read_target(
     length_unit: str,
     require: bool,
     keys: Mapping[str, str],
+    room: int = 0,
 ) -> list[Reference | None]:
     """Return what is known of one target for the frames ``chosen`` of ``path``.
 
@@ -72,11 +74,12 @@ def read_target(
     :param require: whether a missing value is an error; if not, values are NaN, and a reference is
         None where nothing is known at all
     :param keys: of all targets (:func:`mtt.data.memmap_folder.values_of`)
+    :param room: how many of the first values of a structure count for nothing, finite or not
     :raises UserError: missing keys, wrong shapes, values that are not finite numbers
     """
     own, frames = _frames(path, files, options.read_from, keys)
     key = _key_in(own, options)
-    values = _values(own, [frames[i] for i in chosen], structures, options, key, require)
+    values = _values(own, [frames[i] for i in chosen], structures, options, key, require, room)
 
     def gradient(quantity: str) -> list[NDArray[np.float64] | None]:
         asked: GradientOptions | bool | None = getattr(options, quantity)
@@ -189,11 +192,12 @@ def _values(
     options: "TargetOptions",
     key: str,
     require: bool,
+    room: int,
 ) -> list[NDArray[np.float64]]:
     """Return the values of each structure: (P,) per system, (N, P) per atom, NaN where missing."""
     target = described("", options)
     kind = kind_of(target)
-    stored = [_find(frame, key, target) for frame in frames]
+    stored = [find_value(frame, key, target) for frame in frames]
     missing = _sources_of_missing(frames, stored)
     everywhere, allowed = len(missing) == len(frames), options.missing == "allow"
     needed = require if allowed else require or "key" in options.model_fields_set
@@ -217,71 +221,18 @@ def _values(
             hint="leave the target out of the options, or write 'missing: allow'",
         )
     values = []
-    masks = _masks(frames, stored, structures, target, options.mask)
+    masks = find_masks(frames, stored, structures, target, options.mask)
     for value, mask, structure, frame in zip(stored, masks, structures, frames, strict=True):
         own = (len(structure),) if target.per == "atom" else ()
         if value is None or (target.per_volume and structure.volume == 0.0):
             values.append(np.full((*own, target.numbers), np.nan))
             continue
+        mask = with_room_left_out(value, mask, room)
         given = value if mask is None else np.where(mask.reshape(np.shape(value)), value, 0.0)
         rows = _checked(given, kind, key, target, len(structure), frame.source)
         known = None if mask is None else as_rows(mask, target, len(structure))
         values.append(rows if known is None else np.where(known, rows, np.nan))
     return values
-
-
-def _find(frame: Frame, key: str, target: Target) -> Any:
-    """Return what a frame has under a key; if it says what that is, in the order of the target."""
-    value = find(frame.atoms, key)
-    kept = frame.atoms.kept if isinstance(frame.atoms, PackedAtoms) else {}
-    return value if value is None or key not in kept else kept[key].of(target, key, frame.source)
-
-
-def _masks(
-    frames: Sequence[Frame],
-    stored: Sequence[Any],
-    structures: Sequence[Structure],
-    target: Target,
-    key: str,
-) -> list[NDArray[np.bool_] | None]:
-    """Return where values of each structure are known, in their own shape; None where all are.
-
-    :param stored: the values
-    :param key: of the masks in the file; empty if there are none
-    :raises UserError: a mask is missing, of another shape than the values, or not of 0 and 1
-    """
-    if not key:
-        return [None] * len(frames)
-    masks: list[NDArray[np.bool_] | None] = []
-    for value, structure, frame in zip(stored, structures, frames, strict=True):
-        if value is None:
-            masks.append(None)
-            continue
-        mask = _find(frame, key, target)
-        if mask is None:
-            raise UserError(
-                f"no mask is stored under the key '{key}'",
-                where=frame.source,
-                hint="give each structure that has values a mask of them, or leave 'mask' out",
-            )
-        array = as_numbers(mask, "mask", key, frame.source)
-        # Values of a shape that does not fit are refused as such.
-        fits = as_rows(np.empty(np.shape(value)), target, len(structure)) is not None
-        if fits and array.shape != np.shape(value):
-            raise UserError(
-                f"the mask under the key '{key}' has the shape {array.shape}, and the values that it "
-                f"is of have {np.shape(value)}",
-                where=frame.source,
-            )
-        if not np.isin(array, (0.0, 1.0)).all():
-            bad = array[~np.isin(array, (0.0, 1.0))].ravel()[0]
-            raise UserError(
-                f"there is {bad:g} in the mask under the key '{key}'",
-                where=frame.source,
-                hint="write 1 where a value is known, and 0 where it is missing",
-            )
-        masks.append(array == 1.0 if fits else None)
-    return masks
 
 
 def _sources_of_missing(frames: Sequence[Frame], values: Sequence[Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +35,10 @@ logger = logging.getLogger(__name__)
 
 
 def read_structures(
-    options: "DatasetOptions", require_targets: bool = True, units: Units | None = None
+    options: "DatasetOptions",
+    require_targets: bool = True,
+    units: Units | None = None,
+    rooms: Mapping[str, int] | None = None,
 ) -> list[Structure]:
     """Return the structures of one entry of ``training_set``, ``validation_set`` or ``test_set``.
 
@@ -45,6 +48,8 @@ def read_structures(
     :param require_targets: False (evaluation) also takes structures without reference values: their
         values are NaN, or they have no reference at all
     :param units: what to convert lengths and targets to; None leaves them in the units of the file
+    :param rooms: by target, how many of the first values of each structure count for nothing
+        (:mod:`mtt.data.spectra`); those need not be finite numbers
     :raises UserError: unreadable or empty files, missing keys, requested gradients that the data
         lacks, wrong shapes, values that are not finite numbers, cells that do not fit the
         periodicity, charges and spins that are missing or not whole
@@ -64,8 +69,17 @@ def read_structures(
     for name, target in options.targets.items():
         for text in contradictions([frame.atoms for frame in picked], target, name):
             logger.warning("%s: %s", path, text)
+        room = (rooms or {}).get(name, 0)
         values = read_target(
-            path, files, chosen, structures, target, systems.length_unit, require_targets, keys
+            path,
+            files,
+            chosen,
+            structures,
+            target,
+            systems.length_unit,
+            require_targets,
+            keys,
+            room,
         )
         for structure, value in zip(structures, values, strict=True):
             if value is not None:
@@ -97,14 +111,20 @@ def _check_units_of_dpdata(options: "DatasetOptions") -> None:
             )
 
 
-def read_datasets(options: Sequence["DatasetOptions"], units: Units | None = None) -> Reader:
+def read_datasets(
+    options: Sequence["DatasetOptions"],
+    units: Units | None = None,
+    rooms: Mapping[str, int] | None = None,
+) -> Reader:
     """Return all structures of a list of entries, one after the other, in the same units.
 
     :param units: those of the first entry if None
+    :param rooms: as of :func:`read_structures`
     :raises UserError: as :func:`read_structures`
     """
     same = units or Units.of(options[0])
-    return InMemory([*itertools.chain(*(read_structures(entry, units=same) for entry in options))])
+    read = (read_structures(entry, units=same, rooms=rooms) for entry in options)
+    return InMemory([*itertools.chain(*read)])
 
 
 def named_files(options: Sequence["DatasetOptions"]) -> list[Path]:

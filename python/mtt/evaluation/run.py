@@ -123,7 +123,8 @@ def compare(
     """
     datasets, targets = _matched(predictor, datasets, where)
     units = _units(predictor, targets, datasets)
-    sets = [read_structures(entry, require_targets=False, units=units) for entry in datasets]
+    rooms = {target.name: target.shift for target in targets}
+    sets = [read_structures(entry, False, units, rooms) for entry in datasets]
     structures = [structure for structures in sets for structure in structures]
     _check_types(predictor, structures)
     predictor.check_states(structures)

@@ -55,11 +55,12 @@ def of_options(options: Options) -> tuple[Figures, Arrays]:
     :raises UserError: as training does of data that it cannot take
     """
     units = Units.of(options.training_set[0])
-    sets = {"training_set": _structures(options.training_set, units)}
+    rooms = options.architecture.training.loss.rooms(options.training_set[0].targets)
+    sets = {"training_set": _structures(options.training_set, units, rooms)}
     for name in ("validation_set", "test_set"):
         own = getattr(options, name).datasets
         if own:
-            sets[name] = _structures(own, units)
+            sets[name] = _structures(own, units, rooms)
     targets = _with_gradients(options.training_set[0], sets["training_set"])
     hypers = options.architecture
     found, arrays = figures(
@@ -93,8 +94,10 @@ def _cutoff(
         return float(architecture.build_core(chosen.model, types, targets).cutoff)
 
 
-def _structures(entries: Sequence[DatasetOptions], units: Units) -> list[Structure]:
-    return [s for entry in entries for s in read_structures(entry, False, units)]
+def _structures(
+    entries: Sequence[DatasetOptions], units: Units, rooms: Mapping[str, int]
+) -> list[Structure]:
+    return [s for entry in entries for s in read_structures(entry, False, units, rooms)]
 
 
 def _file(file: DataFile) -> dict[str, Any]:

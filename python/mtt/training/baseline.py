@@ -20,7 +20,8 @@ Numbers that turn with the structure, as the components of a dipole, have no com
 vector that is the same for all atoms of a type would turn with none of them: theirs is zero. Values
 that belong to the volume, as a non-conservative stress, count as V_i / (n_i scale) times the value.
 
-Values that are not known take no part in any of this, and neither do values per system that are
+Values that are not known take no part in any of this, nor does what stands in the room of spectra that
+are known up to a shift (:mod:`mtt.data.spectra`), and neither do values per system that are
 further than 100 robust deviations from a fit that such values do not spoil: one energy that is
 wrong by 1e5 eV would make the scale, and with it the loss, meaningless. The same holds for the forces
 of structures whose root mean square is as far from that of the others. Everything here is float64,
@@ -72,6 +73,7 @@ def fit_baseline(
     :param angstrom: one angstrom in the length unit of the structures
     """
     values, design = _values(structures, target), _design(structures, target, atomic_types)
+    values[:, : target.shift] = np.nan
     columns, residuals, sizes = [], [], []
     known_columns = _without_far_values(values, design)
     for (known, column), invariant in zip(known_columns, target.invariant, strict=True):

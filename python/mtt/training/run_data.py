@@ -136,11 +136,12 @@ def check_same(
 def _sources(options: Options) -> dict[str, Reader]:
     """Return the structures by the option that names where they are read from, in the same units."""
     units = Units.of(options.training_set[0])
-    sources = {"training_set": read_datasets(options.training_set, units)}
+    rooms = options.architecture.training.loss.rooms(options.training_set[0].targets)
+    sources = {"training_set": read_datasets(options.training_set, units, rooms)}
     for name in _SETS:
         datasets: Sequence[DatasetOptions] | None = getattr(options, name).datasets
         if datasets is not None:
-            sources[name] = read_datasets(datasets, units)
+            sources[name] = read_datasets(datasets, units, rooms)
     return sources
 
 

@@ -1,6 +1,6 @@
 """Options of the loss: a function and a weight for the values, the forces and the stress of each target."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, cast
 
 from pydantic import (
@@ -227,6 +227,10 @@ class LossOptions(OptionsModel):
         """Return by how many points the values of a target may be shifted."""
         shift = self.shift_of(name)
         return 0 if shift is None else shift.extra_points
+
+    def rooms(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the same for each of some targets."""
+        return {name: self.extra_points(name) for name in names}
 
     @property
     def first_epochs(self) -> list[int]:
