@@ -246,9 +246,11 @@ def test_it_is_trained_resumed_exported_and_evaluated(
         train.run(load_options(Path("options.yaml")), source, Path("again.pt"))
         assert Path("again.ckpt").read_bytes() == expected, source.name
 
+    own_data = {"systems": {"read_from": Path("others.xyz")}, "targets": {NAME: DATA}}
+    masked = read_structures(DatasetOptions(**own_data))
     Path("eval.yaml").write_text(yaml.safe_dump({"systems": "others.xyz", "targets": {NAME: DATA}}))
     structures = read_structures(DatasetOptions(systems={"read_from": Path("others.xyz")}), False)
-    left, pointwise = [], []
+    left, pointwise, starts = [], [], []
     for structure, atoms in zip(structures, ase.io.read("others.xyz", ":"), strict=True):
         (prediction,) = open_model(Path("model.ckpt"), "cpu").predict([structure])
         values, known = prediction[NAME].values, atoms.info["known"][EXTRA:] == 1
@@ -258,8 +260,10 @@ def test_it_is_trained_resumed_exported_and_evaluated(
             for start in range(EXTRA + 1)
         ]
         best = int(np.argmin(sizes))
+        starts.append(best)
         left.append(values[best : best + 8][known] - spectrum)
         pointwise.append(values[EXTRA:][known] - spectrum)
+    parts = left
     left, pointwise = np.concatenate(left), np.concatenate(pointwise)
     for model in ("model.ckpt", "model.pt"):
         assert main(["eval", model, "eval.yaml"]) == 0
@@ -267,6 +271,20 @@ def test_it_is_trained_resumed_exported_and_evaluated(
         assert report["errors"][NAME]["rmse"] == pytest.approx(np.sqrt(np.mean(left**2)), rel=1e-6)
         assert report["errors"][NAME]["values"] == len(left)
         assert report["shifts"] == {NAME: EXTRA}
+        assert report["starts"] == {NAME: starts} and len(set(starts)) > 1
+        written = ase.io.read("predictions.xyz", ":")
+        assert [atoms.info["dos_start"] for atoms in written] == starts
+        for atoms, own in zip(written, ase.io.read("others.xyz", ":"), strict=True):
+            expected = np.where(own.info["known"] == 1, own.info["dos"], np.nan)
+            np.testing.assert_array_equal(atoms.info["reference_dos"], expected)
+            np.testing.assert_array_equal(atoms.info["reference_dos_mask"], own.info["known"])
+        # The file is data with the same values.
+        described = {"key": "reference_dos", "mask": "reference_dos_mask", "properties": POINTS}
+        same = {"systems": {"read_from": Path("predictions.xyz")}, "targets": {NAME: described}}
+        for one, other in zip(read_structures(DatasetOptions(**same)), masked, strict=True):
+            np.testing.assert_array_equal(
+                one.references[NAME].values, other.references[NAME].values
+            )
         assert "each structure is compared where it fits best" in " ".join(
             capsys.readouterr().out.split()
         )
@@ -275,10 +293,14 @@ def test_it_is_trained_resumed_exported_and_evaluated(
     for atoms in frames:
         atoms.info["dos"][:EXTRA] = np.nan
         atoms.info["known"][:EXTRA] = 1
+    frames[1].info["known"][EXTRA:] = 0
     ase.io.write("empty_room.xyz", frames)
     assert main(["eval", "model.ckpt", "eval.yaml", "-r", "systems=empty_room.xyz"]) == 0
     again = json.loads(Path("predictions.json").read_text())
-    assert again["errors"][NAME]["rmse"] == pytest.approx(report["errors"][NAME]["rmse"])
+    assert again["starts"] == {NAME: [starts[0], None, *starts[2:]]}
+    assert "dos_start" not in ase.io.read("predictions.xyz", 1).info
+    others = np.concatenate([part for index, part in enumerate(parts) if index != 1])
+    assert again["errors"][NAME]["rmse"] == pytest.approx(np.sqrt(np.mean(others**2)))
 
     base = {"fine_tune": "model.ckpt", "num_epochs": 1}
     train.run(load(options_of(**base)), None, Path("tuned.pt"))

@@ -13,7 +13,7 @@ from mtt.data.target import Target
 from mtt.evaluation.calibration import Calibration, as_json, calibrations
 from mtt.evaluation.cost import Cost
 from mtt.evaluation.error_groups import Errors, Groups, errors, groups, histograms, worst
-from mtt.evaluation.panels import parity_panels
+from mtt.evaluation.panels import parity_panels, starts_of
 from mtt.evaluation.predict import Predictor
 from mtt.evaluation.results import Predictions
 from mtt.evaluation.rotations import RotationalError, rotational_error
@@ -35,7 +35,9 @@ class Analysis:
     - ``rotation``: None for a model without energies;
     - ``cost``: of the predictions;
     - ``calibrations``: of the targets with uncertainties or ensembles;
-    - ``shifts``: points by which spectra were moved at most, of the targets that may be.
+    - ``shifts``: points by which spectra were moved at most, of the targets that may be;
+    - ``starts``: of the same targets, the point of the prediction at which the spectrum of each
+      structure begins, counted from 0; None where nothing of it is known.
     """
 
     panels: dict[str, Parity]
@@ -46,10 +48,11 @@ class Analysis:
     cost: Cost | None
     calibrations: list[Calibration]
     shifts: dict[str, int] = field(default_factory=dict)
+    starts: dict[str, list[int | None]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
-        shifts = {"shifts": self.shifts} if self.shifts else {}
+        shifts = {"shifts": self.shifts, "starts": self.starts} if self.shifts else {}
         return {
             "errors": self.errors,
             "groups": self.groups,
@@ -133,6 +136,7 @@ def analyse(
         model.close() if calls else None,
         calibrations(structures, predictions, targets),
         {target.name: target.shift for target in targets if target.shift},
+        starts_of(structures, predictions, targets),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtt.data.spectra import aligned
+from mtt.data.spectra import Aligned, aligned
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.evaluation.results import Prediction, Predictions
@@ -106,9 +106,35 @@ def _moved(
     reference: NDArray[np.float64], predicted: NDArray[np.float64], points: int
 ) -> NDArray[np.float64]:
     """Return a spectrum (P,) where it fits the prediction best, NaN where nothing is known."""
-    row = torch.from_numpy(reference)[None]
-    fitted = aligned(torch.from_numpy(predicted)[None], row, ~row.isnan(), points)
+    fitted = _fitted(reference, predicted, points)
     return np.where(fitted.known[0].numpy(), fitted.values[0].numpy(), np.nan)
+
+
+def _fitted(reference: NDArray[np.float64], predicted: NDArray[np.float64], points: int) -> Aligned:
+    row = torch.from_numpy(reference)[None]
+    return aligned(torch.from_numpy(predicted)[None], row, ~row.isnan(), points)
+
+
+def starts_of(
+    structures: Sequence[Structure], predictions: Predictions, targets: Sequence[Target]
+) -> dict[str, list[int | None]]:
+    """Return at which point of the prediction each spectrum begins that is known up to a shift.
+
+    By target, for each structure, counted from 0; None where nothing of its spectrum is known.
+    """
+    starts: dict[str, list[int | None]] = {}
+    for target in targets:
+        if not target.shift:
+            continue
+        own = starts.setdefault(target.name, [])
+        for structure, prediction in zip(structures, predictions, strict=True):
+            known = structure.references.get(target.name)
+            start = None
+            if known is not None and not np.isnan(known.values[target.shift :]).all():
+                fitted = _fitted(known.values, prediction[target.name].values, target.shift)
+                start = int(fitted.before.sum())
+            own.append(start)
+    return starts
 
 
 def _offset(

@@ -1,6 +1,6 @@
 """Predictions as extended XYZ."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -34,20 +34,36 @@ def write_xyz(
     structures: Sequence[Structure],
     predictions: Predictions,
     targets: Sequence[Target],
+    starts: Mapping[str, Sequence[int | None]] | None = None,
 ) -> None:
     """Write all structures with predictions and, where known, references, with every digit.
 
     Replaces the file at once. Values have the names of :func:`xyz_names`, references the same after
     ``reference_``, so that the file with default keys is training data. Beside the members of an ensemble
-    is their spread: ``energy_spread`` of ``energy_ensemble``.
+    is their spread: ``energy_spread`` of ``energy_ensemble``. Rows of numbers of structures of which
+    some are not known have NaN there, and a mask of all, ``reference_NAME_mask``, which ``mask`` of
+    the options reads.
 
     :param predictions: for each structure, by the name of the target
+    :param starts: by target, the point at which the spectrum of each structure begins, written as
+        ``NAME_start``
     """
     names = xyz_names(targets)
     # ASE's own writer keeps eight decimals only.
     with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
-        for structure, prediction in zip(structures, predictions, strict=True):
-            file.writelines(_frame(structure, prediction, targets, names))
+        masked = {target.name for target in targets if _has_gaps(structures, target)}
+        for index, (structure, prediction) in enumerate(zip(structures, predictions, strict=True)):
+            own = {name: start[index] for name, start in (starts or {}).items()}
+            file.writelines(_frame(structure, prediction, targets, names, masked, own))
+
+
+def _has_gaps(structures: Sequence[Structure], target: Target) -> bool:
+    """Return whether some, and not all, numbers of a structure are not known."""
+    if target.per == "atom":
+        return False
+    known = (structure.references.get(target.name) for structure in structures)
+    gaps = (np.isnan(own.values) for own in known if own is not None)
+    return any(bool(gap.any() and not gap.all()) for gap in gaps)
 
 
 def xyz_names(targets: Sequence[Target]) -> dict[tuple[str, str], str]:
@@ -89,6 +105,8 @@ def _frame(
     prediction: Mapping[str, Prediction],
     targets: Sequence[Target],
     names: Mapping[tuple[str, str], str],
+    masked: Container[str],
+    starts: Mapping[str, int | None],
 ) -> Iterator[str]:
     info = [f'pbc="{" ".join("T" if periodic else "F" for periodic in structure.pbc)}"']
     if structure.pbc.any():
@@ -110,9 +128,15 @@ def _frame(
             if target.per == "atom":
                 columns.append(values.values)
                 properties += f":{prefix}{name}:R:{target.numbers}"
-            elif not np.isnan(values.values).any():
+            elif not (gaps := np.isnan(values.values)).any() or (prefix and not gaps.all()):
                 text = _numbers(_as_read(values.values, target))
                 info.append(f"{prefix}{name}=" + (text if target.numbers == 1 else f'"{text}"'))
+                if prefix and target.name in masked:
+                    there = ~np.isnan(_as_read(values.values, target)).ravel()
+                    info.append(f'{prefix}{name}_mask="{" ".join(map(str, there.astype(int)))}"')
+        start = starts.get(target.name)
+        if start is not None:
+            info.append(f"{name}_start={start}")
         for prefix, values in known:
             if values.stress is not None:
                 info.append(f'{prefix}{stress}="{_numbers(values.stress)}"')

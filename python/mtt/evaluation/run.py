@@ -84,7 +84,7 @@ def run(
         name = f"{model.name} on {_names(datasets)}: {len(done.structures)} structures"
         written = [output, output.with_suffix(".json")]
         replaced = [path for path in (*written, output.with_suffix(".png")) if path.exists()]
-        write_xyz(output, done.structures, done.predictions, done.targets)
+        write_xyz(output, done.structures, done.predictions, done.targets, analysis.starts)
         _write_json(written[1], _report(model, shown, predictor, datasets, done))
         if analysis.drawn:
             written.append(output.with_suffix(".png"))
