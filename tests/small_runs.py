@@ -95,6 +95,8 @@ def make_options(
     """
     if not (folder / "data.xyz").exists():
         write_data(folder / "data.xyz", several=several)
+    # By the number of atoms, the number of structures is a contradiction.
+    size = {} if (training or {}).get("max_atoms_per_batch") else {"batch_size": 2}
     content: dict[str, Any] = {
         "seed": 3,
         "device": "cpu",
@@ -111,7 +113,7 @@ def make_options(
             },
             "training": {
                 "num_epochs": 3,
-                "batch_size": 2,
+                **size,
                 "learning_rate": 1e-2,
                 "checkpoint_interval": 1,
                 **(training or {}),

@@ -217,7 +217,8 @@ def cases(architecture: str = "pet") -> list[Case]:
         made += [
             {**first, "model": {**first["model"], name: LATER[architecture][name]}} for name in LAST
         ]
-        made.append({**first, "training": {**first["training"], **BY_ATOMS}})
+        training = {key: own for key, own in first["training"].items() if key != "batch_size"}
+        made.append({**first, "training": {**training, **BY_ATOMS}})
     return made
 
 

@@ -12,12 +12,15 @@ from killed_runs import assert_killed_it_has_the_same_bits, in_training
 from problems import make_run, train_for
 from small_runs import make_options
 
+from mtt import architecture_registry
+from mtt.checkpoint import read_header
 from mtt.errors import UserError
-from mtt.options import Options, load_options
+from mtt.options import Options, OptionsError, load_options, load_recorded
 from mtt.training.loop import epoch_groups
 from mtt.training.memory import estimate
 from mtt.training.optimizer import learning_rate
 from mtt.training.prepare import prepare
+from mtt.training.runs.option_changes import refused
 
 # The data have water (3 atoms), copper (4) and methanol (6).
 MOST = {"max_atoms_per_batch": 10}
@@ -129,11 +132,75 @@ def test_memory_is_that_of_the_largest_batch(tmp_path: Path) -> None:
 def test_files_and_checkpoints_of_before_mean_and_store_the_same(tmp_path: Path) -> None:
     stored = make_options(tmp_path).to_dict()["architecture"]["training"]
     assert not any("atoms" in name for name in stored)
-    # Without the limit, the other has no effect, as in metatrain.
-    without = make_options(tmp_path, {"min_atoms_per_batch": 9}).to_dict()
-    assert without["architecture"]["training"] == stored
     with_limit = make_options(tmp_path, MOST).to_dict()["architecture"]["training"]
-    assert with_limit == {**stored, **MOST, "min_atoms_per_batch": 0}
+    assert with_limit == {**stored, **MOST, "min_atoms_per_batch": 0, "batch_size": 16}
+
+
+def test_what_would_have_no_effect_is_refused(tmp_path: Path) -> None:
+    for training, name, message in (
+        ({**MOST, "batch_size": 4}, "batch_size", "has no effect with max_atoms_per_batch"),
+        ({**MOST, "batch_size": 16}, "batch_size", "leave out one of the two"),
+        (
+            {"min_atoms_per_batch": 9},
+            "min_atoms_per_batch",
+            "no effect without max_atoms_per_batch",
+        ),
+        (
+            {"min_atoms_per_batch": 9, "max_atoms_per_batch": None},
+            "min_atoms_per_batch",
+            "give max_atoms_per_batch as well",
+        ),
+    ):
+        with pytest.raises(OptionsError) as caught:
+            make_options(tmp_path, training)
+        (problem,) = caught.value.problems
+        assert problem.name == f"architecture.training.{name}" and problem.place is not None
+        assert message in str(caught.value)
+    assert make_options(tmp_path, {"max_atoms_per_batch": None, "batch_size": 4}).notes == ()
+    assert make_options(tmp_path, {"min_atoms_per_batch": 0}).notes == ()
+    assert make_options(tmp_path, MOST).notes == ()
+    # An override of the command line, over a file that gives the other.
+    make_options(tmp_path, {"batch_size": 4})
+    with pytest.raises(OptionsError, match="leave out one of the two"):
+        load_options(tmp_path / "options.yaml", ["architecture.training.max_atoms_per_batch=9"])
+
+
+def test_what_was_stored_with_both_is_read_as_before(tmp_path: Path) -> None:
+    plain = make_options(tmp_path, MOST).to_dict()
+    plain["architecture"]["training"]["batch_size"] = 4
+    assert Options.from_dict(plain).to_dict() == plain
+    assert load_recorded(plain).to_dict() == plain
+    # The options.yaml beside a model, with which a run is resumed, has all defaults.
+    path = tmp_path / "recorded.yaml"
+    plain["architecture"]["version"] = architecture_registry.get("pet").version
+    path.write_text(yaml.safe_dump(plain))
+    recorded = load_options(path)
+    assert recorded.to_dict() == plain
+    (note,) = recorded.notes
+    assert note.startswith("architecture.training.batch_size: has no effect with max_atoms")
+
+
+def test_options_of_metatrain_with_both_are_taken_with_a_note(tmp_path: Path) -> None:
+    bounds = make_options(tmp_path, {"batch_atom_bounds": [1, 9], "batch_size": 4})
+    assert bounds.architecture.training.max_atoms_per_batch == 9
+    assert [note.partition(":")[0] for note in bounds.notes] == ["architecture.training.batch_size"]
+    fewest = make_options(tmp_path, {"batch_atom_bounds": [5, None]})
+    assert len(fewest.notes) == 1 and "no effect without max_atoms_per_batch" in fewest.notes[0]
+    # Their names are ours: what the file has elsewhere tells whose it is.
+    theirs = {"log_mae": True, "batch_size": 4}
+    assert len(make_options(tmp_path, {**theirs, **MOST}).notes) == 1
+
+
+def test_a_run_with_both_is_resumed_without_the_one_of_no_effect(tmp_path: Path) -> None:
+    options = make_options(tmp_path, MOST)
+    run = prepare(options, None, Path("model.pt"), lambda _: None)
+    run.save(tmp_path / "model.ckpt")
+    header = read_header(tmp_path / "model.ckpt")
+    assert refused(header, options) == []
+    header.options["architecture"]["training"]["batch_size"] = 4
+    assert refused(header, options) == []
+    by_number = make_options(tmp_path, {"batch_size": 4})
+    assert any(change[0].endswith("max_atoms_per_batch") for change in refused(header, by_number))
 
 
 @pytest.mark.parametrize(
@@ -147,9 +214,12 @@ def test_files_and_checkpoints_of_before_mean_and_store_the_same(tmp_path: Path)
     ],
 )
 def test_bounds_of_older_versions_of_metatrain(
-    tmp_path: Path, bounds: Any, expected: dict[str, int]
+    tmp_path: Path, bounds: Any, expected: dict[str, Any]
 ) -> None:
-    theirs = make_options(tmp_path, {"batch_atom_bounds": bounds})
+    expected = {"batch_size": 2, **expected}
+    if len(expected) > 1:
+        expected["per_structure_targets"] = []
+    theirs = make_options(tmp_path, {"batch_size": 2, "batch_atom_bounds": bounds})
     assert theirs.to_dict() == make_options(tmp_path, expected).to_dict()
     both = make_options(tmp_path, {"batch_atom_bounds": bounds, "max_atoms_per_batch": 7})
     assert both.to_dict() == make_options(tmp_path, {"max_atoms_per_batch": 7}).to_dict()

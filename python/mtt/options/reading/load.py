@@ -17,6 +17,7 @@ from mtt.options.foreign.translate import translate_data, translate_options
 from mtt.options.foreign.whose import advice_for
 from mtt.options.reading.document import Node, dump, parse
 from mtt.options.reading.expand import expand_datasets, expand_options
+from mtt.options.reading.no_effect import without_effect, written_in_full
 from mtt.options.reading.old_defaults import fill_old_defaults
 from mtt.options.reading.other_files import another_kind
 from mtt.options.reading.overrides import apply_overrides
@@ -65,7 +66,7 @@ def load_recorded(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> O
     """
     text = dump(dict(stored))
     file = _parsed("the recorded options", text, overrides)
-    options = file.check_options()
+    options = file.check_options(recorded=True)
     file.raise_problems()
     assert options is not None
     return options
@@ -156,9 +157,16 @@ class _File:
         self.problems += problems
         return result
 
-    def check_options(self) -> Options | None:
-        """The options of an options.yaml, from whatever program, if nothing is wrong with them."""
+    def check_options(self, recorded: bool = False) -> Options | None:
+        """The options of an options.yaml, from whatever program, if nothing is wrong with them.
+
+        ``recorded``: they were taken from a file of ours, and what they contradict was said then.
+        """
+        before = self.root.plain()
         self.add(translate_options(self.root))
+        if not recorded:
+            foreign = self.root.plain() != before
+            self.add(without_effect(self.root, foreign or written_in_full(self.root)))
         expand_options(self.root)
         model, problems = _model_for(self.root)
         self.problems += problems

@@ -27,6 +27,7 @@ FREE = {
     "architecture.training.keep_every",
 }
 _NUM_EPOCHS = "architecture.training.num_epochs"
+_BATCH_SIZE = "architecture.training.batch_size"
 BASE = "architecture.training.fine_tune.read_from"
 _ABSENT = object()
 
@@ -72,6 +73,7 @@ def refused(header: Header, options: Options) -> list[Difference]:
     options = as_begun(with_hypers_of_base(options, header), header)
     changes = differences(_by_meaning(header.options), options.to_dict())
     extended = options.architecture.training.num_epochs > _num_epochs(header.options)
+    by_atoms = options.architecture.training.max_atoms_per_batch is not None
     return [
         change
         for change in changes
@@ -79,6 +81,8 @@ def refused(header: Header, options: Options) -> list[Difference]:
         # Where the data lie does not matter: they are compared by their content.
         and change[0].rpartition(".")[2] != "read_from"
         and not (change[0] == _NUM_EPOCHS and extended)
+        # Older files could give it beside the number of atoms, which alone has an effect.
+        and not (change[0] == _BATCH_SIZE and by_atoms)
     ] + _other_base(header, options)
 
 

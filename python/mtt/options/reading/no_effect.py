@@ -1,0 +1,53 @@
+"""Options that have no effect beside others: contradictions of whoever writes them by hand."""
+
+from typing import Final
+
+from mtt.options.reading.document import Node
+from mtt.options.reading.problems import Problem
+
+_MOST: Final = "max_atoms_per_batch"
+_FEWEST: Final = "min_atoms_per_batch"
+_SIZE: Final = "batch_size"
+
+
+def without_effect(root: Node, harmless: bool) -> list[Problem]:
+    """Return what is wrong with what a batch is to have.
+
+    Only a file tells what is given: all options that are stored have a value.
+
+    :param root: of an options.yaml in the spelling of mtt, before defaults are written out
+    :param harmless: it is only to be said, as of files of metatrain, which writes the same and takes it,
+        and of files that mtt wrote with every default
+    """
+    architecture = root.get("architecture")
+    training = None if architecture is None else architecture.get("training")
+    if training is None:
+        return []
+    given = {name: training.get(name) for name in (_SIZE, _MOST, _FEWEST)}
+    size, most, fewest = given.values()
+    limited = most is not None and most.value is not None
+    if limited and size is not None:
+        message = f"has no effect with {_MOST}, by which batches are made"
+        advice = "leave out one of the two"
+        return [
+            Problem(
+                size.shown_at(), size.name, message, _unless(harmless, advice), harmless=harmless
+            )
+        ]
+    if not limited and fewest is not None and fewest.value not in (None, 0):
+        message = f"has no effect without {_MOST}: batches have {_SIZE} structures"
+        advice = f"give {_MOST} as well, or leave it out"
+        place = fewest.shown_at()
+        return [Problem(place, fewest.name, message, _unless(harmless, advice), harmless=harmless)]
+    return []
+
+
+def written_in_full(root: Node) -> bool:
+    """Return whether a file states both versions, as those that mtt writes beside a model do."""
+    architecture = root.get("architecture")
+    own = None if architecture is None else architecture.get("version")
+    return own is not None and root.get("version") is not None
+
+
+def _unless(harmless: bool, advice: str) -> str:
+    return "" if harmless else advice
