@@ -27,13 +27,13 @@ def write(path: Path, changes=None) -> ase.Atoms:
     ase.io.write(path, frames)
 
 
-def read(path: Path, missing: str = "error"):
+def read(path: Path, missing: str = "error", room: int = 0):
     targets = {
         "mtt::dos": {"properties": 4, "mask": "known", "missing": missing},
         "mtt::q": {"per": "atom", "mask": "has_q"},
     }
     options = {"systems": {"read_from": path}, "targets": targets}
-    return read_structures(DatasetOptions.model_validate(options))
+    return read_structures(DatasetOptions.model_validate(options), rooms={"mtt::dos": room})
 
 
 def test_what_is_left_out_is_missing(tmp_path: Path) -> None:
@@ -54,6 +54,26 @@ def test_all_left_out_and_no_number_there(tmp_path: Path) -> None:
     _, second = read(tmp_path / "data.xyz")
     assert "mtt::q" not in second.references
     np.testing.assert_array_equal(second.references["mtt::dos"].values, [1, np.nan, 3, 4])
+
+
+@pytest.mark.parametrize(("missing", "level"), [("error", "WARNING"), ("allow", "INFO")])
+@pytest.mark.parametrize("room", [0, 2])
+def test_all_left_out_is_told(
+    missing: str, level: str, room: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def change(atoms: ase.Atoms) -> None:
+        atoms.info["known"][room:] = 0
+
+    caplog.set_level("INFO")
+    write(tmp_path / "data.xyz")
+    read(tmp_path / "data.xyz", missing, room)
+    assert "leaves out" not in caplog.text
+    write(tmp_path / "data.xyz", change)
+    read(tmp_path / "data.xyz", missing, room)
+    (told,) = [one for one in caplog.records if "leaves out" in one.getMessage()]
+    assert told.levelname == level
+    assert "under the key 'known' leaves out every value in 1 of 2 structures" in told.getMessage()
+    assert told.getMessage().endswith("data.xyz#1")
 
 
 def test_no_value_needs_no_mask(tmp_path: Path) -> None:

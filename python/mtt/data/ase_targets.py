@@ -222,6 +222,14 @@ def _values(
         )
     values = []
     masks = find_masks(frames, stored, structures, target, options.mask)
+    nothing = [mask is not None and not mask.ravel()[room:].any() for mask in masks]
+    if any(nothing):
+        logger.log(
+            logging.WARNING if require and not allowed else logging.INFO,
+            "%s: the mask under the key '%s' leaves out every %s in %s: %s",
+            *(path, options.mask, kind.singular, _count(sum(nothing), len(frames))),
+            listed([frame.source for frame, own in zip(frames, nothing, strict=True) if own]),
+        )
     for value, mask, structure, frame in zip(stored, masks, structures, frames, strict=True):
         own = (len(structure),) if target.per == "atom" else ()
         if value is None or (target.per_volume and structure.volume == 0.0):
