@@ -84,6 +84,16 @@ def test_no_value_needs_no_mask(tmp_path: Path) -> None:
     assert "mtt::dos" not in read(tmp_path / "data.xyz", "allow")[1].references
 
 
+def test_a_mask_that_is_mistyped_is_told_the_near_one(tmp_path: Path) -> None:
+    write(tmp_path / "data.xyz")
+    targets = {"mtt::dos": {"properties": 4, "mask": "knwon"}}
+    options = {"systems": {"read_from": tmp_path / "data.xyz"}, "targets": targets}
+    with pytest.raises(UserError) as caught:
+        read_structures(DatasetOptions.model_validate(options))
+    assert "no mask is stored under the key 'knwon'" in str(caught.value)
+    assert str(caught.value.hint).startswith("did you mean 'known'? give each structure")
+
+
 def shorter(atoms: ase.Atoms) -> None:
     atoms.info["known"] = np.array([1, 0, 1])
 

@@ -164,8 +164,15 @@ def test_values_that_are_missing_are_not_made_up(packed: Path, frames: list[ase.
     values = packed_values(frames)
     values["dipole"][3] = plain_map(np.full((1, 3, 1), np.nan))
     path = write_packed(packed.parent / "gap.zip", frames, values)
-    with pytest.raises(UserError, match="1 of 12 structures"):
+    with pytest.raises(UserError) as caught:
         structures(path, {"mtt::dipole": {"type": "vector"}})
+    assert caught.value.what == (
+        "the value under the key 'dipole' is NaN, which counts as missing, in 1 of 12 structures"
+    )
+    assert caught.value.where == f"{path}#3 (counted from 0)"
+    assert caught.value.hint == (
+        "write the numbers into the data; 'missing: allow' learns it from the others"
+    )
     own = structures(path, {"mtt::dipole": {"type": "vector", "missing": "allow"}})
     assert (
         "mtt::dipole" not in own[3].references
@@ -319,14 +326,24 @@ DAMAGES: list[tuple[Change, str]] = [
             "0/mtt::shape.mts",
             put("keys.npy", array([(1, 1), (0, 1)], [("o3_lambda", "<i4"), ("o3_sigma", "<i4")])),
         ),
-        "components of degree 1",
+        "the components of degree 1 are o3_mu: -2, -1, 0, 1, 2; they must be o3_mu: -1, 0, 1",
     ),
     (
         inner(
             "0/dipole.mts",
             put(f"{E}components/0.npy", array([(0,), (2,), (1,)], [("xyz", "<i4")])),
         ),
-        "its components are ['xyz']: [[0, 2, 1]]",
+        "the components of the values are xyz: 0, 2, 1; a vector has xyz: 0, 1, 2",
+    ),
+    (
+        inner(
+            "0/energy.mts",
+            put(
+                f"{E}gradients/positions/components/0.npy",
+                array([(0,), (2,), (1,)], [("xyz", "<i4")]),
+            ),
+        ),
+        "the gradient by positions has the components xyz: 0, 2, 1, not xyz: 0, 1, 2",
     ),
 ]
 
@@ -338,6 +355,22 @@ def test_what_is_wrong_is_said(packed: Path, change: Change, expected: str) -> N
     with pytest.raises(UserError) as caught:
         structures(packed, targets)
     assert expected in str(caught.value)
+    if "components" in expected:
+        assert "damaged" not in str(caught.value)
+
+
+def test_a_record_that_one_structure_lacks_is_named(packed: Path) -> None:
+    def longer(records: dict[str, bytes]) -> None:
+        for index in range(12):
+            records[f"{index}/mtt::dipole.mts"] = records.pop(f"{index}/dipole.mts")
+        del records["5/mtt::dipole.mts"], records["5/energy.mts"]
+
+    rewritten(packed, longer)
+    for name, own in (("mtt::dipole", {"type": "vector"}), ("energy", {"key": "energy"})):
+        with pytest.raises(UserError) as caught:
+            structures(packed, {name: own})
+        assert f"(as 5/{name}.mts) in 1 of 12 structures" in caught.value.what
+        assert "#5 (counted from 0)" in str(caught.value.where)
 
 
 def test_packing_and_sizes_are_not_believed(packed: Path) -> None:
@@ -350,8 +383,9 @@ def test_packing_and_sizes_are_not_believed(packed: Path) -> None:
         structures(packed, {"energy": {}})
     at = content.index(b"<f8") + 200
     packed.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="is damaged") as caught:
         structures(packed, {"energy": {}})
+    assert caught.value.hint == "copy the archive again, or pack it again: it is not whole"
     # Records that lie one over the other are longer together than the file.
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("0/system.mta", bytes(1000))

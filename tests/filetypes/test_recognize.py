@@ -21,6 +21,7 @@ import torch
 
 from mtt.filetypes import bounded_zip, inert_pickle, recognize
 
+READ_FROM = "name it as 'read_from' of a target, beside the file of the structures"
 GIVE = "give a checkpoint (.ckpt) that 'mtt train' wrote, or a model file (.pt)"
 UNPACK = "unpack it, and give the file that is in it"
 ANEW = "train anew from the data, or export it with the program that wrote it"
@@ -258,6 +259,8 @@ def test_other_archives() -> None:
     np.savez(stream, a=np.zeros(2))
     expected = "npz", "a file of arrays of NumPy (.npz)", GIVE
     assert describe(stream.getvalue()) == expected
+    own = "values", "a file of values as metatensor stores them (.mts)", READ_FROM
+    assert describe(archive_of(**{"keys.npy": "", "blocks/0/values.npy": ""})) == own
     assert describe(archive_of()) == ("zip", "a zip archive", GIVE)
 
 

@@ -146,8 +146,24 @@ def test_a_family_that_does_not_exist(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == (
         "error: there is no family 'FOO'\n"
         "  hint: families are LOAD, SCHEMA, PARITY, NTH, FD, DD, GEO, SYM, DTYPE, ENGINE and LIMITS; "
-        "'mtt-verify --list' has all checks\n"
+        "docs/reference/verify-checks.md, in the documentation, lists all checks\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["--skip", "ENGINE/asee"], "ENGINE/ase"),
+        (["--only", "ENGINES"], "ENGINE"),
+        (["--for", "lammmps"], "lammps"),
+    ],
+)
+def test_a_name_that_is_mistyped_is_told_the_near_one(
+    words: list[str], near: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(folder / "model.pt"), *words]) == 2
+    said = capsys.readouterr().err
+    assert f"  hint: did you mean '{near}'? " in said and "mtt-verify" not in said
 
 
 def test_every_energy_of_a_model_is_recorded_and_compared(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _LONGEST: Final = 500
 _FORMATS: Final = "use a format that ASE reads, for example extended XYZ (.xyz)"
 # Kinds of files that are never data, as mtt.filetypes.recognize tells them.
 _FOREIGN: Final = {
-    *("html", "lfs-pointer", "zeros", "checkpoint", "model", "options", "npy", "npz"),
+    *("html", "lfs-pointer", "zeros", "checkpoint", "model", "options", "npy", "npz", "values"),
     *("torchscript", "safetensors", "onnx", "elf", "tensorflow", "tensorflow-deepmd"),
 }
 

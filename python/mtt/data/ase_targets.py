@@ -22,7 +22,7 @@ from mtt.data.ase_frames import (
 )
 from mtt.data.frames import Frame, listed, read_all
 from mtt.data.masks import find_masks, find_value, with_room_left_out
-from mtt.data.packed_zip import ONLY
+from mtt.data.packed_zip import ONLY, why_missing
 from mtt.data.same_units import factor
 from mtt.data.structure import Reference, Structure
 from mtt.data.target import GRADIENTS, POSITIONS, STRAIN, Target
@@ -202,10 +202,16 @@ def _values(
     everywhere, allowed = len(missing) == len(frames), options.missing == "allow"
     needed = require if allowed else require or "key" in options.model_fields_set
     if missing and needed and (everywhere or not allowed):
-        hint = missing_hint([frame.atoms for frame in frames], kind, key)
+        lacking = [frame for frame, value in zip(frames, stored, strict=True) if value is None]
+        every = [frame.atoms for frame in frames]
+        pairs = [(one.atoms, one.source) for one in lacking]
+        packed = why_missing(pairs, every, kind.singular, key)
+        hint = missing_hint(every, kind, key)
+        what = f"no {kind.singular} is stored under the key '{key}'"
+        if packed is not None and (packed.is_nan or not everywhere):
+            what, hint = packed.what, packed.hint
         raise UserError(
-            f"no {kind.singular} is stored under the key '{key}'"
-            + ("" if everywhere else f" in {_count(len(missing), len(frames))}"),
+            what + ("" if everywhere else f" in {_count(len(missing), len(frames))}"),
             where=str(path) if everywhere else f"{listed(missing)} (counted from 0)",
             hint=hint if everywhere else f"{hint}; 'missing: allow' learns it from the others",
         )

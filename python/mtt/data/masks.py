@@ -1,5 +1,6 @@
 """Masks of values: where those of a frame are known."""
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,10 +44,13 @@ def find_masks(
             continue
         mask = find_value(frame, key, target)
         if mask is None:
+            has = {*frame.atoms.info, *frame.atoms.arrays}
+            close = difflib.get_close_matches(key, sorted(has), n=1)
+            guess = f"did you mean '{close[0]}'? " if close else ""
             raise UserError(
                 f"no mask is stored under the key '{key}'",
                 where=frame.source,
-                hint="give each structure that has values a mask of them, or leave 'mask' out",
+                hint=f"{guess}give each structure that has values a mask of them, or leave 'mask' out",
             )
         array = as_numbers(mask, "mask", key, frame.source)
         # Values of a shape that does not fit are refused as such.

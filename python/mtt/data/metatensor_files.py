@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.filetypes import bounded_zip
+from mtt.printable import printable
 
 HINT: Final = "the file is damaged or of other data: write it again"
 _SPHERICAL: Final = ["o3_lambda", "o3_sigma"]
@@ -193,7 +194,12 @@ def read_values(content: bytes, where: str) -> list[Values]:
     for block, (degree, _) in zip(blocks, irreps, strict=False):
         expected = ["o3_mu"], [list(range(-degree, degree + 1))]
         if (block.axes, block.steps) != expected:
-            raise damaged(where, f"components of degree {degree} are {block.axes}: {block.steps}")
+            raise UserError(
+                f"the components of degree {degree} are {_shown(block.axes, block.steps)}; they "
+                f"must be {_shown(*expected)}",
+                where=where,
+                hint="write the values again with these components",
+            )
     return [*_structures(blocks, irreps, where)]
 
 
@@ -288,11 +294,22 @@ def _rows_of(column: NDArray[np.int64], numbers: NDArray[np.int64]) -> list[NDAr
     return [order[start:stop] for start, stop in zip(first, last, strict=True)]
 
 
+def _shown(axes: list[str], steps: list[list[int]]) -> str:
+    """Return components in words, as ``xyz: 0, 1, 2``."""
+    listed = [f"{axis}: {', '.join(map(str, own))}" for axis, own in zip(axes, steps, strict=True)]
+    return printable(" and ".join(listed), 200) or "none"
+
+
 def _cartesian(block: _Block, where: str) -> str:
     axes = {(): "scalar", ("xyz",): "vector", ("xyz_1", "xyz_2"): "matrix"}
     kind = axes.get(tuple(block.axes))
     if kind is None or any(steps != [0, 1, 2] for steps in block.steps):
-        raise damaged(where, f"its components are {block.axes}: {block.steps}")
+        raise UserError(
+            f"the components of the values are {_shown(block.axes, block.steps)}; a vector has xyz: "
+            "0, 1, 2, a matrix xyz_1: 0, 1, 2 and xyz_2: 0, 1, 2, and a scalar has none",
+            where=where,
+            hint="write the values again with these components",
+        )
     return kind
 
 
@@ -319,7 +336,17 @@ def _gradient(
 ) -> NDArray[np.float64]:
     expected = {"positions": ["xyz"], "strain": ["xyz_1", "xyz_2"]}.get(name)
     if block.axes != expected or any(steps != [0, 1, 2] for steps in block.steps):
-        raise damaged(where, f"its gradient by {name} has the components {block.axes}")
+        wanted = (
+            "" if expected is None else f", not {_shown(expected, [[0, 1, 2]] * len(expected))}"
+        )
+        shown = _shown(block.axes, block.steps)
+        raise UserError(
+            f"the gradient by {name} has the components {shown}{wanted}",
+            where=where,
+            hint="leave this gradient out: mtt reads those by positions and strain"
+            if expected is None
+            else "write the values again with these components",
+        )
     names = block.samples
     if names[:1] != ["sample"] or (name == "positions") != (names[-1] == "atom"):
         raise damaged(where, f"its gradient by {name} has the samples {', '.join(names)}")

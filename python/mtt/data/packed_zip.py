@@ -6,9 +6,9 @@ has gradients is found with them under ``NAME/forces`` and ``NAME/strain``. Noth
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ase
 import numpy as np
@@ -42,11 +42,15 @@ _MAX_RECORD: Final = 2**31
 
 
 class PackedAtoms(ase.Atoms):
-    """Atoms with what is known of each of their values, by key, in ``kept``."""
+    """Atoms with what is known of each of their values, by key, in ``kept``.
+
+    ``nan`` has the keys of those that are NaN throughout, which stands for missing.
+    """
 
     def __init__(self, *args: Any, **others: Any) -> None:
         super().__init__(*args, **others)
         self.kept: dict[str, Values] = {}
+        self.nan: set[str] = set()
 
 
 def read_packed(path: Path) -> list[PackedAtoms]:
@@ -62,7 +66,9 @@ def read_packed(path: Path) -> list[PackedAtoms]:
             check_stored([info for info in infos if _is_data(info.filename)], size, str(path))
             return [*_frames(archive, fields, path)]
     except bounded_zip.ZipProblem as error:
-        raise _no_data(path, f"the archive cannot be read: {error}") from error
+        # Whoever gets this far has the names of such an archive.
+        hint = "copy the archive again, or pack it again: it is not whole"
+        raise _no_data(path, f"the archive cannot be read: {error}", hint) from error
     except MemoryError as error:
         raise _too_large(path) from error
 
@@ -206,10 +212,50 @@ def _store(atoms: PackedAtoms, name: str, values: Values) -> None:
         f"{name}/strain": strain,
     }
     for key, array in stored.items():
-        if array is not None and not np.isnan(array).all():
+        if array is None:
+            continue
+        if np.isnan(array).all():
+            atoms.nan.add(key)
+        else:
             own = array.size == 1 and values.layout.per == "system"
             atoms.info[key] = float(array.reshape(-1)[0]) if own else array
     atoms.kept[name] = values
+
+
+class Missing(NamedTuple):
+    """Why values are missing, and what to do about it; ``is_nan``: they are there, as NaN."""
+
+    what: str
+    hint: str
+    is_nan: bool
+
+
+def why_missing(
+    frames: Sequence[tuple[ase.Atoms, str]],
+    others: Sequence[ase.Atoms],
+    quantity: str,
+    key: str,
+) -> Missing | None:
+    """Return why structures have no value under a key; None of files that are not packed.
+
+    :param frames: those structures, and where each is (``FILE#INDEX``)
+    :param others: structures of the same data, which tell in what record the key is
+    """
+    packed = [(atoms, where) for atoms, where in frames if isinstance(atoms, PackedAtoms)]
+    absent = [where for atoms, where in packed if key not in atoms.nan]
+    if not packed:
+        return None
+    if not absent:
+        what = f"the {quantity} under the key '{key}' is NaN, which counts as missing,"
+        return Missing(what, "write the numbers into the data", True)
+    if key == ONLY:
+        return None
+    known = [each.kept for each in others if isinstance(each, PackedAtoms) and key in each.kept]
+    kept = known[0] if known else {}
+    names = (name for name, own in kept.items() if own is kept[key] and "::" in name)
+    record = f"{absent[0].rpartition('#')[2]}/{next(names, key)}{_VALUES}"
+    what = f"no {quantity} is stored under the key '{key}' (as {record})"
+    return Missing(what, "pack the data again with these records", False)
 
 
 def _no_data(path: Path, why: str, hint: str = _SHOWN) -> UserError:

@@ -203,6 +203,9 @@ def _zip_of(archive: zipfile.ZipFile) -> Foreign:
     if pickles:
         stream = bounded_zip.read(archive, min(pickles, key=len), inert_pickle.MAX_BYTES)
         return Foreign(*foreign_pickles.describe(stream))
+    if "keys.npy" in names and any(name.startswith("blocks/") for name in names):
+        hint = "name it as 'read_from' of a target, beside the file of the structures"
+        return Foreign("values", "a file of values as metatensor stores them (.mts)", hint)
     if names and all(name.endswith(".npy") for name in names):
         return Foreign("npz", "a file of arrays of NumPy (.npz)")
     inside = [name for name in names if name.endswith((".ckpt", ".pt"))]

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mtt.errors import UserError
+from mtt.options.reading.problems import did_you_mean
 from mtt.verify.program_catalogue import Option, catalogue
 
+_ALL_CHECKS = "docs/reference/verify-checks.md, in the documentation, lists all checks"
 _RECORD = "--record"
 _WAIVERS = "waivers"
 
@@ -151,11 +153,18 @@ def _engines(words: Iterable[str]) -> list[str]:
     for word in words:
         if not catalogue().uses_named(word):
             ids = [use["id"] for use in catalogue().uses]
+            names = [*dict.fromkeys(use["engine"] for use in catalogue().uses), *ids, "all"]
             raise UserError(
                 f"there is no engine called '{word}'",
-                hint=f"choose among {', '.join(ids)}; an engine's name means all its rows",
+                hint=f"{_guess(word, names)}choose among {', '.join(ids)}; an engine's name means "
+                "all its rows",
             )
     return words
+
+
+def _guess(word: str, names: Iterable[str]) -> str:
+    near = did_you_mean(word, names)
+    return f"did you mean '{near}'? " if near else ""
 
 
 def _reasons(words: Sequence[str]) -> dict[str, str]:
@@ -173,7 +182,7 @@ def _known(names: Iterable[str]) -> list[str]:
         families = [row["name"] for row in catalogue().families]
         raise UserError(
             f"there is no {what}",
-            hint=f"families are {', '.join(families[:-1])} and {families[-1]}; "
-            "'mtt-verify --list' has all checks",
+            hint=f"{_guess(name, [*known])}families are {', '.join(families[:-1])} and "
+            f"{families[-1]}; {_ALL_CHECKS}",
         )
     return list(names)

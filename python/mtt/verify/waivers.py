@@ -52,7 +52,11 @@ def _check(name: str) -> str:
     known = list(catalogue().names())
     if name not in known:
         near = did_you_mean(name, known)
-        guess = f"; did you mean '{near}'?" if near else "; 'mtt-verify --list' has all checks"
+        guess = (
+            f"; did you mean '{near}'?"
+            if near
+            else "; docs/reference/verify-checks.md lists all checks"
+        )
         raise invalid(f"there is no check '{name}'{guess}")
     return name
 
