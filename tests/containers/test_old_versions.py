@@ -30,6 +30,8 @@ FILES = sorted(path for folder in GOLDEN.iterdir() for path in folder.glob("*.ck
 GONE = [path for path in FILES if not golden.lives_here(path)]
 HERE = [path for path in FILES if golden.lives_here(path) and image_of(path) is not None]
 MACE = [path for path in HERE if checkpoint.read_header(path).architecture.name == "mace"]
+# The image of mace@1 was made of an earlier commit than this option.
+NEWER = [path for path in MACE if checkpoint.read_header(path).architecture.hypers.get("zbl")]
 
 
 def name_of(path: Path) -> str:
@@ -134,7 +136,7 @@ def test_here_and_in_its_image_it_predicts_the_same(
                     assert_equal(value, other, path, f"{name} {part}")
 
 
-@pytest.mark.parametrize("path", MACE, ids=name_of)
+@pytest.mark.parametrize("path", [path for path in MACE if path not in NEWER], ids=name_of)
 def test_mace_lives_in_an_image_of_its_own(
     images: Path, folder: Path, mtt: Mtt, path: Path
 ) -> None:
@@ -155,6 +157,18 @@ def test_mace_lives_in_an_image_of_its_own(
                 assert_equal(one.forces, before[f"{prefix}forces"], path, f"{prefix}forces")
             else:
                 assert_equal(one.values, before[f"{prefix}atoms"], path, name)
+
+
+@pytest.mark.parametrize("path", NEWER, ids=name_of)
+def test_what_an_image_does_not_know_is_refused(
+    images: Path, folder: Path, mtt: Mtt, path: Path
+) -> None:
+    """A potential without its repulsion would be another one."""
+    give(folder, path)
+    words = ["export", path.name, "-o", "new.pt", "--no-verify", "--image", "always"]
+    done = mtt(*words, cwd=folder, OMP_NUM_THREADS="1")
+    assert done.returncode == 2 and not (folder / "new.pt").exists()
+    assert "the checkpoint's model hypers are not those of mace: zbl" in done.stderr
 
 
 def test_a_run_of_an_old_version_from_start_to_end(images: Path, folder: Path, mtt: Mtt) -> None:
