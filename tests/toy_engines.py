@@ -183,6 +183,13 @@ class Flash(Pair):
         return self.steps(systems, outputs, selected_atoms)
 
 
+def stated(system: System, name: str, default: float) -> torch.Tensor:
+    """What an engine says of a system, as one number; no method, as TorchScript calls none of a base."""
+    if name in system.known_data():
+        return system.get_data(name).block().values.reshape(1).to(torch.float64)
+    return torch.full((1,), default, dtype=torch.float64, device=system.positions.device)
+
+
 class Charged(Pair):
     """Wants charge and spin multiplicity of the system, and takes 0 and 1 where it gets none."""
 
@@ -194,9 +201,7 @@ class Charged(Pair):
 
     def given(self, system: System, name: str, default: float) -> torch.Tensor:
         """The input of that name, as one number."""
-        if name in system.known_data():
-            return system.get_data(name).block().values.reshape(1).to(torch.float64)
-        return torch.full((1,), default, dtype=torch.float64, device=system.positions.device)
+        return stated(system, name, default)
 
     def atomic_energies(self, system: System, kept: torch.Tensor) -> torch.Tensor:
         species = self.species_of_type.index_select(0, system.types.to(torch.int64))

@@ -123,11 +123,34 @@ std::pair<Tensor, Tensor> norm_back(const Tensor& x, const Tensor& w, const Tens
     return {gx, weights ? gw.sum(0) : gw};
 }
 
-struct NormBack : Function<NormBack> {
+// Gradients by x and, if asked for, by w and b.
+std::tuple<Tensor, Tensor, Tensor> center_back(
+    const Tensor& x, const Tensor& w, const Tensor& gy, double epsilon, bool weights
+) {
+    const auto d = x.size(-1), rows = x.numel() / d;
+    Tensor gx = torch::empty_like(x), gw, gb;
+    if (weights) gw = blocks_like(x, rows), gb = blocks_like(x, rows);
+    MTT_FLOATS(x, [&] {
+        by_rows(rows, [&](auto block, auto row, auto n) {
+            kernels<scalar_t>().center_back(
+                x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
+                gy.const_data_ptr<scalar_t>() + row * d, gx.data_ptr<scalar_t>() + row * d,
+                weights ? gw.data_ptr<scalar_t>() + block * d : nullptr,
+                weights ? gb.data_ptr<scalar_t>() + block * d : nullptr, n, d, scalar_t(epsilon)
+            );
+        });
+    });
+    return {gx, weights ? gw.sum(0) : gw, weights ? gb.sum(0) : gb};
+}
+
+// The gradient by x of a norm, `centered` of the layer norm; both have the same form.
+template <bool centered>
+struct NormBack : Function<NormBack<centered>> {
     static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& gy, double epsilon) {
         ctx->save_for_backward({x, w, gy});
         ctx->saved_data["epsilon"] = epsilon;
-        return norm_back(x, w, gy, epsilon, false).first;
+        if constexpr (centered) return std::get<0>(center_back(x, w, gy, epsilon, false));
+        else return norm_back(x, w, gy, epsilon, false).first;
     }
     static variable_list backward(AutogradContext* ctx, variable_list gradients) {
         check_last();
@@ -139,7 +162,8 @@ struct NormBack : Function<NormBack> {
         Tensor by_gy = torch::empty_like(x), by_x = torch::empty_like(x), gw = blocks_like(x, rows);
         MTT_FLOATS(x, [&] {
             by_rows(rows, [&](auto block, auto row, auto n) {
-                kernels<scalar_t>().norm_twice(
+                const auto& own = kernels<scalar_t>();
+                (centered ? own.center_twice : own.norm_twice)(
                     x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
                     gy.const_data_ptr<scalar_t>() + row * d, v.const_data_ptr<scalar_t>() + row * d,
                     by_gy.data_ptr<scalar_t>() + row * d, by_x.data_ptr<scalar_t>() + row * d,
@@ -179,7 +203,7 @@ struct Norm : Function<Norm> {
         }
         Tensor gw;
         if (weights) gw = (gy * x * (x * x).mean(-1, true).add(epsilon).rsqrt()).flatten(0, -2).sum(0);
-        return {NormBack::apply(x, w, gy, epsilon), gw, Tensor()};
+        return {NormBack<false>::apply(x, w, gy, epsilon), gw, Tensor()};
     }
 };
 
@@ -193,65 +217,6 @@ Tensor rms_norm(const Tensor& x, const Tensor& w, double epsilon) {
 }
 
 // --------------------------------------------------------------------------------------------------- layer norm
-// Gradients by x and, if asked for, by w and b.
-std::tuple<Tensor, Tensor, Tensor> center_back(
-    const Tensor& x, const Tensor& w, const Tensor& gy, double epsilon, bool weights
-) {
-    const auto d = x.size(-1), rows = x.numel() / d;
-    Tensor gx = torch::empty_like(x);
-    if (!weights) {
-        MTT_FLOATS(x, [&] {
-            by_rows(rows, [&](auto, auto row, auto n) {
-                kernels<scalar_t>().center_back(
-                    x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
-                    gy.const_data_ptr<scalar_t>() + row * d, gx.data_ptr<scalar_t>() + row * d, nullptr, nullptr, n, d,
-                    scalar_t(epsilon)
-                );
-            });
-        });
-        return {gx, Tensor(), Tensor()};
-    }
-    Tensor gw = blocks_like(x, rows), gb = blocks_like(x, rows);
-    MTT_FLOATS(x, [&] {
-        by_rows(rows, [&](auto block, auto row, auto n) {
-            kernels<scalar_t>().center_back(
-                x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
-                gy.const_data_ptr<scalar_t>() + row * d, gx.data_ptr<scalar_t>() + row * d,
-                gw.data_ptr<scalar_t>() + block * d, gb.data_ptr<scalar_t>() + block * d, n, d, scalar_t(epsilon)
-            );
-        });
-    });
-    return {gx, gw.sum(0), gb.sum(0)};
-}
-
-struct CenterBack : Function<CenterBack> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& gy, double epsilon) {
-        ctx->save_for_backward({x, w, gy});
-        ctx->saved_data["epsilon"] = epsilon;
-        return std::get<0>(center_back(x, w, gy, epsilon, false));
-    }
-    static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-        check_last();
-        const auto saved = ctx->get_saved_variables();
-        const auto &x = saved[0], &w = saved[1], &gy = saved[2];
-        const Tensor v = given(gradients[0], x);
-        const double epsilon = ctx->saved_data["epsilon"].toDouble();
-        const auto d = x.size(-1), rows = x.numel() / d;
-        Tensor by_gy = torch::empty_like(x), by_x = torch::empty_like(x), gw = blocks_like(x, rows);
-        MTT_FLOATS(x, [&] {
-            by_rows(rows, [&](auto block, auto row, auto n) {
-                kernels<scalar_t>().center_twice(
-                    x.const_data_ptr<scalar_t>() + row * d, w.const_data_ptr<scalar_t>(),
-                    gy.const_data_ptr<scalar_t>() + row * d, v.const_data_ptr<scalar_t>() + row * d,
-                    by_gy.data_ptr<scalar_t>() + row * d, by_x.data_ptr<scalar_t>() + row * d,
-                    gw.data_ptr<scalar_t>() + block * d, n, d, scalar_t(epsilon)
-                );
-            });
-        });
-        return {by_x, gw.sum(0), by_gy, Tensor()};
-    }
-};
-
 struct Center : Function<Center> {
     static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& b, double epsilon) {
         ctx->save_for_backward({x, w});
@@ -286,7 +251,7 @@ struct Center : Function<Center> {
             gw = (gy * centered * r).flatten(0, -2).sum(0);
         }
         if (of_b) gb = gy.flatten(0, -2).sum(0);
-        return {CenterBack::apply(x, w, gy, epsilon), gw, gb, Tensor()};
+        return {NormBack<true>::apply(x, w, gy, epsilon), gw, gb, Tensor()};
     }
 };
 

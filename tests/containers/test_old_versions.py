@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import golden_runs as golden
@@ -136,14 +137,19 @@ def test_here_and_in_its_image_it_predicts_the_same(
                     assert_equal(value, other, path, f"{name} {part}")
 
 
+def exported_in_its_image(folder: Path, mtt: Mtt, path: Path) -> CompletedProcess[str]:
+    """Export a checkpoint as new.pt, whatever versions are installed."""
+    give(folder, path)
+    words = ["export", path.name, "-o", "new.pt", "--no-verify", "--image", "always"]
+    return mtt(*words, cwd=folder, OMP_NUM_THREADS="1")
+
+
 @pytest.mark.parametrize("path", [path for path in MACE if path not in NEWER], ids=name_of)
 def test_mace_lives_in_an_image_of_its_own(
     images: Path, folder: Path, mtt: Mtt, path: Path
 ) -> None:
     """Which has mace-torch, so that this machine needs none: it predicts what the golden file says."""
-    give(folder, path)
-    words = ["export", path.name, "-o", "new.pt", "--no-verify", "--image", "always"]
-    done = mtt(*words, cwd=folder, OMP_NUM_THREADS="1")
+    done = exported_in_its_image(folder, mtt, path)
     assert done.returncode == 0, done.stderr
     assert describe.describe(folder / "new.pt")["made_in"]["image"] == "mace@1"
     expected = stored(path.parent)["predictions"][path.stem]["best"]
@@ -164,9 +170,7 @@ def test_what_an_image_does_not_know_is_refused(
     images: Path, folder: Path, mtt: Mtt, path: Path
 ) -> None:
     """A potential without its repulsion would be another one."""
-    give(folder, path)
-    words = ["export", path.name, "-o", "new.pt", "--no-verify", "--image", "always"]
-    done = mtt(*words, cwd=folder, OMP_NUM_THREADS="1")
+    done = exported_in_its_image(folder, mtt, path)
     assert done.returncode == 2 and not (folder / "new.pt").exists()
     assert "the checkpoint's model hypers are not those of mace: zbl" in done.stderr
 

@@ -396,6 +396,7 @@ def test_packing_and_sizes_are_not_believed(packed: Path) -> None:
             other.file_size, other.compress_size, other.CRC = 1000, 1000, first.CRC
             archive.filelist.append(other)
             archive.NameToInfo[other.filename] = other
+        # zipfile writes a directory only after writestr, and typeshed does not know the attribute.
         archive._didModify = True  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="its records are to have 5000 bytes"):
         structures(packed, {"energy": {}})

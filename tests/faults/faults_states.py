@@ -7,7 +7,7 @@ from typing import List
 import torch
 from corpus import fault
 from metatomic.torch import System
-from toy_engines import Charged
+from toy_engines import Charged, stated
 from toy_states import export_in_states
 
 PARITY = ("PARITY/energy", "PARITY/forces", "PARITY/virial")
@@ -51,9 +51,7 @@ class CountsElectrons(Charged):
     """Takes the charge for a number of electrons more, so that anions are cations."""
 
     def given(self, system: System, name: str, default: float) -> torch.Tensor:
-        values = torch.full((1,), default, dtype=torch.float64, device=system.positions.device)
-        if name in system.known_data():
-            values = system.get_data(name).block().values.reshape(1).to(torch.float64)
+        values = stated(system, name, default)
         return -values if name == "charge" else values
 
 
@@ -62,9 +60,7 @@ class UnpairedElectrons(Charged):
     """Takes the spin multiplicity for the number of unpaired electrons, which is less by one."""
 
     def given(self, system: System, name: str, default: float) -> torch.Tensor:
-        values = torch.full((1,), default, dtype=torch.float64, device=system.positions.device)
-        if name in system.known_data():
-            values = system.get_data(name).block().values.reshape(1).to(torch.float64)
+        values = stated(system, name, default)
         return values + 1.0 if name == "spin_multiplicity" else values
 
 

@@ -1,6 +1,5 @@
 """Masks of values: where those of a frame are known."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from mtt.data.packed_zip import PackedAtoms
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.errors import UserError
+from mtt.options.reading.problems import did_you_mean
 
 
 def find_value(frame: Frame, key: str, target: Target) -> Any:
@@ -45,8 +45,8 @@ def find_masks(
         mask = find_value(frame, key, target)
         if mask is None:
             has = {*frame.atoms.info, *frame.atoms.arrays}
-            close = difflib.get_close_matches(key, sorted(has), n=1)
-            guess = f"did you mean '{close[0]}'? " if close else ""
+            near = did_you_mean(key, sorted(has))
+            guess = f"did you mean '{near}'? " if near else ""
             raise UserError(
                 f"no mask is stored under the key '{key}'",
                 where=frame.source,

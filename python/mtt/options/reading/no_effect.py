@@ -23,23 +23,18 @@ def without_effect(root: Node, harmless: bool) -> list[Problem]:
     training = None if architecture is None else architecture.get("training")
     if training is None:
         return []
-    given = {name: training.get(name) for name in (_SIZE, _MOST, _FEWEST)}
-    size, most, fewest = given.values()
+    size, most, fewest = (training.get(name) for name in (_SIZE, _MOST, _FEWEST))
     limited = most is not None and most.value is not None
     if limited and size is not None:
-        message = f"has no effect with {_MOST}, by which batches are made"
+        idle, message = size, f"has no effect with {_MOST}, by which batches are made"
         advice = "leave out one of the two"
-        return [
-            Problem(
-                size.shown_at(), size.name, message, _unless(harmless, advice), harmless=harmless
-            )
-        ]
-    if not limited and fewest is not None and fewest.value not in (None, 0):
-        message = f"has no effect without {_MOST}: batches have {_SIZE} structures"
+    elif not limited and fewest is not None and fewest.value not in (None, 0):
+        idle, message = fewest, f"has no effect without {_MOST}: batches have {_SIZE} structures"
         advice = f"give {_MOST} as well, or leave it out"
-        place = fewest.shown_at()
-        return [Problem(place, fewest.name, message, _unless(harmless, advice), harmless=harmless)]
-    return []
+    else:
+        return []
+    advice = "" if harmless else advice
+    return [Problem(idle.shown_at(), idle.name, message, advice, harmless=harmless)]
 
 
 def written_in_full(root: Node) -> bool:
@@ -47,7 +42,3 @@ def written_in_full(root: Node) -> bool:
     architecture = root.get("architecture")
     own = None if architecture is None else architecture.get("version")
     return own is not None and root.get("version") is not None
-
-
-def _unless(harmless: bool, advice: str) -> str:
-    return "" if harmless else advice
