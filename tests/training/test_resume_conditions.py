@@ -67,6 +67,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_number_that_nobody_gives_is_that_of_before(folder: Path) -> None:
+    assert lines(train(folder, 0, "-c", "auto", OMP_NUM_THREADS="")) == []
+    assert [part.values["threads"] for part in recorded(folder)] == ["1"]
+
+
 def test_other_threads_are_said_and_recorded(folder: Path) -> None:
     said = lines(train(folder, 7, "-c", "auto", OMP_NUM_THREADS="2"))
     assert said == ["the number of threads was 1, and is 2 now"]

@@ -16,6 +16,7 @@ from mtt.data.dataset import Dataset
 from mtt.data.same_units import in_angstrom
 from mtt.evaluation.cost import peak_memory
 from mtt.report.wording import size
+from mtt.training import control_group
 from mtt.training.loop import Problem, reproducible
 
 # Bytes of the whole step for each byte that autograd keeps: measured with PET of several sizes.
@@ -133,7 +134,7 @@ def free_memory(device: torch.device) -> float | None:
     """Return the bytes that are free for this process and others of its group, if that is known."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    limits = [_available(), *_of_control_group()]
+    limits = [_available(), control_group.memory()]
     known = [limit for limit in limits if limit is not None]
     return min(known) if known else None
 
@@ -146,20 +147,3 @@ def _available() -> float | None:
     values = {line.partition(":")[0]: line.split()[1] for line in lines if len(line.split()) > 1}
     own = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
     return float(values["MemAvailable"]) * 1024.0 + own if "MemAvailable" in values else None
-
-
-def _of_control_group() -> Iterator[float | None]:
-    """Give what batch systems and containers allow, by version 2 and 1 of control groups."""
-    for folder, limit in (("", "memory.max"), ("memory", "memory/memory.limit_in_bytes")):
-        try:
-            path = Path("/proc/self/cgroup").read_text().splitlines()
-            own = next(
-                (line.split(":", 2)[2] for line in path if line.split(":", 2)[1] == folder), "/"
-            )
-            parts = limit.split("/")
-            file = Path("/sys/fs/cgroup", *parts[:-1], own.lstrip("/"), parts[-1])
-            text = file.read_text().strip()
-        except (OSError, IndexError):
-            yield None
-            continue
-        yield float(text) if text.isdigit() and int(text) < 1 << 60 else None

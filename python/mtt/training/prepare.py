@@ -47,6 +47,7 @@ from mtt.training.run_data import RecordedData, RunData, check_structures, read_
 from mtt.training.runs import conditions
 from mtt.training.runs.option_changes import as_begun, check_options, with_hypers_of_base
 from mtt.training.state import State
+from mtt.training.threads import choose_threads
 from mtt.training.without_repulsion import without_repulsion
 
 # Fingerprints of the data in a checkpoint: DATA/training_set and so on.
@@ -142,6 +143,7 @@ def prepare(
         say(_ensemble_line(weights_of_members, problem))
     if weights == 0:
         say("there are no weights to train: an epoch tells the errors, and changes nothing")
+    choose_threads(state, problem, conditions.threads_of(header), say)
     fixed = _fixed_header(options, data, potential, problem, origin)
     recorded_conditions, changes = conditions.carried_on(
         header, conditions.here(device, options.architecture.name)

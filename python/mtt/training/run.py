@@ -51,6 +51,7 @@ from mtt.training.runs.replaced_results import Results
 from mtt.training.runs.resume import starting_point
 from mtt.training.runs.saving import REST_IS_MADE, Saver, tolerate
 from mtt.training.runs.signals import StopSignals, program_age
+from mtt.training.threads import threads_restored
 from mtt.verify import run as verify
 from mtt.verify.report import Report
 
@@ -102,6 +103,7 @@ def run(
     with (
         Reporter(log_interval=hypers.log_interval, silent=not speaks, stamps=True) as reporter,
         FolderLock() as lock,
+        threads_restored(),
     ):
         source, folder = starting_point(options, continue_from, lock)
         for line in run_header.lines(options.device, options.architecture.name):

@@ -5,6 +5,7 @@ not be those that it would have had without the break.
 """
 
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,16 @@ def here(device: torch.device, architecture: str) -> dict[str, str]:
         **_of(package_versions()),
         **({} if plugin is None else {plugin[0]: plugin[1]}),
     }
+
+
+def threads_of(header: Header | None) -> int | None:
+    """Return the number of threads of the last part of a run, if that was recorded."""
+    text = (
+        ""
+        if header is None or not header.conditions
+        else header.conditions[-1].values.get("threads", "")
+    )
+    return int(text) if re.fullmatch(r"[1-9]\d{0,4}", text) else None
 
 
 def carried_on(header: Header | None, now: Mapping[str, str]) -> tuple[list[Conditions], list[str]]:
