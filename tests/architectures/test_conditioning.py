@@ -227,5 +227,5 @@ def test_portions_of_atoms_are_in_the_state_of_their_structure(kind: str) -> Non
     graph = collate(dataset, range(3), torch.float64).graph
     kept = torch.arange(graph.species.shape[0])
     with torch.no_grad():
-        values, _ = potential.core.sums(graph, "energy", kept, 40)
+        values, _, _ = potential.core.sums(graph, "energy", False, kept, 40)
         torch.testing.assert_close(values, potential.core(graph, ["energy"])["energy"])

@@ -54,30 +54,39 @@ class Ensemble(Core):
         values: Dict[str, torch.Tensor] = {}
         for name in names:
             stacked = torch.stack([part[name] for part in parts])
-            mean = stacked.mean(dim=0)
             if name in targets:
-                values[name] = mean
+                values[name] = stacked.mean(dim=0)
             if features_of(name) in targets:
-                kinds = torch.arange(self.n_types, device=mean.device)
-                own = (graph.species[:, None] == kinds).to(mean.dtype)
-                deviations = (stacked - mean).permute(1, 2, 0).flatten(1)
-                values[features_of(name)] = torch.cat([deviations, own], dim=1)
+                values[features_of(name)] = self.features(stacked, graph.species)
         return values
+
+    def features(self, stacked: torch.Tensor, species: torch.Tensor) -> torch.Tensor:
+        """Return the features [N, members * P + types] of what the members give [members, N, P]."""
+        kinds = torch.arange(self.n_types, device=stacked.device)
+        own = (species[:, None] == kinds).to(stacked.dtype)
+        deviations = (stacked - stacked.mean(dim=0)).permute(1, 2, 0).flatten(1)
+        return torch.cat([deviations, own], dim=1)
 
     @torch.jit.export
     def sums(
-        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean of what the members give; see :class:`Core`."""
-        values = graph.vectors.new_zeros((graph.species.shape[0], 1))
+        self, graph: Graph, target: str, features: bool, kept: torch.Tensor, tokens: int
+    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the mean of what the members give, and their deviations; see :class:`Core`."""
         gradient = torch.zeros_like(graph.vectors)
+        parts: List[torch.Tensor] = []
         for index in range(len(self.members)):
             # A ModuleList holds modules, for mypy.
             member: CoreInterface = self.members[index]  # type: ignore[assignment]
-            value, part = member.sums(graph, target, kept, tokens)
-            values = values + value / len(self.members)
-            gradient = gradient + part / len(self.members)
-        return values, gradient
+            value, slope, none = member.sums(graph, target, False, kept, tokens)
+            parts.append(value)
+            gradient = gradient + slope / len(self.members)
+        stacked = torch.stack(parts)
+        values = stacked.mean(dim=0)
+        deviations = values.new_zeros((values.shape[0], 0))
+        if features:
+            every = self.features(stacked, graph.species)
+            deviations = torch.zeros_like(every).index_copy(0, kept, every.index_select(0, kept))
+        return values, gradient, deviations
 
 
 def trained_cores(core: Core) -> list[Core]:

@@ -49,15 +49,17 @@ class Core(torch.nn.Module):
 
     @torch.jit.export
     def sums(
-        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        self, graph: Graph, target: str, features: bool, kept: torch.Tensor, tokens: int
+    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the values of some atoms and the gradient of their sum, in memory that they need anyway.
 
         :param target: with one number for each atom
+        :param features: give those of the target as well
         :param kept: [K] int64, indices of the atoms to be summed
         :param tokens: about how many atoms and edges to evaluate at a time
         :returns: raw values [N, 1], without history, zero for atoms that are not kept; the gradient
-            [E, 3] of the sum over those that are by ``graph.vectors``, zero if these have no history
+            [E, 3] of the sum over those that are by ``graph.vectors``, zero if these have no history;
+            features [N, F], without history, zero for atoms that are not kept, or [N, 0]
         """
         raise NotImplementedError
 
@@ -79,8 +81,8 @@ else:
             pass
 
         def sums(  # noqa: D102
-            self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
-        ) -> Tuple[torch.Tensor, torch.Tensor]:
+            self, graph: Graph, target: str, features: bool, kept: torch.Tensor, tokens: int
+        ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             pass
 
 

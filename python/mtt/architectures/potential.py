@@ -153,12 +153,21 @@ class Potential(GraphModel):
     ) -> int:
         """Return how many atoms and edges to evaluate at a time; 0 for all, with full history.
 
-        Only what one target sums up over the atoms of a system can be evaluated by chunks.
+        Only what one target sums up over the atoms of a system can be evaluated by chunks, and beside
+        it the uncertainties of its values of atoms, which engines watch in each step.
         """
         cpu = graph.vectors.device.type == "cpu"
         tokens = self.chunk_tokens if cpu else self.chunk_tokens_gpu
-        if not self.chunks or len(wanted) != 1 or graph.centers.shape[0] < 2 * tokens:
+        if not self.chunks or graph.centers.shape[0] < 2 * tokens:
             return 0
+        if len(wanted) > 2 or (len(wanted) == 2 and wanted[1] != features_of(wanted[0])):
+            return 0
+        for index in range(len(self.uncertain)):
+            if self.ensemble_names[index] in outputs:
+                return 0
+            name = self.uncertainty_names[index]
+            if name in outputs and outputs[name].sample_kind != "atom":
+                return 0
         for index, name in enumerate(self.target_names):
             if name == wanted[0] and name in outputs:
                 summed = outputs[name].sample_kind != "atom" and not self.per_volume[index]
@@ -167,10 +176,14 @@ class Potential(GraphModel):
         return 0
 
     def sums(
-        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
+        self, graph: Graph, wanted: List[str], kept: torch.Tensor, tokens: int
     ) -> Tuple[Dict[str, torch.Tensor], torch.Tensor]:
-        """Return values of ``kept`` atoms, and a zero for each system [S, 1] that has their gradient."""
-        raw, gradient = self.core.sums(graph, target, kept, tokens)
+        """Return values of ``kept`` atoms, and a zero for each system [S, 1] that has their gradient.
+
+        :param wanted: the target, and its features if those are wanted
+        """
+        target = wanted[0]
+        raw, gradient, features = self.core.sums(graph, target, len(wanted) > 1, kept, tokens)
         steps = (graph.vectors - graph.vectors.detach()) * gradient
         steps = steps.sum(dim=1, keepdim=True).to(torch.float64)
         for index, baseline in enumerate(self.baselines):
@@ -179,7 +192,8 @@ class Potential(GraphModel):
                 steps = steps * baseline.scale  # type: ignore[operator]
         systems = graph.system.index_select(0, graph.centers)
         zeros = steps.new_zeros((graph.n_systems, 1)).index_add(0, systems, steps)
-        return self.from_raw(graph, {target: raw}, [target]), zeros
+        parts = {target: raw, features_of(target): features}
+        return self.from_raw(graph, parts, wanted), zeros
 
     def forward(
         self,
@@ -209,9 +223,13 @@ class Potential(GraphModel):
         anchor = torch.stack([0.0 * system.positions.sum() for system in systems])
         anchor = anchor.to(torch.float64).reshape(-1, 1)
         tokens = self.tokens_of_chunks(graph, wanted, outputs)
+        history = anchor
         if tokens > 0:
-            values, zeros = self.sums(graph, wanted[0], kept, tokens)
+            values, zeros = self.sums(graph, wanted, kept, tokens)
             anchor = anchor + zeros
+            # Chunks leave uncertainties without a gradient. This adds zero and has no derivative in torch,
+            # which refuses to go through it: a bias on them must not be zero without a word.
+            history = torch.heaviside(anchor, anchor)
         else:
             values = self.atomic_values(graph, wanted)
         owner = graph.system.index_select(0, kept)
@@ -245,7 +263,7 @@ class Potential(GraphModel):
                     continue
                 features = values[features_of(target)].index_select(0, kept)
                 if outputs[name].sample_kind == "atom":
-                    features = features + anchor.index_select(0, owner)
+                    features = features + history.index_select(0, owner)
                     samples = atom_labels(counts, kept, owner)
                 else:
                     zeros = anchor.expand(-1, features.shape[1])

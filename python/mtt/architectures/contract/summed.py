@@ -8,8 +8,10 @@ from metatomic.torch import ModelOutput
 
 from mtt.architectures.contract.structures import crystal, molecule
 from mtt.architectures.contract.subject import Subject
+from mtt.architectures.interface import features_of
 from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.architectures.potential import Potential
+from mtt.architectures.uncertainty import Uncertainty
 from mtt.data.target import Target
 
 
@@ -21,12 +23,15 @@ class SumContract(Subject):
         if not core.has_sums:
             return
         scripted: Any = torch.jit.script(core)
+        # How much to remember for the gradient, instead of computing it once more.
+        keeps_edges = hasattr(core, "edges_kept")
         # Many and few neighbors, none, and edges without their reverse.
         graph = self.graph([molecule(), crystal(), molecule(count=1), molecule(5)])
         lone = int(torch.nonzero(graph.reverse >= 0)[3])
         graph.reverse[torch.stack([graph.reverse[lone], torch.tensor(lone)])] = -1
         n_atoms = graph.species.shape[0]
         everything = torch.arange(n_atoms)
+        scalars = {target.name for target in self.targets if target.type == "scalar"}
         name = next(target.name for target in self.targets if target.numbers == 1)
         for kept in (everything, everything[::3], everything[:0], everything[:2]):
             vectors = graph.vectors.detach().requires_grad_(True)
@@ -35,15 +40,29 @@ class SumContract(Subject):
             (slope,) = torch.autograd.grad(expected.sum(), vectors)
             for run in (core, scripted):
                 for tokens in (1, 40, 10**6):
-                    for edges_kept in (0, 60, 10**6):
-                        run.edges_kept = edges_kept
-                        values, gradient = run.sums(at, name, kept, tokens)
+                    for edges_kept in (0, 60, 10**6) if keeps_edges else (0,):
+                        if keeps_edges:
+                            run.edges_kept = edges_kept
+                        values, gradient, none = run.sums(at, name, False, kept, tokens)
                         assert not values.requires_grad and not gradient.requires_grad
+                        assert none.shape == (n_atoms, 0)
                         torch.testing.assert_close(values.index_select(0, kept), expected.detach())
                         torch.testing.assert_close(gradient, slope, rtol=1e-9, atol=1e-12)
                         assert not values.index_fill(0, kept, 0.0).any()
+            if core.has_features and name in scalars:
+                both = core(graph, [name, features_of(name)])[features_of(name)].detach()
+                for run in (core, scripted):
+                    values, gradient, features = run.sums(at, name, True, kept, 40)
+                    torch.testing.assert_close(gradient, slope, rtol=1e-9, atol=1e-12)
+                    torch.testing.assert_close(values.index_select(0, kept), expected.detach())
+                    assert not features.requires_grad
+                    if len(kept) > 0:
+                        torch.testing.assert_close(
+                            features.index_select(0, kept), both.index_select(0, kept)
+                        )
+                        assert not features.index_fill(0, kept, 0.0).any()
             with torch.no_grad():
-                values, gradient = core.sums(at, name, kept, 40)
+                values, gradient, _ = core.sums(at, name, False, kept, 40)
             torch.testing.assert_close(values.index_select(0, kept), expected.detach())
             assert not gradient.any()
 
@@ -75,6 +94,62 @@ class SumContract(Subject):
         (force,) = _values_and_forces(parts, energies[0], None, create_graph=True)[1:2]
         # Wrong ones would be silently so.
         assert not force.requires_grad
+
+    def test_uncertainties_beside_a_sum(self) -> None:
+        """Those of atoms are as without chunks, but torch refuses to differentiate them."""
+        whole, parts = self.potential(), self.potential()
+        energies = [target for target in self.targets if target.is_energy]
+        if not (whole.core.has_sums and whole.core.has_features and energies):
+            return
+        target = energies[0]
+        parts.core.load_state_dict(whole.core.state_dict())
+        parts.baseline(target.name).load_state_dict(whole.baseline(target.name).state_dict())
+        asked = [target.name, features_of(target.name)]
+        n_features = whole.core(self.graph([molecule()]), asked)[asked[1]].shape[1]
+        matrix = torch.linspace(-1.0, 1.0, 3 * n_features).reshape(3, n_features).sin()
+        for potential in (whole, parts):
+            uncertainty = Uncertainty(target.name, matrix, 2.0 * matrix, matrix[:0])
+            potential.set_uncertainties([uncertainty])
+        parts.by_chunks().requires_grad_(False)
+        parts.chunk_tokens = 8
+        scripted: Any = torch.jit.script(parts)
+        name = whole.uncertainty_names[0]
+        for kind in ("atom", "system"):
+            outputs = {
+                target.name: ModelOutput(unit=target.unit, sample_kind="system"),
+                name: ModelOutput(unit=target.unit, sample_kind=kind),
+            }
+            expected, *others = (_of(model, outputs, name) for model in (whole, parts, scripted))
+            for found in others:
+                for key in ("value", "uncertainty", "slope of value"):
+                    torch.testing.assert_close(found[key], expected[key], rtol=1e-9, atol=1e-10)
+                key = "slope of uncertainty"
+                if kind == "atom":
+                    assert key in expected and key not in found
+                else:
+                    torch.testing.assert_close(found[key], expected[key], rtol=1e-9, atol=1e-10)
+
+
+def _of(model: Any, outputs: dict[str, ModelOutput], uncertainty: str) -> dict[str, torch.Tensor]:
+    """Return the two outputs, and the derivatives of their sums by positions as far as there are any."""
+    systems = [
+        system_with_neighbors(structure, model, torch.float64)
+        for structure in (molecule(), crystal())
+    ]
+    results = model(systems, outputs, None)
+    leaves = [system.positions for system in systems]
+    found = {}
+    for name in outputs:
+        called = "uncertainty" if name == uncertainty else "value"
+        values = results[name].block(0).values
+        found[called] = values.detach()
+        try:
+            slopes = torch.autograd.grad(values.sum(), leaves, retain_graph=True)
+        except RuntimeError as error:
+            assert "heaviside is not implemented" in str(error), error
+        else:
+            found[f"slope of {called}"] = torch.cat(slopes)
+    return found
 
 
 def _values_and_forces(

@@ -4,7 +4,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 
-from mtt.architectures.interface import Core
+from mtt.architectures.interface import Core, features_of
 from mtt.architectures.pet.chunks import Chunk, Layout, lay_out
 from mtt.architectures.pet.layers import Inputs, dense_grid, reverse_edges
 from mtt.data.graph import Graph
@@ -94,12 +94,17 @@ class Steps(Core):
 
     @torch.jit.export
     def sums(
-        self, graph: Graph, target: str, kept: torch.Tensor, tokens: int
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        self, graph: Graph, target: str, features: bool, kept: torch.Tensor, tokens: int
+    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return raw values of ``kept`` atoms and the gradient of their sum; see :class:`Core`."""
         values = graph.vectors.new_zeros((graph.species.shape[0], 1))
+        # Of each layer that is read; their number is known once one chunk is.
+        read_features = [values.new_zeros((values.shape[0], 0)) for _ in range(self.n_layers)]
         if kept.shape[0] == 0:
-            return values, torch.zeros_like(graph.vectors)
+            return values, torch.zeros_like(graph.vectors), read_features[0]
+        asked = [target]
+        if features:
+            asked.append(features_of(target))
         differentiate = torch.is_grad_enabled() and graph.vectors.requires_grad
         # Weights of an export need no gradient, so what has no history records none. (no_grad() would do
         # the same, but is no operator that a sandbox lets a model use: it changes the calling thread.)
@@ -150,10 +155,11 @@ class Steps(Core):
                 history[number],
                 of_nodes,
                 of_edges,
-                target,
+                asked,
                 differentiate,
                 values,
                 gradient,
+                read_features,
             )
             if differentiate and number > 0:
                 if handed.shape[0] > 0:
@@ -165,7 +171,8 @@ class Steps(Core):
             nodes[number], messages[number] = none, none
             history[number] = forgotten
         scattered = torch.zeros_like(graph.vectors)
-        return values, scattered.index_add(0, layout.edges, gradient)
+        gradient = scattered.index_add(0, layout.edges, gradient)
+        return values, gradient, torch.cat(read_features, dim=1)
 
     def inputs(self, layout: Layout, chunk: Chunk, vectors: torch.Tensor) -> Inputs:
         """Return the inputs of a chunk with these edge vectors [edges of the chunk, 3]."""
@@ -249,15 +256,18 @@ class Steps(Core):
         history: List[Kept],
         of_nodes: torch.Tensor,
         of_edges: torch.Tensor,
-        target: str,
+        asked: List[str],
         differentiate: bool,
         values: torch.Tensor,
         gradient: torch.Tensor,
+        features: List[torch.Tensor],
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Compute a layer again, add what is read of it to ``values`` and its part to ``gradient``.
 
         :param of_nodes: gradient of the sum by the features of atoms that leave the layer
         :param of_edges: and by those of edges
+        :param asked: the target, and its features if those are wanted
+        :param features: of each layer, put in there
         :returns: its gradient by the features of atoms and the messages that enter the layer
         """
         node_parts: List[torch.Tensor] = []
@@ -272,10 +282,15 @@ class Steps(Core):
             outputs: List[torch.Tensor] = []
             weights: List[Optional[torch.Tensor]] = []
             if chunk.layers == self.n_layers and self.is_read(number):
-                value = self.read(
-                    number, done.after, done.messages, done.edges, done.inputs, [target]
-                )[target]
-                values.index_add_(0, layout.atoms[chunk.atom : chunk.atom_end], value.detach())
+                read = self.read(number, done.after, done.messages, done.edges, done.inputs, asked)
+                value = read[asked[0]]
+                atoms = layout.atoms[chunk.atom : chunk.atom_end]
+                values.index_add_(0, atoms, value.detach())
+                if len(asked) > 1:
+                    part = read[asked[1]].detach()
+                    if features[number].shape[1] == 0:
+                        features[number] = part.new_zeros((values.shape[0], part.shape[1]))
+                    features[number].index_add_(0, atoms, part)
                 outputs.append(value.sum())
                 weights.append(None)
             if number + 1 < self.n_layers:

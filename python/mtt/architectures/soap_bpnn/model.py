@@ -22,8 +22,9 @@ import torch
 
 from mtt.architectures.conditioning import Conditioning
 from mtt.architectures.ewald import long_range_parts
-from mtt.architectures.interface import Core, features_of
+from mtt.architectures.interface import features_of
 from mtt.architectures.kernels import LayerNorm, silu
+from mtt.architectures.local_sums import Local
 from mtt.architectures.radial import cutoff_polynomial, radial_functions
 from mtt.architectures.soap_bpnn.hypers import ModelHypers
 from mtt.data.graph import Graph
@@ -216,7 +217,7 @@ class Head(torch.nn.Module):
         return coefficients[:, :1] * identity + symmetric + antisymmetric
 
 
-class SoapBpnn(Core):
+class SoapBpnn(Local):
     """SOAP power spectrum, networks of atomic types, and a head for each target."""
 
     has_features = True
@@ -227,6 +228,8 @@ class SoapBpnn(Core):
         soap = hypers.soap
         self.cutoff = float(soap.cutoff.radius)
         self.sees_positions = hypers.long_range is not None
+        # All atoms see each other then: there are no portions.
+        self.has_sums = not self.sees_positions
         self.interaction_range = math.inf if self.sees_positions else self.cutoff
         self.width = float(soap.cutoff.width)
         self.n_types = n_types
