@@ -18,10 +18,10 @@ _SOURCES = Path(__file__).parents[3]
 class Image:
     """One entry: what is inside, what it is made of, and the digest it must have.
 
-    ``architecture`` is None for an image that has none, as the verifier alone. ``serves`` has the
-    versions of all architectures that it is kept for, by their names: of one commit and its libraries
-    one image is enough, whatever number of architectures had their versions then. ``lane`` is "cpu" or
-    "cuda". ``digest`` is its manifest digest, ``sha256:...``, and None before the first build;
+    ``architecture`` is None for an image that is not numbered by the versions of one: the verifier
+    alone, and mtt with all architectures. ``serves`` has the versions of all architectures that it is
+    kept for, by their names: of one commit and its libraries one image is enough, whatever number of
+    architectures had their versions then. ``lane`` is "cpu" or "cuda". ``digest`` is its manifest digest, ``sha256:...``, and None before the first build;
     ``reference`` is where a registry has it, if one does. ``recipe`` and ``locks`` are folders below
     the sources, and ``libraries`` is the lock of the wheels that are inside; ``extra`` is that of what
     ``mtt[mace]`` or the like brings beyond them, in a layer of its own. ``gpu`` has the CUDA version of
@@ -102,8 +102,12 @@ def find(tag: str, images: list[Image]) -> Image:
 
 
 def for_version(architecture: str, version: int, images: list[Image]) -> Image | None:
-    """The image for CPUs that has this version of an architecture, if there is one."""
-    for image in images:
+    """The image for CPUs that has this version of an architecture, if there is one.
+
+    Of several it is the last of the catalogue, which is of the latest commit: it knows the most options,
+    and takes up what the ones before have written.
+    """
+    for image in reversed(images):
         if image.lane == "cpu" and image.serves.get(architecture) == version:
             return image
     return None
