@@ -9,24 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from container_users import IMAGES, ROOT, USER, Mtt, apptainer, environment
+from container_users import (
+    IMAGES,
+    NEWEST,
+    ROOT,
+    USER,
+    Mtt,
+    apptainer,
+    environment,
+    skip_where_nothing_is_built,
+)
 
 from mtt.images import storage
 
 _GIB = 2**30
-# What a place says that builds nothing, by no fault of ours: no packages, no history, no disk, no rights.
-_NOT_HERE = (
-    "apt finds no source for the Debian packages",
-    "is not the one that was locked",
-    "fetching Debian packages failed",
-    "fetching wheels failed",
-    "are not in this clone",
-    "no space left on",
-    "not permitted",
-    "ermission denied",
-    "overlay",
-    "namespace",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,9 +96,7 @@ def images(mtt: Mtt, images_folder: Path) -> Path:
     """The folder of images, with all of the catalogue built: their digests are those of the catalogue."""
     for tag in IMAGES:
         built = mtt("image", "build", tag, "--sif")
-        for reason in _NOT_HERE:
-            if built.returncode == 2 and reason in built.stderr:
-                pytest.skip(f"{tag} cannot be built here: {built.stderr}")
+        skip_where_nothing_is_built(built, tag)
         assert built.returncode == 0, built.stderr
         print(built.stdout)
     return images_folder
@@ -114,7 +108,8 @@ def apptainer_works(tools: Path, images: Path) -> None:
     path = Path(tempfile.mkdtemp(prefix="mtt-user-"))
     os.chown(path, USER, USER)
     try:
-        command = apptainer(tools, images / "pet-1.sif", program="exec", words=["true"])
+        sif = f"{IMAGES[NEWEST].stem}.sif"
+        command = apptainer(tools, images / sif, program="exec", words=["true"])
         done = subprocess.run(command, cwd=path, capture_output=True, text=True, check=False)
     finally:
         shutil.rmtree(path)

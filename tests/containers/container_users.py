@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 from mtt.images import catalogue, storage
 
 ROOT = Path(__file__).parents[2]
@@ -13,7 +15,22 @@ ETHANOL = ROOT / "docs" / "examples" / "ethanol"
 GOLDEN = ROOT / "tests" / "golden" / "checkpoints"
 # Those for GPUs take gigabytes: they are built by hand.
 IMAGES = {image.tag: image for image in catalogue.load() if image.lane == "cpu"}
+# All architectures as they are in the newest image. It has the layers of the others, and one more.
+NEWEST = "mtt@1"
 USER = 1000
+# What a place says that builds nothing, by no fault of ours: no packages, no history, no disk, no rights.
+_NOT_HERE = (
+    "apt finds no source for the Debian packages",
+    "is not the one that was locked",
+    "fetching Debian packages failed",
+    "fetching wheels failed",
+    "are not in this clone",
+    "no space left on",
+    "not permitted",
+    "ermission denied",
+    "overlay",
+    "namespace",
+)
 Mtt = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -42,3 +59,10 @@ def environment(tools: Path, images: Path, **changes: str) -> dict[str, str]:
 def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, to its end."""
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def skip_where_nothing_is_built(done: subprocess.CompletedProcess[str], tag: str) -> None:
+    """Skip, with the reason, if a build has failed by no fault of ours."""
+    for reason in _NOT_HERE:
+        if done.returncode == 2 and reason in done.stderr:
+            pytest.skip(f"{tag} cannot be built here: {done.stderr}")

@@ -9,11 +9,22 @@ import time
 from pathlib import Path
 
 import pytest
-from container_users import ETHANOL, GOLDEN, IMAGES, USER, apptainer, environment, give, run
+from container_users import (
+    ETHANOL,
+    GOLDEN,
+    IMAGES,
+    NEWEST,
+    USER,
+    apptainer,
+    environment,
+    give,
+    run,
+)
 
 from mtt import checkpoint
 from mtt.images.runtimes import Mounts, Runnable, stored
 
+SIF = f"{IMAGES[NEWEST].stem}.sif"
 ONE_EPOCH = ["train", "options.yaml", "-r", "architecture.training.num_epochs=1"]
 
 
@@ -29,7 +40,7 @@ def test_a_whole_run_killed_and_continued(tools: Path, images: Path, quickstart:
 
     Outside of it a later commit may round otherwise, which steps of training then amplify.
     """
-    sif, verifier = images / "pet-3.sif", images / "mtt-verify-2.sif"
+    sif, verifier = images / SIF, images / "mtt-verify-2.sif"
     with subprocess.Popen(
         apptainer(tools, sif, ONE_EPOCH),
         cwd=quickstart,
@@ -47,7 +58,7 @@ def test_a_whole_run_killed_and_continued(tools: Path, images: Path, quickstart:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (quickstart / "model.pt").stat().st_uid == USER
     header = checkpoint.read_header(quickstart / "model.ckpt")
-    assert header.image_digest == IMAGES["pet@3"].digest
+    assert header.image_digest == IMAGES[NEWEST].digest
 
     whole = quickstart / "whole"
     whole.mkdir()
@@ -72,7 +83,7 @@ def test_killed_without_warning_and_continued(tools: Path, images: Path, quickst
     """SIGKILL of everything in the image at once, as when a node goes down."""
     words = ["train", "options.yaml", "-r", "architecture.training.num_epochs=3"]
     words += ["-r", "architecture.training.checkpoint_interval=1"]
-    train = apptainer(tools, images / "pet-3.sif", words)
+    train = apptainer(tools, images / SIF, words)
     with subprocess.Popen(
         train, cwd=quickstart, stdout=subprocess.DEVNULL, process_group=0
     ) as process:
@@ -87,7 +98,7 @@ def test_killed_without_warning_and_continued(tools: Path, images: Path, quickst
 
 
 def test_errors_keep_their_exit_codes(tools: Path, images: Path, quickstart: Path) -> None:
-    sif = images / "pet-3.sif"
+    sif = images / SIF
     done = run(apptainer(tools, sif, ["train", "option.yaml"]), quickstart)
     assert done.returncode == 2
     assert done.stderr == (
@@ -102,7 +113,7 @@ def test_names_are_not_commands(tools: Path, images: Path, folder: Path) -> None
     """What a shell would run, or take for the end of a word, is a name like any other."""
     name = "a$(touch made) `touch made` $HOME \"b'.ckpt"
     shutil.copyfile(GOLDEN / "format-3_pet-3_options-1" / "0.ckpt", folder / name)
-    shown = run(apptainer(tools, images / "pet-3.sif", ["show", name]), folder)
+    shown = run(apptainer(tools, images / SIF, ["show", name]), folder)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith(f"{name}: checkpoint, ")
     assert [path.name for path in folder.iterdir()] == [name]
@@ -111,12 +122,12 @@ def test_names_are_not_commands(tools: Path, images: Path, folder: Path) -> None
 def test_podman_as_any_user(tools: Path, images: Path, quickstart: Path) -> None:
     """With a file system that nobody can write to, no network, and a user that nobody knows."""
     os.chown(quickstart, 4321, 4321)
-    digest = str(IMAGES["pet@3"].digest)
+    digest = str(IMAGES[NEWEST].digest)
     before = stored(digest)
     podman = ["podman", "run", "--rm", "--network=none", "--read-only", "--user=4321:4321"]
     # What this machine's kernel asks for.
     podman += ["--cgroups=disabled", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
-    podman += ["-v", f"{quickstart}:/data", f"oci:{images / 'pet-3'}"]
+    podman += ["-v", f"{quickstart}:/data", f"oci:{images / IMAGES[NEWEST].stem}"]
     script = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
     trial = ["unshare", "-m", "sh", "-c", script, "sh", *podman]
     version = run([*trial, "--version"], quickstart)
@@ -143,7 +154,7 @@ def test_a_command_sees_what_it_names_and_nothing_else(
             (beside / name).write_text(name)
             os.chown(beside / name, USER, USER)
         mounts = Mounts(folder, [beside / "named"], [folder])
-        words = Runnable("apptainer", str(images / "pet-3.sif"), None).command([], mounts)
+        words = Runnable("apptainer", str(images / SIF), None).command([], mounts)
         words[words.index("run")] = "exec"
         script = (
             f"pwd; ls {folder.parent}; ls {beside}; env; tail -n +3 /proc/net/dev; touch made; "

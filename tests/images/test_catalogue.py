@@ -76,23 +76,43 @@ def test_every_version_of_every_architecture_has_its_image() -> None:
             assert catalogue.for_version(name, version, IMAGES) is not None, f"{name}@{version}"
 
 
-def test_an_image_may_serve_several_architectures(tmp_path: Path) -> None:
-    content = json.loads((CONTAINERS / "versions.json").read_text())
-    (entry,) = [one for one in content["images"] if (one["name"], one["version"]) == ("pet", 3)]
-    entry["also"] = {"composition": 1, "soap_bpnn": 1}
-    shutil.copytree(CONTAINERS, tmp_path / "containers")
-    path = tmp_path / "containers" / "versions.json"
-    path.write_text(json.dumps(content))
-    images = catalogue.load(path)
-    for name, version in (("pet", 3), ("composition", 1), ("soap_bpnn", 1)):
-        image = catalogue.for_version(name, version, images)
+def test_an_image_may_serve_several_architectures() -> None:
+    served = {"pet": 3, "composition": 1, "soap_bpnn": 1}
+    earlier = [image for image in IMAGES if image.tag in ("pet@2", "pet@3", "mtt-verify@1")]
+    for name, version in served.items():
+        image = catalogue.for_version(name, version, earlier)
         assert image is not None and image.tag == "pet@3"
-    for name, version in (("composition", 3), ("soap_bpnn", 3), ("mtt-verify", 1)):
-        assert catalogue.for_version(name, version, images) is None
-    command = [sys.executable, str(tmp_path / "containers" / "recipe.py"), "pet@3"]
-    subprocess.run(command, check=True)
-    recipe = (tmp_path / "containers" / "pet" / "3" / "Containerfile").read_text()
+    for name, version in (("composition", 3), ("soap_bpnn", 3), ("mtt-verify", 1), ("mtt", 1)):
+        assert catalogue.for_version(name, version, IMAGES) is None
+    recipe = (CONTAINERS / "pet" / "3" / "Containerfile").read_text()
     assert 'mtt.architecture.also="composition@1 soap_bpnn@1"' in recipe
+
+
+def test_of_several_images_it_is_the_last_that_serves_a_version() -> None:
+    """The one before stays in the catalogue, by its own name."""
+    for name, version in (("pet", 3), ("mace", 1), ("composition", 1), ("soap_bpnn", 2)):
+        image = catalogue.for_version(name, version, IMAGES)
+        assert image is not None and image.tag == "mtt@1"
+    # Which the last one does not have: it is exactly what an upgrade leads away from.
+    image = catalogue.for_version("soap_bpnn", 1, IMAGES)
+    assert image is not None and image.tag == "pet@3"
+    assert catalogue.find("mace@1", IMAGES).serves == {"mace": 1}
+
+
+def test_later_images_are_of_later_commits() -> None:
+    """Only then do they take up what the ones before them have written."""
+    git = ["git", "-C", str(ROOT)]
+    for number, image in enumerate(IMAGES):
+        for later in IMAGES[number + 1 :]:
+            if image.serves.items() & later.serves.items() and image.lane == later.lane:
+                commits = [image.commit, later.commit]
+                for commit in commits:
+                    there = subprocess.run([*git, "cat-file", "-e", commit], check=False)
+                    if there.returncode != 0:
+                        pytest.skip(f"commit {commit} is not in this clone")
+                order = [*git, "merge-base", "--is-ancestor", *commits]
+                code = subprocess.run(order, check=False).returncode
+                assert code == 0, f"{later.tag} is of no later commit than {image.tag}"
 
 
 def test_an_unknown_image() -> None:

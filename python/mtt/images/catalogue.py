@@ -21,11 +21,12 @@ class Image:
     ``architecture`` is None for an image that is not numbered by the versions of one: the verifier
     alone, and mtt with all architectures. ``serves`` has the versions of all architectures that it is
     kept for, by their names: of one commit and its libraries one image is enough, whatever number of
-    architectures had their versions then. ``lane`` is "cpu" or "cuda". ``digest`` is its manifest digest, ``sha256:...``, and None before the first build;
-    ``reference`` is where a registry has it, if one does. ``recipe`` and ``locks`` are folders below
-    the sources, and ``libraries`` is the lock of the wheels that are inside; ``extra`` is that of what
-    ``mtt[mace]`` or the like brings beyond them, in a layer of its own. ``gpu`` has the CUDA version of
-    its torch, and the oldest and newest compute capability that it has kernels for.
+    architectures had their versions then. ``lane`` is "cpu" or "cuda". ``digest`` is its manifest
+    digest, ``sha256:...``, and None before the first build; ``reference`` is where a registry has it,
+    if one does. ``recipe`` and ``locks`` are folders below the sources, and ``libraries`` is the lock
+    of the wheels that are inside; ``extra`` is that of what ``mtt[mace]`` or the like brings beyond
+    them, in a layer of its own. ``gpu`` has the CUDA version of its torch, and the oldest and newest
+    compute capability that it has kernels for.
     """
 
     name: str
