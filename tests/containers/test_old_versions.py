@@ -100,8 +100,8 @@ def predictions(model: Path, old: Path) -> list[dict[str, TargetPrediction]]:
     return list(opened.predict(structures, [*opened.targets, *opened.derived.values()]))
 
 
-def assert_equal(value: Any, expected: Any, path: Path, what: str) -> None:
-    atol = precision(path) * max(1.0, float(np.abs(expected).max()))
+def assert_equal(value: Any, expected: Any, path: Path, what: str, times: float = 1.0) -> None:
+    atol = times * precision(path) * max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(value, expected, rtol=0, atol=atol, err_msg=what)
 
 
@@ -167,6 +167,7 @@ def test_in_its_image_it_predicts_the_same(
     assert_as_stored(found, path)
     if not golden.can_be_asked(path):
         return
+    targets = [target.name for target in checkpoint.read_header(path).targets]
     for here, there in zip(predictions(path, path), found, strict=True):
         assert here.keys() == there.keys()
         for name, one in here.items():
@@ -174,7 +175,9 @@ def test_in_its_image_it_predicts_the_same(
                 value, other = getattr(one, part), getattr(there[name], part)
                 assert (value is None) == (other is None)
                 if value is not None:
-                    assert_equal(value, other, path, f"{name} {part}")
+                    # Members of an ensemble are small sums of large products, which lose a digit.
+                    times = 1.0 if name in targets else 10.0
+                    assert_equal(value, other, path, f"{name} {part}", times)
 
 
 @pytest.mark.parametrize("path", REFUSED, ids=name_of)
