@@ -68,7 +68,8 @@ def train_until(train: list[str], folder: Path, epoch: int, number: signal.Signa
     ) as process:
         while process.poll() is None and not checkpoints(folder, epoch):
             time.sleep(0.02)
-        os.killpg(process.pid, number)
+        if process.poll() is None:
+            os.killpg(process.pid, number)
         output, _ = process.communicate()
     assert checkpoints(folder, epoch), output.decode()
 
