@@ -272,10 +272,6 @@ def test_unknown_architecture_hides_no_other_error(write: Write) -> None:
         ("seed: yes", "seed: expected an integer, found on (true)"),
         ("seed:", "seed: expected an integer, found nothing"),
         ("validation_set: 1.2", "validation_set: must be smaller than 1, found 1.2"),
-        (
-            "validation_set: 0.0",
-            "validation_set: must be larger than 0: the best model is chosen by the validation set",
-        ),
         ("validation_set: on", "validation_set: expected a number, found on (true)"),
         ("validation_set: [1, 1]", "validation_set: index 1 is given twice"),
         ("validation_set: [-1]", "validation_set: indices start at 0, found -1"),
@@ -437,14 +433,16 @@ def test_a_mapping_that_should_be_a_value_is_shown_at_its_name(write: Write) -> 
 
 
 def test_an_unknown_option_hides_no_conflict_beside_it(write: Write) -> None:
-    assert message(write(MINIMAL + "validation_set: {colour: 1, fraction: 0}\n")) == (
+    assert message(
+        write(MINIMAL + "validation_set: {colour: 1, fraction: 0.9}\ntest_set: 0.1\n")
+    ) == (
         "options.yaml:3:18: error: validation_set.colour: unknown option; known here: datasets, "
         "fraction, indices\n"
-        "  3 | validation_set: {colour: 1, fraction: 0}\n"
+        "  3 | validation_set: {colour: 1, fraction: 0.9}\n"
         "    |                  ^\n"
-        "options.yaml:3:39: error: validation_set.fraction: must be larger than 0: the best "
-        "model is chosen by the validation set\n"
-        "  3 | validation_set: {colour: 1, fraction: 0}\n"
+        "options.yaml:3:39: error: validation_set.fraction: together with test_set this takes 1 of "
+        "the training set: none is left\n"
+        "  3 | validation_set: {colour: 1, fraction: 0.9}\n"
         "    |                                       ^\n"
         "2 errors in options.yaml"
     )

@@ -15,7 +15,7 @@ from mtt.architectures.interface import Core
 from mtt.data.random import generator, random_rotations
 from mtt.errors import UserError
 from mtt.options.schema.training import TrainingHypers
-from mtt.training import loop
+from mtt.training import best_epoch, loop
 from mtt.training.loop import Interrupted, epoch_groups, epoch_rotations
 from mtt.training.optimizer import make_optimizer
 
@@ -93,7 +93,7 @@ def test_rows_of_the_history(options, tmp_path):
 
 def test_the_best_epoch_is_the_one_with_the_lowest_metric(options, tmp_path, monkeypatch):
     values = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr(loop, "selected_metric", lambda metrics, name: next(values))
+    monkeypatch.setattr(best_epoch, "selected_metric", lambda metrics, name: next(values))
     run = make_run(options)
     weights = []
 
@@ -222,16 +222,16 @@ def test_epochs_are_compared_by_a_mean_over_the_newest(smoothing, epochs, values
         best_model_metric="loss", best_model_smoothing=smoothing, num_epochs=epochs
     )
     rows = rows_of(*values)
-    assert loop.smoothed_metric(rows, hypers) == pytest.approx(expected, rel=1e-12)
-    each = [loop.smoothed_metric(rows[:end], hypers) for end in range(1, len(rows) + 1)]
-    assert loop.smoothed_metrics(rows, hypers) == each
+    assert best_epoch.smoothed_metric(rows, hypers) == pytest.approx(expected, rel=1e-12)
+    each = [best_epoch.smoothed_metric(rows[:end], hypers) for end in range(1, len(rows) + 1)]
+    assert best_epoch.smoothed_metrics(rows, hypers) == each
 
 
 def test_a_lucky_epoch_is_not_chosen(options, tmp_path, monkeypatch):
     """One dip among worse ones, then steady progress: only the mean over two epochs sees it."""
     losses = [8.0, 1.0, 8.0, 4.0, 1.5, 1.5]
     monkeypatch.setattr(
-        loop, "validation_metrics", lambda row: {"loss": losses[int(row["epoch"]) - 1]}
+        best_epoch, "validation_metrics", lambda row: {"loss": losses[int(row["epoch"]) - 1]}
     )
     best = []
     for smoothing in (0.0, 0.34):

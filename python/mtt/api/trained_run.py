@@ -40,7 +40,8 @@ class Run:
 
     @cached_property
     def errors(self) -> dict[str, Any]:
-        """Return the errors of the best model on the validation and the test set."""
+        """Return the errors of the best model on the validation and the test set, or on the training set
+        if there is neither."""
         content: dict[str, Any] = json.loads((self.folder / "errors.json").read_text())
         return content
 

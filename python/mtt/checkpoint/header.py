@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mtt.data.derived_targets import UncertaintyRecord, clashes, has_uncertainty
 from mtt.data.target import Target
+from mtt.report.metrics import judged_by
 
 FORMAT_VERSION: Final = 3
 SPLIT: Final = ("train", "validation", "test")
@@ -154,6 +155,11 @@ class Header:
     uncertainties: list[UncertaintyRecord] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
     content_hash: str = ""
+
+    @property
+    def judged_by(self) -> str:
+        """Return the set whose errors chose the best epoch: validation, or training if there was none."""
+        return judged_by(self.history)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON, from which :func:`header_from_dict` makes the same header."""

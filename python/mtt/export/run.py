@@ -120,7 +120,7 @@ def _is_conditioned(header: Header) -> bool:
 
 
 def weights_in_words(header: Header, weights: str) -> str:
-    """Return which weights these are: the epoch, and what its validation metric was."""
+    """Return which weights these are: the epoch, and what its metric was, on which set."""
     best, epochs = header.best, header.position.epoch
     if header.origin is not None and header.num_steps == 0:
         return f"the base: {header.origin.weights} weights, epoch {header.origin.epoch}"
@@ -129,7 +129,8 @@ def weights_in_words(header: Header, weights: str) -> str:
     if not best.epoch or best.value is None:
         return "the start: no epoch has been finished"
     metric = printable(best.metric, _LONGEST)
-    return f"the best epoch, {best.epoch} of {epochs} (validation {metric} {best.value:.4g})"
+    of = header.judged_by
+    return f"the best epoch, {best.epoch} of {epochs} ({of} {metric} {best.value:.4g})"
 
 
 def verified(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mtt.printable import printable
-from mtt.report.metrics import readable
+from mtt.report.metrics import VALIDATION, judged_by, readable
 
 _WIDTH: Final = 80
 _LABEL: Final = 14
@@ -86,7 +86,10 @@ def _checkpoint(description: Description) -> Iterable[Fact]:
     yield "weights", f"{tensors['weights']} in {description['precision']} bits"
     yield "elements", _elements(description["atomic_types"], description["elements"])
     yield from (("target", _target(*item)) for item in description["targets"].items())
-    yield from (("uncertainty", _uncertainty(record)) for record in description["uncertainties"])
+    calibrated = judged_by([description["history"]["last"]]) == "validation"
+    yield from (
+        ("uncertainty", _uncertainty(record, calibrated)) for record in description["uncertainties"]
+    )
     if description["seeds"]:
         seeds = ", ".join(map(str, description["seeds"]))
         yield "ensemble", f"{len(description['seeds'])} members, of the seeds {seeds}"
@@ -157,12 +160,12 @@ def _target(name: str, target: Any) -> str:
     return f"{name} in {described.get('unit') or 'no unit'}{kind}{atoms}{gradients}{about}"
 
 
-def _uncertainty(record: Mapping[str, Any]) -> str:
+def _uncertainty(record: Mapping[str, Any], calibrated: bool) -> str:
     members = f", with {record['members']} members" if record["members"] else ""
-    return (
-        f"of {record['target']} by {record['method']}{members}; its calibration multiplied it by "
-        f"{record['multiplier']:.4g}"
-    )
+    how = f"its calibration multiplied it by {record['multiplier']:.4g}"
+    if not calibrated:
+        how = "not calibrated, as there was no validation set"
+    return f"of {record['target']} by {record['method']}{members}; {how}"
 
 
 def _kind(target: dict[str, Any]) -> str:
@@ -189,13 +192,13 @@ def _history(description: Description) -> Iterable[Fact]:
         yield "metrics", "no epoch has been finished"
         return
     value = "" if best.get("value") is None else f" ({_metric(best['value'], '')})"
-    yield "best epoch", f"{best['epoch']}, by {best['metric']}{value}"
+    chosen_by = judged_by([history["last"]])
+    of = "" if chosen_by == "validation" else " of the training set: there was no validation set"
+    yield "best epoch", f"{best['epoch']}, by {best['metric']}{value}{of}"
     columns = [("best", history["best"]), ("last", history["last"])]
     if history["best"] in (None, history["last"]):
         columns = [("last" if history["best"] is None else "best and last", history["last"])]
-    prefix = (
-        "validation_" if any(n.startswith("validation_") for n in history["last"]) else "train_"
-    )
+    prefix = VALIDATION if chosen_by == "validation" else "train_"
     yield prefix.removesuffix("_"), _row("", [title for title, _ in columns])
     for metric in history["last"]:
         if metric.startswith(prefix):

@@ -22,6 +22,8 @@ from mtt.units import spelling
 Row = Mapping[str, float | int]
 Error = Literal["rmse", "mae"]
 ERRORS: Final[tuple[Error, ...]] = get_args(Error)
+# What stands before the errors of the validation set in a row of the history.
+VALIDATION: Final = "validation_"
 # What is compared of a target: its values, those of systems per atom as well, and its gradients.
 VALUE: Final = "value"
 PER_ATOM: Final = "per_atom"
@@ -88,6 +90,13 @@ def units(targets: Sequence[Target], length_unit: str) -> dict[str, str]:
         for quantity in quantities(targets, length_unit)
         for error in ERRORS
     }
+
+
+def judged_by(history: Sequence[Row | None]) -> str:
+    """Return the set whose errors rows tell beside those of training, or training itself."""
+    rows = [row for row in history if row]
+    validated = not rows or any(name.startswith(VALIDATION) for row in rows for name in row)
+    return "validation" if validated else "training"
 
 
 def milli(value: float, unit: str) -> tuple[float, str]:

@@ -22,7 +22,7 @@ from rich.progress import (
 from mtt.files import unwritable
 from mtt.printable import printable_lines
 from mtt.report.console import SteadyConsole
-from mtt.report.metrics import Quantity, readable
+from mtt.report.metrics import Quantity, judged_by, readable
 from mtt.tokens import redacted
 
 if TYPE_CHECKING:
@@ -224,7 +224,8 @@ class Reporter:
                 parts[name] = f"{label} {metrics[name]:.4g}"
         errors = [text for one in self._quantities if (text := _both_errors(one, metrics))]
         if errors:
-            parts["errors"] = f"RMSE of training/validation: {', '.join(errors)}"
+            sets = "training/validation" if _is_validated(metrics) else "training"
+            parts["errors"] = f"RMSE of {sets}: {', '.join(errors)}"
         if "learning_rate" in metrics:
             parts["learning_rate"] = f"lr {metrics['learning_rate']:.3g}"
         if rate > 0:
@@ -271,17 +272,23 @@ def fitting(parts: Mapping[str, str], width: int) -> str:
 
 
 def _both_errors(quantity: Quantity, metrics: Mapping[str, float | int]) -> str:
-    """Return the RMSE on both sets, in one unit; nothing where validation has none."""
+    """Return the RMSE on both sets, in one unit; nothing where the set that judges has none."""
     name = quantity.metric("rmse")
-    value = metrics.get(f"validation_{name}")
+    train, validated = metrics.get(f"train_{name}"), _is_validated(metrics)
+    value = metrics.get(f"validation_{name}") if validated else train
     if value is None:
         return ""
     label, shown = quantity.label.removesuffix(" per atom"), readable(float(value), quantity.unit)
-    train = metrics.get(f"train_{name}")
+    if not validated:
+        return f"{label} {shown}"
     if train is None:
         return f"{label} -/{shown}"
     number = readable(float(train), quantity.unit, like=float(value)).partition(" ")[0]
     return f"{label} {number}/{shown}"
+
+
+def _is_validated(metrics: Mapping[str, float | int]) -> bool:
+    return judged_by([metrics]) == "validation"
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ import yaml
 
 from mtt.inspect.show import size
 from mtt.printable import printable
-from mtt.report.metrics import readable
+from mtt.report.metrics import VALIDATION, judged_by, readable
 from mtt.verify.report import Report
 from mtt.verify.report.report import STATUSES
 
@@ -111,14 +111,18 @@ def _errors(checkpoint: Description) -> Iterable[str]:
     history = checkpoint["history"]
     row = history["best"] or history["last"] or {}
     rows = []
+    chosen_by = judged_by([row])
+    prefix = VALIDATION if chosen_by == "validation" else "train_"
     for metric in (*_METRICS, *_STRESS):
-        value = row.get(f"validation_{metric}")
+        value = row.get(f"{prefix}{metric}")
         if isinstance(value, float | int):
             name = metric.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE")
-            rows.append((name, readable(float(value), history["units"][f"validation_{metric}"])))
+            rows.append((name, readable(float(value), history["units"][f"{prefix}{metric}"])))
     if rows:
         which = "best" if history["best"] else "last"
-        where = f"On the validation set, after the {which} epoch:"
+        where = f"On the {chosen_by} set, after the {which} epoch:"
+        if chosen_by == "training":
+            where = f"On the training set, in the {which} epoch (there was no validation set):"
         yield f"## Errors\n\n{where}\n\n{_table(rows)}"
     tested = [
         (

@@ -1,4 +1,7 @@
-"""The errors of the best model of a run on its validation and test sets, once all epochs are done."""
+"""The errors of the best model of a run on its validation and test sets, once all epochs are done.
+
+On its training set, if it has neither.
+"""
 
 import functools
 import json
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mtt.checkpoint import MeasuredError
+from mtt.data.reader import Reader
 from mtt.evaluation.analysis import Analysis, analyse, error_table
 from mtt.evaluation.predict import open_model
 from mtt.files import write_atomic
@@ -18,15 +22,14 @@ from mtt.training.runs.folder import ANALYSIS, ERRORS
 from mtt.training.runs.saving import REST_IS_MADE, tolerate
 
 TEST: Final = "test"
+TRAINING: Final = "training"
 Analyses = Mapping[str, Analysis]
 
 
 def evaluate(job: Run, ckpt: Path, reporter: Reporter) -> dict[str, Analysis]:
     """Return the analysis of each set that has structures, and show the main numbers."""
     analyses = {}
-    for name, structures in (("validation", job.data.validation), (TEST, job.data.test)):
-        if not structures:
-            continue
+    for name, structures in _sets(job).items():
         reporter.message(f"evaluating the best model on the {name} set")
         model = open_model(ckpt, str(job.problem.device))
         with reproducible(job.problem.device):
@@ -37,12 +40,18 @@ def evaluate(job: Run, ckpt: Path, reporter: Reporter) -> dict[str, Analysis]:
         title = title_of(name, len(structures))
         last = name == TEST or not job.data.test
         for part in (
-            analyses[name].show(title, calibrated=name != TEST)
+            analyses[name].show(title, calibrated=name == "validation")
             if last
             else [error_table(analyses[name].errors, title)]
         ):
             reporter.show(part)
     return analyses
+
+
+def _sets(job: Run) -> Mapping[str, Reader]:
+    """Return the sets to look at: those that the model was not trained on, if there are any."""
+    held_out = {"validation": job.data.validation, TEST: job.data.test}
+    return {name: of for name, of in held_out.items() if of} or {TRAINING: job.data.train}
 
 
 def title_of(name: str, structures: int) -> str:
@@ -57,7 +66,7 @@ def write(job: Run, analyses: Analyses, folder: Path, reporter: Reporter) -> Non
 
     def draw(name: str) -> None:
         analysis = analyses[name]
-        title = title_of(name, len(getattr(job.data, name)))
+        title = title_of(name, len(_sets(job)[name]))
         figure = error_plots(analysis.drawn, title, analysis.calibrations)
         save(figure, folder / f"parity_{name}.png")
 

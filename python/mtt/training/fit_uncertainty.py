@@ -205,7 +205,10 @@ def _of_last_layer(
 def _calibrated(
     model: GraphModel, target: Target, problem: Problem, found: _Matrices
 ) -> tuple[float, float]:
-    """Return the multipliers of values and of atoms; 1 where the validation set does not tell."""
+    """Return the multipliers of values and of atoms; 1 where the validation set does not tell.
+
+    So it is of an ensemble that is trained without one: the spread of its members is given as it is.
+    """
     values, atoms = (part.to(problem.device) for part in (found.values, found.atoms))
     sums = torch.zeros(3, dtype=torch.float64, device=problem.device)
     for rows in _rows(model, target, problem, problem.validation):

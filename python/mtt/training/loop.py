@@ -29,6 +29,8 @@ from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
 from mtt.options.schema.loss_parts import FIRST_EPOCH
 from mtt.options.schema.training import TrainingHypers
+from mtt.report.metrics import VALIDATION
+from mtt.training.best_epoch import against_best, smoothed_metric
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.loss import LastLayers, Loss, selected_metric
 from mtt.training.optimizer import learning_rate
@@ -59,7 +61,7 @@ class Problem:
     """What is trained on: datasets with references in training units, and how.
 
     ``batch_size`` structures make a step, or all of them if there are fewer, unless the number of atoms
-    decides. Both datasets have the targets of the model, in its order.
+    decides. Both datasets have the targets of the model, in its order; that of validation may be empty.
     """
 
     train: Dataset
@@ -158,14 +160,16 @@ def train(
     :raises Interrupted: the observer asked to stop
     :raises UserError: the loss is no longer a finite number
     """
-    validation = ValidationBatches(problem)
+    validation = ValidationBatches(problem) if len(problem.validation) else None
     with reproducible(problem.device), pooled_memory(problem.device):
         while state.position.epoch < problem.hypers.num_epochs:
             # Made anew from the position alone: a resumed run has the same weights.
             loss = problem.loss(state.position.epoch + 1, list(state.ensemble))
             with kernels(problem.device, problem.dtype):
                 _train_epoch(state, problem, loss, observer)
-                table = _validate(state, problem, loss, validation, observer)
+                table = None
+                if validation is not None:
+                    table = _validate(state, problem, loss, validation, observer)
             row = _finish_epoch(state, problem, loss, table)
             if state.position.epoch == problem.hypers.num_epochs:
                 finished(state, problem)
@@ -174,6 +178,8 @@ def train(
                 raise Interrupted
         if problem.hypers.num_epochs == 0:
             loss = problem.loss()
+            # Only uncertainties are a reason for no epochs, and they need a validation set.
+            assert validation is not None
             table = _validate(state, problem, loss, validation, observer)
             _take_as_best(state, problem, loss, table)
             finished(state, problem)
@@ -335,11 +341,13 @@ def _validate(
 
 
 def _finish_epoch(
-    state: State, problem: Problem, loss: Loss, validation: torch.Tensor
+    state: State, problem: Problem, loss: Loss, validation: torch.Tensor | None
 ) -> dict[str, float]:
-    """Bring the state to the end of the epoch, and return the epoch's row of the history."""
+    """Bring the state to the end of the epoch, and return the epoch's row of the history.
+
+    :param validation: sums of the errors on the validation set; None if there is no such set
+    """
     position = state.position
-    metrics = _metrics(state, problem, loss, validation)
     train_metrics = _metrics(state, problem, loss, state.train_sums)
     row: dict[str, float] = {
         "epoch": position.epoch + 1,
@@ -347,15 +355,20 @@ def _finish_epoch(
         "learning_rate": learning_rate(position.step - 1, problem.num_steps, problem.hypers),
     }
     row |= {f"train_{name}": value for name, value in train_metrics.items()}
-    row |= {f"validation_{name}": value for name, value in metrics.items()}
+    if validation is not None:
+        metrics = _metrics(state, problem, loss, validation)
+        row |= {f"{VALIDATION}{name}": value for name, value in metrics.items()}
     _check_finite(row)
     position.epoch += 1
     position.batch = 0
     state.train_sums.zero_()
     state.history.append(row)
     name = problem.hypers.best_model_metric
-    value = smoothed_metric(state.history, problem.hypers)
-    if state.best_epoch.value is None or value < state.best_epoch.value:
+    if validation is not None:
+        value, best = smoothed_metric(state.history, problem.hypers), state.best_epoch.value
+    else:
+        value, best = against_best(state, problem.hypers)
+    if best is None or value < best:
         state.best = _weights(state)
         state.best_ensemble = {
             name: weights.detach().clone() for name, weights in state.ensemble.named_parameters()
@@ -382,42 +395,6 @@ def _take_as_best(state: State, problem: Problem, loss: Loss, validation: torch.
 
 def _weights(state: State) -> Tensors:
     return {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
-
-
-def smoothed_metric(history: Sequence[Mapping[str, float]], hypers: TrainingHypers) -> float:
-    """Return the figure by which the newest epoch is compared with others."""
-    return smoothed_metrics(history[-_window(hypers) :], hypers)[-1]
-
-
-def smoothed_metrics(history: Sequence[Mapping[str, float]], hypers: TrainingHypers) -> list[float]:
-    """Return the figure by which epochs are compared, for each: averaged over it and those before it.
-
-    The geometric mean over ``best_model_smoothing`` times ``num_epochs`` epochs (at least one), or over
-    those that there are; the arithmetic mean of scores of an ensemble, which may be negative.
-    """
-    window, name = _window(hypers), hypers.best_model_metric
-    values = [selected_metric(validation_metrics(row), name) for row in history]
-    if window == 1:
-        return values  # bit by bit
-    if name == "loss" and hypers.uncertainty is not None and hypers.uncertainty.ensemble_loss:
-        parts = (values[max(0, end - window) : end] for end in range(1, len(values) + 1))
-        return [math.fsum(part) / len(part) for part in parts]
-    logarithms = [math.log(max(value, 1e-300)) for value in values]
-    ends = range(1, len(values) + 1)
-    newest = (logarithms[max(0, end - window) : end] for end in ends)
-    return [math.exp(sum(part) / len(part)) for part in newest]
-
-
-def _window(hypers: TrainingHypers) -> int:
-    return max(1, round(hypers.best_model_smoothing * hypers.num_epochs))
-
-
-def validation_metrics(row: Mapping[str, float]) -> dict[str, float]:
-    """Return the validation part of a row of the history."""
-    prefix = "validation_"
-    return {
-        name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)
-    }
 
 
 def _check_finite(row: dict[str, float]) -> None:

@@ -308,7 +308,7 @@ def _check_features(options: Options, data: RunData, potential: GraphModel) -> N
                 where="training_set.targets",
                 hint="rename a target, as uncertainties and ensembles have names made of those of targets",
             )
-        for target in filter(has_uncertainty, data.targets):
+        for target in filter(has_uncertainty, data.targets if data.validation else ()):
             known = (structure.references.get(target.name) for structure in data.validation)
             if all(own is None or np.isnan(own.values).all() for own in known):
                 raise UserError(

@@ -21,7 +21,7 @@ from mtt.files import (
 from mtt.options import Options
 from mtt.options.schema import durations
 from mtt.options.schema.options import all_datasets
-from mtt.report.metrics import MetricsCsv, quantities
+from mtt.report.metrics import MetricsCsv, judged_by, quantities
 from mtt.report.progress import Reporter
 from mtt.training import fit_uncertainty, run_header
 from mtt.training.communicator import Alone, Communicator
@@ -35,6 +35,7 @@ from mtt.training.loop import Interrupted, tell_missing_kernels, tell_weights, t
 from mtt.training.memory import estimate, free_memory
 from mtt.training.prepare import Run, prepare
 from mtt.training.rehearsal import rehearse
+from mtt.training.run_data import WITHOUT_VALIDATION
 from mtt.training.runs.folder import (
     ERRORS,
     LOG,
@@ -110,6 +111,8 @@ def run(
             reporter.message(line)
         for note in options.notes:
             reporter.message(f"warning: {note}")
+        if options.validation_set.is_empty():
+            reporter.message(f"warning: {WITHOUT_VALIDATION}")
         job = prepare(options, source, output, reporter.message, recorded, communicator)
         if job.finished:
             assert source is not None
@@ -292,11 +295,20 @@ def _already_finished(job: Run, source: Path, folder: Path | None, reporter: Rep
 def _finish(job: Run, saver: Saver, reporter: Reporter, results: Results) -> None:
     """Checkpoint, pictures, final errors, and the exported model."""
     best = job.state.best_epoch
-    value = "" if best.value is None else f" ({best.metric} {best.value:.4g} on the validation set)"
+    chosen_by = judged_by(job.state.history)
+    value = (
+        "" if best.value is None else f" ({best.metric} {best.value:.4g} on the {chosen_by} set)"
+    )
     reporter.message(f"training is done; the best epoch was {best.epoch}{value}")
     for record in job.state.uncertainties:
         number = len(job.data.validation)
         few = ", which are few" if number < _FEW else ""
+        if not number:
+            reporter.message(
+                f"uncertainty of {record.target}: the spread of the members as it is, not calibrated, "
+                "as there is no validation set; expect it to be too small"
+            )
+            continue
         reporter.message(
             f"uncertainty of {record.target} ({record.method}): multiplied by {record.multiplier:.4g}, "
             f"calibrated on the structures of the validation set: {number}{few}"

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +21,11 @@ from mtt.training.runs.option_changes import ON_PURPOSE
 
 _log = logging.getLogger(__name__)
 _SETS = ("validation_set", "test_set")
+# What is said of a run without one.
+WITHOUT_VALIDATION: Final = (
+    "there is no validation set: the best epoch is chosen by the errors of the training set, which keep "
+    "falling when the model overfits, and nothing shows how well it predicts other structures"
+)
 # Structures kept in checkpoints, for the reference systems of an export.
 _MAX_CHECK, _MAX_CHECK_ATOMS = 4, 100
 
@@ -104,11 +110,11 @@ def read_run_data(
         sizes={name: len(reader) for name, reader in sources.items()},
         fingerprints={name: to_keep(rows) for name, (_, rows) in prints.items()},
     )
-    if not data.validation:
+    if not data.validation and not options.validation_set.is_empty():
         raise UserError(
             "the validation set is empty",
             where="validation_set",
-            hint="the best epoch is chosen by it: give it a larger fraction",
+            hint="the best epoch is chosen by it: give it a larger fraction, or 0 to go without it",
         )
     _log.info(
         "structures: %d for training, %d for validation, %d for testing",

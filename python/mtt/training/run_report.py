@@ -22,8 +22,9 @@ from mtt.report.wording import safe
 from mtt.tokens import redacted
 from mtt.training import run_header
 from mtt.training.data_summary import summary
-from mtt.training.final_errors import TEST, Analyses
+from mtt.training.final_errors import TEST, TRAINING, Analyses
 from mtt.training.prepare import Run
+from mtt.training.run_data import WITHOUT_VALIDATION
 from mtt.training.runs.folder import VERIFICATION, VERIFICATION_PAGE
 from mtt.verify.report import Report
 from mtt.verify.report.report import NoReport
@@ -112,14 +113,16 @@ def _errors(job: Run, header: Header, analyses: Analyses) -> str:
         cells = ["" if x is None else readable(float(x), quantity.unit, like) for x in values]
         body.append([safe(cell) for cell in (quantity.label, *cells)])
     last = list(analyses)[-1]
-    head = ["", "training RMSE", *(f"{part} RMSE" for part in analyses)]
+    titles = (f"{part} RMSE{' afterwards' if part == TRAINING else ''}" for part in analyses)
+    head = ["", "training RMSE", *titles]
     table = _table([*head, f"{last} MAE", f"largest, {last}"], body, numbers=True)
-    sentences = "".join(f"<p>{safe(text)}.</p>" for text in _sentences(analyses))
+    remarks = [] if job.data.validation else [WITHOUT_VALIDATION]
+    sentences = "".join(f"<p>{safe(text)}.</p>" for text in (*remarks, *_sentences(analyses)))
     return table + sentences
 
 
 def _sentences(analyses: Analyses) -> Iterator[str]:
-    for name in (TEST, "validation"):
+    for name in (TEST, "validation", TRAINING):
         if name in analyses:
             for part in (analyses[name].rotation, analyses[name].cost):
                 if part is not None:
@@ -182,7 +185,7 @@ def _worst(analysis: Analysis) -> str:
 
 
 def _data(job: Run, header: Header) -> str:
-    sets = {"training": job.data.train, "validation": job.data.validation, TEST: job.data.test}
+    sets = {TRAINING: job.data.train, "validation": job.data.validation, TEST: job.data.test}
     columns = {name: summary(of, header.targets) for name, of in sets.items() if of}
     names = list(dict.fromkeys(name for rows in columns.values() for name in rows))
     rows = [

@@ -125,7 +125,8 @@ class Options(OptionsModel):
     training_set: Annotated[list[DatasetOptions], Field(min_length=1)]
     """Data to learn from: a path, a dataset, or a list of datasets."""
     validation_set: SplitOptions = SplitOptions(fraction=0.1)
-    """Data to choose the best epoch by: a fraction, indices, or data of its own."""
+    """Data to choose the best epoch by: a fraction, indices, or data of its own. A fraction of 0 for none:
+    the best epoch is then chosen by the errors of the training set, and nothing shows overfitting."""
     test_set: SplitOptions = SplitOptions(fraction=0.0)
     """Data to report final errors on, never looked at before; a fraction of 0 for none."""
     _notes: list[str] = PrivateAttr(default_factory=list)
@@ -251,9 +252,6 @@ def _described(model: type[OptionsModel], field: str, *default: Any, **arguments
 
 def _split_conflicts(options: Options) -> list[Conflict]:
     validation, test = options.validation_set, options.test_set
-    if validation.is_empty():
-        message = "must be larger than 0: the best model is chosen by the validation set"
-        return [Conflict(("validation_set", "fraction"), message, (("validation_set",),))]
     total = (validation.fraction or 0.0) + (test.fraction or 0.0)
     if total >= 1.0:
         message = f"together with test_set this takes {total:g} of the training set: none is left"
@@ -341,6 +339,12 @@ def _uncertainty_conflicts(options: Options) -> list[Conflict]:
     elif several:
         message = "an ensemble has its own uncertainty: leave this out, or give one seed"
         return [Conflict(place, message, (place, ("seed",)))]
+    if not several and options.validation_set.is_empty():
+        message = (
+            "is calibrated on structures that the model was not trained on: give a validation_set, or "
+            "train an ensemble by a list of seeds, whose spread is then given as it is"
+        )
+        return [Conflict(place, message, (place, ("validation_set",)))]
     involved = (place, ("architecture", "name"), ("training_set",))
     name = options.architecture.name
     if not architecture_registry.get(name).has_weights:

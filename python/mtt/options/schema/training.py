@@ -243,8 +243,8 @@ class TrainingHypers(StoredWhereOn):
     rotational_augmentation: bool = True
     """Rotate every structure at random each time it is trained on."""
     best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "rmse_prod"
-    """Validation figure by which the best epoch is chosen: the product of the RMSEs or of the
-    MAEs of all quantities of all targets, or the loss."""
+    """Figure of the validation set by which the best epoch is chosen: the product of the RMSEs or of the
+    MAEs of all quantities of all targets, or the loss; that of the training set if there is no other."""
     best_model_smoothing: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
     """Part of all epochs, the newest ones, over which that figure is averaged (geometric mean) before
     epochs are compared, so that no single lucky epoch is chosen; 0 compares single epochs."""

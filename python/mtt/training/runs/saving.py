@@ -7,7 +7,7 @@ from pathlib import Path
 from mtt.errors import UserError
 from mtt.options.schema import durations
 from mtt.report.progress import Reporter
-from mtt.training.loop import smoothed_metrics
+from mtt.training.best_epoch import smoothed_metrics
 from mtt.training.prepare import Run
 from mtt.training.runs.folder import Point, points_in
 from mtt.training.runs.retention import superfluous
