@@ -97,6 +97,35 @@ TEST("a pack of several targets is read") {
     CHECK(charges.values[0].atoms == (std::vector<double>{1, 2, 3, 4}) && charges.values[0].total.empty());
 }
 
+TEST("a pack may lack what very many members give of atoms") {
+    const auto pack_of = [](const std::string& quantity, size_t members, std::vector<size_t> shape) {
+        auto pack = several_targets();
+        auto about = json::parse(pack.header["__metadata__"]["mtt"].get<std::string>());
+        about["targets"][1]["name"] = "energy_ensemble";
+        about["targets"][1]["quantity"] = quantity;
+        about["targets"][1]["per"] = "system";
+        about["targets"][1]["properties"] = members;
+        pack.header["__metadata__"]["mtt"] = about.dump();
+        size_t count = 1;
+        for (const size_t n : shape) {
+            count *= n;
+        }
+        pack.add<double>("0/energy_ensemble/atoms", "F64", shape, std::vector<double>(count, 1.0));
+        pack.add<double>("0/energy_ensemble/total", "F64", {members}, std::vector<double>(members, 2.0));
+        return pack.bytes();
+    };
+    for (const size_t members : {size_t(4097), size_t(131072)}) {
+        const auto pack = parse_golden(pack_of("ensemble", members, {0}));
+        CHECK(pack.targets[1].target.is_ensemble() && pack.targets[1].values[0].atoms.empty());
+        CHECK(pack.targets[1].values[0].total.size() == members);
+    }
+    CHECK(parse_golden(pack_of("ensemble", 4097, {2, 4097})).targets[1].values[0].atoms.size() == 2 * 4097);
+    CHECK_THROWS(parse_golden(pack_of("ensemble", 4097, {1, 4097})), std::runtime_error, "wrong shape");
+    CHECK_THROWS(parse_golden(pack_of("ensemble", 4096, {0})), std::runtime_error, "wrong shape");
+    CHECK_THROWS(parse_golden(pack_of("charge", 4097, {0})), std::runtime_error, "wrong shape");
+    CHECK_THROWS(parse_golden(pack_of("ensemble", 131073, {0})), std::runtime_error, "impossible number of properties");
+}
+
 TEST("systems may have a charge and a spin") {
     const auto in_state = [](const char* dtype, std::vector<int32_t> state) {
         auto pack = several_targets();

@@ -1,6 +1,8 @@
 """Uncertainties of a run: what they are by definition, bitwise resumes, what is refused, who gets them."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -236,6 +238,53 @@ def test_files_hold_uncertainties_and_say_so(
         check_ensemble(report, ase.io.read("p.xyz", ":"))
     assert rows[0]["values"] == 12
     assert rows[0]["mean_uncertainty"] == pytest.approx(rows[1]["mean_uncertainty"], rel=1e-3)
+
+
+def test_very_many_members_cost_no_more_than_they_must(
+    finished: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As metatrain's tests ask for: the file holds them, the verifier passes it, evaluations go without."""
+    number = 100_000
+    ckpt = finished({"num_epochs": 1, "uncertainty": {"num_ensemble_members": number}})
+    said = capsys.readouterr().out
+    (warning,) = [line for line in said.splitlines() if "members of the ensemble of energy" in line]
+    assert "warning: 100000 members" in warning and "6.4 MB of the export" in warning
+    assert "800 kB for each atom" in warning
+    assert f"energy_ensemble: its {number} members are left out" in said
+    # 6.4 MB of weights, and 800 kB for each check system: 80 MB more with what each atom of them has.
+    model = ckpt.with_suffix(".pt")
+    assert 6.4e6 < model.stat().st_size < 25e6
+    report = Path("v.json")
+    families = [word for name in ("LOAD", "SCHEMA", "PARITY") for word in ("--only", name)]
+    # In a process of its own: this one runs one family alone.
+    words = [sys.executable, "-m", "mtt", "verify", str(model), "--json", str(report), *families]
+    subprocess.run(words, check=True, capture_output=True)
+    checks = json.loads(report.read_text())["checks"]
+    (parity,) = [
+        check
+        for check in checks
+        if check["name"].startswith("values") and check.get("target") == "energy_ensemble"
+        if check["family"] == "PARITY"
+    ]
+    assert parity["status"] == "pass" and len(parity["systems"]) > 3
+    Path("eval.yaml").write_text(yaml.safe_dump({"systems": "data.xyz", "targets": {"energy": {}}}))
+    for path in ("model.ckpt", "model.pt"):
+        assert run_mtt("eval", path, "eval.yaml", "-o", "p.xyz") == 0
+        assert "energy_uncertainty=" in Path("p.xyz").read_text()
+        assert "energy_ensemble" not in Path("p.xyz").read_text()
+    # What the file gives of a molecule: as far apart as it says.
+    from mtt.data.read_files import structure_of
+    from mtt.export.exported_model import ExportedModel
+
+    opened = ExportedModel(model)
+    asked = [target for target in opened.targets if target.name.startswith("energy_")]
+    values = opened.evaluate([structure_of(ase.io.read("data.xyz", 0), "data.xyz")], asked)
+    opened.close()
+    members, uncertainty = (
+        values[name].systems for name in ("energy_ensemble", "energy_uncertainty")
+    )
+    assert members is not None and uncertainty is not None and members.shape == (1, number)
+    assert float(members.double().std()) == pytest.approx(float(uncertainty), rel=0.02)
 
 
 def check_ensemble(report: Any, frames: list[ase.Atoms]) -> None:
@@ -535,9 +584,9 @@ WRONG_LLPR: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no target": ({"num_ensemble_members": {"none": 5}}, {}, "there is no target 'none'"),
     "text": ({"num_ensemble_members": {"energy": "5"}}, {}, "must be a whole number"),
     "too many": (
-        {"num_ensemble_members": {"energy": 100000}},
+        {"num_ensemble_members": {"energy": 200000}},
         {},
-        "mtt gives at most 4096 members",
+        "mtt gives at most 131072 members",
     ),
     "a half": ({"num_ensemble_members": {"energy": 2.5}}, {}, "must be a whole number"),
     "other hypers": ({"cutoff": 5.0}, {}, "is no option of llpr"),

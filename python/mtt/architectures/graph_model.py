@@ -15,7 +15,7 @@ from mtt.architectures.evaluate import Values, evaluate, summed
 from mtt.architectures.interface import Core, CoreInterface, features_of
 from mtt.architectures.uncertainty import Uncertainty
 from mtt.architectures.zbl import Repulsion
-from mtt.data.derived_targets import ensemble_of, uncertainty_of
+from mtt.data.derived_targets import ensemble_of, is_wide, uncertainty_of
 from mtt.data.graph import Graph
 from mtt.data.target import Target
 
@@ -152,7 +152,10 @@ class GraphModel(torch.nn.Module):
         return values
 
     def evaluate_derived(self, graph: Graph) -> dict[str, Values]:
-        """Return uncertainties and ensembles by their names, in float64."""
+        """Return uncertainties and ensembles by their names, in float64.
+
+        Ensembles of very many members have no rows of atoms: these may be larger than memory.
+        """
         values: dict[str, Values] = {}
         for index, uncertainty in enumerate(self.uncertainties):
             assert isinstance(uncertainty, Uncertainty)
@@ -167,6 +170,8 @@ class GraphModel(torch.nn.Module):
                     *(uncertainty(part, number == 0) for number, (_, part) in enumerate(pairs))
                 )
                 if self.ensemble_names[index]:
+                    if is_wide(ensemble_of(target, uncertainty.n_members)):
+                        pairs[0] = (rows[:0], features[:0])
                     values[self.ensemble_names[index]] = Values(
                         *(uncertainty.members(summed, total) for total, summed in pairs)
                     )

@@ -9,6 +9,9 @@ from mtt.data.target import Target
 # Quantities of derived targets.
 UNCERTAINTY: Final = "uncertainty"
 ENSEMBLE: Final = "ensemble"
+# Ensembles of more members have values of systems only where a program keeps or compares them: those of
+# atoms are larger than everything else, and the spread of fewer is the uncertainty but for 1 %.
+MOST_KEPT: Final = 4096
 # Tensors of each in a checkpoint, uncertainty/TARGET/...: of values, of atoms, of the members of an ensemble.
 MATRICES: Final = ("rigidity", "atomic", "weights")
 # From the features of the last layer (last-layer prediction rigidity), or the spread of an ensemble.
@@ -29,6 +32,11 @@ class UncertaintyRecord:
     method: Method
     members: int
     multiplier: float
+
+
+def is_wide(target: Target) -> bool:
+    """Return whether a target is an ensemble of so many members that those of atoms are not kept."""
+    return target.quantity == ENSEMBLE and target.properties > MOST_KEPT
 
 
 def is_derived(target: Target) -> bool:

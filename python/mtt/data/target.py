@@ -24,7 +24,7 @@ TYPES: Final = ("scalar", "vector", "matrix", "spherical")
 LARGEST_DEGREE: Final = 12
 # A standard output of metatomic with or without a variant, or a name of somebody's own.
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*(/[A-Za-z0-9_.+-]+)?")
-_MAX_PROPERTIES: Final = 65536
+_MAX_PROPERTIES: Final = 131072
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Predictions of all targets of a model for many structures, from a checkpoint or an exported model."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from mtt.architectures.evaluate import Values
 from mtt.checkpoint import Header
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
-from mtt.data.derived_targets import ensemble_of, is_derived, uncertainty_of
+from mtt.data.derived_targets import ensemble_of, is_derived, is_wide, uncertainty_of
 from mtt.data.states import check_states
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -26,6 +27,7 @@ from mtt.files import reading
 from mtt.filetypes import recognize
 from mtt.verify.predictions import NO_EXCEPTIONS, Exceptions, ModelFailed
 
+_log = logging.getLogger(__name__)
 _MAX_ATOMS, _MAX_STRUCTURES = 1000, 32
 # A structure that is only evaluated may be far larger than one that is trained on.
 _MAX_PAIRS = 100_000_000
@@ -96,13 +98,23 @@ class Predictor:
         self.stopwatch = Stopwatch()
 
     def with_uncertainties(self, targets: Sequence[Target]) -> list[Target]:
-        """Return targets, and the uncertainties and ensembles that the model gives of them."""
+        """Return targets, and the uncertainties and ensembles that the model gives of them.
+
+        Without ensembles of very many members, whose spread is the uncertainty anyway.
+        """
         names = [
             derived.name
             for target in targets
             for derived in (uncertainty_of(target), ensemble_of(target, 1))
         ]
-        return [*targets, *(self.derived[name] for name in names if name in self.derived)]
+        derived = [self.derived[name] for name in names if name in self.derived]
+        for ensemble in filter(is_wide, derived):
+            _log.info(
+                "%s: its %d members are left out, as their spread is the uncertainty but for 1 %%",
+                ensemble.name,
+                ensemble.properties,
+            )
+        return [*targets, *(target for target in derived if not is_wide(target))]
 
     def check_states(self, structures: Sequence[Structure]) -> None:
         """Refuse charges and spins that the model does not know; raises UserError."""

@@ -20,6 +20,7 @@ from mtt.architectures.potential import Potential
 from mtt.canonical import canonical_json
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
+from mtt.data.derived_targets import is_wide
 from mtt.data.structure_tensors import structure_tensors
 from mtt.data.target import GRADIENTS, Target
 from mtt.export.check_systems import Named
@@ -172,11 +173,11 @@ def target_tensors(target: Target) -> list[str]:
 def reference_tensors(target: Target, values: Values) -> dict[str, torch.Tensor]:
     """Return the references of one target for one system of N atoms, all float64.
 
-    - ``NAME/atoms`` [N, P], NaN where the model has none;
+    - ``NAME/atoms`` [N, P], NaN where the model has none; [0] of ensembles of very many members;
     - ``NAME/total`` [P], of a target per system;
     - ``NAME/forces`` [N, 3] and ``NAME/virial`` [3, 3] = -dE/dstrain, of an energy.
     """
-    tensors = {f"{target.name}/atoms": values.atoms}
+    tensors = {f"{target.name}/atoms": values.atoms.flatten() if is_wide(target) else values.atoms}
     if values.systems is not None:
         tensors[f"{target.name}/total"] = values.systems[0]
     if values.forces is not None and values.strain is not None:

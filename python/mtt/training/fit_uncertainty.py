@@ -28,6 +28,8 @@ from mtt.data.dataset import Dataset
 from mtt.data.derived_targets import MATRICES, Method, UncertaintyRecord, has_uncertainty
 from mtt.data.random import generator
 from mtt.data.target import Target
+from mtt.options.schema.training import USUAL_MEMBERS
+from mtt.report.wording import size
 from mtt.training.loop import Problem, reproducible
 from mtt.training.state import State
 
@@ -144,6 +146,24 @@ def _numbers_of_features(model: GraphModel, problem: Problem) -> list[int]:
         next(_rows(model, target, problem, problem.validation)).features.shape[1]
         for target in filter(has_uncertainty, model.targets)
     ]
+
+
+def costs(model: GraphModel, problem: Problem) -> Iterator[str]:
+    """Yield what more members of an ensemble than usual cost in the export, for each target."""
+    options = problem.hypers.uncertainty
+    if options is None or options.num_ensemble_members <= USUAL_MEMBERS:
+        return
+    number = options.num_ensemble_members
+    model.eval()
+    with reproducible(problem.device):
+        sizes = _numbers_of_features(model, problem)
+    for target, features in zip(filter(has_uncertainty, model.targets), sizes, strict=True):
+        yield (
+            f"{number} members of the ensemble of {target.name} take {size(8.0 * number * features)} of the "
+            f"export, and {size(8.0 * number)} for each atom of which a program asks for them; the standard "
+            f"deviation of {USUAL_MEMBERS} is within about 1 % of the uncertainty already, so more tell "
+            "nothing new, and evaluations leave them out"
+        )
 
 
 def _trained(state: State) -> dict[str, torch.Tensor] | None:

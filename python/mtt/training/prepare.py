@@ -141,6 +141,8 @@ def prepare(
         say(line)
     for weights_of_members in ensemble:
         say(_ensemble_line(weights_of_members, problem))
+    for line in fit_uncertainty.costs(potential, problem):
+        say(f"warning: {line}")
     if weights == 0:
         say("there are no weights to train: an epoch tells the errors, and changes nothing")
     choose_threads(state, problem, conditions.threads_of(header), say)

@@ -19,7 +19,7 @@ from mtt.options.foreign.metatrain_keys import (
 from mtt.options.foreign.tables import Problems, apply
 from mtt.options.reading.document import Node
 from mtt.options.reading.problems import Problem
-from mtt.options.schema.training import MOST_MEMBERS
+from mtt.options.schema.training import MOST_MEMBERS, USUAL_MEMBERS
 
 NAME: Final = "llpr"
 # Where the checkpoint does not tell.
@@ -99,8 +99,8 @@ def _members(node: Node, targets: Collection[str], problems: Problems) -> int:
             wrong = f"the number of members of '{name}' must be a whole number"
         if not wrong and size > MOST_MEMBERS:
             wrong = (
-                f"mtt gives at most {MOST_MEMBERS} members: their standard deviation is within about "
-                "1 % of the uncertainty, which is that of infinitely many"
+                f"mtt gives at most {MOST_MEMBERS} members: the standard deviation of {USUAL_MEMBERS} is "
+                "within about 1 % of the uncertainty, which is that of infinitely many"
             )
         if wrong:
             problems.append(Problem(node.shown_at(), node.name, wrong))

@@ -122,8 +122,10 @@ class FineTuneOptions(OptionsModel):
 EnsembleLoss = Literal["gaussian_nll", "gaussian_crps", "empirical_crps"]
 
 
-# More would take memory, with every atom and member as an output, and tell nothing.
-MOST_MEMBERS: Final = 4096
+# Every atom has a number for each member where an engine asks for it. Beyond the usual number the file and
+# such calls grow, and the spread tells nothing new.
+USUAL_MEMBERS: Final = 4096
+MOST_MEMBERS: Final = 131072
 
 
 class UncertaintyOptions(StoredWhereOn):
@@ -138,7 +140,8 @@ class UncertaintyOptions(StoredWhereOn):
     """From the last layer: `llpr`, the only one here. A list of seeds trains an ensemble instead."""
     num_ensemble_members: Annotated[int, Field(ge=0, le=MOST_MEMBERS)] = 0
     """Size of the ensemble of last layers that the model gives beside; 0 for none. The standard deviation
-    of 4096 members is within about 1 % of the uncertainty, which is that of infinitely many."""
+    of 4096 members is within about 1 % of the uncertainty, which is that of infinitely many: more make the
+    file larger, and `mtt eval` leaves them out."""
     regularizer: Annotated[float, Field(ge=1e-12, le=1.0)] | None = None
     """What is added to the covariance of the features, in units of its mean diagonal; null for 1e-6."""
     ensemble_loss: EnsembleLoss | None = None
