@@ -79,7 +79,7 @@ Selected select(const Check& check, const VerifyOptions& options) {
             out.wanted.push_back(result);
             continue;
         }
-        Result waived = passed(result, waiver->reason.empty() ? "waived without a reason" : waiver->reason);
+        Result waived = passed(result, waiver->reason.empty() ? "left out without a reason" : waiver->reason);
         waived.status = Status::waived;
         out.waived.push_back(waived);
     }

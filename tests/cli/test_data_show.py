@@ -192,3 +192,44 @@ def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture[
     assert main(["data", "show", *words]) == 2
     assert message in capsys.readouterr().err
     assert Path("good.xyz").read_bytes() == before
+
+
+def test_masks_are_known(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    some = frames()[:12]
+    for number, atoms in enumerate(some):
+        atoms.info["dos"] = np.arange(5.0)
+        atoms.info["dos_mask"] = np.array([1, 1, 1, 0, number % 2])
+        atoms.info["odd"], atoms.info["odd_mask"] = np.arange(5.0), np.arange(5.0)
+        atoms.info["lone_mask"] = np.array([1, 0])
+    some[2].info["dos_mask"] = np.zeros(5, int)
+    ase.io.write("masked.xyz", some, format="extxyz")
+    found = report(capsys, "masked.xyz")
+    keys = {key["key"]: key for key in found["files"][0]["keys"]}
+    # 12 times the fourth, 6 times the fifth, and three more of the structure without any.
+    left_out = {"of": "dos", "values": 60, "left_out": 21}
+    assert keys["dos_mask"]["mask"] == left_out and keys["dos_mask"]["could_be"] == ["mask of dos"]
+    assert all("mask" not in keys[name] for name in ("dos", "odd_mask", "lone_mask"))
+    assert main(["data", "show", "masked.xyz"]) == 0
+    out = capsys.readouterr().out
+    assert "dos_mask leaves out 21 of 60 values of dos; training takes it" in " ".join(out.split())
+    target = {"key": "dos", "mask": "dos_mask", "properties": 5, "missing": "allow"}
+    data = {"systems": "masked.xyz", "targets": {"energy": {}, "mtt::dos": target}}
+    make_options(folder, training_set=data, validation_set=0.25)
+    found = report(capsys, "--options", "options.yaml")
+    assert found["masks"] == [
+        {
+            "set": "training_set",
+            "target": "mtt::dos",
+            "key": "dos_mask",
+            "values": found["masks"][0]["values"],
+            "known": 39,
+            "structures": 12,
+            "structures_without": 1,
+        }
+    ]
+    assert found["masks"][0]["values"] in (55, 60)
+    assert main(["data", "show", "--options", "options.yaml"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "values known structures without any" in out and "1 of 12" in out
+    make_options(folder)
+    assert report(capsys, "--options", "options.yaml")["masks"] == []

@@ -432,6 +432,30 @@ def test_a_mapping_that_should_be_a_value_is_shown_at_its_name(write: Write) -> 
     )
 
 
+def test_an_override_below_a_short_form_writes_it_out(write: Write) -> None:
+    path = write("architecture: pet\ntraining_set: {systems: ethanol.xyz, targets: {energy: {}}}\n")
+    options = load_options(
+        path,
+        [
+            "training_set.systems.length_unit=nm",
+            "architecture.training.loss=mae",
+            "architecture.training.loss.delta=2.0",
+        ],
+    )
+    (data,) = options.training_set
+    assert (data.systems.read_from.name, data.systems.length_unit) == ("ethanol.xyz", "nm")
+    loss = options.architecture.training.loss
+    assert (options.architecture.name, loss.type, loss.delta) == ("pet", "mae", 2.0)
+    alone = write("architecture: pet\ntraining_set: ethanol.xyz\n")
+    (data,) = load_options(alone, ["training_set.systems.length_unit=nm"]).training_set
+    assert (data.systems.read_from.name, data.systems.length_unit) == ("ethanol.xyz", "nm")
+    said = message(alone, "training_set.systems.read_from=b.xyz")
+    assert "training_set.systems.read_from: file not found: b.xyz" in said
+    # A text that is short for nothing is not written over.
+    with pytest.raises(UserError, match="write it as a mapping first"):
+        load_options(write(MINIMAL + "device: cpu\n"), ["device.name=cpu"])
+
+
 def test_an_unknown_option_hides_no_conflict_beside_it(write: Write) -> None:
     assert message(
         write(MINIMAL + "validation_set: {colour: 1, fraction: 0.9}\ntest_set: 0.1\n")
@@ -549,15 +573,15 @@ def test_overrides_are_named_by_their_text(write: Write) -> None:
         "architecture.model.cutof=4",
         "architecture.training.batch_size=many",
         "seed",
-        "training_set.systems.read_from=b.xyz",
+        "architecture.name.x=b.xyz",
         "device=[",
         "validation_set=0.2",
     ]
     assert message(path, *overrides[2:]) == (
         "-r seed: error: an override is written KEY=VALUE, as in "
         "architecture.training.batch_size=4\n"
-        "-r training_set.systems.read_from=b.xyz: error: training_set: is 'ethanol.xyz', which "
-        "has no option 'systems'; write it as a mapping first\n"
+        "-r architecture.name.x=b.xyz: error: architecture.name: is 'pet', which has no option "
+        "'x'; write it as a mapping first\n"
         "-r device=[: error: not YAML: while parsing a flow node, expected the node "
         "content, but found '<stream end>'\n"
         "3 errors in options.yaml"

@@ -162,10 +162,33 @@ def test_passing_model_fits_a_screen() -> None:
     assert lines[-1] == "pass: for ASE, LAMMPS (1.5 s, 268 MB)"
 
 
+def test_what_is_left_out_is_skipped_and_what_is_expected_is_waived() -> None:
+    """Files call both ``waived``."""
+    left_out = check("DD", "energy", status="waived", measured=None, tolerance=None, message="no")
+    expected = check("GEO", "cells", status="waived", message="slabs", waived_because="no slabs")
+    skipped = check("FD", "virial", status="skip", measured=None, message="no cell")
+    report = plain(check(), left_out, expected, skipped)
+    assert [one.word for one in report.checks] == ["pass", "skipped", "waived", "skip"]
+    assert [report.count(column) for column in ("pass", "fail", "skip", "waived")] == [1, 0, 2, 1]
+    lines = [line.rstrip() for line in shown(report)]
+    assert "skipped DD/energy: no" in lines and "skip FD/virial: no cell" in lines
+    (head,) = [line for line in lines if line.lstrip().startswith("family")]
+    assert head.split()[:5] == ["family", "pass", "fail", "skip", "waived"]
+    assert "waived" not in "".join(shown(plain(check(), left_out, skipped)))
+    line = io.StringIO()
+    terminal.print_line(report, "m.pt", Console(file=line, width=200))
+    assert "1 checks passed, 1 skipped, 1 waived" in line.getvalue()
+    cases = ET.fromstring(junit.junit([("m.pt", report)])).iter("skipped")
+    said = [case.get("message") for case in cases]
+    assert "skipped: no" in said and "waived: slabs: no slabs" in said and "no cell" in said
+    counts = json.loads(sarif.sarif([("m.pt", report)]))["runs"][0]["properties"]["counts"]
+    assert counts == {"pass": 1, "fail": 0, "skip": 1}
+
+
 def test_what_did_not_pass_is_said_in_words() -> None:
     lines = [line.rstrip() for line in shown(mixed())]
     assert "wrong numbers FD/forces: forces are wrong (3 of 1 eV allowed)" in lines
-    assert lines.index("skip FD/virial: no cell") < lines.index("waived DD/energy: one rank")
+    assert lines.index("skip FD/virial: no cell") < lines.index("skipped DD/energy: one rank")
     assert lines[-5:] == [
         " *   ASE                       no: something is wrong",
         " *   LAMMPS on one rank        no: something is wrong",
@@ -384,7 +407,7 @@ def test_annotations() -> None:
     start = "file=a%2Cb%3Ac.pt,title="
     assert github.annotations("a,b:c.pt", mixed()) == (
         f"::error {start}FD/forces::wrong numbers: FD/forces: forces are wrong (3 of 1 eV allowed)\n"
-        f"::notice {start}DD/energy::waived: DD/energy: one rank\n"
+        f"::notice {start}DD/energy::skipped: DD/energy: one rank\n"
         f"::error {start}mtt verify::fail: not for ASE, LAMMPS\n"
     )
     assert github.annotations("m.pt", plain()) == (

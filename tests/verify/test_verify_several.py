@@ -87,5 +87,5 @@ def test_annotations_follow_the_table(
     assert error.startswith(f"{start}SCHEMA/interaction range::")
     assert verdict.startswith(f"{start}mtt verify::fail: not for ")
     assert notice == (
-        "::notice file=bad.pt,title=SCHEMA/devices::waived: SCHEMA/devices: no GPU here"
+        "::notice file=bad.pt,title=SCHEMA/devices::skipped: SCHEMA/devices: no GPU here"
     )

@@ -20,8 +20,8 @@ WEIGHTS: Final = ("model", "best")
 _MOST_TARGETS: Final = 1000
 _MOST_CONDITIONS: Final = 100_000
 _MOST_MEMBERS: Final = 100
-# Of ensembles of last layers.
-_SIZES: Final = range(2, 131_073)
+# Of ensembles of last layers, or 0 for none.
+_SIZES: Final = range(131_073)
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,13 @@ def _proper_uncertainties(header: Header) -> bool:
     """Return whether all are of different targets that can have one, by a method that the model has."""
     able = {target.name for target in header.targets if has_uncertainty(target)}
     uncertain = [record.target for record in header.uncertainties]
-    expected = ("ensemble", {len(header.seeds)}) if header.seeds else ("llpr", _SIZES)
+    number = len(header.seeds)
+    expected = ("ensemble", range(number, number + 1)) if number else ("llpr", _SIZES)
     fits = all(
-        record.method == expected[0] and record.members in expected[1] and record.multiplier > 0.0
+        record.method == expected[0]
+        and record.members in expected[1]
+        and record.members != 1
+        and record.multiplier > 0.0
         for record in header.uncertainties
     )
     distinct = len(set(uncertain)) == len(uncertain) and set(uncertain) <= able

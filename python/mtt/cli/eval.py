@@ -30,7 +30,7 @@ examples:
   mtt eval model.pt eval.yaml
   mtt eval ORG/REPO model.pt eval.yaml
   mtt eval model.pt eval.yaml --max-rotation-error 5
-  mtt eval model.ckpt eval.yaml -o test/predictions.xyz -r systems.read_from=test.xyz
+  mtt eval model.ckpt eval.yaml -o test/predictions.xyz -r systems=test.xyz
 """
 
 

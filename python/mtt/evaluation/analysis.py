@@ -170,7 +170,10 @@ def calibration_table(parts: Sequence[Calibration]) -> Table:
             "errors within it": f"{100 * part.within(1.0):.0f} %",
             "within twice it": f"{100 * part.within(2.0):.0f} %",
             "rank correlation": "" if correlation is None else f"{correlation:.2f}",
-            "NLL": "infinite" if nll is None else f"{nll:.2f}",
+            # -ln p, where p is per this unit: in another one it has another value.
+            f"NLL (p per {part.unit})" if part.unit else "NLL": (
+                "infinite" if nll is None else f"{nll:.2f}"
+            ),
             "CRPS": "" if crps is None else readable(crps, part.unit, like=part.rmse),
         }
         for name, cell in cells.items():

@@ -21,6 +21,8 @@ from mtt.options.schema.datasets import TargetOptions
 
 LABELS: Final = ("energy", "forces", "stress", "virial")
 TARGET: Final = "energy"
+# What the name of a mask ends with, after that of the values.
+MASK: Final = "_mask"
 # What a key is called that has a label under a name of its own: REF_energy, dft_forces, ...
 _WORDS: Final = {"energy": "energy", "forces": "force", "stress": "stress", "virial": "virial"}
 # Never the energy of a structure as it is.
@@ -41,12 +43,20 @@ _MOST_SHAPES: Final = 4
 
 @dataclass
 class Key:
-    """A key of a file: where it is, in how many frames, and the shapes of its values."""
+    """A key of a file: where it is, in how many frames, and the shapes of its values.
+
+    - ``numbers``: how many there are in all, of which ``zeros`` are 0, and ``others`` neither 0 nor 1;
+    - ``mask_of``: the key whose values it says of which are known, if that is what it is.
+    """
 
     place: str
     frames: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     could_be: set[str] = field(default_factory=set)
+    numbers: int = 0
+    zeros: int = 0
+    others: int = 0
+    mask_of: str = ""
 
 
 @dataclass
@@ -97,6 +107,7 @@ def _read_file(path: Path, keys: Mapping[str, str]) -> DataFile:
             known = ", ".join(f"'{name}'" for name in _fitting(found.keys, label))
             hint = f"keys that could be it: {known}" if known else None
             raise UserError(f"no structure has the {label} '{key}'", where=str(path), hint=hint)
+    _find_masks(found.keys)
     own = TargetOptions(quantity="energy", key=found.taken.get("energy", "energy"))
     found.doubts += contradictions(compared, own, TARGET)
     for label in LABELS:
@@ -134,11 +145,28 @@ def _note_keys(found: DataFile, atoms: ase.Atoms) -> None:
         key = found.keys.setdefault(name, Key(place))
         key.frames += 1
         array = np.asarray(value)
+        if name.endswith(MASK) and array.dtype.kind in "fiub":
+            key.numbers += array.size
+            key.zeros += int((array == 0).sum())
+            key.others += int(((array != 0) & (array != 1)).sum())
         shape = _shape(array, len(atoms))
         if shape in key.kinds or len(key.kinds) < _MOST_SHAPES:
             key.kinds[shape] += 1
         if array.dtype.kind == "f":
             key.could_be |= _could_be(array, len(atoms))
+
+
+def _find_masks(keys: Mapping[str, Key]) -> None:
+    """Note which keys are masks: ``NAME_mask`` of 0 and 1, in the shape of ``NAME``."""
+    for name, key in keys.items():
+        of = keys.get(name.removesuffix(MASK))
+        if of is key or of is None or key.numbers == 0 or key.others:
+            continue
+        if of.place == key.place and of.kinds.keys() == key.kinds.keys():
+            key.mask_of, key.could_be = (
+                name.removesuffix(MASK),
+                {f"mask of {name.removesuffix(MASK)}"},
+            )
 
 
 def _shape(array: NDArray[Any], n_atoms: int) -> str:

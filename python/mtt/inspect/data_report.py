@@ -18,7 +18,7 @@ from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.files import replacing
 from mtt.inspect.data_figures import Figures, energy_target, figures
-from mtt.inspect.data_reading import DataFile, all_structures, read
+from mtt.inspect.data_reading import DataFile, Key, all_structures, read
 from mtt.options import Options
 from mtt.options.schema.datasets import DatasetOptions
 from mtt.printable import print_machine, printable_json
@@ -74,6 +74,7 @@ def of_options(options: Options) -> tuple[Figures, Arrays]:
         "version": REPORT_VERSION,
         "units": {"length": options.training_set[0].systems.length_unit},
         "sets": {name: len(structures) for name, structures in sets.items()},
+        "masks": _known(sets, options),
         **found,
     }
     return report, arrays
@@ -112,6 +113,7 @@ def _file(file: DataFile) -> dict[str, Any]:
                 "frames": key.frames,
                 "shapes": dict(key.kinds),
                 "could_be": sorted(key.could_be),
+                **_mask(key),
             }
             for name, key in sorted(file.keys.items())
         ],
@@ -123,6 +125,34 @@ def _file(file: DataFile) -> dict[str, Any]:
         },
         "faults": [{"where": where, "what": what} for where, what in file.faults],
     }
+
+
+def _mask(key: Key) -> dict[str, Any]:
+    """Return what a mask leaves out; nothing of other keys."""
+    if not key.mask_of:
+        return {}
+    return {"mask": {"of": key.mask_of, "values": key.numbers, "left_out": key.zeros}}
+
+
+def _known(sets: Mapping[str, Sequence[Structure]], options: Options) -> list[dict[str, Any]]:
+    """Return how many values the masks of targets leave, in each set."""
+    found = []
+    for name, target in options.training_set[0].targets.items():
+        for place, structures in sets.items() if target.mask else ():
+            values = [s.references[name].values for s in structures if name in s.references]
+            known = [int(np.isfinite(own).sum()) for own in values]
+            found.append(
+                {
+                    "set": place,
+                    "target": name,
+                    "key": target.mask,
+                    "values": sum(own.size for own in values),
+                    "known": sum(known),
+                    "structures": len(structures),
+                    "structures_without": len(structures) - sum(map(bool, known)),
+                }
+            )
+    return found
 
 
 def write(report: Figures, name: str) -> None:

@@ -35,6 +35,8 @@ def _parts(report: Figures, plain: bool) -> Iterator[RenderableType]:
         for name, number in report["sets"].items():
             table.add_row(name, str(number))
         yield table
+        if report["masks"]:
+            yield _masks(report["masks"], plain)
     if report["structures"]:
         yield _overview(report, plain)
         if report["closest_pairs"]:
@@ -52,6 +54,15 @@ def _table(plain: bool, *columns: str) -> Table:
     table = Table(box=None if plain else box.HEAVY_HEAD, pad_edge=not plain)
     for name in columns:
         table.add_column(name, overflow="fold")
+    return table
+
+
+def _masks(masks: list[dict[str, Any]], plain: bool) -> Table:
+    table = _table(plain, "mask", "of", "set", "values known", "structures without any")
+    for mask in masks:
+        known = f"{mask['known']} of {mask['values']}"
+        without = f"{mask['structures_without']} of {mask['structures']}"
+        table.add_row(mask["key"], mask["target"], mask["set"], known, without)
     return table
 
 
@@ -143,6 +154,14 @@ def _doubts(report: Figures) -> Iterator[str]:
     lines: list[str] = []
     for file in report.get("files", []):
         faults = file["faults"]
+        for key in file["keys"]:
+            mask = key.get("mask")
+            if mask is not None:
+                lines.append(
+                    f"{file['path']}: {key['key']} leaves out {mask['left_out']} of {mask['values']} values "
+                    f"of {mask['of']}; training takes it for a mask if the options say so "
+                    f"(mask: {key['key']})"
+                )
         lines += [f"{fault['where']}: {fault['what']}" for fault in faults[:_MOST]]
         if len(faults) > _MOST:
             lines.append(

@@ -149,7 +149,7 @@ def _verification(report: Report) -> str:
     header = ["family", *STATUSES]
     lines += [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for family, checks in report.families().items():
-        counts = [sum(check.status == status for check in checks) for status in STATUSES]
+        counts = [sum(check.column == status for check in checks) for status in STATUSES]
         lines.append(f"| {family} | {' | '.join(str(count or '') for count in counts)} |")
     waivers = [
         f"- {_line(waiver.check)} {'is expected to fail' if waiver.runs else 'was left out'}: "

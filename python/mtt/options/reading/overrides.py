@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 from mtt.options.reading.document import MAX_DEPTH, Node, child_name, parse
 from mtt.options.reading.problems import Place, Problem
+from mtt.options.schema.short_forms import LEFT_OUT, NOTHING, short_form
 
+# Options that may be written short, by their names: an override below one writes it out first.
+_SHORT = {
+    "architecture": "ArchitectureOptions",
+    "fine_tune": "FineTuneOptions",
+    "loss": "LossOptions",
+    "systems": "SystemsOptions",
+    "training_set": "DatasetOptions",
+    "uncertainty": "UncertaintyOptions",
+}
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -13,7 +23,8 @@ def apply_overrides(root: Node, overrides: Sequence[str]) -> list[Problem]:
     """Set the options of ``KEY=VALUE`` texts in the tree, one after the other.
 
     Values are YAML. Entries of lists are ``training_set[0]`` or ``training_set.0``. Mappings on
-    the way that are not there are made. Returns what is wrong with the overrides.
+    the way that are not there are made, and texts that are short for one, such as the path in
+    ``systems: data.xyz``, become it. Returns what is wrong with the overrides.
     """
     problems: list[Problem] = []
     for text in overrides:
@@ -54,7 +65,20 @@ def _descend(node: Node, part: str, place: Place) -> Node | Problem:
     if child is None or child.value is None:
         child = Node({}, place, child_name(node.name, part), place)
         _put(node, part, child)
+    _write_out(child, part)
     return child
+
+
+def _write_out(node: Node, part: str) -> None:
+    """Make a text that is short for a mapping that mapping, in place."""
+    form = short_form(_SHORT.get(part, ""), node.value) if isinstance(node.value, str) else None
+    if form is None or form.stands_for in ("", NOTHING, LEFT_OUT):
+        return
+    text = node.value
+    for key in form.stands_for.split("."):
+        inner = Node(text, node.place, child_name(node.name, key), node.key_place)
+        node.value = {key: inner}
+        node = inner
 
 
 def _set(node: Node, part: str, value: Node, place: Place) -> Problem | None:

@@ -43,7 +43,7 @@ def _of_finding(shown: str, report: Report, finding: Finding) -> str:
 
 
 def _of_check(command: str, shown: str, check: Check) -> str:
-    text = check.sentence if check.status == "fail" else f"waived: {check.sentence}"
+    text = check.sentence if check.status == "fail" else f"{check.word}: {check.sentence}"
     return _line(command, shown, check.label, text)
 
 

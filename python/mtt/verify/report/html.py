@@ -288,7 +288,7 @@ def _family(name: str, checks: Sequence[Check]) -> str:
 def _row(check: Check) -> str:
     cells = [
         f"<td>{_named(check)}</td>",
-        f'<td class="{check.status}">{check.status}</td>',
+        f'<td class="{check.status}">{check.word}</td>',
         *(f'<td class="n">{number(v)}</td>' for v in (check.measured, check.tolerance)),
         f"<td>{safe(check.unit)}</td>",
         f'<td class="n">{number(check.margin)}</td>',

@@ -98,9 +98,10 @@ def _case(shown: str, report: Report, check: Check) -> ET.Element:
         )
         failure.text = _clean(_body(check))
     elif check.status != "pass":
-        words = {"fail": f"not judged: {check.severity}: ", "waived": "waived: "}
+        words = {"fail": f"not judged: {check.severity}: "}
+        words |= {word: f"{word}: " for word in ("skipped", "waived")}
         because = f": {check.waived_because}" if check.waived_because else ""
-        reason = f"{words.get(check.status, '')}{check.message}{because}"
+        reason = f"{words.get(check.word, '')}{check.message}{because}"
         ET.SubElement(case, "skipped", message=_clean(reason))
     elif check.numbers:
         ET.SubElement(case, "system-out").text = _clean(check.numbers)

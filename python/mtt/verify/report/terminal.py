@@ -14,7 +14,13 @@ from mtt.printable import printable
 from mtt.report.console import SteadyConsole
 from mtt.verify.report.report import STATUSES, Check, Report, tightest
 
-_STYLE = {"pass": "green", "fail": "bold red", "skip": "yellow", "waived": "magenta"}
+_STYLE = {
+    "pass": "green",
+    "fail": "bold red",
+    "skip": "yellow",
+    "skipped": "magenta",
+    "waived": "magenta",
+}
 _ANSWER_STYLE = {"yes": "green", "no": "bold red", "unless": "yellow", "untried": "yellow"}
 _WIDTH = 80
 # Names that a model chose; longer ones would push the numbers off the screen.
@@ -75,8 +81,10 @@ def print_line(report: Report, shown: str, console: Console | None = None) -> No
     """The whole report in a line: one of many."""
     console = console or SteadyConsole()
     if report.passed:
-        waived = report.count("waived")
-        rest = f"{report.count('pass')} checks passed" + (f", {waived} waived" if waived else "")
+        words = [check.word for check in report.checks]
+        rest = f"{words.count('pass')} checks passed"
+        for word in ("skipped", "waived"):
+            rest += f", {words.count(word)} {word}" if word in words else ""
         if report.verdicts:
             rest = f"{report.summary}; {rest}"
     elif report.verdicts:
@@ -121,7 +129,7 @@ def _table(report: Report) -> Table:
     table.add_column("used", justify="right", no_wrap=True)
     table.add_column("s", justify="right", no_wrap=True)
     for family, checks in report.families().items():
-        counts = [str(sum(c.status == status for c in checks) or "") for status in statuses]
+        counts = [str(sum(c.column == status for c in checks) or "") for status in statuses]
         name, used = _tightest(checks)
         style = _STYLE["fail"] if any(map(report.counts, checks)) else ""
         seconds = f"{sum(c.seconds for c in checks):.1f}"
@@ -165,16 +173,16 @@ def _findings(report: Report) -> Iterable[Text]:
 def _sentences(report: Report) -> Iterable[Text]:
     """Yield what did not run; checks that share a reason share a line."""
     found = {entry for finding in report.findings for entry in finding.entries}
-    for status in ("skip", "waived"):
+    for word in ("skip", "skipped", "waived"):
         reasons: dict[str, list[str]] = {}
         for place, check in enumerate(report.checks):
-            if check.status == status and place not in found:
+            if check.word == word and place not in found:
                 reasons.setdefault(check.message, []).append(check.label)
         for reason, names in reasons.items():
             families = {name.split("/")[0] for name in names}
             several = f"{len(names)} checks of {', '.join(sorted(families))}"
             text = f"{names[0] if len(names) == 1 else several}: {reason}"
-            yield Text.assemble((f"{status} ", _STYLE[status]), printable(text))
+            yield Text.assemble((f"{word} ", _STYLE[word]), printable(text))
 
 
 def _waivers(report: Report) -> Iterable[Text]:
