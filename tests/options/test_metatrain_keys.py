@@ -193,7 +193,7 @@ def test_what_is_reworked_is_known() -> None:
         *((f"{_TRAINING}.loss.energy", key) for key in ("gradients", "forces", "stress", "virial")),
         *(
             (f"{_TRAINING}.loss.energy", key)
-            for key in ("grad_weight", "int_weight", "extra_targets")
+            for key in ("grad_penalty_weight", "grad_weight", "int_weight", "extra_targets")
         ),
         *(("training_set.targets.energy", key) for key in ("type", "forces", "stress", "virial")),
     }

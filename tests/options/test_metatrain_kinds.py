@@ -54,10 +54,6 @@ REFUSED = {
         f"{_TRAINING}.finetune.method": "not yet in mtt: LoRA, and training of the heads only; write "
         "'full', which trains all",
     },
-    "shift_agnostic": {
-        f"{_TRAINING}.loss.mtt::dos.type": "mtt moves spectra by a number of points that you give: write "
-        "{type: mse, shift: POINTS}, and so many more points in front of those that the data have",
-    },
 }
 
 

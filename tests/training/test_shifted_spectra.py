@@ -123,6 +123,84 @@ def test_loss_and_gradients_are_those_of_the_formula(kind: str, weighted: bool) 
     assert starts == set(range(EXTRA + 1))
 
 
+def shift_agnostic(predicted, values, mask, gradient_weight, integral_weight, h):
+    """The loss of spectra that may begin anywhere, in numpy: metatrain's but for what the docs name.
+
+    Of each structure the place s is tried that makes the squared errors of known values and the squares
+    of what is predicted before it least, where the prediction has as many zeros on both sides.
+    """
+    total, n_points = 0.0, predicted.shape[1]
+    for row in range(len(predicted)):
+        zeros = np.zeros(n_points)
+        points = np.concatenate([zeros, predicted[row], zeros])
+        known = np.flatnonzero(mask[row])
+        if not len(known):
+            continue
+        sizes = [
+            np.sum((points[s + known] - values[row, known]) ** 2) + np.sum(points[:s] ** 2)
+            for s in range(2 * n_points + 1)
+        ]
+        start = int(np.argmin(sizes))
+        total += sizes[start]
+        inside = np.zeros(3 * n_points, bool)
+        inside[start + known] = True
+        flat = ~inside & (np.arange(3 * n_points) >= start)
+        total += gradient_weight * np.sum((np.diff(points) / h)[flat[1:]] ** 2)
+        errors = np.zeros(3 * n_points)
+        errors[start + known] = points[start + known] - values[row, known]
+        total += integral_weight * np.sum((h * np.cumsum(errors))[inside] ** 2)
+    return total / mask.sum()
+
+
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (0.3, 0.7)])
+def test_spectra_may_begin_anywhere(weights: tuple[float, float]) -> None:
+    gradient, integral = weights
+    shift = {
+        "extra_points": "anywhere",
+        "gradient_weight": gradient,
+        "integral_weight": integral,
+        "spacing": 0.5,
+    }
+    target = Target(NAME, quantity="", unit="", properties=POINTS, shift=2 * POINTS)
+    own = TargetTerm(target, LossOptions(targets={NAME: {"shift": shift}}))
+    predicted, values, mask = random_batch(seed=3, n=6)
+    # One that fits five points further on, one before the prediction, and one that is best beyond it.
+    for row, moved in ((0, 5), (4, -4), (5, 3 * POINTS)):
+        mask[row] = True
+        values[row] = torch.zeros(POINTS)
+        for j in range(POINTS):
+            if 0 <= j + moved < POINTS:
+                values[row, j] = predicted[row, j + moved]
+    leaf = predicted.clone().requires_grad_(True)
+    batch = batch_of(values.nan_to_num(9.0), mask)
+    errors = own.errors(Values(leaf, leaf), batch)
+    loss = own(errors, batch)
+    expected = shift_agnostic(predicted.numpy(), values.numpy(), mask.numpy(), *weights, 0.5)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+    assert own.loss_of(as_sums(own, errors, batch)) == pytest.approx(expected, rel=1e-12)
+    (slopes,) = torch.autograd.grad(loss, leaf)
+    step = 1e-6
+    for place in ((0, 3), (1, 7), (4, 2), (5, 0)):
+        around = []
+        for sign in (1, -1):
+            changed = predicted.clone()
+            changed[place] += sign * step
+            around.append(
+                shift_agnostic(changed.numpy(), values.numpy(), mask.numpy(), *weights, 0.5)
+            )
+        slope = (around[0] - around[1]) / (2 * step)
+        assert float(slopes[place]) == pytest.approx(slope, abs=1e-6)
+
+
+def as_sums(own: TargetTerm, errors, batch) -> dict[str, dict[str, float]]:
+    from mtt.training.loss import _COLUMNS, _ROWS
+
+    rows = [row.tolist() for row in own.rows(errors, batch)]
+    return {
+        name: dict(zip(_COLUMNS, row, strict=True)) for name, row in zip(_ROWS, rows, strict=True)
+    }
+
+
 def test_gradients_are_derivatives() -> None:
     own = term()
     predicted, values, mask = random_batch(3)
@@ -309,6 +387,51 @@ def test_it_is_trained_resumed_exported_and_evaluated(
         train.run(load(options_of(loss={"type": "mae"}, **base)), None, Path("other.pt"))
 
 
+def test_a_run_of_spectra_that_may_begin_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_spectra(Path("data.xyz"), 0)
+    write_spectra(Path("others.xyz"), 1)
+    options = load(options_of(loss={"shift": "anywhere"}))
+    stored = options.to_dict()["architecture"]["training"]["loss"]["targets"][NAME]["shift"]
+    assert stored["extra_points"] == "anywhere"
+    assert Options.from_dict(options.to_dict()) == options
+    train.run(options)
+    header = checkpoint.read_header(Path("model.ckpt"))
+    assert header.targets[0].shift == 2 * POINTS and header.targets[0].room == 0
+    monkeypatch.setattr(train, "_pictures", lambda *_: None)
+    monkeypatch.setattr(train, "_export", lambda *_: None)
+    expected = Path("model.ckpt").read_bytes()
+    for source in sorted(Path("outputs").glob("*/*/*.ckpt"))[1:3]:
+        train.run(options, source, Path("again.pt"))
+        assert Path("again.ckpt").read_bytes() == expected, source.name
+    Path("eval.yaml").write_text(yaml.safe_dump({"systems": "others.xyz", "targets": {NAME: DATA}}))
+    structures = read_structures(DatasetOptions(systems={"read_from": Path("others.xyz")}), False)
+    left, starts = [], []
+    for structure, atoms in zip(structures, ase.io.read("others.xyz", ":"), strict=True):
+        (prediction,) = open_model(Path("model.ckpt"), "cpu").predict([structure])
+        zeros = np.zeros(POINTS)
+        points = np.concatenate([zeros, prediction[NAME].values, zeros])
+        known = np.flatnonzero(atoms.info["known"] == 1)
+        spectrum = atoms.info["dos"][known]
+        sizes = [
+            sum((points[start + known] - spectrum) ** 2) + sum(points[:start] ** 2)
+            for start in range(2 * POINTS + 1)
+        ]
+        best = int(np.argmin(sizes))
+        starts.append(best - POINTS)
+        left.append(points[best + known] - spectrum)
+    for model in ("model.ckpt", "model.pt"):
+        assert main(["eval", model, "eval.yaml"]) == 0
+        report = json.loads(Path("predictions.json").read_text())
+        rmse = np.sqrt(np.mean(np.concatenate(left) ** 2))
+        assert report["errors"][NAME]["rmse"] == pytest.approx(rmse, rel=1e-6)
+        assert report["starts"] == {NAME: starts}
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"beginning at one of {2 * POINTS + 1} points" in said
+
+
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("room", [5.0, np.nan, np.inf])
 def test_what_stands_in_the_room_counts_for_nothing(
@@ -376,7 +499,7 @@ def test_only_what_is_asked_for_is_stored(tmp_path: Path, monkeypatch: pytest.Mo
     assert "mask" not in stored["training_set"][0]["targets"][NAME]
     full = load(options_of({"shift": EXTRA}))
     assert Options.from_dict(full.to_dict()) == full
-    assert full.architecture.training.loss.extra_points(NAME) == EXTRA
+    assert full.architecture.training.loss.extra_points(NAME, POINTS) == EXTRA
     described = Target(NAME, properties=POINTS)
     assert "shift" not in described.to_dict()
     assert Target.from_dict(TARGET.to_dict()) == TARGET

@@ -44,7 +44,8 @@ class Target:
     - ``gradients``: those that the data have and the model gives, of ``positions`` and ``strain``;
     - ``description``: free text, for instance the level of theory;
     - ``shift``: points by which the values of a structure may be moved along their grid before they are
-      compared, see :mod:`mtt.data.spectra`; 0 if they may not.
+      compared, see :mod:`mtt.data.spectra`; 0 if they may not, twice ``properties`` if they may begin
+      anywhere.
     """
 
     name: str
@@ -66,7 +67,13 @@ class Target:
 
     def may_be_shifted(self, points: int) -> bool:
         """Return whether values can be a spectrum that is moved by up to so many points."""
-        return self.type == "scalar" and self.per == "system" and points < self.properties
+        fits = points < self.properties or points == 2 * self.properties
+        return self.type == "scalar" and self.per == "system" and fits
+
+    @property
+    def room(self) -> int:
+        """Return how many of the first values are room for a shift, and count for nothing."""
+        return self.shift if self.shift < self.properties else 0
 
     @property
     def per_volume(self) -> bool:
@@ -138,7 +145,9 @@ class Target:
         if plain.get("type") == "spherical":
             expected["irreps"] = _are_irreps
         if "shift" in plain:
-            expected["shift"] = lambda value: type(value) is int and 0 < value < _MAX_PROPERTIES
+            expected["shift"] = lambda value: (
+                type(value) is int and 0 < value <= 2 * _MAX_PROPERTIES
+            )
         for key in [*expected, *plain]:
             if key not in plain or key not in expected or not expected[key](plain[key]):
                 raise ValueError(key)

@@ -87,8 +87,8 @@ class Analysis:
         yield from unit_doubts(self.panels)
         for name, points in self.shifts.items():
             yield (
-                f"{name}: known up to a shift; each structure is compared where it fits best, moved "
-                f"by 0 to {points} points"
+                f"{name}: known up to a shift; each structure is compared where it fits best, "
+                f"beginning at one of {points + 1} points"
             )
         for name, listed in self.worst.items():
             unit = self.errors[name]["unit"]

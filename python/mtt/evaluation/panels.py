@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtt.data.spectra import Aligned, aligned
+from mtt.data.spectra import Aligned, aligned, between_zeros
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 from mtt.evaluation.results import Prediction, Predictions
@@ -91,7 +91,7 @@ def _compared(
     if reference is None or predicted is None:
         return None
     if shifts[quantity.target]:
-        reference = _moved(reference, predicted, shifts[quantity.target])
+        reference, predicted = _moved(reference, predicted, shifts[quantity.target])
     of_atoms = quantity.part == FORCES or (quantity.part != STRESS and reference.ndim == 2)
     types = structure.types[:, None] if of_atoms else np.zeros(1, np.int32)
     types = np.broadcast_to(types, reference.shape)
@@ -104,15 +104,24 @@ def _compared(
 
 def _moved(
     reference: NDArray[np.float64], predicted: NDArray[np.float64], points: int
-) -> NDArray[np.float64]:
-    """Return a spectrum (P,) where it fits the prediction best, NaN where nothing is known."""
-    fitted = _fitted(reference, predicted, points)
-    return np.where(fitted.known[0].numpy(), fitted.values[0].numpy(), np.nan)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a spectrum where it fits the prediction best, NaN where nothing is known, and the prediction.
+
+    Both are (P,), or (3 P,) of those that may begin anywhere.
+    """
+    fitted, own = _fitted(reference, predicted, points)
+    return np.where(fitted.known[0].numpy(), fitted.values[0].numpy(), np.nan), own
 
 
-def _fitted(reference: NDArray[np.float64], predicted: NDArray[np.float64], points: int) -> Aligned:
+def _fitted(
+    reference: NDArray[np.float64], predicted: NDArray[np.float64], points: int
+) -> tuple[Aligned, NDArray[np.float64]]:
     row = torch.from_numpy(reference)[None]
-    return aligned(torch.from_numpy(predicted)[None], row, ~row.isnan(), points)
+    rows = (torch.from_numpy(predicted)[None], row, ~row.isnan())
+    anywhere = points > len(reference)
+    if anywhere:
+        rows = between_zeros(*rows)
+    return aligned(*rows, points, anywhere), rows[0][0].numpy()
 
 
 def starts_of(
@@ -120,7 +129,8 @@ def starts_of(
 ) -> dict[str, list[int | None]]:
     """Return at which point of the prediction each spectrum begins that is known up to a shift.
 
-    By target, for each structure, counted from 0; None where nothing of its spectrum is known.
+    By target, for each structure, counted from 0 (negative before the prediction); None where nothing of
+    its spectrum is known.
     """
     starts: dict[str, list[int | None]] = {}
     for target in targets:
@@ -130,9 +140,11 @@ def starts_of(
         for structure, prediction in zip(structures, predictions, strict=True):
             known = structure.references.get(target.name)
             start = None
-            if known is not None and not np.isnan(known.values[target.shift :]).all():
-                fitted = _fitted(known.values, prediction[target.name].values, target.shift)
+            if known is not None and not np.isnan(known.values[target.room :]).all():
+                fitted, _ = _fitted(known.values, prediction[target.name].values, target.shift)
                 start = int(fitted.before.sum())
+                # Of the points before the prediction, the nearest one is -1.
+                start -= target.properties if target.shift > target.properties else 0
             own.append(start)
     return starts
 

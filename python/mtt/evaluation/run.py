@@ -123,7 +123,7 @@ def compare(
     """
     datasets, targets = _matched(predictor, datasets, where)
     units = _units(predictor, targets, datasets)
-    rooms = {target.name: target.shift for target in targets}
+    rooms = {target.name: target.room for target in targets}
     sets = [read_structures(entry, False, units, rooms) for entry in datasets]
     structures = [structure for structures in sets for structure in structures]
     _check_types(predictor, structures)

@@ -73,7 +73,7 @@ def fit_baseline(
     :param angstrom: one angstrom in the length unit of the structures
     """
     values, design = _values(structures, target), _design(structures, target, atomic_types)
-    values[:, : target.shift] = np.nan
+    values[:, : target.room] = np.nan
     columns, residuals, sizes = [], [], []
     known_columns = _without_far_values(values, design)
     for (known, column), invariant in zip(known_columns, target.invariant, strict=True):

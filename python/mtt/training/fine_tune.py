@@ -118,7 +118,7 @@ def _check_shifts(header: Header, options: Options, path: Path) -> None:
     """Refuse to move what the base has at fixed points, and the other way round."""
     loss = options.architecture.training.loss
     for target in header.targets:
-        points = loss.extra_points(target.name)
+        points = loss.extra_points(target.name, target.properties)
         if points != target.shift:
             raise UserError(
                 f"'{target.name}' may be shifted by {points} points here, and by {target.shift} in "

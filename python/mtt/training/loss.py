@@ -17,7 +17,10 @@ errors d_i there. With h the spacing of the grid, the sum over values of a struc
     sum_known l(d_i) + sum_before l(p_i) + w_gradient sum_unknown ((p_i - p_{i-1}) / h)^2
     + w_integral sum_known (h sum_{k <= i} d_k)^2
 
-where *before* are the points before the spectrum begins, and *unknown* all others without a value.
+where *before* are the points before the spectrum begins, and *unknown* all others without a value. Those
+that may begin anywhere are compared between zeros. This is the shift-agnostic loss of metatrain but for
+three things: the sum is divided by the number of known values and not of structures, slopes are those
+between two points and not five, and integrals are of the errors at known points.
 
 Where an ensemble of last layers is trained, l of a value is a score of what its members predict
 (:mod:`mtt.evaluation.scores`), whose mean is the value.
@@ -32,10 +35,17 @@ import torch
 from mtt.architectures.evaluate import Values, evaluate
 from mtt.architectures.interface import Core
 from mtt.data.batch import Batch, BatchReferences
-from mtt.data.spectra import aligned
+from mtt.data.spectra import aligned, between_zeros
 from mtt.data.target import POSITIONS, STRAIN, Target
 from mtt.evaluation.scores import score
-from mtt.options.schema.loss_parts import FIRST_EPOCH, LossOptions, LossType, PartLoss, weight_at
+from mtt.options.schema.loss_parts import (
+    ANYWHERE,
+    FIRST_EPOCH,
+    LossOptions,
+    LossType,
+    PartLoss,
+    weight_at,
+)
 from mtt.options.schema.training import EnsembleLoss
 from mtt.report.metrics import FORCES, PER_ATOM, STRESS, VALUE, quantities
 from mtt.training.shifted import beside_errors
@@ -116,6 +126,7 @@ class TargetTerm:
         self.last_layers = None if ensemble is None else ensemble.weights.get(target.name)
         own = options.of(target.name, target.is_energy)
         self.shift = options.shift_of(target.name)
+        self.target_points = options.extra_points(target.name, target.properties)
         self.forces, self.stress = POSITIONS in target.gradients, STRAIN in target.gradients
         self.value_row = PER_ATOM if target.per == "system" else VALUE
         self.parts = {self.value_row: own.value, FORCES: own.forces, _STRAIN: own.stress}
@@ -140,8 +151,13 @@ class TargetTerm:
             predicted = predicted.detach()
         beside = None
         if self.shift is not None:
-            points = self.shift.extra_points
-            spectra = aligned(predicted, references.values, references.mask, points)
+            points = self.target_points
+            rows = (predicted, references.values, references.mask)
+            anywhere = self.shift.extra_points == ANYWHERE
+            if anywhere:
+                rows = between_zeros(*rows)
+            predicted = rows[0]
+            spectra = aligned(*rows, points, anywhere)
             difference = torch.where(
                 spectra.known, predicted - spectra.values.to(predicted.dtype), 0.0
             )
@@ -168,8 +184,7 @@ class TargetTerm:
 
     def _count(self, references: BatchReferences) -> torch.Tensor:
         """Return how many values are known, of those that can count."""
-        first = 0 if self.shift is None else self.shift.extra_points
-        return references.mask[:, first:].sum()
+        return references.mask[:, self.target.room :].sum()
 
     def _members(self, values: Values, n_atoms: torch.Tensor) -> torch.Tensor | None:
         if self.last_layers is None or self.ensemble is None:

@@ -101,7 +101,10 @@ def read_run_data(
     described = describe_targets(options.training_set[0].targets, train, units.targets)
     loss = options.architecture.training.loss
     data = RunData(
-        targets=[replace(target, shift=loss.extra_points(target.name)) for target in described],
+        targets=[
+            replace(target, shift=loss.extra_points(target.name, target.properties))
+            for target in described
+        ],
         train=train,
         validation=chosen("validation", "validation_set"),
         test=chosen("test", "test_set"),

@@ -7,19 +7,20 @@ is said of the function of a gradient, metatrain takes mse and mtt that of the v
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mtt.options.foreign.metatrain_keys import LOSS, LOSS_GRADIENTS, MASKED_DOS
+from mtt.options.foreign.metatrain_keys import LOSS, LOSS_GRADIENTS, MASKED_DOS, SHIFT_AGNOSTIC
 from mtt.options.foreign.tables import Problems, apply
 from mtt.options.reading.document import Node, child_name
 from mtt.options.reading.problems import Problem, did_you_mean
 from mtt.options.schema.datasets import ENERGY
-from mtt.options.schema.loss_parts import LossOptions, TargetLossOptions, is_schedule
+from mtt.options.schema.loss_parts import ANYWHERE, LossOptions, TargetLossOptions, is_schedule
 
 _TYPE, _DELTA, _WEIGHT = "mse", 1.0, 1.0  # of a gradient that says nothing
 _GRADIENTS: Final = {**LOSS_GRADIENTS, "forces": "forces", "stress": "stress", "virial": "stress"}
-# Of masked_dos, with the distance of two points of the grid that it takes for granted.
+# Of masked_dos and shift_agnostic_mse, with the distance of two points that they take for granted.
 _OF_SHIFTS: Final = {
     "extra_targets": "extra_points",
     "grad_weight": "gradient_weight",
+    "grad_penalty_weight": "gradient_weight",
     "int_weight": "integral_weight",
 }
 _SPACING: Final = 0.05
@@ -159,12 +160,16 @@ class _Target:
 
 
 def _translate_shift(node: Node) -> None:
-    """Write the options of masked_dos as a shift, in place; take them out of other functions."""
+    """Write the options of functions of spectra as a shift, in place; take them out of others."""
     options = {
         ours: node.value.pop(theirs) for theirs, ours in _OF_SHIFTS.items() if theirs in node.value
     }
     type_ = node.get("type")
-    if type_ is not None and type_.value == MASKED_DOS and "shift" not in node.value:
+    if type_ is None or "shift" in node.value:
+        return
+    if type_.value == SHIFT_AGNOSTIC:
+        options["extra_points"] = type_.replaced(ANYWHERE)
+    if type_.value in (MASKED_DOS, SHIFT_AGNOSTIC):
         node.value["shift"] = node.replaced({**options, "spacing": node.replaced(_SPACING)})
 
 

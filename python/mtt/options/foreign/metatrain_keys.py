@@ -252,12 +252,8 @@ _OF_ENSEMBLES = (
     "this is a loss of the ensemble of llpr; write mse, mae or huber, or give uncertainty: {method: llpr, "
     "num_ensemble_members: ..., ensemble_loss: ...} with fine_tune"
 )
-_OF_SPECTRA = (
-    "mtt moves spectra by a number of points that you give: write {type: mse, shift: POINTS}, and so many "
-    "more points in front of those that the data have"
-)
-
 MASKED_DOS: Final = "masked_dos"
+SHIFT_AGNOSTIC: Final = "shift_agnostic_mse"
 
 # The loss of one target, and of one of its gradients.
 LOSS: Final[Mapping[str, Fate]] = {
@@ -266,21 +262,21 @@ LOSS: Final[Mapping[str, Fate]] = {
         # What the data lack is left out in any case.
         values={
             **{f"masked_{name}": name for name in ("mse", "mae", "huber")},
-            # With the shift that its other options say.
+            # With the shift that their other options say.
             MASKED_DOS: "mse",
+            SHIFT_AGNOSTIC: "mse",
         },
         refused={
-            "shift_agnostic_mse": _OF_SPECTRA,
             **dict.fromkeys(("pointwise", "masked_pointwise"), _NO_FUNCTION),
             **dict.fromkeys(ENSEMBLE_LOSSES, _OF_ENSEMBLES),
         },
     ),
     "weight": Taken(1.0),
     "delta": Taken(1.0),
-    # of masked_dos, which is of older versions; others have no use for them
-    **dict.fromkeys(("grad_weight", "int_weight", "extra_targets"), Reworked()),
-    # of shift_agnostic_mse, which is refused
-    "grad_penalty_weight": Absent((ANYTHING,), ""),
+    # of masked_dos, which is of older versions, and shift_agnostic_mse; others have no use for them
+    **dict.fromkeys(
+        ("grad_weight", "grad_penalty_weight", "int_weight", "extra_targets"), Reworked()
+    ),
     "reduction": Absent(
         ("mean",),
         "mtt takes the mean over all errors, of whatever number: a sum would weigh large batches more",

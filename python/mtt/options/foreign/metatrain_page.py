@@ -60,6 +60,10 @@ _REWORKED: Final[Mapping[str, str]] = {
         ],
         "of `masked_dos`, which becomes [`shift`](../how-to/spectra.md); no effect elsewhere",
     ),
+    "architecture.training.loss.TARGET.grad_penalty_weight": "of `shift_agnostic_mse`, which becomes "
+    "[`shift: anywhere`](../how-to/spectra.md); no effect elsewhere",
+    "architecture.training.loss.TARGET.type": "`masked_dos` and `shift_agnostic_mse` with "
+    "[`shift`](../how-to/spectra.md)",
     "architecture.training.finetune": "`fine_tune`; `read_from: null` is none",
     "architecture.training.loss.TARGET.gradients": "`positions` becomes `forces`, `strain` becomes `stress`",
     "architecture.training.loss.TARGET.forces": _BY_GRADIENTS,

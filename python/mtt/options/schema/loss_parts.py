@@ -23,6 +23,7 @@ LossType = Literal["mse", "mae", "huber"]
 # A number, or from epochs, counted from 1 as in the log, to the weight from there on.
 Weight = float | dict[int, float]
 FIRST_EPOCH: Final = 1
+ANYWHERE: Final = "anywhere"
 
 
 def is_schedule(value: Any) -> bool:
@@ -129,9 +130,11 @@ class ShiftOptions(OptionsModel):
     """A spectrum that is known up to a shift along its grid, such as a density of states: each
     structure's is compared where it fits the prediction best."""
 
-    extra_points: PositiveInt
+    extra_points: PositiveInt | Literal["anywhere"]
     """By how many points it may be moved. The first so many of `properties` are room for it: what
-    the data have there counts for nothing, and the other points may begin at any of them."""
+    the data have there counts for nothing, and the other points may begin at any of them. With `anywhere`
+    there is no room: all `properties` points may begin at any point of the prediction, or so many before
+    it, where nothing is predicted (the shift-agnostic loss of metatrain)."""
     gradient_weight: NonNegativeFloat = 0.0
     """Weight of the squared slope of what is predicted at points of which the data know nothing."""
     integral_weight: NonNegativeFloat = 0.0
@@ -223,14 +226,16 @@ class LossOptions(OptionsModel):
         """Return how the values of a target are known up to a shift; None if they are known in place."""
         return self.targets.get(name, TargetLossOptions()).shift
 
-    def extra_points(self, name: str) -> int:
-        """Return by how many points the values of a target may be shifted."""
+    def extra_points(self, name: str, properties: int) -> int:
+        """Return by how many points the values of a target may be shifted: twice all of them if anywhere."""
         shift = self.shift_of(name)
-        return 0 if shift is None else shift.extra_points
+        if shift is None:
+            return 0
+        return 2 * properties if shift.extra_points == ANYWHERE else int(shift.extra_points)
 
     def rooms(self, names: Iterable[str]) -> dict[str, int]:
-        """Return the same for each of some targets."""
-        return {name: self.extra_points(name) for name in names}
+        """Return how many of the first values of each target count for nothing."""
+        return {name: self.extra_points(name, 0) for name in names}
 
     @property
     def first_epochs(self) -> list[int]:

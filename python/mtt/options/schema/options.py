@@ -314,7 +314,7 @@ def _shift_conflicts(options: Options, name: str, shift: ShiftOptions) -> list[C
         message = f"'{name}' is a {target.type}: what is moved along a grid is a scalar"
     elif target.per == "atom":
         message = f"'{name}' is per atom: a shift belongs to a structure as a whole"
-    elif target.properties <= shift.extra_points:
+    elif isinstance(shift.extra_points, int) and target.properties <= shift.extra_points:
         message = (
             f"'{name}' has {target.properties} {'points' if target.properties > 1 else 'point'} "
             "(properties), and extra_points must be fewer than that"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mtt.options.schema.base import is_slice
-from mtt.options.schema.loss_parts import is_schedule
+from mtt.options.schema.loss_parts import ANYWHERE, is_schedule
 
 # Of a short form that stands for no mapping: no value at all, or the option left out.
 NOTHING: Final = "null"
@@ -71,8 +71,8 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) or (bool(value) and is_schedule(value))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_extra_points(value: Any) -> bool:
+    return value == ANYWHERE or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _is(constant: object) -> Callable[[Any], bool]:
@@ -94,7 +94,9 @@ SHORT_FORMS: Final[dict[str, tuple[ShortForm, ...]]] = {
         ShortForm("a name", "type", _is_text, "NAME"),
         ShortForm("a number or a mapping from epochs to numbers", "weight", _is_weight, "WEIGHT"),
     ),
-    "ShiftOptions": (ShortForm("a number", "extra_points", _is_number, "NUMBER"),),
+    "ShiftOptions": (
+        ShortForm("a number or `anywhere`", "extra_points", _is_extra_points, "NUMBER"),
+    ),
     "UncertaintyOptions": (ShortForm("a name", "method", _is_text, "NAME"), _OFF),
     "LongRangeOptions": (_ON, _OFF),
     "FineTuneOptions": (_PATH, _ON, _OFF),
