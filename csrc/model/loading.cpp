@@ -12,9 +12,24 @@
 
 namespace mtt {
 
+namespace {
+
+/// What metatomic demands of the file, which it reads for that: once, however many instances are loaded of these bytes.
+void check_once(const Archive& archive) {
+    static std::mutex mutex;
+    static std::weak_ptr<const std::string> passed;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (passed.lock() != archive.shared_content()) {
+        metatomic_torch::check_atomistic_model(archive.path());
+        passed = archive.shared_content();
+    }
+}
+
+}  // namespace
+
 /// What load_atomistic_model does, from memory: the file may be another one by now.
 metatensor_torch::Module load_module(const Archive& archive, const std::optional<std::string>& extensions) {
-    metatomic_torch::check_atomistic_model(archive.path());
+    check_once(archive);
     for (const char* record : {"extra/extensions", "extra/extensions-deps"}) {
         if (archive.has(record) && archive.read(record) != "[]") {
             metatomic_torch::load_model_extensions(archive.path(), extensions);
