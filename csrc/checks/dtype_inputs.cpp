@@ -18,7 +18,7 @@ Result strided(Context& context) {
             continue;
         }
         attempt(comparison, system, [&] {
-            const auto reference = evaluate(model, system);
+            const auto& reference = context.reference(system);
             Call call;
             call.systems = {system};
             call.strided = true;
@@ -70,7 +70,7 @@ Result other_dtype(Context& context) {
     const std::string name = "inputs of another precision";
     auto& model = context.model();
     const auto& system = context.systems().front();
-    const auto reference = evaluate(model, system);
+    const auto& reference = context.reference(system);
     auto single = model.capabilities();
     single.dtype = "float32";
     auto limit = budget(Agreement::parity, single, system, reference, 4.0);

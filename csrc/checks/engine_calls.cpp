@@ -9,6 +9,10 @@ namespace mtt {
 std::vector<System> engine_systems(Context& context, bool slabs) {
     std::vector<System> out;
     for (const int periodic : {0, 3, 2}) {
+        if (periodic == 3) {
+            out.push_back(context.small_cell());
+            continue;
+        }
         for (const auto& system : context.systems()) {
             const bool fits = system.pbc[0] + system.pbc[1] + system.pbc[2] == periodic && system.size() <= 40;
             if (fits && (slabs || periodic != 2)) {

@@ -82,7 +82,7 @@ std::vector<Expected> expectations(Context& context, const Asking& asking) {
         if (profile.single_precision) {
             system = through_single(system, 1.0 / asking.length);
         }
-        auto properties = evaluate(context.model(), system);
+        auto properties = context.reference(system);
         if ((profile.as_declared || profile.atomic_energies) && capabilities.per_atom()) {
             properties.energies = atomic_energies(context.model(), system);
         }
@@ -113,7 +113,7 @@ std::vector<Expected> different_systems(Context& context, const EngineProfile& p
     for (const auto& as_checked : context.systems()) {
         const auto system = as_given(as_checked, missing);
         if (system.size() <= 40 && (out.empty() || system.pbc == out.front().system.pbc) && out.size() < 3) {
-            auto properties = evaluate(context.model(), system);
+            auto properties = context.reference(system);
             const auto limit = budget(Agreement::geometry, context.capabilities(), system, properties,
                                       2.0 + summation_roundings(system.size()));
             out.push_back({system, std::move(properties), limit});
@@ -183,14 +183,15 @@ void compare_atoms(Context& context, Model& instance, const Asking& asking, cons
                                expected.system.name + " in " + asking.units());
 }
 
-void run_units(Context& context, const Asking& asking, Comparison& comparison) {
+/// Other units are other numbers for the same code, which needs no instance of its own and no second step.
+void run_units(Context& context, const Asking& asking, bool others, Comparison& comparison) {
     const auto& profile = asking.profile;
     const auto expected = expectations(context, asking);
     // An executor other than the usual one shows in instances that have made no call.
-    const bool own = context.level() != Level::quick || profile.select == Select::all || !profile.executor.profiling;
+    const bool own = !others && (context.level() != Level::quick || profile.select == Select::all || !profile.executor.profiling);
     const auto fresh = own ? context.fresh() : nullptr;
     auto& instance = own ? *fresh : context.model();
-    for (uint64_t step = 0; step < 2; ++step) {
+    for (uint64_t step = 0; step < (others ? 1 : 2); ++step) {
         for (const auto& places : calls_of(profile.batch, expected)) {
             std::vector<const Expected*> members;
             for (const size_t k : places) {
@@ -254,7 +255,7 @@ void run_direct(Context& context, const Asking& asking, Comparison& comparison) 
         }
         const auto expected = instance->evaluate(plain);
         const auto answer = instance->evaluate(call);
-        const auto limit = budget(Agreement::geometry, capabilities, system, evaluate(context.model(), system), 4.0);
+        const auto limit = budget(Agreement::geometry, capabilities, system, context.reference(system), 4.0);
         comparison.in(system);
         for (const auto& part : parts) {
             const auto& got = answer.extra.at(part.name);
@@ -360,9 +361,7 @@ std::vector<Result> run(Context& context, const EngineProfile& profile) {
             if (profile.uncertainty && declared != nullptr && declared->sample_kind == "atom") {
                 asking.uncertainty = uncertainty;
             }
-            // Other units are other numbers for the same code.
-            const auto uncompiled = k > 0 ? context.without_compiling() : nullptr;
-            run_units(context, asking, comparison);
+            run_units(context, asking, k > 0, comparison);
             if (k == 0) {
                 out = direct_results(context, asking);
             }

@@ -15,12 +15,9 @@ struct Expected {
     Budget budget;
 };
 
-/// What a call takes time for: pairs of all lists together. A system without any says least, and comes last.
+/// A system without any pairs says least, and comes last.
 size_t cost_of(Context& context, const System& system) {
-    size_t pairs = 0;
-    for (const auto& request : context.model().requests()) {
-        pairs += build_pairs(system, request).size();
-    }
+    const size_t pairs = context.pairs_of(system);
     return pairs > 0 ? pairs : std::numeric_limits<size_t>::max();
 }
 
@@ -37,10 +34,10 @@ std::vector<Expected> expectations(Context& context) {
             }
         }
         if (chosen != nullptr) {
-            auto properties = evaluate(context.model(), *chosen);
+            const auto& properties = context.reference(*chosen);
             auto limit = budget(Agreement::repeat, context.capabilities(), *chosen, properties,
                                 summation_roundings(chosen->size()));
-            out.push_back({*chosen, std::move(properties), limit});
+            out.push_back({*chosen, properties, limit});
         }
     }
     return out;

@@ -66,14 +66,9 @@ std::vector<System> varied(Context& context) {
     if (out.empty()) {
         out.push_back(context.systems().front());
     }
-    const auto all = context.systems();
-    const auto periodic = std::find_if(all.begin(), all.end(), [](const System& s) {
-        return s.periodic() && s.size() > 1 && s.size() <= 40;
-    });
-    const System base = periodic == all.end() ? out.front() : *periodic;
     std::mt19937_64 random(51);
     // In a crystal all atoms may have equally many neighbors; in a molecule they have not.
-    std::vector<System> sources = {base};
+    std::vector<System> sources = {context.small_cell()};
     if (context.level() != Level::quick) {
         sources.push_back(out.front());
     }

@@ -44,6 +44,7 @@ void Context::forget_instances() {
     precise_.reset();
     precise_fits_.clear();
     state_before_.clear();
+    known_.clear();
 }
 
 Model& Context::model() {
@@ -176,7 +177,7 @@ bool Context::is_precise() {
             return false;
         }
         for (const auto& system : systems()) {
-            const auto narrow = evaluate(model(), system);
+            const auto& narrow = reference(system);
             const auto limit = budget(Agreement::parity, capabilities(), system, narrow);
             Comparison comparison;
             comparison.forces(evaluate(*precise_, system).forces, narrow.forces, limit, system.name);
@@ -270,6 +271,13 @@ double Context::spacing() {
     return cutoff() > 0 ? std::clamp(typical, std::cbrt(1.0 / densest(1000)), 0.62 * cutoff()) : typical;
 }
 
+double Context::stride() {
+    // Places are up to a tenth off in each direction, so neighbors up to two tenths.
+    constexpr double off = 0.2;
+    const double steps = std::floor(cutoff() / spacing() - off);
+    return std::clamp(cutoff() / (std::max(1.0, steps) + off), spacing(), std::max(spacing(), 0.62 * cutoff()));
+}
+
 double Context::densest(double neighbors) {
     const double sphere = 4.0 / 3.0 * std::numbers::pi * std::pow(cutoff(), 3);
     return neighbors / std::max(sphere, 1e-300);
@@ -298,6 +306,42 @@ const std::vector<System>& Context::systems() {
         }
     }
     return systems_;
+}
+
+const System& Context::small_cell() {
+    constexpr double neighbors = 24;
+    if (!small_cell_.has_value()) {
+        std::mt19937_64 random(seed);
+        const double apart = std::max(spacing(), std::cbrt(1.0 / densest(neighbors)));
+        // All types, where there are few of them.
+        const int across = types().size() > 4 ? 2 : 1;
+        small_cell_ = crystal(types(), {across, 2, 2}, apart, 0.2, random);
+        small_cell_->name = "generated small cell";
+        std::mt19937_64 moving(mode_.seed);
+        if (mode_.seed > 0) {
+            small_cell_ = rattled(*small_cell_, noise * capabilities().angstrom, moving);
+        }
+    }
+    return *small_cell_;
+}
+
+const Properties& Context::reference(const System& system) {
+    const auto& output = capabilities().energy_output;
+    for (const auto& known : known_) {
+        if (known->output == output && known->system == system) {
+            return known->properties;
+        }
+    }
+    known_.push_back(std::make_unique<Known>(Known{output, system, evaluate(model(), system)}));
+    return known_.back()->properties;
+}
+
+size_t Context::pairs_of(const System& system) {
+    size_t out = 0;
+    for (const auto& request : model().requests()) {
+        out += build_pairs(system, request).size();
+    }
+    return out;
 }
 
 /// Those of the golden pack, and generated ones where it lacks a kind.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "mtt/model/model.hpp"
 #include "mtt/runner/check.hpp"
 #include "plain_model.hpp"
 #include "testing.hpp"
@@ -121,4 +122,38 @@ TEST("a sharp cutoff fails GEO, dependence on the order of atoms fails SYM") {
     Breakage order;
     order.order_matters = true;
     CHECK(fails(order, "SYM/permutation"));
+}
+
+TEST("what a check compares with is asked for once, as long as the atoms and the target are the same") {
+    Breakage breakage;
+    breakage.drift_after = 1;  // so that a second call would show
+    auto context = plain_context(1, breakage);
+    const auto system = context.systems().front();
+    const auto& first = context.reference(system);
+    const double energy = first.energy;
+    CHECK(&context.reference(system) == &first && first.energy == energy);
+    CHECK(evaluate(context.model(), system).energy != energy);
+    auto moved = system;
+    moved.positions.front()[0] += 0.1;
+    CHECK(context.reference(moved).forces != first.forces);
+    CHECK(context.reference(system).energy == energy);
+    context.forget_instances();
+    CHECK(context.reference(moved).forces.size() == moved.size());
+}
+
+TEST("the cell for many calls is tilted, smaller than the cutoff, has all types and few pairs") {
+    auto context = plain_context(2);
+    const auto& cell = context.small_cell();
+    CHECK(cell.pbc == (std::array<bool, 3>{true, true, true}));
+    CHECK(norm(cell.cell[0]) < context.cutoff() && cell.cell[1][0] != 0 && cell.cell[2][1] != 0);
+    CHECK(std::set<int32_t>(cell.types.begin(), cell.types.end()).size() == context.types().size());
+    const size_t pairs = context.pairs_of(cell);
+    CHECK(pairs > 8 * cell.size() && pairs < 40 * cell.size());
+    CHECK(&context.small_cell() == &cell);
+}
+
+TEST("long systems have steps of which some just fit into the cutoff") {
+    auto context = plain_context(2);
+    const double step = context.stride();
+    CHECK(step >= context.spacing() && step <= std::max(context.spacing(), 0.62 * context.cutoff()));
 }

@@ -22,6 +22,7 @@ struct System {
     double charge = 0.0;
     double spin_multiplicity = 1.0;
 
+    bool operator==(const System&) const = default;
     [[nodiscard]] size_t size() const { return types.size(); }
     [[nodiscard]] bool periodic() const { return pbc[0] || pbc[1] || pbc[2]; }
 };

@@ -126,6 +126,13 @@ public:
 
     /// Varied systems of moderate size in the units of the model: from the golden pack, completed by generated ones.
     const std::vector<System>& systems();
+    /// A tilted cell smaller than the cutoff, with few pairs: what must be called often is called with this one.
+    const System& small_cell();
+    /// What the shared instance gives for a system as `evaluate()` asks, in one call for each system and target: what
+    /// checks compare later calls with.
+    const Properties& reference(const System& system);
+    /// What a call takes time for: pairs of all lists together.
+    size_t pairs_of(const System& system);
     /// 0 to n - 1 in the order that this run draws: no model can know what it is asked next.
     std::vector<size_t> drawn_order(size_t n);
     /// Types to generate systems from: those of the golden pack, otherwise some of the declared ones.
@@ -134,6 +141,8 @@ public:
     double cutoff();
     /// Distance between neighbors in generated systems.
     double spacing();
+    /// The same for long systems: some steps are just within the cutoff, so that few atoms hand on what they know far.
+    double stride();
     /// Atoms per volume at which an atom has this many neighbors within the cutoff.
     double densest(double neighbors);
     /// Factor from the length unit of the golden pack to that of the model.
@@ -166,6 +175,13 @@ private:
     std::optional<GoldenPack> golden_;
     std::string golden_error_;
     std::vector<System> systems_;
+    std::optional<System> small_cell_;
+    struct Known {
+        std::string output;
+        System system;
+        Properties properties;
+    };
+    std::vector<std::unique_ptr<Known>> known_;
 };
 
 }  // namespace mtt
