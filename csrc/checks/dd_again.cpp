@@ -34,7 +34,7 @@ std::vector<Result> run(Context& context) {
     const std::string name = "after re-decomposition";
     const auto& capabilities = context.capabilities();
     const double range = capabilities.interaction_range;
-    const double spacing = context.spacing();
+    const double spacing = context.stride();
     if (!(range >= 0) || !std::isfinite(range)) {
         return {skipped(name, "an interaction range of " + short_number(range) + " allows one domain only")};
     }

@@ -19,23 +19,25 @@ constexpr int longest = 64;
 /// Long in one direction, so that half of it plus the range on both sides leaves something out.
 std::vector<System> elongated_systems(Context& context) {
     const double range = context.capabilities().interaction_range;
-    const double spacing = context.spacing();
+    const double step = context.stride();
     const auto types = context.types();
     std::mt19937_64 random(11);
     // Two domains see half a box and the range on either side: a box of 4 ranges is just seen whole.
-    const int layers = int(std::ceil(4.3 * range / spacing)) + 1;
+    const int layers = int(std::ceil(4.3 * range / step)) + 1;
     std::vector<System> out;
     if (layers > longest) {
         return out;
     }
-    auto rod = crystal(types, {layers, 1, 1}, spacing, 0.0, random);
-    // One atom per layer is a chain; a tilted, wider cell makes it a lattice with pairs in all directions.
-    rod.cell[1] = {0.3 * spacing, 1.3 * spacing, 0};
-    rod.cell[2] = {0.2 * spacing, -0.2 * spacing, 1.2 * spacing};
+    auto rod = crystal(types, {layers, 1, 1}, step, 0.0, random);
+    // One atom per layer is a chain; a tilted, wider cell makes it a lattice with pairs in all directions. It is smaller
+    // than the cutoff, where there is one.
+    const double across = std::max(1.3 * context.spacing(), std::min(2.0 * context.spacing(), 0.75 * context.cutoff()));
+    rod.cell[1] = {0.23 * across, across, 0};
+    rod.cell[2] = {0.15 * across, -0.15 * across, 0.92 * across};
     rod.name = "long triclinic crystal (" + std::to_string(rod.size()) + " atoms)";
     out.push_back(rod);
-    const int half_layers = int(std::ceil(2.4 * range / spacing)) + 2;
-    auto chain = cluster(types, {half_layers, 2, 1}, spacing, random);
+    const int half_layers = int(std::ceil(2.4 * range / step)) + 2;
+    auto chain = cluster(types, {half_layers, 2, 1}, step, random);
     chain.name = "long cluster (" + std::to_string(chain.size()) + " atoms)";
     out.push_back(chain);
     return out;
@@ -131,11 +133,7 @@ std::optional<Result> empty_domain_failure(Model& model, const Domain& domain) {
     const std::string name = "empty selection";
     const std::string circumstances = "a rank has no atoms";
     try {
-        Call call;
-        call.systems = {domain.system};
-        call.pairs = {domain.pairs};
-        call.select = Select::listed;
-        const auto answer = model.evaluate(call);
+        const auto answer = model.evaluate(call_of(domain, Kind::system));
         double energy = 0.0;
         for (const double row : answer.values) {
             energy += row;
@@ -157,35 +155,32 @@ std::optional<Result> empty_domain_failure(Model& model, const Domain& domain) {
 /// What the domains of one grid give for the whole system.
 struct Divided {
     Properties parts;
+    /// What was asked for: LAMMPS asks for one energy, or for those of atoms when it has to show them; never for both.
+    Kind kind = Kind::system;
     std::string where;
 };
 
-std::vector<double> divided_atoms(Model& model, const std::vector<Domain>& domains, size_t n_atoms) {
+/// Forces, virial and the energies of atoms, all from the same calls.
+Properties divided_atoms(Model& model, const std::vector<Domain>& domains, size_t n_atoms) {
+    Properties total;
+    total.forces.assign(n_atoms, Vec3{});
     // An atom for which no domain has a row is missing, not a number.
-    std::vector<double> parts(n_atoms, std::numeric_limits<double>::infinity());
+    total.energies.assign(n_atoms, std::numeric_limits<double>::infinity());
     for (const auto& domain : domains) {
-        Call call;
-        call.systems = {domain.system};
-        call.pairs = {domain.pairs};
-        call.kind = Kind::atom;
-        call.gradients = false;
-        call.select = Select::listed;
-        for (size_t i = 0; i < domain.n_local; ++i) {
-            call.selected.emplace_back(0, int32_t(i));
-        }
-        const auto answer = model.evaluate(call);
+        const auto answer = model.evaluate(call_of(domain, Kind::atom));
         for (size_t row = 0; row < answer.samples.size(); ++row) {
             const auto atom = answer.samples[row].size() == 2 ? answer.samples[row][1] : -1;
             // LAMMPS adds a row to whatever atom its label names.
             if (atom >= 0 && size_t(atom) < domain.n_local && row < answer.values.size()) {
-                parts[domain.origin[size_t(atom)]] = answer.values[row];
+                total.energies[domain.origin[size_t(atom)]] = answer.values[row];
             }
         }
+        add_derivatives(total, domain, answer);
     }
-    return parts;
+    return total;
 }
 
-Divided divide(Context& context, const System& system, const std::array<int, 3>& grid, Outcome& outcome) {
+Divided divide(Context& context, const System& system, const std::array<int, 3>& grid, Kind kind, Outcome& outcome) {
     auto& model = context.model();
     auto domains =
         decompose(system, grid, context.capabilities().interaction_range, model.requests(), 3 + system.size());
@@ -204,22 +199,22 @@ Divided divide(Context& context, const System& system, const std::array<int, 3>&
     domains.erase(std::remove_if(domains.begin(), domains.end(), [](const auto& d) { return d.n_local == 0; }),
                   domains.end());
     Divided out;
-    out.parts = evaluate_domains(model, domains, system.size());
+    out.kind = kind;
+    out.parts = kind == Kind::atom ? divided_atoms(model, domains, system.size())
+                                   : evaluate_domains(model, domains, system.size());
     out.where = system.name + " on " + std::to_string(grid[0]) + "x" + std::to_string(grid[1]) + "x" +
                 std::to_string(grid[2]) + " domains";
-    if (context.capabilities().per_atom()) {
-        out.parts.energies = divided_atoms(model, domains, system.size());
-    }
     return out;
 }
 
 void judge(const std::vector<Divided>& grids, const Properties& undivided, const Budget& limit, Outcome& outcome) {
-    for (const auto& [parts, where] : grids) {
-        outcome.energies.energies(parts.energy, undivided.energy, limit, where);
+    for (const auto& [parts, kind, where] : grids) {
         outcome.forces.forces(parts.forces, undivided.forces, limit, where);
         outcome.virials.virials(parts.virial, undivided.virial, limit, where);
-        if (!parts.energies.empty()) {
+        if (kind == Kind::atom) {
             outcome.atoms.atomic_energies(parts.energies, undivided.energies, limit, where);
+        } else {
+            outcome.energies.energies(parts.energy, undivided.energy, limit, where);
         }
     }
 }
@@ -267,6 +262,7 @@ std::vector<Result> run(Context& context) {
     using Grid = std::array<int, 3>;
     Outcome outcome;
     std::vector<std::string> names;
+    size_t turn = 0;
     const auto compare = [&](const System& system, const std::vector<Grid>& grids) {
         auto undivided = evaluate(context.model(), system);
         if (capabilities.per_atom()) {
@@ -281,7 +277,9 @@ std::vector<Result> run(Context& context) {
         }
         std::vector<Divided> divided;
         for (const auto& grid : grids) {
-            divided.push_back(divide(context, system, grid, outcome));
+            // By turns, so that all systems and grids are divided in either way by one call for each domain.
+            const bool atoms = capabilities.per_atom() && turn++ % 2 == 1;
+            divided.push_back(divide(context, system, grid, atoms ? Kind::atom : Kind::system, outcome));
         }
         // What rounding adds takes calls in float64, and few systems need it.
         auto narrow = outcome;
@@ -297,7 +295,7 @@ std::vector<Result> run(Context& context) {
     auto systems = elongated_systems(context);
     systems.push_back(half_empty(context));
     for (const auto& system : systems) {
-        compare(system, {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {2, 2, 1}, {8, 1, 1}});
+        compare(system, {{1, 1, 1}, {2, 1, 1}, {2, 2, 1}, {8, 1, 1}});
     }
     // Here the domains are cut at random places.
     const bool quick = context.level() == Level::quick;

@@ -247,30 +247,39 @@ std::vector<Domain> decompose(
     return out;
 }
 
+Call call_of(const Domain& domain, Kind kind) {
+    Call call;
+    call.systems = {domain.system};
+    call.pairs = {domain.pairs};
+    call.kind = kind;
+    call.select = Select::listed;
+    for (size_t i = 0; i < domain.n_local; ++i) {
+        call.selected.emplace_back(0, int32_t(i));
+    }
+    return call;
+}
+
+void add_derivatives(Properties& total, const Domain& domain, const Answer& answer) {
+    for (size_t k = 0; k < domain.origin.size(); ++k) {
+        total.forces[domain.origin[k]] = total.forces[domain.origin[k]] + answer.forces.at(0).at(k);
+    }
+    for (int k = 0; k < 3; ++k) {
+        total.virial[k] = total.virial[k] + answer.virials.at(0)[k];
+    }
+}
+
 Properties evaluate_domains(Model& model, const std::vector<Domain>& domains, size_t n_atoms) {
     Properties total;
     total.forces.assign(n_atoms, Vec3{});
     for (const auto& domain : domains) {
-        Call call;
-        call.systems = {domain.system};
-        call.pairs = {domain.pairs};
-        call.select = Select::listed;
-        for (size_t i = 0; i < domain.n_local; ++i) {
-            call.selected.emplace_back(0, int32_t(i));
-        }
-        const auto answer = model.evaluate(call);
+        const auto answer = model.evaluate(call_of(domain, Kind::system));
         if (domain.n_local == 0 && answer.values.size() != 1) {
             throw EngineError(
                 "the model returned " + std::to_string(answer.values.size()) + " rows instead of one row of zero"
             );
         }
         total.energy += single_row(answer);
-        for (size_t k = 0; k < domain.origin.size(); ++k) {
-            total.forces[domain.origin[k]] = total.forces[domain.origin[k]] + answer.forces.at(0).at(k);
-        }
-        for (int k = 0; k < 3; ++k) {
-            total.virial[k] = total.virial[k] + answer.virials.at(0)[k];
-        }
+        add_derivatives(total, domain, answer);
     }
     return total;
 }

@@ -30,6 +30,12 @@ std::vector<Domain> decompose(
     uint64_t seed
 );
 
+/// What the rank of this domain asks the model: its own atoms selected, one energy or one for each of them.
+Call call_of(const Domain& domain, Kind kind);
+
+/// Adds forces (ghost gradients to their atoms) and virial of the answer for one domain to those of the whole.
+void add_derivatives(Properties& total, const Domain& domain, const Answer& answer);
+
 /// Energy, forces (ghost gradients added to their atoms) and virial, summed over domains.
 Properties evaluate_domains(Model& model, const std::vector<Domain>& domains, size_t n_atoms);
 
