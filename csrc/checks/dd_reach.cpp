@@ -316,7 +316,7 @@ void look_at_scattered(Context& context, Reach& reach, std::vector<std::string>&
     std::mt19937_64 random(13 + context.mode().seed);
     const double around = std::max(context.cutoff(), context.spacing());
     const bool quick = context.level() == Level::quick;
-    for (int round = 0; round < (quick ? 2 : 4); ++round) {
+    for (int round = 0; round < (quick ? 2 : 3); ++round) {
         size_t number = 0;
         for (const double density : usual_densities) {
             for (const bool periodic : {false, true}) {
@@ -324,22 +324,20 @@ void look_at_scattered(Context& context, Reach& reach, std::vector<std::string>&
                     continue;
                 }
                 const double length = (periodic ? 2 : 1) * context.capabilities().interaction_range + 1.4 * around;
-                const auto system = scattered_system(context, density, periodic, length, periodic ? 64 : 40, random);
+                const auto system = scattered_system(context, density, periodic, length, periodic ? 36 : 28, random);
                 const auto left = [&](size_t a, size_t b) { return system.positions[a][0] < system.positions[b][0]; };
                 std::vector<size_t> order(system.size());
                 std::iota(order.begin(), order.end(), 0);
                 std::sort(order.begin(), order.end(), left);
-                // All at one end, which is many in one call; and one of them, which sees others beyond its range.
+                // All at one end, which is many in one call; by turns one of them, which sees others beyond its range.
                 Atoms end;
                 for (const size_t i : order) {
                     if (end.empty() || system.positions[i][0] < 0.4 * around) {
                         end.push_back(int32_t(i));
                     }
                 }
-                reach.look(system, end);
-                if (!periodic) {
-                    reach.look(system, Atoms{end[uniform_index(random, end.size())]});
-                }
+                const bool alone = !periodic && round % 2 == 1;
+                reach.look(system, alone ? Atoms{end[uniform_index(random, end.size())]} : end);
                 names.push_back(system.name);
             }
         }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "mtt/checks/scattered.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -32,7 +33,7 @@ void against_supercell(Context& context, const System& open, Comparison& compari
 
 std::vector<Result> run(Context& context) {
     auto& model = context.model();
-    const double spacing = context.spacing();
+    const double spacing = sparse_spacing(context);
     std::mt19937_64 random(23);
     const auto source = crystal(context.types(), {2, 2, 2}, spacing, 0.15, random);
     Comparison comparison;

@@ -8,12 +8,17 @@
 
 namespace mtt {
 
+double sparse_spacing(Context& context) {
+    constexpr double neighbors = 24;
+    return std::max(context.spacing(), std::cbrt(1.0 / context.densest(neighbors)));
+}
+
 System scattered_system(Context& context, double density, bool periodic, double length, size_t atoms, std::mt19937_64& random) {
     constexpr size_t fewest = 16;
     // A call takes time for each pair of neighbors, of which a dense system has many: it has fewer atoms, all with as many
     // neighbors as the density gives them.
-    constexpr double most_pairs = 1000;
-    constexpr double fewest_if_dense = 32;
+    constexpr double most_pairs = 400;
+    constexpr double fewest_if_dense = 18;
     const double around = std::max(context.cutoff(), context.spacing());
     // Some models need time for each pair of neighbors, and many such systems are tried.
     const double most = context.densest(300);
@@ -31,7 +36,7 @@ System scattered_system(Context& context, double density, bool periodic, double 
 }
 
 std::vector<System> systems_to_divide(Context& context, size_t at_most, std::mt19937_64& random) {
-    constexpr size_t atoms = 48;
+    constexpr size_t atoms = 32;
     const double range = context.capabilities().interaction_range;
     const double gap = 2 * context.spacing();
     std::vector<System> out;
