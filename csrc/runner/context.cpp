@@ -317,6 +317,13 @@ const System& Context::small_cell() {
         const int across = types().size() > 4 ? 2 : 1;
         small_cell_ = crystal(types(), {across, 2, 2}, apart, 0.2, random);
         small_cell_->name = "generated small cell";
+        // Of the pack's own states: those of one batch differ.
+        const auto& all = systems();
+        const auto periodic = std::find_if(all.begin(), all.end(), [](const System& system) { return system.periodic(); });
+        if (periodic != all.end()) {
+            small_cell_->charge = periodic->charge;
+            small_cell_->spin_multiplicity = periodic->spin_multiplicity;
+        }
         std::mt19937_64 moving(mode_.seed);
         if (mode_.seed > 0) {
             small_cell_ = rattled(*small_cell_, noise * capabilities().angstrom, moving);
