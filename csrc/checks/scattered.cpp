@@ -13,6 +13,15 @@ double sparse_spacing(Context& context) {
     return std::max(context.spacing(), std::cbrt(1.0 / context.densest(neighbors)));
 }
 
+const System* crowded_crystal(Context& context) {
+    for (const auto& system : context.systems()) {
+        if (system.pbc[0] && system.pbc[1] && system.pbc[2] && system.size() <= 32) {
+            return &system;
+        }
+    }
+    return nullptr;
+}
+
 System scattered_system(Context& context, double density, bool periodic, double length, size_t atoms, std::mt19937_64& random) {
     constexpr size_t fewest = 16;
     // A call takes time for each pair of neighbors, of which a dense system has many: it has fewer atoms, all with as many

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "mtt/checks/scattered.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -55,7 +56,11 @@ Result pair_order(Context& context) {
     std::mt19937_64 random(32);
     auto& model = context.model();
     Comparison comparison;
-    for (const auto& system : sample_of(context)) {
+    auto systems = sample_of(context);
+    if (const auto* crowded = crowded_crystal(context); crowded != nullptr) {
+        systems.push_back(*crowded);  // a model that takes no more than so many neighbors takes the first of them
+    }
+    for (const auto& system : systems) {
         attempt(comparison, system, [&] {
             const auto& reference = context.reference(system);
             Call call;

@@ -10,6 +10,9 @@ namespace mtt {
 /// Distance between neighbors in crystals where each atom shall have few: a call takes time for each pair.
 double sparse_spacing(Context& context);
 
+/// The first of the check systems that is a crystal, in which atoms have many neighbors; null if there is none.
+const System* crowded_crystal(Context& context);
+
 /// Random places in a box, or in a cluster of that form, of the given length and as wide as the number of atoms allows, so
 /// that most have as many neighbors as in a large one. Wider than 2.5 cutoffs it need not be.
 /// @param density in atoms per cubic angstrom
