@@ -156,3 +156,12 @@ def test_bill_of_materials() -> None:
     assert by_name["torch"]["hashes"] == [{"alg": "SHA-256", "content": torch}]
     assert by_name["libc6"]["purl"].startswith("pkg:deb/debian/libc6@2.")
     assert by_name["mtt"]["version"] == image.commit
+
+
+def test_what_was_begun_in_an_image_is_that_ones() -> None:
+    before = catalogue.find("pet@3", IMAGES)
+    assert catalogue.for_version("pet", 3, IMAGES, before.digest) == before
+    # Which has nothing to do with another version, nor has an image of somebody else.
+    for digest in (before.digest, "sha256:" + "0" * 64):
+        image = catalogue.for_version("soap_bpnn", 2, IMAGES, digest)
+        assert image is not None and image.tag == "mtt@1"

@@ -206,5 +206,5 @@ def test_a_run_of_an_old_version_is_reproduced_in_its_image(folder: Path) -> Non
         with pytest.raises(UserError) as caught:
             reproduce.run(golden / f"{number}.ckpt", Path("again"), [DATA])
         assert caught.value.what == "the run was of pet@1, and pet@3 is installed"
-        assert "apptainer run pet-1.sif reproduce" in (caught.value.hint or "")
+        assert "apptainer run IMAGE.sif reproduce" in (caught.value.hint or "")
     assert not Path("again").exists()

@@ -473,7 +473,9 @@ def test_what_stands_in_the_room_counts_for_nothing(
         (options_of(target={"per": "atom"}), "a shift belongs to a structure as a whole"),
         (options_of(target={"type": "vector"}), "is a vector: what is moved along a grid is"),
         (options_of({"shift": POINTS}), "has 12 points (properties), and extra_points must be"),
-        (options_of({"shift": 0}), "must be larger than 0"),
+        (options_of({"shift": 0}), "shift: must be larger than 0, found 0"),
+        (options_of({"shift": 1.5}), "shift: expected an integer, found 1.5"),
+        (options_of({"shift": "anywhre"}), "did you mean 'anywhere'"),
         (options_of({"shift": {"spacing": 0.1}}), "extra_points"),
         (options_of(atomic_baseline={NAME: 1.0}), "is known up to a shift, and has no baseline"),
     ],
@@ -487,6 +489,9 @@ def test_what_cannot_be_is_refused(
     with pytest.raises(UserError) as caught:
         load(options)
     assert reason in str(caught.value)
+    # One error for one mistake, without the insides of a union.
+    assert str(caught.value).count("extra_points:") <= 1
+    assert "literal" not in str(caught.value) and "constrained" not in str(caught.value)
 
 
 def test_only_what_is_asked_for_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import ase.io
 import numpy as np
@@ -20,13 +20,16 @@ from small_runs import make_options, verify_one_family, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
+from mtt.architectures.contract import ArchitectureContract, molecule
 from mtt.architectures.ensemble import Ensemble
 from mtt.architectures.interface import features_of
+from mtt.architectures.uncertainty import Uncertainty
 from mtt.checkpoint import Header
 from mtt.data.batch import collate
-from mtt.data.derived_targets import uncertainty_of
+from mtt.data.derived_targets import MOST_KEPT, ensemble_of, uncertainty_of
 from mtt.data.target import Target
 from mtt.errors import UserError
+from mtt.export import golden_pack
 from mtt.options import Options, load_options
 from mtt.training import fit_uncertainty
 
@@ -238,6 +241,34 @@ def test_files_hold_uncertainties_and_say_so(
         check_ensemble(report, ase.io.read("p.xyz", ":"))
     assert rows[0]["values"] == 12
     assert rows[0]["mean_uncertainty"] == pytest.approx(rows[1]["mean_uncertainty"], rel=1e-3)
+
+
+class Small(ArchitectureContract):
+    """Makes a model; its tests are run elsewhere."""
+
+    __test__ = False
+    architecture = "soap_bpnn"
+    hypers: ClassVar[dict[str, Any]] = {"soap": {"channels": 2, "max_angular": 1, "max_radial": 2}}
+
+
+def test_very_many_members_of_values_of_atoms_are_kept() -> None:
+    """There are no totals beside them that a golden pack could have."""
+    contract = Small()
+    model, graph = contract.potential(), contract.graph([molecule()])
+    energy, _, charges = contract.targets
+    n_atoms, number = len(graph.species), MOST_KEPT + 1
+    for target, rows in ((energy, 0), (charges, n_atoms)):
+        name = features_of(target.name)
+        size = model.core(graph, [name])[name].shape[1]
+        matrix = torch.ones(1, size)
+        model.set_uncertainties(
+            [Uncertainty(target.name, matrix, matrix, torch.ones(number, size))]
+        )
+        values = model.evaluate_derived(graph)[model.ensemble_names[0]]
+        assert values.atoms.shape == (rows, number)
+        ensemble = ensemble_of(target, number)
+        kept = golden_pack.reference_tensors(ensemble, values)[f"{ensemble.name}/atoms"]
+        assert kept.shape == ((rows, number) if rows else (0,))
 
 
 def test_very_many_members_cost_no_more_than_they_must(

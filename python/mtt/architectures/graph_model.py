@@ -154,7 +154,8 @@ class GraphModel(torch.nn.Module):
     def evaluate_derived(self, graph: Graph) -> dict[str, Values]:
         """Return uncertainties and ensembles by their names, in float64.
 
-        Ensembles of very many members have no rows of atoms: these may be larger than memory.
+        Ensembles of very many members, of values of systems, have no rows of atoms: these may be larger
+        than memory.
         """
         values: dict[str, Values] = {}
         for index, uncertainty in enumerate(self.uncertainties):

@@ -262,6 +262,11 @@ class Potential(GraphModel):
                 if name not in outputs:
                     continue
                 features = values[features_of(target)].index_select(0, kept)
+                if kept.shape[0] == 0:
+                    # Of no atoms, chunks do not know how many features there are.
+                    # mypy takes what a ModuleList holds for modules, where it is a tensor.
+                    width = int(uncertainty.rigidity.shape[1])  # type: ignore[index]
+                    features = features.new_zeros((0, width))
                 if outputs[name].sample_kind == "atom":
                     features = features + history.index_select(0, owner)
                     samples = atom_labels(counts, kept, owner)

@@ -35,8 +35,12 @@ class UncertaintyRecord:
 
 
 def is_wide(target: Target) -> bool:
-    """Return whether a target is an ensemble of so many members that those of atoms are not kept."""
-    return target.quantity == ENSEMBLE and target.properties > MOST_KEPT
+    """Return whether a target is an ensemble of so many members that those of atoms are not kept.
+
+    Where atoms have values of their own there is nothing else to keep.
+    """
+    many = target.quantity == ENSEMBLE and target.properties > MOST_KEPT
+    return many and target.per == "system"
 
 
 def is_derived(target: Target) -> bool:

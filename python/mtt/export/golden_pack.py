@@ -173,7 +173,8 @@ def target_tensors(target: Target) -> list[str]:
 def reference_tensors(target: Target, values: Values) -> dict[str, torch.Tensor]:
     """Return the references of one target for one system of N atoms, all float64.
 
-    - ``NAME/atoms`` [N, P], NaN where the model has none; [0] of ensembles of very many members;
+    - ``NAME/atoms`` [N, P], NaN where the model has none; [0] of ensembles of very many members
+      whose totals are here;
     - ``NAME/total`` [P], of a target per system;
     - ``NAME/forces`` [N, 3] and ``NAME/virial`` [3, 3] = -dE/dstrain, of an energy.
     """

@@ -102,13 +102,19 @@ def find(tag: str, images: list[Image]) -> Image:
     )
 
 
-def for_version(architecture: str, version: int, images: list[Image]) -> Image | None:
+def for_version(
+    architecture: str, version: int, images: list[Image], digest: str | None = None
+) -> Image | None:
     """The image for CPUs that has this version of an architecture, if there is one.
 
     Of several it is the last of the catalogue, which is of the latest commit: it knows the most options,
-    and takes up what the ones before have written.
+    and takes up what the ones before have written. But what was begun in an image is that one's, since a
+    later commit may round otherwise.
+
+    :param digest: of the image that something was begun in
     """
-    for image in reversed(images):
+    begun = [image for image in images if digest is not None and image.digest == digest]
+    for image in [*begun, *reversed(images)]:
         if image.lane == "cpu" and image.serves.get(architecture) == version:
             return image
     return None

@@ -138,6 +138,7 @@ def what_is_needed(
     :param copied: what is read in the place of the checkpoint
     """
     asked = None if when == "auto" else f"asked for with --image {when}"
+    begun_in = None
     if options is not None and options.differs():
         name, version, loads = str(options.name), options.version, False
         who = f"{options.where} asks for"
@@ -149,6 +150,7 @@ def what_is_needed(
                 raise
             return None  # not a checkpoint, or damaged: the command itself says it best
         name, version = header.architecture.name, header.architecture.version
+        begun_in = header.image_digest
         # Options that name the installed version are for here, and so is what is said of the checkpoint.
         here = options is not None and options.version != _INSTALLED
         who, loads = f"{checkpoint} needs", here or _loads_here(header)
@@ -160,7 +162,7 @@ def what_is_needed(
         version = architecture_registry.get(name).version
     else:
         return None
-    image = catalogue.for_version(name, version, catalogue.load())
+    image = catalogue.for_version(name, version, catalogue.load(), begun_in)
     if asked is not None:
         return Need(image, f"{name}@{version}", asked)
     if loads or image is None:

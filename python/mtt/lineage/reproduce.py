@@ -55,9 +55,11 @@ def run(
     _make(folder)
     with _inside(folder, source):
         from mtt.training import run as train
+        from mtt.training.runs.conditions import threads_in
 
         kept = None if changed else old.options
-        train.run(options, begin, Path(f"{source.stem}.pt"), recorded=kept)
+        threads = threads_in(old.conditions[0]) if old.conditions else None
+        train.run(options, begin, Path(f"{source.stem}.pt"), recorded=kept, threads=threads)
         if old.kind == "model":
             _export_alike(source, old)
     compare = compare_runs.checkpoints if old.kind == "checkpoint" else compare_runs.models
@@ -83,8 +85,8 @@ def _check_version(old: Recorded) -> None:
         raise UserError(
             f"the run was of {name}@{version}, and {name}@{installed} is installed",
             where=str(old.path),
-            hint="give the same command in its image: apptainer run "
-            f"{name}-{version}.sif reproduce ...; mtt image list says where it is",
+            hint="give the same command in an image that has it, as mtt image list says: "
+            "apptainer run IMAGE.sif reproduce ...",
         )
 
 

@@ -42,6 +42,7 @@ from mtt.training.communicator import Alone, Communicator
 from mtt.training.fine_tune import Start
 from mtt.training.fine_tune_base import find_base, protect
 from mtt.training.loop import Problem
+from mtt.training.memory import estimate, free_memory
 from mtt.training.optimizer import make_optimizer
 from mtt.training.run_data import RecordedData, RunData, check_structures, read_run_data
 from mtt.training.runs import conditions
@@ -93,11 +94,13 @@ def prepare(
     say: Callable[[str], None],
     recorded: dict[str, Any] | None = None,
     communicator: Communicator | None = None,
+    threads: int | None = None,
 ) -> Run:
     """Read the data, and build the model and the state or take them from a checkpoint.
 
     :param source: checkpoint to resume from, or to fine-tune if the options say so
     :param recorded: what checkpoints say that the options were; else what they are
+    :param threads: how many to compute with, if there are so many and the environment says nothing
     """
     device = choose_device(options.device)
     base = find_base(options, source)
@@ -145,7 +148,10 @@ def prepare(
         say(f"warning: {line}")
     if weights == 0:
         say("there are no weights to train: an epoch tells the errors, and changes nothing")
-    choose_threads(state, problem, conditions.threads_of(header), say)
+    if state.position.epoch < problem.hypers.num_epochs or not state.best:
+        # Before a step of a whole batch, which may be too large.
+        say(estimate(problem, potential).line(free_memory(device)))
+        choose_threads(state, problem, threads or conditions.threads_of(header), say)
     fixed = _fixed_header(options, data, potential, problem, origin)
     recorded_conditions, changes = conditions.carried_on(
         header, conditions.here(device, options.architecture.name)

@@ -32,7 +32,6 @@ from mtt.training.final_checkpoint import (
     own_checkpoint,
 )
 from mtt.training.loop import Interrupted, tell_missing_kernels, tell_weights, train
-from mtt.training.memory import estimate, free_memory
 from mtt.training.prepare import Run, prepare
 from mtt.training.rehearsal import rehearse
 from mtt.training.run_data import WITHOUT_VALIDATION
@@ -74,6 +73,7 @@ def run(
     recorded: dict[str, Any] | None = None,
     communicator: Communicator | None = None,
     dry_run: bool = False,
+    threads: int | None = None,
 ) -> Path | None:
     """Train, or resume training, and export the best model; return the folder of the run.
 
@@ -85,6 +85,7 @@ def run(
     :param output: the model file to write, ending in ``.pt``
     :param recorded: what checkpoints say that the options were, for a run that is made once more
     :param communicator: to the other processes of the run; there are none if None
+    :param threads: how many to compute with, if there are so many and the environment says nothing
     :param dry_run: check everything, take three steps, say what the run would take, write nothing
     :raises UserError: unusable data, device, checkpoint or output; options that have changed;
         training that has diverged; another process that trains in the same folder
@@ -113,7 +114,7 @@ def run(
             reporter.message(f"warning: {note}")
         if options.validation_set.is_empty():
             reporter.message(f"warning: {WITHOUT_VALIDATION}")
-        job = prepare(options, source, output, reporter.message, recorded, communicator)
+        job = prepare(options, source, output, reporter.message, recorded, communicator, threads)
         if job.finished:
             assert source is not None
             reporter.message(
@@ -123,7 +124,6 @@ def run(
             if not dry_run:
                 _already_finished(job, source, folder, reporter)
             return folder or source.parent
-        _tell_memory(job, reporter)
         if dry_run:
             rehearse(job, reporter)
             return None
@@ -141,11 +141,6 @@ def run(
                 raise signals.exception("")
             _finish(job, saver, reporter, results)
         return folder
-
-
-def _tell_memory(job: Run, reporter: Reporter) -> None:
-    free = free_memory(job.problem.device)
-    reporter.message(estimate(job.problem, job.state.model).line(free))
 
 
 def _open_folder(job: Run, folder: Path, last_whole: Path | None, reporter: Reporter) -> Saver:

@@ -22,16 +22,15 @@ _SLURM: Final = {
 
 
 def lines(device: str, architecture: str) -> Iterator[str]:
-    """Yield host, device and threads; versions; the SLURM job, if there is one.
+    """Yield host and device; versions; the SLURM job, if there is one.
 
     :param device: as in the options; so is the name of the architecture
     :raises UserError: the device is not there
     """
     here = conditions.here(choose_device(device), architecture)
-    threads = here["threads"]
     yield (
-        f"host {platform.node() or 'unknown'}, process {os.getpid()}; {here['device']}, "
-        f"{threads} thread{'s' * (threads != '1')}; {here['processor']}, {here['instructions']}"
+        f"host {platform.node() or 'unknown'}, process {os.getpid()}; {here['device']}; "
+        f"{here['processor']}, {here['instructions']}"
     )
     versions = package_versions(architecture)
     cuda = f", CUDA {torch.version.cuda}" if here["device"] != "cpu" else ""

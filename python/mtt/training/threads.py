@@ -26,8 +26,10 @@ _VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _AS_FAST: Final = 1.05
 # A number of threads that was asked for is doubted when fewer are faster by this.
 _DOUBTFUL: Final = 1.2
-# Where one measurement each says less than this, there is a second and a third.
+# Where one measurement each says less than this, there is a second and a third, unless a step takes so
+# many seconds that these would be felt.
 _CLEAR: Final = 1.4
+_LONG: Final = 1.0
 
 
 def choose_threads(
@@ -38,10 +40,11 @@ def choose_threads(
     A number from the environment stays, and that of a run that is resumed, for the sake of the same
     bits; if fewer threads are faster now, that is said. On a GPU nothing is measured.
 
-    :param before: threads of the run that is resumed
+    :param before: threads of the run that is resumed, or made once more
     """
     weights = [p for p in [*state.model.parameters(), *state.ensemble] if p.requires_grad]
-    if problem.device.type != "cpu" or not weights or problem.num_steps == 0:
+    done = state.position.epoch >= problem.hypers.num_epochs
+    if problem.device.type != "cpu" or not weights or done:
         return
     variable = next((name for name in _VARIABLES if os.environ.get(name)), None)
     most = torch.get_num_threads()
@@ -52,7 +55,10 @@ def choose_threads(
         torch.set_num_threads(most)
     else:
         fixed = True
+    why = variable or "as before"
     if most == 1:
+        if fixed:
+            say(f"threads: 1 ({why})")
         return
     with _step(state, problem, weights) as step:
         seconds = measure(numbers(most)[:2] if fixed else numbers(most), lambda n: _time(step, n))
@@ -61,8 +67,9 @@ def choose_threads(
     shown = " and ".join(f"{value:.2g} s with {number}" for number, value in seconds.items())
     if not fixed:
         say(f"threads: {best}, as a step takes {shown}; {_VARIABLES[0]} sets another number")
-    elif seconds[most] > _DOUBTFUL * seconds[best]:
-        why = variable or "as before the break"
+        return
+    say(f"threads: {most} ({why})")
+    if seconds[most] > _DOUBTFUL * seconds[best]:
         say(
             f"warning: {most} threads ({why}) are slower than {best}: a step takes {shown}; other "
             f"programs may be using the cores, or the model is small: try {_VARIABLES[0]}={best}"
@@ -94,7 +101,8 @@ def measure(numbers: Sequence[int], seconds: Callable[[int], float]) -> dict[int
     for more, fewer in zip(numbers, numbers[1:], strict=False):
         times[fewer] = seconds(fewer)
         for _ in range(2):
-            if not 1.0 / _CLEAR < times[fewer] / times[more] < _CLEAR:
+            clear = not 1.0 / _CLEAR < times[fewer] / times[more] < _CLEAR
+            if clear or times[more] > _LONG:
                 break
             for number in (more, fewer):
                 times[number] = min(times[number], seconds(number))

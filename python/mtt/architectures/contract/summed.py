@@ -119,7 +119,13 @@ class SumContract(Subject):
                 target.name: ModelOutput(unit=target.unit, sample_kind="system"),
                 name: ModelOutput(unit=target.unit, sample_kind=kind),
             }
-            expected, *others = (_of(model, outputs, name) for model in (whole, parts, scripted))
+            models = (whole, parts, scripted)
+            # A rank without atoms.
+            for found in [_of(model, outputs, name, nothing=True) for model in models]:
+                assert found["value"].shape == (2, 1) and not found["value"].any()
+                assert found["uncertainty"].shape == (0 if kind == "atom" else 2, 1)
+                assert not found["uncertainty"].any() and not found["slope of value"].any()
+            expected, *others = (_of(model, outputs, name) for model in models)
             for found in others:
                 for key in ("value", "uncertainty", "slope of value"):
                     torch.testing.assert_close(found[key], expected[key], rtol=1e-9, atol=1e-10)
@@ -130,13 +136,19 @@ class SumContract(Subject):
                     torch.testing.assert_close(found[key], expected[key], rtol=1e-9, atol=1e-10)
 
 
-def _of(model: Any, outputs: dict[str, ModelOutput], uncertainty: str) -> dict[str, torch.Tensor]:
-    """Return the two outputs, and the derivatives of their sums by positions as far as there are any."""
+def _of(
+    model: Any, outputs: dict[str, ModelOutput], uncertainty: str, nothing: bool = False
+) -> dict[str, torch.Tensor]:
+    """Return the two outputs, and the derivatives of their sums by positions as far as there are any.
+
+    :param nothing: select no atoms
+    """
     systems = [
         system_with_neighbors(structure, model, torch.float64)
         for structure in (molecule(), crystal())
     ]
-    results = model(systems, outputs, None)
+    none = Labels(["system", "atom"], torch.zeros((0, 2), dtype=torch.int32))
+    results = model(systems, outputs, none if nothing else None)
     leaves = [system.positions for system in systems]
     found = {}
     for name in outputs:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, cast
 
 from pydantic import (
+    Discriminator,
     Field,
     NonNegativeFloat,
     PlainSerializer,
@@ -11,6 +12,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    Tag,
     WithJsonSchema,
     model_serializer,
     model_validator,
@@ -130,7 +132,10 @@ class ShiftOptions(OptionsModel):
     """A spectrum that is known up to a shift along its grid, such as a density of states: each
     structure's is compared where it fits the prediction best."""
 
-    extra_points: PositiveInt | Literal["anywhere"]
+    extra_points: Annotated[
+        Annotated[PositiveInt, Tag("<number>")] | Annotated[Literal["anywhere"], Tag("<anywhere>")],
+        Discriminator(lambda value: "<anywhere>" if isinstance(value, str) else "<number>"),
+    ]
     """By how many points it may be moved. The first so many of `properties` are room for it: what
     the data have there counts for nothing, and the other points may begin at any of them. With `anywhere`
     there is no room: all `properties` points may begin at any point of the prediction, or so many before

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mtt.options.schema.base import is_slice
-from mtt.options.schema.loss_parts import ANYWHERE, is_schedule
+from mtt.options.schema.loss_parts import is_schedule
 
 # Of a short form that stands for no mapping: no value at all, or the option left out.
 NOTHING: Final = "null"
@@ -72,7 +72,8 @@ def _is_weight(value: Any) -> bool:
 
 
 def _is_extra_points(value: Any) -> bool:
-    return value == ANYWHERE or (isinstance(value, int | float) and not isinstance(value, bool))
+    # Any text: what is wrong with another is said best where it stands.
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _is(constant: object) -> Callable[[Any], bool]:

@@ -50,13 +50,23 @@ def here(device: torch.device, architecture: str) -> dict[str, str]:
 
 
 def threads_of(header: Header | None) -> int | None:
-    """Return the number of threads of the last part of a run, if that was recorded."""
-    text = (
-        ""
-        if header is None or not header.conditions
-        else header.conditions[-1].values.get("threads", "")
-    )
+    """Return the number of threads that the last step of a run was computed with, if it is recorded."""
+    return None if header is None else threads_in(_parts(header)[-1])
+
+
+def threads_in(part: Conditions) -> int | None:
+    """Return the number of threads of a part of a run, if it is recorded."""
+    text = part.values.get("threads", "")
     return int(text) if re.fullmatch(r"[1-9]\d{0,4}", text) else None
+
+
+def _parts(header: Header) -> list[Conditions]:
+    """Return the conditions of the parts of a run, but for those in which nothing was computed."""
+    at = (header.position.epoch, header.position.step)
+    parts = list(header.conditions) or [Conditions(0, 0, _of(header.packages))]
+    while len(parts) > 1 and (parts[-1].epoch, parts[-1].step) == at:
+        parts.pop()
+    return parts
 
 
 def carried_on(header: Header | None, now: Mapping[str, str]) -> tuple[list[Conditions], list[str]]:
@@ -67,10 +77,7 @@ def carried_on(header: Header | None, now: Mapping[str, str]) -> tuple[list[Cond
     if header is None:
         return [Conditions(0, 0, dict(now))], []
     at = (header.position.epoch, header.position.step)
-    parts = list(header.conditions) or [Conditions(0, 0, _of(header.packages))]
-    # Nothing was computed under those that began here.
-    while len(parts) > 1 and (parts[-1].epoch, parts[-1].step) == at:
-        parts.pop()
+    parts = _parts(header)
     changes = differences(parts[-1].values, now)
     if changes:
         parts.append(Conditions(*at, dict(now)))
