@@ -130,13 +130,14 @@ def test_eval_checks_its_options_before_its_stage_is_imported(
 def test_verify(stage: Stage) -> None:
     calls = stage("verify")
     assert main(["verify", "old.pt"]) == 0
-    words = ["--only", "load, fd/virial", "--json", "-", "--level", "quick", "--for", "ase,eon"]
+    words = ["--only", "load", "--only", "fd/virial, geo", "--json", "-", "--level", "quick"]
+    words += ["--for", "ase,eon"]
     words += ["--skip", "dd=one rank, and LAMMPS only,SYM/rotation", "--skip", "NTH"]
     words += ["--for", "lammps:ranks=4", "--write-waivers", "known.yaml", "--no-waivers"]
     words += ["--time-limit", "30", "--memory-limit", "900", "--no-isolation", "--record", "r.json"]
     assert main(["verify", "old.pt", *words]) == 0
     settings = Settings(
-        only=["LOAD", "FD/virial"],
+        only=["LOAD", "FD/virial", "GEO"],
         skip=["DD=one rank, and LAMMPS only", "SYM/rotation", "NTH"],
         level="quick",
         engines=["ase", "eon", "lammps:ranks=4"],

@@ -291,6 +291,7 @@ def test_very_many_members_cost_no_more_than_they_must(
     words = [sys.executable, "-m", "mtt", "verify", str(model), "--json", str(report), *families]
     subprocess.run(words, check=True, capture_output=True)
     checks = json.loads(report.read_text())["checks"]
+    assert {check["family"] for check in checks} == {"LOAD", "SCHEMA", "PARITY"}
     (parity,) = [
         check
         for check in checks

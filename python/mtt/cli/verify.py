@@ -87,7 +87,7 @@ def _add_option(group: Any, option: Option) -> None:
         text = f"{option.help} (default: {option.default})"
         group.add_argument(option.flag, choices=option.choices, default=option.default, help=text)
     else:
-        action = "extend" if option.type in ("waivers", "names", "uses") else "store"
+        action = "extend" if option.type in ("checks", "waivers", "names", "uses") else "store"
         group.add_argument(
             option.flag,
             type=_READERS.get(option.type, Path),
