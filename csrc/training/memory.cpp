@@ -31,6 +31,8 @@ constexpr std::size_t HUGE_PAGE = std::size_t(1) << 21, SEGMENT = std::size_t(1)
 // Blocks are multiples of this, as the vectors of a processor want it; smaller tensors are left to the C library.
 constexpr std::size_t ALIGNED = 64, LEAST = 4096;
 
+std::atomic<bool> in_use{false};
+
 // The smallest free block that is large enough is divided, and freed blocks are joined with free neighbors.
 class Pool {
 public:
@@ -55,7 +57,7 @@ public:
         return reinterpret_cast<void*>(at);
     }
 
-    // Whether the block is one of these; it is free then.
+    // Whether the block is one of these; it is free then, and kept for others as long as the pool is in use.
     bool give_back(void* pointer) {
         const std::lock_guard<std::mutex> guard(lock_);
         const auto at = reinterpret_cast<std::uintptr_t>(pointer);
@@ -78,6 +80,7 @@ public:
         }
         block->second.is_free = true;
         free_.insert({block->second.size, block->first});
+        if (!in_use) release_unused();
         return true;
     }
 
@@ -151,8 +154,6 @@ Pool& pool() {
     static Pool* one = new Pool;
     return *one;
 }
-
-std::atomic<bool> in_use{false};
 
 void give_back(void* pointer) {
     if (pointer != nullptr && !pool().give_back(pointer)) c10::free_cpu(pointer);
