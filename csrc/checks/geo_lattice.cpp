@@ -2,7 +2,6 @@
 // so large that models evaluate it in parts.
 #include <array>
 
-#include "mtt/checks/scattered.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -14,7 +13,7 @@ namespace {
 void small_cell(Context& context, Comparison& comparison) {
     auto& model = context.model();
     std::mt19937_64 random(21);
-    auto small = crystal(context.types(), {1, 1, 2}, sparse_spacing(context), 0.2, random);
+    auto small = crystal(context.types(), {1, 1, 2}, context.sparse_spacing(), 0.2, random);
     small.name = "cell of two atoms";
     attempt(comparison, small, [&] {
         const auto reference = evaluate(model, small);
@@ -32,7 +31,7 @@ void small_cell(Context& context, Comparison& comparison) {
 void other_vectors(Context& context, Comparison& comparison) {
     auto& model = context.model();
     std::mt19937_64 random(22);
-    const auto system = crystal(context.types(), {2, 2, 2}, sparse_spacing(context), 0.25, random);
+    const auto system = crystal(context.types(), {2, 2, 2}, context.sparse_spacing(), 0.25, random);
     const auto reference = evaluate(model, system);
     const auto limit = budget(
         Agreement::geometry, model.capabilities(), system, reference, summation_roundings(system.size())

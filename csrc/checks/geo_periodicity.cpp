@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 
-#include "mtt/checks/scattered.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -33,7 +32,7 @@ void against_supercell(Context& context, const System& open, Comparison& compari
 
 std::vector<Result> run(Context& context) {
     auto& model = context.model();
-    const double spacing = sparse_spacing(context);
+    const double spacing = context.sparse_spacing();
     std::mt19937_64 random(23);
     const auto source = crystal(context.types(), {2, 2, 2}, spacing, 0.15, random);
     Comparison comparison;

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <thread>
 
-#include "mtt/checks/scattered.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/clock.hpp"
@@ -100,7 +99,7 @@ struct Cost {
 std::vector<Cost> costs(Context& context, Model& instance) {
     const int largest = context.level() == Level::quick ? 4 : (context.level() == Level::full ? 5 : 7);
     // With few neighbors, whose pairs are what most calls take time for: how time grows with atoms shows all the more.
-    const double apart = sparse_spacing(context);
+    const double apart = context.sparse_spacing();
     std::mt19937_64 random(62);
     std::vector<Cost> out;
     for (int doublings = 2; doublings <= largest; ++doublings) {

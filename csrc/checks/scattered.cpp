@@ -8,11 +8,6 @@
 
 namespace mtt {
 
-double sparse_spacing(Context& context) {
-    constexpr double neighbors = 24;
-    return std::max(context.spacing(), std::cbrt(1.0 / context.densest(neighbors)));
-}
-
 const System* crowded_crystal(Context& context) {
     for (const auto& system : context.systems()) {
         if (system.pbc[0] && system.pbc[1] && system.pbc[2] && system.size() <= 32) {

@@ -165,9 +165,10 @@ void read_values(const Safetensors& file, const std::string& prefix, int format,
     const auto& about = target.target;
     const std::string start = old ? prefix : prefix + about.name + "/";
     GoldenValues values;
-    // Of ensembles with very many members those of atoms would be larger than all else: a pack may leave them out.
+    // Of ensembles with very many members those of atoms would be larger than all else: a pack may leave them out where
+    // it has those of the system.
     constexpr size_t most_members = 4096;
-    const bool wide = about.is_ensemble() && about.numbers() > most_members;
+    const bool wide = about.per_system && about.is_ensemble() && about.numbers() > most_members;
     const std::string atoms = start + (old ? "energies" : "atoms");
     values.atoms = file.read<double>(atoms, "F64", wide && file.length(atoms) == 0 ? 0 : n, about.numbers());
     if (about.per_system) {

@@ -271,6 +271,11 @@ double Context::spacing() {
     return cutoff() > 0 ? std::clamp(typical, std::cbrt(1.0 / densest(1000)), 0.62 * cutoff()) : typical;
 }
 
+double Context::sparse_spacing() {
+    constexpr double neighbors = 24;
+    return std::max(spacing(), std::cbrt(1.0 / densest(neighbors)));
+}
+
 double Context::stride() {
     // Places are up to a tenth off in each direction, so neighbors up to two tenths.
     constexpr double off = 0.2;
@@ -309,13 +314,11 @@ const std::vector<System>& Context::systems() {
 }
 
 const System& Context::small_cell() {
-    constexpr double neighbors = 24;
     if (!small_cell_.has_value()) {
         std::mt19937_64 random(seed);
-        const double apart = std::max(spacing(), std::cbrt(1.0 / densest(neighbors)));
         // All types, where there are few of them.
         const int across = types().size() > 4 ? 2 : 1;
-        small_cell_ = crystal(types(), {across, 2, 2}, apart, 0.2, random);
+        small_cell_ = crystal(types(), {across, 2, 2}, sparse_spacing(), 0.2, random);
         small_cell_->name = "generated small cell";
         // Of the pack's own states: those of one batch differ.
         const auto& all = systems();

@@ -98,12 +98,13 @@ TEST("a pack of several targets is read") {
 }
 
 TEST("a pack may lack what very many members give of atoms") {
-    const auto pack_of = [](const std::string& quantity, size_t members, std::vector<size_t> shape) {
+    const auto pack_of = [](const std::string& quantity, size_t members, std::vector<size_t> shape,
+                            const char* per = "system") {
         auto pack = several_targets();
         auto about = json::parse(pack.header["__metadata__"]["mtt"].get<std::string>());
         about["targets"][1]["name"] = "energy_ensemble";
         about["targets"][1]["quantity"] = quantity;
-        about["targets"][1]["per"] = "system";
+        about["targets"][1]["per"] = per;
         about["targets"][1]["properties"] = members;
         pack.header["__metadata__"]["mtt"] = about.dump();
         size_t count = 1;
@@ -122,6 +123,7 @@ TEST("a pack may lack what very many members give of atoms") {
     CHECK(parse_golden(pack_of("ensemble", 4097, {2, 4097})).targets[1].values[0].atoms.size() == 2 * 4097);
     CHECK_THROWS(parse_golden(pack_of("ensemble", 4097, {1, 4097})), std::runtime_error, "wrong shape");
     CHECK_THROWS(parse_golden(pack_of("ensemble", 4096, {0})), std::runtime_error, "wrong shape");
+    CHECK_THROWS(parse_golden(pack_of("ensemble", 4097, {0}, "atom")), std::runtime_error, "wrong shape");
     CHECK_THROWS(parse_golden(pack_of("charge", 4097, {0})), std::runtime_error, "wrong shape");
     CHECK_THROWS(parse_golden(pack_of("ensemble", 131073, {0})), std::runtime_error, "impossible number of properties");
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mtt import checkpoint
 from mtt.images import catalogue, storage
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,15 @@ def environment(tools: Path, images: Path, **changes: str) -> dict[str, str]:
 def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, to its end."""
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """Compare the tensors of two checkpoints bit for bit."""
+    _, here = checkpoint.read(one)
+    _, there = checkpoint.read(other)
+    assert here.keys() == there.keys()
+    for name, tensor in here.items():
+        assert tensor.numpy().tobytes() == there[name].numpy().tobytes(), name
 
 
 def skip_where_nothing_is_built(done: subprocess.CompletedProcess[str], tag: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from container_users import IMAGES, NEWEST, USER, apptainer, run
+from container_users import IMAGES, NEWEST, USER, apptainer, assert_same_weights, run
 from small_runs import write_data
 
 from mtt import checkpoint
@@ -77,15 +77,6 @@ def train_until(train: list[str], folder: Path, epoch: int, number: signal.Signa
 def checkpoints(folder: Path, epoch: int) -> list[Path]:
     """All that runs in a folder have written of an epoch."""
     return sorted(folder.glob(f"outputs/*/*/model_{epoch}.ckpt"))
-
-
-def assert_same_weights(one: Path, other: Path) -> None:
-    """Bit for bit."""
-    _, here = checkpoint.read(one)
-    _, there = checkpoint.read(other)
-    assert here.keys() == there.keys()
-    for name, tensor in here.items():
-        assert tensor.numpy().tobytes() == there[name].numpy().tobytes(), name
 
 
 def test_mace_is_trained_killed_and_continued(

@@ -16,6 +16,7 @@ from container_users import (
     NEWEST,
     USER,
     apptainer,
+    assert_same_weights,
     environment,
     give,
     run,
@@ -65,11 +66,7 @@ def test_a_whole_run_killed_and_continued(tools: Path, images: Path, quickstart:
     os.chown(whole, USER, USER)
     give(whole, *(ETHANOL / name for name in ("ethanol.xyz", "options.yaml")))
     assert run(apptainer(tools, sif, ONE_EPOCH), whole).returncode == 0
-    _, here = checkpoint.read(whole / "model.ckpt")
-    _, there = checkpoint.read(quickstart / "model.ckpt")
-    assert here.keys() == there.keys()
-    for name, tensor in here.items():
-        assert bytes(tensor.numpy().tobytes()) == bytes(there[name].numpy().tobytes()), name
+    assert_same_weights(whole / "model.ckpt", quickstart / "model.ckpt")
 
     export = ["export", "model.ckpt", "-o", "again.pt", "--verify"]
     assert run(apptainer(tools, sif, export), quickstart).returncode == 0

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Final
 
 from mtt.data.derived_targets import UncertaintyRecord, clashes, has_uncertainty
-from mtt.data.target import Target
+from mtt.data.target import MAX_PROPERTIES, Target
 from mtt.report.metrics import judged_by
 
 FORMAT_VERSION: Final = 3
@@ -21,7 +21,7 @@ _MOST_TARGETS: Final = 1000
 _MOST_CONDITIONS: Final = 100_000
 _MOST_MEMBERS: Final = 100
 # Of ensembles of last layers, or 0 for none.
-_SIZES: Final = range(131_073)
+_SIZES: Final = range(MAX_PROPERTIES + 1)
 
 
 @dataclass(frozen=True)

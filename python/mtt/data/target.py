@@ -24,7 +24,7 @@ TYPES: Final = ("scalar", "vector", "matrix", "spherical")
 LARGEST_DEGREE: Final = 12
 # A standard output of metatomic with or without a variant, or a name of somebody's own.
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*(/[A-Za-z0-9_.+-]+)?")
-_MAX_PROPERTIES: Final = 131072
+MAX_PROPERTIES: Final = 131072
 
 
 @dataclass(frozen=True)
@@ -138,22 +138,20 @@ class Target:
             "unit": lambda value: isinstance(value, str),
             "per": lambda value: value in ("system", "atom"),
             "type": lambda value: value in TYPES,
-            "properties": lambda value: type(value) is int and 0 < value <= _MAX_PROPERTIES,
+            "properties": lambda value: type(value) is int and 0 < value <= MAX_PROPERTIES,
             "gradients": _are_gradients,
             "description": lambda value: isinstance(value, str),
         }
         if plain.get("type") == "spherical":
             expected["irreps"] = _are_irreps
         if "shift" in plain:
-            expected["shift"] = lambda value: (
-                type(value) is int and 0 < value <= 2 * _MAX_PROPERTIES
-            )
+            expected["shift"] = lambda value: type(value) is int and 0 < value <= 2 * MAX_PROPERTIES
         for key in [*expected, *plain]:
             if key not in plain or key not in expected or not expected[key](plain[key]):
                 raise ValueError(key)
         irreps = tuple((degree, parity) for degree, parity in plain.get("irreps", ()))
         target = cls(**{**plain, "gradients": tuple(plain["gradients"]), "irreps": irreps})
-        if target.numbers > _MAX_PROPERTIES:
+        if target.numbers > MAX_PROPERTIES:
             raise ValueError("properties")
         if target.gradients and not target.is_energy:
             raise ValueError("gradients")

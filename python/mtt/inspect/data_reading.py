@@ -159,14 +159,12 @@ def _note_keys(found: DataFile, atoms: ase.Atoms) -> None:
 def _find_masks(keys: Mapping[str, Key]) -> None:
     """Note which keys are masks: ``NAME_mask`` of 0 and 1, in the shape of ``NAME``."""
     for name, key in keys.items():
-        of = keys.get(name.removesuffix(MASK))
+        masked = name.removesuffix(MASK)
+        of = keys.get(masked)
         if of is key or of is None or key.numbers == 0 or key.others:
             continue
         if of.place == key.place and of.kinds.keys() == key.kinds.keys():
-            key.mask_of, key.could_be = (
-                name.removesuffix(MASK),
-                {f"mask of {name.removesuffix(MASK)}"},
-            )
+            key.mask_of, key.could_be = masked, {f"mask of {masked}"}
 
 
 def _shape(array: NDArray[Any], n_atoms: int) -> str:

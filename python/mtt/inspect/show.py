@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mtt.printable import printable
-from mtt.report.metrics import VALIDATION, judged_by, readable
+from mtt.report.metrics import judged_by, judging_prefix, readable
 
 _WIDTH: Final = 80
 _LABEL: Final = 14
@@ -198,7 +198,7 @@ def _history(description: Description) -> Iterable[Fact]:
     columns = [("best", history["best"]), ("last", history["last"])]
     if history["best"] in (None, history["last"]):
         columns = [("last" if history["best"] is None else "best and last", history["last"])]
-    prefix = VALIDATION if chosen_by == "validation" else "train_"
+    prefix = judging_prefix([history["last"]])
     yield prefix.removesuffix("_"), _row("", [title for title, _ in columns])
     for metric in history["last"]:
         if metric.startswith(prefix):

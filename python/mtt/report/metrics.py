@@ -22,7 +22,8 @@ from mtt.units import spelling
 Row = Mapping[str, float | int]
 Error = Literal["rmse", "mae"]
 ERRORS: Final[tuple[Error, ...]] = get_args(Error)
-# What stands before the errors of the validation set in a row of the history.
+# What stands before the errors of each set in a row of the history.
+TRAIN: Final = "train_"
 VALIDATION: Final = "validation_"
 # What is compared of a target: its values, those of systems per atom as well, and its gradients.
 VALUE: Final = "value"
@@ -97,6 +98,11 @@ def judged_by(history: Sequence[Row | None]) -> str:
     rows = [row for row in history if row]
     validated = not rows or any(name.startswith(VALIDATION) for row in rows for name in row)
     return "validation" if validated else "training"
+
+
+def judging_prefix(history: Sequence[Row | None]) -> str:
+    """Return what stands before the errors of that set in rows."""
+    return VALIDATION if judged_by(history) == "validation" else TRAIN
 
 
 def milli(value: float, unit: str) -> tuple[float, str]:

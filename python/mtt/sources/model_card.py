@@ -10,7 +10,7 @@ import yaml
 
 from mtt.inspect.show import size
 from mtt.printable import printable
-from mtt.report.metrics import VALIDATION, judged_by, readable
+from mtt.report.metrics import judged_by, judging_prefix, readable
 from mtt.verify.report import Report
 from mtt.verify.report.report import STATUSES
 
@@ -112,7 +112,7 @@ def _errors(checkpoint: Description) -> Iterable[str]:
     row = history["best"] or history["last"] or {}
     rows = []
     chosen_by = judged_by([row])
-    prefix = VALIDATION if chosen_by == "validation" else "train_"
+    prefix = judging_prefix([row])
     for metric in (*_METRICS, *_STRESS):
         value = row.get(f"{prefix}{metric}")
         if isinstance(value, float | int):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mtt.options.schema.training import TrainingHypers
-from mtt.report.metrics import VALIDATION, judged_by
+from mtt.report.metrics import TRAIN, VALIDATION, judged_by
 from mtt.training.loss import selected_metric
 from mtt.training.state import State
 
@@ -54,7 +54,7 @@ def _compared(history: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, f
     """Return the errors by which the epochs of a history are compared, those of training at last."""
     if judged_by(history) == "validation":
         return [validation_metrics(row) for row in history]
-    rows = [_part(row, "train_") for row in history]
+    rows = [_part(row, TRAIN) for row in history]
     # An epoch leaves some structures out, perhaps all that have a quantity: else it would seem to be
     # better or worse by a factor. The nearest epoch before it has the error, or the first one that does.
     known: dict[str, float] = {}

@@ -29,7 +29,7 @@ from mtt.data.target import GRADIENTS, Target
 from mtt.errors import UserError
 from mtt.options.schema.loss_parts import FIRST_EPOCH
 from mtt.options.schema.training import TrainingHypers
-from mtt.report.metrics import VALIDATION
+from mtt.report.metrics import TRAIN, VALIDATION
 from mtt.training.best_epoch import against_best, smoothed_metric
 from mtt.training.communicator import Alone, Communicator
 from mtt.training.loss import LastLayers, Loss, selected_metric
@@ -354,7 +354,7 @@ def _finish_epoch(
         "step": position.step,
         "learning_rate": learning_rate(position.step - 1, problem.num_steps, problem.hypers),
     }
-    row |= {f"train_{name}": value for name, value in train_metrics.items()}
+    row |= {f"{TRAIN}{name}": value for name, value in train_metrics.items()}
     if validation is not None:
         metrics = _metrics(state, problem, loss, validation)
         row |= {f"{VALIDATION}{name}": value for name, value in metrics.items()}

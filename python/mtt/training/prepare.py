@@ -83,8 +83,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        # A run of no epochs has best weights once it is done.
-        return self.state.position.epoch >= self.problem.hypers.num_epochs and bool(self.state.best)
+        return _is_finished(self.state, self.problem)
+
+
+def _is_finished(state: State, problem: Problem) -> bool:
+    # A run of no epochs has best weights once it is done.
+    return state.position.epoch >= problem.hypers.num_epochs and bool(state.best)
 
 
 def prepare(
@@ -148,7 +152,7 @@ def prepare(
         say(f"warning: {line}")
     if weights == 0:
         say("there are no weights to train: an epoch tells the errors, and changes nothing")
-    if state.position.epoch < problem.hypers.num_epochs or not state.best:
+    if not _is_finished(state, problem):
         # Before a step of a whole batch, which may be too large.
         say(estimate(problem, potential).line(free_memory(device)))
         choose_threads(state, problem, threads or conditions.threads_of(header), say)

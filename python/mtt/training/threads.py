@@ -48,28 +48,24 @@ def choose_threads(
         return
     variable = next((name for name in _VARIABLES if os.environ.get(name)), None)
     most = torch.get_num_threads()
+    why = variable
     if variable is None:
         most = min(most, math.ceil(processors() or most))
-        fixed = before is not None and before <= most
-        most = before if before is not None and fixed else most
+        if before is not None and before <= most:
+            most, why = before, "as before"
         torch.set_num_threads(most)
-    else:
-        fixed = True
-    why = variable or "as before"
+    if why is not None:
+        say(f"threads: {most} ({why})")
     if most == 1:
-        if fixed:
-            say(f"threads: 1 ({why})")
         return
     with _step(state, problem, weights) as step:
-        seconds = measure(numbers(most)[:2] if fixed else numbers(most), lambda n: _time(step, n))
+        seconds = measure(numbers(most)[: 2 if why else None], lambda n: _time(step, n))
     best = fastest(seconds)
-    torch.set_num_threads(most if fixed else best)
+    torch.set_num_threads(most if why else best)
     shown = " and ".join(f"{value:.2g} s with {number}" for number, value in seconds.items())
-    if not fixed:
+    if why is None:
         say(f"threads: {best}, as a step takes {shown}; {_VARIABLES[0]} sets another number")
-        return
-    say(f"threads: {most} ({why})")
-    if seconds[most] > _DOUBTFUL * seconds[best]:
+    elif seconds[most] > _DOUBTFUL * seconds[best]:
         say(
             f"warning: {most} threads ({why}) are slower than {best}: a step takes {shown}; other "
             f"programs may be using the cores, or the model is small: try {_VARIABLES[0]}={best}"
@@ -122,7 +118,7 @@ def _step(
     state: State, problem: Problem, weights: Sequence[torch.Tensor]
 ) -> Iterator[Callable[[], None]]:
     """Give a function that takes the next step of the training, of which nothing remains."""
-    groups = epoch_groups(problem, state.position.epoch % problem.hypers.num_epochs)
+    groups = epoch_groups(problem, state.position.epoch)
     group = groups[min(state.position.batch, len(groups) - 1)]
     batch = collate(problem.train, group, problem.dtype, problem.device)
     loss = problem.loss(state.position.epoch + 1, list(state.ensemble))

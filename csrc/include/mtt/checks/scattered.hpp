@@ -7,9 +7,6 @@
 
 namespace mtt {
 
-/// Distance between neighbors in crystals where each atom shall have few: a call takes time for each pair.
-double sparse_spacing(Context& context);
-
 /// The first of the check systems that is a crystal, in which atoms have many neighbors; null if there is none.
 const System* crowded_crystal(Context& context);
 

@@ -141,6 +141,8 @@ public:
     double cutoff();
     /// Distance between neighbors in generated systems.
     double spacing();
+    /// The same for crystals where each atom shall have few neighbors: a call takes time for each pair.
+    double sparse_spacing();
     /// The same for long systems: some steps are just within the cutoff, so that few atoms hand on what they know far.
     double stride();
     /// Atoms per volume at which an atom has this many neighbors within the cutoff.

@@ -66,14 +66,19 @@ class SumContract(Subject):
             torch.testing.assert_close(values.index_select(0, kept), expected.detach())
             assert not gradient.any()
 
-    def test_models_by_chunks_are_as_whole(self) -> None:
+    def whole_and_parts(self) -> tuple[Potential, Potential]:
+        """Return a model, and the same one that evaluates what it can by small chunks."""
         whole, parts = self.potential(), self.potential()
         parts.core.load_state_dict(whole.core.state_dict())
         for target in self.targets:
             parts.baseline(target.name).load_state_dict(whole.baseline(target.name).state_dict())
         parts.by_chunks().requires_grad_(False)
-        assert parts.chunks == whole.core.has_sums
         parts.chunk_tokens = 8
+        return whole, parts
+
+    def test_models_by_chunks_are_as_whole(self) -> None:
+        whole, parts = self.whole_and_parts()
+        assert parts.chunks == whole.core.has_sums
         rows = torch.tensor([[0, 1], [0, 4], [1, 0], [1, 3]], dtype=torch.int32)
         for selection in (None, Labels(["system", "atom"], rows)):
             for target in self.targets:
@@ -97,21 +102,17 @@ class SumContract(Subject):
 
     def test_uncertainties_beside_a_sum(self) -> None:
         """Those of atoms are as without chunks, but torch refuses to differentiate them."""
-        whole, parts = self.potential(), self.potential()
+        whole, parts = self.whole_and_parts()
         energies = [target for target in self.targets if target.is_energy]
         if not (whole.core.has_sums and whole.core.has_features and energies):
             return
         target = energies[0]
-        parts.core.load_state_dict(whole.core.state_dict())
-        parts.baseline(target.name).load_state_dict(whole.baseline(target.name).state_dict())
         asked = [target.name, features_of(target.name)]
         n_features = whole.core(self.graph([molecule()]), asked)[asked[1]].shape[1]
         matrix = torch.linspace(-1.0, 1.0, 3 * n_features).reshape(3, n_features).sin()
         for potential in (whole, parts):
             uncertainty = Uncertainty(target.name, matrix, 2.0 * matrix, matrix[:0])
             potential.set_uncertainties([uncertainty])
-        parts.by_chunks().requires_grad_(False)
-        parts.chunk_tokens = 8
         scripted: Any = torch.jit.script(parts)
         name = whole.uncertainty_names[0]
         for kind in ("atom", "system"):
