@@ -187,7 +187,8 @@ const Registered traces({
     "LIMITS", "traces",
     "Loading and calling the model changes no setting that the whole process shares, and raises no floating-point exception.",
     "exact",
-    {"global state", "floating-point exceptions"}, run_traces,
+    {"global state", "floating-point exceptions"}, run_traces, Level::quick, {}, About::picked_energy, Severity::wrong,
+    Turn::last,
 }, About::picked_energy);
 
 }  // namespace

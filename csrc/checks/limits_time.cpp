@@ -188,6 +188,7 @@ const Registered check({
     "new sizes: 8 times a call with a known one, if that is 10 ms more; growth: power 2.5, if a call takes 50 ms. "
     "What looks slow is measured five times: a machine that is busy with other work must not fail a model",
     {"time per call", "scaling"}, run, Level::full, {}, About::picked_energy, Severity::costs,
+    Turn::alone,
 }, About::picked_energy);
 
 }  // namespace

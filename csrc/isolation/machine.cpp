@@ -3,13 +3,16 @@
 #include <fenv.h>
 #include <locale.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <thread>
 
 extern char** environ;
 #ifdef MTT_SANITIZED
@@ -56,6 +59,30 @@ uint64_t allocated_bytes() {
 uint64_t resident_bytes() { return status_bytes("VmRSS"); }
 
 uint64_t peak_resident_bytes() { return status_bytes("VmHWM"); }
+
+int usable_cores() {
+    int out = 0;
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        out = CPU_COUNT(&allowed);
+    }
+#endif
+    if (out == 0) {
+        out = int(std::thread::hardware_concurrency());
+    }
+    // "max 100000", or microseconds of each so many
+    double share = 0.0;
+    double period = 0.0;
+    if (std::ifstream("/sys/fs/cgroup/cpu.max") >> share >> period && period > 0.0) {
+        out = std::min(out, int(share / period));
+    }
+    const char* wish = std::getenv("OMP_NUM_THREADS");  // a number, or one for each level of nesting
+    if (const int most = wish == nullptr ? 0 : std::atoi(wish); most > 0) {
+        out = std::min(out, most);
+    }
+    return std::max(1, out);
+}
 
 bool reset_peak_resident_bytes() {
     std::ofstream file("/proc/self/clear_refs");

@@ -145,6 +145,7 @@ int serve_predictions(VerifyOptions options, const Supervision& how, bool widene
     if (options.time_limit <= 0) {
         options.time_limit = 1e7;  // people look at the clock themselves, and know Ctrl-C
     }
+    options.processes = 1;
     RemoteHost host(with_limits(options), how);
     try {
         serve(host, widened);

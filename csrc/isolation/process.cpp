@@ -130,6 +130,16 @@ int most_open_files() {
 
 }  // namespace
 
+std::mutex& RunningChildren::lock() {
+    static std::mutex one;
+    return one;
+}
+
+std::set<pid_t>& RunningChildren::pids() {
+    static std::set<pid_t> all;
+    return all;
+}
+
 ChildProcess::ChildProcess(const std::vector<std::string>& command) {
     auto words = command;
     auto variables = worker_environment(own_environment());
@@ -140,6 +150,7 @@ ChildProcess::ChildProcess(const std::vector<std::string>& command) {
     Pipe channel;
     Pipe out;
     const pid_t parent = getpid();
+    RunningChildren running;
     pid_ = fork();
     if (pid_ == 0) {
         become(const_cast<char**>(arguments.data()), const_cast<char**>(environment.data()), in.read, channel.write,
@@ -156,6 +167,7 @@ ChildProcess::ChildProcess(const std::vector<std::string>& command) {
         close_all();
         throw std::runtime_error(std::string("can not start a process: ") + std::strerror(error));
     }
+    running.pids().insert(pid_);
     for (const int fd : {input_fd_, channel_fd_, output_fd_}) {
         fcntl(fd, F_SETFL, O_NONBLOCK);
     }
@@ -194,6 +206,7 @@ void ChildProcess::reap(bool wait) {
         return;
     }
     ::kill(-pid_, SIGKILL);  // whatever it left in its group
+    RunningChildren().pids().erase(pid_);
     Ended ended;
     if (ended_pid == pid_) {
         ended.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;

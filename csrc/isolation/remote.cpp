@@ -23,7 +23,7 @@ constexpr const char* ended_before = "has ended its process before";
 constexpr const char* tampers = "writes into the channel that its numbers come through: it tampers with the program that checks it";
 
 uint64_t random_number() {
-    static std::random_device random;
+    thread_local std::random_device random;
     return (uint64_t(random()) << 32) | random();
 }
 

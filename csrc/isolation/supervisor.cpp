@@ -1,15 +1,17 @@
-// Runs the checks here, and the model in a process of its own that is replaced when the model has ended it.
+// Runs the checks here, and the model in processes of its own, which are replaced when the model has ended them.
 #include "mtt/supervisor.hpp"
 
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <exception>
 #include <fstream>
+#include <functional>
 #include <future>
+#include <mutex>
 #include <random>
-#include <stdexcept>
 
+#include "mtt/isolation/machine.hpp"
 #include "mtt/isolation/remote.hpp"
 #include "mtt/runner/files.hpp"
 #include "mtt/runner/clock.hpp"
@@ -28,85 +30,119 @@ double default_time_limit(Level level) {
 }
 
 /// Most of what the machine or the container has, so that the limit comes before the kernel's own choice.
-uint64_t default_memory_limit() {
+uint64_t default_memory_limit(int processes) {
     uint64_t there = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGE_SIZE));
     uint64_t group = 0;
     if (std::ifstream("/sys/fs/cgroup/memory.max") >> group) {
         there = std::min(there, group);
     }
-    return std::min(default_memory, there / 4 * 3);
+    return std::min(default_memory, there / 4 * 3 / uint64_t(processes));
 }
 
-class Supervisor {
+/// What the processes share, of which one may stop the other.
+class Verdict {
 public:
-    Supervisor(const VerifyOptions& options, const Supervision& how):
-        options_(with_limits(options)), selection_(select_checks(options_)), results_(selection_.size()),
-        host_(std::make_shared<RemoteHost>(options_, how)), runner_(options_, host_) {
+    /// Why the checks that are left do not run; empty: they run.
+    [[nodiscard]] std::string given_up() const {
+        const std::lock_guard<std::mutex> guard(lock_);
+        return given_up_;
+    }
+    void give_up(const std::string& reason) {
+        const std::lock_guard<std::mutex> guard(lock_);
+        given_up_ = given_up_.empty() ? reason : given_up_;
+    }
+    [[nodiscard]] std::string load_failure() const {
+        const std::lock_guard<std::mutex> guard(lock_);
+        return load_failure_;
+    }
+    void fail_loading(const std::string& text) {
+        const std::lock_guard<std::mutex> guard(lock_);
+        load_failure_ = load_failure_.empty() ? text : load_failure_;
+    }
+    void count_death() {
+        const std::lock_guard<std::mutex> guard(lock_);
+        if (++deaths_ >= most_deaths && given_up_.empty()) {
+            given_up_ = "the model has killed " + std::to_string(deaths_) + " processes already";
+        }
+    }
+
+private:
+    mutable std::mutex lock_;
+    std::string given_up_;
+    std::string load_failure_;
+    size_t deaths_ = 0;
+};
+
+/// What gets out of the checks of one process, such as a signal, ends those of the other.
+class StopsOther {
+public:
+    explicit StopsOther(Verdict& verdict): verdict_(verdict) {}
+    ~StopsOther() {
+        if (std::uncaught_exceptions() > 0) {
+            verdict_.give_up("checks in the other process could not go on");
+        }
+    }
+    StopsOther(const StopsOther&) = delete;
+    StopsOther& operator=(const StopsOther&) = delete;
+
+private:
+    Verdict& verdict_;
+};
+
+/// The model in a process, or in one after the other as it ends them, and the checks that run there.
+class Lane {
+public:
+    Lane(const VerifyOptions& options, const Supervision& how, const std::vector<Selected>& selection, Verdict& verdict):
+        options_(options), selection_(selection), verdict_(verdict), results_(selection.size()),
+        host_(std::make_shared<RemoteHost>(options, how)), runner_(options, host_) {
         runner_.on_target([this](const std::string& name) {
             target_ = name;
             began_ = Clock::now();
             host_->begin();  // the time limit holds for each of them
         });
     }
-    Report run();
+
+    /// Starts the process, and says what is known before anything is loaded.
+    void describe_file() {
+        host_->begin();
+        runner_.describe_file(report_);
+    }
+    /// Runs the checks of this turn that `mine` is true of.
+    void run(Turn turn, const std::function<bool(const Check&)>& mine);
+    /// Lets the process end by itself.
+    void finish();
+    [[nodiscard]] std::vector<Result>& results(size_t k) { return results_[k]; }
+    [[nodiscard]] Report& report() { return report_; }
+    [[nodiscard]] const RemoteHost& host() const { return *host_; }
 
 private:
     void run_check(size_t k);
     void blame(const Selected& selected, const ModelProcessEnded& end, std::vector<Result>& results);
     void describe_model();
-    void finish();
-    void assemble();
 
-    VerifyOptions options_;
-    std::vector<Selected> selection_;
+    const VerifyOptions& options_;
+    const std::vector<Selected>& selection_;
+    Verdict& verdict_;
     std::vector<std::vector<Result>> results_;
+    /// What this process has shown of file and model.
     Report report_;
     std::shared_ptr<RemoteHost> host_;
     Runner runner_;
     Clock::time_point began_ = Clock::now();
     /// Of the check that runs, if the model has several.
     std::string target_;
-    size_t deaths_ = 0;
-    std::string load_failure_;
-    /// Why the checks that are left do not run.
-    std::string given_up_;
 };
 
-Report Supervisor::run() {
-    const auto start = Clock::now();
-    describe_options(options_, report_);
-    // Beside the worker: both read the whole file.
-    auto sum = std::async(std::launch::async, file_sha256, options_.path);
-    try {
-        host_->begin();
-        runner_.describe_file(report_);
-        for (size_t k = 0; k < selection_.size() && given_up_.empty(); ++k) {
-            if (!selection_[k].wanted.empty()) {
-                run_check(k);
-            }
+void Lane::run(Turn turn, const std::function<bool(const Check&)>& mine) {
+    for (size_t k = 0; k < selection_.size() && verdict_.given_up().empty(); ++k) {
+        const auto& check = *selection_[k].check;
+        if (!selection_[k].wanted.empty() && check.turn == turn && mine(check)) {
+            run_check(k);
         }
-        finish();
-    } catch (const ModelProcessEnded& end) {
-        load_failure_ = "before anything was checked, the model " + end.reason;
-        given_up_ = not_loaded;
     }
-    report_.isolation = host_->isolation();
-    report_.isolation.process = true;
-    report_.isolation.time_limit = options_.time_limit;
-    report_.isolation.memory_limit = options_.memory_limit;
-    report_.peak_memory = host_->peak_memory();
-    report_.sha256 = sum.get();
-    if (load_failure_.empty()) {
-        load_failure_ = runner_.problem();
-    }
-    assemble();
-    leave_out_domains(options_, report_);
-    judge(report_);
-    report_.seconds = seconds_since(start);
-    return std::move(report_);
 }
 
-void Supervisor::run_check(size_t k) {
+void Lane::run_check(size_t k) {
     const auto& selected = selection_[k];
     if (options_.progress) {
         options_.progress(selected.check->family, selected.check->name);
@@ -120,22 +156,23 @@ void Supervisor::run_check(size_t k) {
     } catch (const ModelProcessEnded& end) {
         runner_.forget_instances();
         blame(selected, end, results_[k]);
-        if (++deaths_ >= most_deaths && given_up_.empty()) {
-            given_up_ = "the model has killed " + std::to_string(deaths_) + " processes already";
-        }
+        verdict_.count_death();
         if (host_->out_of_time()) {
-            given_up_ = "the time for the whole verification was used up";
+            verdict_.give_up("the time for the whole verification was used up");
         }
+    }
+    if (!runner_.problem().empty()) {
+        verdict_.fail_loading(runner_.problem());
     }
 }
 
 /// Writes the end of the model's process down as the failure that it is.
-void Supervisor::blame(const Selected& selected, const ModelProcessEnded& end, std::vector<Result>& results) {
+void Lane::blame(const Selected& selected, const ModelProcessEnded& end, std::vector<Result>& results) {
     const std::string text = (end.loading ? "while it is loaded, the model " : "the model ") + end.reason;
     if (end.loading) {
-        given_up_ = not_loaded;
+        verdict_.give_up(not_loaded);
         if (selected.check->family != "LOAD") {
-            load_failure_ = text;
+            verdict_.fail_loading(text);
             return;
         }
     }
@@ -150,7 +187,7 @@ void Supervisor::blame(const Selected& selected, const ModelProcessEnded& end, s
 }
 
 /// After each check, since it may be the last for which there is an instance.
-void Supervisor::describe_model() {
+void Lane::describe_model() {
     const auto field = report_.model.has_value() ? report_.model->receptive_field : std::nullopt;
     runner_.describe_model(report_);
     if (report_.model.has_value() && !report_.model->receptive_field.has_value()) {
@@ -158,28 +195,153 @@ void Supervisor::describe_model() {
     }
 }
 
-void Supervisor::finish() {
+void Lane::finish() {
     try {
         runner_.forget_instances();
         host_->finish();
     } catch (const ModelProcessEnded& end) {
-        load_failure_ = "when its process ends, after all checks, the model " + end.reason;
+        verdict_.fail_loading("when its process ends, after all checks, the model " + end.reason);
     }
+}
+
+class Supervisor {
+public:
+    Supervisor(const VerifyOptions& options, const Supervision& how): options_(with_limits(options)), how_(how) {
+        if (options_.progress) {
+            options_.progress = [this, shown = options_.progress](const std::string& family, const std::string& name) {
+                const std::lock_guard<std::mutex> guard(progress_lock_);
+                shown(family, name);
+            };
+        }
+    }
+    Report run();
+
+private:
+    void run_checks();
+    void merge();
+    void assemble();
+
+    VerifyOptions options_;
+    Supervision how_;
+    std::mutex progress_lock_;
+    std::vector<Selected> selection_ = select_checks(options_);
+    Verdict verdict_;
+    Lane first_{options_, how_, selection_, verdict_};
+    /// Beside the first, if there are two.
+    std::unique_ptr<Lane> second_;
+    Report report_;
+};
+
+Report Supervisor::run() {
+    const auto start = Clock::now();
+    describe_options(options_, first_.report());
+    // Beside the worker: both read the whole file.
+    auto sum = std::async(std::launch::async, file_sha256, options_.path);
+    try {
+        first_.describe_file();
+        run_checks();
+    } catch (const ModelProcessEnded& end) {
+        verdict_.fail_loading("before anything was checked, the model " + end.reason);
+        verdict_.give_up(not_loaded);
+    }
+    merge();
+    report_.sha256 = sum.get();
+    assemble();
+    leave_out_domains(options_, report_);
+    judge(report_);
+    report_.seconds = seconds_since(start);
+    return std::move(report_);
+}
+
+void Supervisor::run_checks() {
+    const auto loads = [](const Check& check) { return check.family == "LOAD"; };
+    const auto others = [](const Check& check) { return check.family != "LOAD"; };
+    const auto of_second = [](const Check& check) { return is_second(check.family); };
+    const auto of_first = [&](const Check& check) { return others(check) && !of_second(check); };
+    const auto wants = [&](const std::function<bool(const Check&)>& mine) {
+        return std::any_of(selection_.begin(), selection_.end(), [&](const Selected& selected) {
+            return !selected.wanted.empty() && selected.check->turn == Turn::any && mine(*selected.check);
+        });
+    };
+    first_.run(Turn::any, loads);
+    const bool goes_on = verdict_.given_up().empty() && verdict_.load_failure().empty();
+    if (options_.processes > 1 && goes_on && wants(of_first) && wants(of_second)) {
+        auto how = how_;
+        how.warn = nullptr;  // the first has said it
+        second_ = std::make_unique<Lane>(options_, how, selection_, verdict_);
+        // The process that a thread starts ends with the thread.
+        auto beside = std::async(std::launch::async, [&] {
+            const StopsOther guard(verdict_);
+            second_->run(Turn::any, of_second);
+            second_->run(Turn::last, others);
+            second_->finish();
+        });
+        {
+            const StopsOther guard(verdict_);
+            first_.run(Turn::any, of_first);
+        }
+        beside.get();
+    } else {
+        first_.run(Turn::any, others);
+    }
+    first_.run(Turn::alone, others);
+    first_.run(Turn::last, others);
+    first_.finish();
+}
+
+/// One report of what both processes have shown.
+void Supervisor::merge() {
+    report_ = std::move(first_.report());
+    report_.isolation = first_.host().isolation();
+    report_.isolation.process = true;
+    report_.isolation.processes = second_ == nullptr ? 1 : 2;
+    report_.isolation.time_limit = options_.time_limit;
+    report_.isolation.memory_limit = options_.memory_limit;
+    report_.peak_memory = first_.host().peak_memory();
+    if (second_ == nullptr) {
+        return;
+    }
+    auto& other = second_->report();
+    report_.peak_memory += second_->host().peak_memory();
+    report_.calls += other.calls;
+    if (!report_.model.has_value()) {
+        report_.model = other.model;
+        report_.golden_pack = other.golden_pack;
+    } else if (other.model.has_value() && !report_.model->receptive_field.has_value()) {
+        report_.model->receptive_field = other.model->receptive_field;
+    }
+}
+
+/// Of one check in both processes: a failure is worth more than what passed.
+std::vector<Result> worse(std::vector<Result> first, std::vector<Result> second) {
+    if (first.empty()) {
+        return second;
+    }
+    for (size_t k = 0; k < std::min(first.size(), second.size()); ++k) {
+        if (first[k].status != Status::fail && second[k].status == Status::fail) {
+            first[k] = std::move(second[k]);
+        }
+    }
+    return first;
 }
 
 void Supervisor::assemble() {
     for (size_t k = 0; k < selection_.size(); ++k) {
         const auto& selected = selection_[k];
-        if (results_[k].empty() && !given_up_.empty()) {
+        auto results = std::move(first_.results(k));
+        if (second_ != nullptr) {
+            results = worse(std::move(results), std::move(second_->results(k)));
+        }
+        if (results.empty() && !verdict_.given_up().empty()) {
             for (const auto& name : selected.wanted) {
-                results_[k].push_back(skipped(name, given_up_));
+                results.push_back(skipped(name, verdict_.given_up()));
             }
         }
-        add_results(*selected.check, std::move(results_[k]), report_);
+        add_results(*selected.check, std::move(results), report_);
         add_results(*selected.check, selected.waived, report_);
     }
-    if (!load_failure_.empty()) {
-        add_load_failure(load_failure_, report_);
+    if (!verdict_.load_failure().empty()) {
+        add_load_failure(verdict_.load_failure(), report_);
     }
 }
 
@@ -190,8 +352,11 @@ VerifyOptions with_limits(VerifyOptions options) {
     if (options.time_limit <= 0) {
         options.time_limit = default_time_limit(options.level);
     }
+    if (options.processes <= 0) {
+        options.processes = std::clamp(usable_cores() / std::max(1, options.threads), 1, 2);
+    }
     if (options.memory_limit == 0) {
-        options.memory_limit = default_memory_limit();
+        options.memory_limit = default_memory_limit(options.processes);
     }
     if (!options.seed.has_value() && !options.record) {  // what is recorded is the same every time
         options.seed = 1 + std::random_device{}() % (uint64_t(1) << 31);

@@ -80,7 +80,7 @@ json to_json(const ReportModel& model) {
 
 json to_json(const Isolation& isolation) {
     return {
-        {"process", isolation.process}, {"time_limit_s", json_number(isolation.time_limit)},
+        {"process", isolation.process}, {"processes", isolation.processes}, {"time_limit_s", json_number(isolation.time_limit)},
         {"memory_limit_bytes", isolation.memory_limit}, {"network", isolation.network},
         {"filesystem", isolation.filesystem}, {"notes", isolation.notes},
     };

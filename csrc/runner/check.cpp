@@ -26,11 +26,11 @@ size_t rank_of(const std::string& family) {
 const std::vector<Family>& family_table() {
     static const std::vector<Family> all = {
         {"LOAD", "Does the file load the way an engine loads it, from metadata to the first call?"},
-        {"SCHEMA", "Are outputs, units, samples, neighbor lists and declared types what engines expect?"},
+        {"SCHEMA", "Are outputs, units, samples, neighbor lists and declared types what engines expect?", true},
         {"PARITY", "Are the values of every target those that the Python model gave in float64 when the file was made?"},
-        {"NTH", "Are later calls, with sizes that change, the same as the first? TorchScript rewrites itself after a few calls."},
+        {"NTH", "Are later calls, with sizes that change, the same as the first? TorchScript rewrites itself after a few calls.", true},
         {"FD", "Are forces and virial the derivatives of the energy, by finite differences?"},
-        {"DD", "Split over 1, 2, 4 and 8 domains with ghost atoms: is the sum the whole? Is the declared interaction range enough?"},
+        {"DD", "Split over 1, 2, 4 and 8 domains with ghost atoms: is the sum the whole? Is the declared interaction range enough?", true},
         {"GEO", "Isolated atoms, cells smaller than the cutoff, skewed cells, every periodicity: all handled?"},
         {"SYM", "Order of atoms, translations, two copies far apart: exactly the same? Rotations: how much do they differ?"},
         {"DTYPE", "Inputs of other layouts, leaves of either precision, Module::to once more, CUDA where there is one: the same results?"},
@@ -49,6 +49,11 @@ const std::vector<std::string>& families() {
         return out;
     }();
     return all;
+}
+
+bool is_second(const std::string& family) {
+    const auto& all = family_table();
+    return std::any_of(all.begin(), all.end(), [&](const Family& one) { return one.second && one.name == family; });
 }
 
 const std::vector<Level>& levels() {

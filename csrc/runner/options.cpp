@@ -198,6 +198,16 @@ const std::vector<OptionRow>& option_table() {
         {.flag = "--threads", .metavar = "N", .type = ValueType::count,
          .help = "threads of libtorch (default: 1, as an MPI rank has)",
          .apply = [](Arguments& out, Text value) { out.options.threads = count(value, "threads"); }},
+        {.flag = "--processes", .metavar = "N", .type = ValueType::count,
+         .help = "in how many processes the model runs at a time, 1 or 2 (default: 2 where two cores may be used and "
+                 "OMP_NUM_THREADS does not say 1)",
+         .apply = [](Arguments& out, Text value) {
+             out.options.processes = count(value, "processes");
+             if (out.options.processes > 2) {
+                 throw UsageError("checks run in 1 or 2 processes, not in " + value);
+             }
+         },
+         .group = isolation, .keyword = "processes"},
         {.flag = "--json", .metavar = "FILE", .type = ValueType::output,
          .help = "write the report as JSON; '-' prints it instead of the table",
          .apply = [](Arguments& out, Text value) { out.json = value; }},

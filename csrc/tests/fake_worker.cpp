@@ -8,6 +8,7 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -43,6 +44,10 @@ std::string read_frame() {
 struct Asked {
     uint64_t number;
     Question question;
+    /// Of `evaluate`.
+    std::optional<Call> call;
+    /// A call for a part of the atoms, which it is or came before.
+    bool selects = false;
 };
 
 template <class... T>
@@ -93,6 +98,17 @@ const std::map<std::string, Deed>& deeds() {
         {"works", [](const Asked&, PlainModel&) { return false; }},
         {"dies always", [](const Asked& asked, PlainModel&) {
             return asked.question == Question::evaluate && raise(SIGSEGV) == 0;
+        }},
+        {"dies in selections", [](const Asked& asked, PlainModel&) {
+            return asked.question == Question::evaluate && asked.call->select == Select::listed && raise(SIGSEGV) == 0;
+        }},
+        {"selections change a setting", [](const Asked& asked, PlainModel&) {
+            if (asked.question != Question::state) {
+                return false;
+            }
+            raw(answer(asked.number, Outcome::fine,
+                       std::map<std::string, std::string>{{"rounding", asked.selects ? "upward" : "to nearest"}}));
+            return true;
         }},
         {"dies before", [](const Asked&, PlainModel&) { return raise(SIGILL) == 0; }},
         {"dies at the end", [](const Asked& asked, PlainModel&) {
@@ -187,9 +203,15 @@ std::string file_answer(uint64_t number) {
 
 /// Serves a model in plain C++.
 void serve(const Deed& deed, PlainModel& model) {
+    bool selects = false;
     while (true) {
         Unpacker bytes(read_frame());
-        const Asked asked{bytes.take<uint64_t>(), bytes.take<Question>()};
+        Asked asked{bytes.take<uint64_t>(), bytes.take<Question>(), std::nullopt, selects};
+        if (asked.question == Question::evaluate) {
+            bytes.take<uint64_t>();
+            asked.call = bytes.take<Call>();
+            selects = selects || asked.call->select == Select::listed;
+        }
         if (deed(asked, model)) {
             continue;
         }
@@ -210,8 +232,7 @@ void serve(const Deed& deed, PlainModel& model) {
                 raw(answer(asked.number, Outcome::fine, Instance{0, model.capabilities(), model.requests()}));
                 break;
             case Question::evaluate: {
-                bytes.take<uint64_t>();
-                const auto numbers = model.evaluate(bytes.take<Call>());
+                const auto numbers = model.evaluate(*asked.call);
                 std::this_thread::sleep_for(std::chrono::microseconds(200));
                 raw(answer(asked.number, Outcome::fine, numbers));
                 break;

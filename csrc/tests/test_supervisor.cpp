@@ -2,6 +2,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+
 #include "fake_worker.hpp"
 #include "mtt/isolation/environment.hpp"
 #include "mtt/isolation/orders.hpp"
@@ -19,6 +22,16 @@ VerifyOptions options() {
     out.path = "/proc/self/exe";  // any file: the fake worker does not look at it
     out.only = {"LOAD", "FD"};
     out.time_limit = 20.0;
+    out.processes = 1;
+    return out;
+}
+
+/// For checks in two processes: DD runs in the second one.
+VerifyOptions two_processes() {
+    auto out = options();
+    out.only = {"LOAD", "FD", "DD/domains", "LIMITS/traces"};
+    out.processes = 2;
+    out.seed = 1;
     return out;
 }
 
@@ -148,6 +161,62 @@ TEST("the number of deaths is bounded") {
     CHECK(find(report, "SYM", Status::skip)->message == "the model has killed 10 processes already");
 }
 
+TEST("two processes give the report of one") {
+    auto chosen = two_processes();
+    std::vector<std::string> shown;
+    chosen.progress = [&](const std::string& family, const std::string& name) { shown.push_back(family + "/" + name); };
+    const auto both = report_on("works", chosen);
+    chosen.processes = 1;
+    const auto one = report_on("works", chosen);
+    CHECK(both.passed() && one.passed());
+    CHECK(both.entries.size() == one.entries.size());
+    for (size_t k = 0; k < one.entries.size(); ++k) {
+        CHECK(both.entries[k].family == one.entries[k].family);
+        CHECK(both.entries[k].result.name == one.entries[k].result.name);
+        CHECK(both.entries[k].result.status == one.entries[k].result.status);
+        CHECK(both.entries[k].result.measured == one.entries[k].result.measured);
+    }
+    CHECK(std::count(shown.begin(), shown.end(), "LIMITS/traces") == 3);  // in both, and in the run of one
+    CHECK(both.calls > one.calls);
+    CHECK(both.peak_memory > one.peak_memory * 3 / 2);
+}
+
+TEST("what ends one of two processes leaves the other alone") {
+    Supervision how;
+    how.worker = {"/proc/self/exe", testing::fake_worker_flag, "dies in selections"};
+    how.owns_children = true;
+    for (int round = 0; round < 5; ++round) {
+        const auto report = supervise(two_processes(), how);
+        CHECK(find(report, "DD", Status::fail)->message.find("crashes") != std::string::npos);
+        CHECK(find(report, "FD", Status::pass) != nullptr && find(report, "FD", Status::fail) == nullptr);
+        CHECK(count(report, Status::fail) == 1);
+    }
+}
+
+TEST("what a call leaves behind is found in either process") {
+    const auto report = report_on("selections change a setting", two_processes());
+    CHECK(find(report, "DD", Status::fail) == nullptr);
+    CHECK(find(report, "LIMITS", Status::fail)->message.find("rounding: to nearest before, upward now") != std::string::npos);
+    CHECK(count(report, Status::fail) == 1);
+    // It was the second one: the first has made no such call.
+    auto chosen = two_processes();
+    chosen.only = {"LOAD", "FD", "LIMITS/traces"};
+    CHECK(report_on("selections change a setting", chosen).passed());
+}
+
+TEST("deaths in two processes are told and bounded") {
+    auto chosen = two_processes();
+    const auto at_the_end = report_on("dies at the end", chosen);
+    CHECK(find(at_the_end, "LOAD", Status::fail)->message.find("when its process ends, after all checks") == 0);
+    const auto before = report_on("dies while loading", chosen);
+    CHECK(find(before, "DD", Status::skip)->message == "the model could not be loaded");
+    CHECK(find(before, "FD", Status::skip)->message == "the model could not be loaded");
+    chosen.only.clear();
+    const auto always = report_on("dies always", chosen);
+    CHECK(count(always, Status::fail) >= 10 && count(always, Status::fail) <= 11);  // one may be on its way
+    CHECK(find(always, "LIMITS", Status::skip)->message == "the model has killed 10 processes already");
+}
+
 TEST("waived checks stay in the report and do not run") {
     auto chosen = options();
     chosen.waivers = {{"LOAD/file", "known"}, {"LOAD/checksums", "none"}, {"LOAD/metadata", ""}, {"FD", ""}};
@@ -168,6 +237,7 @@ TEST("what is missing of the sandbox is told once, before anything runs") {
     how.warn = [&](const std::string& text) { warnings.push_back(text); };
     auto chosen = options();
     chosen.only.clear();
+    chosen.processes = 2;
     const auto report = supervise(chosen, how);
     CHECK(count(report, Status::fail) > 1);  // several workers, one word
     CHECK(warnings == std::vector<std::string>{"weak sandbox: of paper"});
@@ -212,6 +282,30 @@ TEST("a signal ends a supervised run") {
         thrown = error.signal == SIGINT;
     }
     CHECK(thrown);
+}
+
+TEST("a signal ends both of two processes") {
+    std::atomic<int> interrupted{0};
+    Supervision how;
+    how.worker = {"/proc/self/exe", testing::fake_worker_flag, "works"};
+    how.interrupted = &interrupted;
+    auto chosen = two_processes();
+    chosen.level = Level::soak;
+    std::atomic<int> after{0};
+    chosen.progress = [&](const std::string& family, const std::string&) {
+        after += interrupted != 0 ? 1 : 0;
+        if (family == "DD") {
+            interrupted = SIGTERM;
+        }
+    };
+    bool thrown = false;
+    try {
+        supervise(chosen, how);
+    } catch (const Interrupted& error) {
+        thrown = error.signal == SIGTERM;
+    }
+    CHECK(thrown);
+    CHECK(after <= 1);
 }
 
 TEST("a worker that is not there is told") {

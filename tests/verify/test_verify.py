@@ -23,6 +23,7 @@ from mtt.verify import program_catalogue, settings
 from mtt.verify import run as stage
 from mtt.verify.program_catalogue import catalogue
 from mtt.verify.reference import render
+from mtt.verify.report import Report
 
 
 def check(name: str = "energy", status: str = "pass", **changes: Any) -> dict[str, Any]:
@@ -298,6 +299,32 @@ def test_sound_model_passes(real_program: Path, model: Path) -> None:
     assert got.model is not None and got.model["dtype"] == "float64"
     assert set(got.families()) == {"LOAD", "SCHEMA", "PARITY"}
     assert all(c.message for c in got.checks if c.status != "pass")
+
+
+def test_two_processes_give_the_report_of_one(
+    real_program: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judgments(report: Report) -> list[tuple[Any, ...]]:
+        # What is measured differs by roundings between instances with another history.
+        return [(c.full_name, c.status, c.tolerance, c.systems) for c in report.checks]
+
+    def processes(report: Report) -> object:
+        return (report.isolation or {})["processes"]
+
+    one, both = (stage.verify(model, processes=number, seed=7) for number in (1, 2))
+    assert one.passed and both.passed
+    assert judgments(one) == judgments(both)
+    assert (processes(one), processes(both)) == (1, 2)
+    fields = [(r.model or {})["receptive_field"] for r in (one, both)]
+    assert fields[0] is not None and fields[0] == fields[1]
+    with pytest.raises(UserError, match="checks run in 1 or 2 processes, not in 3"):
+        stage.verify(model, processes=3)
+    # Without the option, cores decide, and who wants one for a program has one.
+    cores = len(os.sched_getaffinity(0))
+    for threads, expected in (("1", 1), ("2", min(2, cores)), ("2,1", min(2, cores)), ("1,4", 1)):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        small = stage.verify(model, only=["FD/forces", "DD/energy"], level="quick")
+        assert processes(small) == expected, threads
 
 
 def test_names_that_do_not_exist_are_user_errors(real_program: Path, model: Path) -> None:

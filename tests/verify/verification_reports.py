@@ -114,6 +114,7 @@ def content(*checks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "allowed_operators": [],
         "isolation": {
             "process": True,
+            "processes": 1,
             "time_limit_s": 60.0,
             "memory_limit_bytes": 2**32,
             "network": "none",

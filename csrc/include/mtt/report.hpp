@@ -99,6 +99,8 @@ struct Verdict {
 /// What kept the model away from the rest of the machine. Texts name the means that were in force.
 struct Isolation {
     bool process = false;
+    /// In how many at a time.
+    int processes = 1;
     /// Whether anything keeps the model from writing to files of the user's. Not in the report, whose texts say more.
     bool protects = false;
     double time_limit = 0.0;

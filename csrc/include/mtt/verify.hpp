@@ -40,6 +40,8 @@ struct VerifyOptions {
     std::optional<uint64_t> seed;
     /// 0: what libtorch chooses.
     int threads = 0;
+    /// Supervised runs only: in how many processes the model runs at a time, 1 or 2; 0: two where two cores may be used.
+    int processes = 0;
     /// Seconds for one check; 0: as the level asks. Used by supervised runs only, as is the next.
     double time_limit = 0.0;
     /// Bytes; 0: chosen by the memory of the machine.

@@ -16,6 +16,9 @@ uint64_t peak_resident_bytes();
 /// False where the kernel does not allow it.
 bool reset_peak_resident_bytes();
 
+/// Cores that this process may use at a time, at least 1: by affinity, control group and OMP_NUM_THREADS.
+int usable_cores();
+
 /// Settings that an engine shares with the model, in words: floating point, locale, signals, folder, environment.
 std::map<std::string, std::string> process_state();
 

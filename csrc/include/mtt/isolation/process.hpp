@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -80,10 +82,20 @@ private:
     std::optional<Ended> ended_;
 };
 
+/// Numbers of the `ChildProcess`es that run. While the object is there, no other thread starts one or kills leftovers.
+class RunningChildren {
+public:
+    std::set<pid_t>& pids();
+
+private:
+    std::lock_guard<std::mutex> guard_{lock()};
+    static std::mutex& lock();
+};
+
 /// Ends this program (SIGTERM) when the process that started it is gone, if its number is in MTT_VERIFY_CALLER.
 void end_with_caller();
-/// Kills every child of this process that is left, also those inherited from children that have died. For programs
-/// that have no other children.
+/// Kills every child of this process that is left, also those inherited from children that have died, but for
+/// `ChildProcess`es that still run. For programs that have no other children.
 void kill_leftovers();
 /// Children of children become ours when their parents die, so that `kill_leftovers` finds them.
 void adopt_orphans();

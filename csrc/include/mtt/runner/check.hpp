@@ -23,6 +23,13 @@ enum class About {
     uncertainty     ///< each that a model says of its own values
 };
 
+/// When a check may run. The model may be in two processes, each of which does a part of the families.
+enum class Turn {
+    any,    ///< beside checks in the other process
+    alone,  ///< while the other process does nothing: what takes time is measured
+    last    ///< in each process, after all others: what calls have left behind is looked for
+};
+
 struct Check {
     std::string family;
     std::string name;
@@ -39,6 +46,7 @@ struct Check {
     About about = About::energy;
     /// Of a failure that does not say another.
     Severity severity = Severity::wrong;
+    Turn turn = Turn::any;
 
     [[nodiscard]] bool fits(const Target& target) const;
     /// Ids of the uses that it matters to.
@@ -56,10 +64,14 @@ struct Family {
     const char* name;
     /// What its checks find out, for people.
     const char* question;
+    /// They run in the second process, if there are two. Together they take about as long as the others.
+    bool second = false;
 };
 const std::vector<Family>& family_table();
 /// Families in the order in which they run.
 const std::vector<std::string>& families();
+/// Whether its checks run in the second process, if there are two.
+bool is_second(const std::string& family);
 /// From the quickest to the longest.
 const std::vector<Level>& levels();
 

@@ -243,7 +243,8 @@ def _run(report: Report) -> list[tuple[str, str]]:
 
 def _isolation(report: Report) -> str:
     isolation = report.isolation or {}
-    words = ["own process" if isolation.get("process") else "no process of its own"]
+    own = "two processes of its own" if isolation.get("processes") == 2 else "own process"
+    words = [own if isolation.get("process") else "no process of its own"]
     words += [f"{key} {isolation[key]}" for key in ("network", "filesystem") if isolation.get(key)]
     if isolation.get("time_limit_s"):
         words.append(f"time limit {number(isolation['time_limit_s'])} s per check")
