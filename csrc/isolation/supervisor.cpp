@@ -78,7 +78,7 @@ class StopsOther {
 public:
     explicit StopsOther(Verdict& verdict): verdict_(verdict) {}
     ~StopsOther() {
-        if (std::uncaught_exceptions() > 0) {
+        if (std::uncaught_exceptions() > before_) {
             verdict_.give_up("checks in the other process could not go on");
         }
     }
@@ -87,6 +87,7 @@ public:
 
 private:
     Verdict& verdict_;
+    int before_ = std::uncaught_exceptions();
 };
 
 /// The model in a process, or in one after the other as it ends them, and the checks that run there.

@@ -67,7 +67,9 @@ def test_memory_is_kept_for_the_next_tensor_of_any_size():
 
 def test_a_tensor_outlives_the_pool():
     with kernels.pooled_memory(CPU):
-        tensor = filled(2**23 + 1, 7)  # larger than a segment, which it therefore shares with no other one
+        tensor = filled(
+            2**23 + 1, 7
+        )  # larger than a segment, which it therefore shares with no other one
     with_it = held()
     assert with_it >= tensor.nbytes
     assert (tensor == 7).all()

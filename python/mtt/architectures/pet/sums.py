@@ -329,6 +329,8 @@ class Steps(Core):
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return the gradient by ``edges``, which leave a layer, and by the messages that entered it.
 
+        Those that enter the first layer do not depend on positions: nobody asks for their gradient.
+
         :param of_messages: the gradient by the messages that enter the next layer
         """
         of_edges = torch.zeros_like(edges)
@@ -349,15 +351,21 @@ class Steps(Core):
                 [handed], [received, own, reversed_edges], weights, allow_unused=True
             )
             by_received, by_own, by_reversed = grads[0], grads[1], grads[2]
-            before.append(torch.zeros_like(received) if by_received is None else by_received)
+            if number > 0:
+                before.append(torch.zeros_like(received) if by_received is None else by_received)
             if by_own is not None:
                 of_edges[first:last] = by_own
             assert by_reversed is not None
             of_reversed[first:last] = by_reversed
-        # The message that an edge sends to its reverse: only there where that one needs it.
+        # The message that an edge sends to its reverse: only there where that one needs it. By chunks,
+        # as another array of all edges costs more than the sum: the kernel clears its pages first.
         reverse = torch.where(
             layout.reverse < of_messages.shape[0],
             layout.reverse,
             torch.full_like(layout.reverse, -1),
         )
-        return of_edges + reverse_edges(of_reversed, reverse[: edges.shape[0]]), torch.cat(before)
+        for chunk in layout.chunks:
+            if chunk.layers > number:
+                first, last = chunk.edge, chunk.edge_end
+                of_edges[first:last] += reverse_edges(of_reversed, reverse[first:last])
+        return of_edges, of_messages if len(before) == 0 else torch.cat(before)
