@@ -1,9 +1,11 @@
-"""Make data sets for the study of defaults: water clusters, a molecular crystal, a surface.
+"""Make data sets for studies: water clusters, a molecular crystal, a surface, dipoles of ethanol.
 
-    python tests/benchmarks/study_data.py FOLDER
+    python tests/benchmarks/study_data.py FOLDER [NAME ...]
 
 With the packages ``ase`` and ``tblite``. Each file has 160 structures with energy, forces and, where
-all axes are periodic, stress; the same versions on the same kind of machine give the same bytes.
+all axes are periodic, stress; ``dipoles`` has the 800 of docs/examples/ethanol with ``total_dipole`` in
+e*A and nothing else. The same versions on the same kind of machine give the same bytes. All files are
+made if none is named.
 """
 
 import os
@@ -26,6 +28,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from tblite.ase import TBLite
 
 STRUCTURES = 160
+ETHANOL = Path(__file__).parents[2] / "docs/examples/ethanol/ethanol.xyz"
 
 
 def sampled(
@@ -120,15 +123,29 @@ def surface() -> list[Atoms]:
     return frames
 
 
+def dipoles() -> list[Atoms]:
+    """The structures of the ethanol example with dipoles of the method that labeled them."""
+    frames = []
+    for atoms in ase.io.read(ETHANOL, ":"):
+        # A fresh calculator keeps a label independent of the frames before it.
+        atoms.calc = TBLite(method="GFN2-xTB", accuracy=0.1, verbosity=0)
+        copy = Atoms(atoms.symbols, atoms.positions)
+        # Not "dipole": ASE takes a property of that name for a result of a calculator.
+        copy.info["total_dipole"] = atoms.get_dipole_moment()
+        frames.append(copy)
+    return frames
+
+
 SETS: dict[str, Callable[[], list[Atoms]]] = {
     "water": water_clusters,
     "dry_ice": molecular_crystal,
     "surface": surface,
+    "dipoles": dipoles,
 }
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in SETS.items():
-        ase.io.write(folder / f"{name}.xyz", make(), format="extxyz")
+    for name in sys.argv[2:] or SETS:
+        ase.io.write(folder / f"{name}.xyz", SETS[name](), format="extxyz")
         print(folder / f"{name}.xyz", flush=True)
