@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from mtt.architectures.pet.hypers import ModelHypers
+from mtt.data.target import Target
 from mtt.errors import UserError
 from mtt.options import (
     DatasetOptions,
@@ -24,6 +25,7 @@ from mtt.options import (
     options_hash,
     parse_slice,
 )
+from mtt.options.schema.sizes import MAX_PROPERTIES
 
 Load = Callable[..., Options]
 
@@ -400,3 +402,22 @@ def test_loss_of_each_target(load: Load) -> None:
     assert pbe == (("huber", 0.5, 2.0), ("huber", 0.5, 0.0), ("huber", 0.5, 1.0))
     assert loss.of("mtt::charges", False).value == ("mae", 1.0, 0.25)
     assert loss.of("mtt::gap", False).value == ("mae", 1.0, 1.0)
+
+
+def test_a_target_has_as_many_numbers_as_models_take(load: Load) -> None:
+    def numbers(words: str) -> Options:
+        return load(pet(f"training_set: {{systems: a.xyz, targets: {{mtt::x: {{{words}}}}}}}\n"))
+
+    most = numbers(f"properties: {MAX_PROPERTIES}").training_set[0].targets["mtt::x"]
+    assert most.properties == MAX_PROPERTIES
+    target = Target("mtt::x", quantity="x", properties=MAX_PROPERTIES)
+    assert Target.from_dict(target.to_dict()) == target
+    with pytest.raises(UserError, match=f"at most {MAX_PROPERTIES}, found {MAX_PROPERTIES + 1}"):
+        numbers(f"properties: {MAX_PROPERTIES + 1}")
+    largest = MAX_PROPERTIES // 9
+    numbers(f"type: matrix, properties: {largest}")
+    for words in ("type: matrix", "type: spherical, irreps: [{o3_lambda: 4}]"):
+        with pytest.raises(
+            UserError, match="of 9 components each are more numbers than a target may"
+        ):
+            numbers(f"{words}, properties: {largest + 1}")

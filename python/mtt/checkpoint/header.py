@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any, Final
 
 from mtt.data.derived_targets import UncertaintyRecord, clashes, has_uncertainty
-from mtt.data.target import MAX_PROPERTIES, Target
+from mtt.data.target import Target
+from mtt.options.schema.sizes import MAX_PROPERTIES
 from mtt.report.metrics import judged_by
 
 FORMAT_VERSION: Final = 3

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Self
 
+from mtt.options.schema.sizes import MAX_PROPERTIES
+
 POSITIONS: Final = "positions"
 STRAIN: Final = "strain"
 GRADIENTS: Final = (POSITIONS, STRAIN)
@@ -24,7 +26,6 @@ TYPES: Final = ("scalar", "vector", "matrix", "spherical")
 LARGEST_DEGREE: Final = 12
 # A standard output of metatomic with or without a variant, or a name of somebody's own.
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*(/[A-Za-z0-9_.+-]+)?")
-MAX_PROPERTIES: Final = 131072
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, NonNegativeFloat, Tag
 from mtt.options.schema.base import Conflict, Indices, OptionsModel, StoredWhereOn, inconsistent
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.extra_data import ExtraDataOptions
+from mtt.options.schema.sizes import MAX_PROPERTIES
 from mtt.units import check_energy_unit, check_gradient_unit, check_length_unit
 
 M = TypeVar("M", bound=OptionsModel)
@@ -129,7 +130,7 @@ class TargetOptions(StoredWhereOn):
     those of real spherical harmonics, which `irreps` lists."""
     irreps: list[IrrepOptions] | None = None
     """Blocks of a spherical target: `[{o3_lambda: 0}, {o3_lambda: 2}]`."""
-    properties: Annotated[int, Field(ge=1, le=65536)] = 1
+    properties: Annotated[int, Field(ge=1, le=MAX_PROPERTIES)] = 1
     """Number of quantities of this type that the file has for each structure or atom, for instance
     the points of a density of states."""
     forces: Gradient = None
@@ -250,6 +251,13 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
         return Conflict((name, key), message, ((name, key), (name, "quantity"), (name, "per")))
 
     yield from _wrong_standard(name, target)
+    components = _components(target)
+    if components * target.properties > MAX_PROPERTIES:
+        message = (
+            f"{target.properties} properties of {components} components each are more numbers than "
+            f"a target may have: at most {MAX_PROPERTIES}"
+        )
+        yield conflict("properties", message)
     if target.is_energy:
         try:
             check_energy_unit(target.unit)
@@ -267,6 +275,12 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
         if getattr(target, gradient):
             message = f"only energies have {gradient}: leave it out, or give quantity: energy"
             yield conflict(gradient, message)
+
+
+def _components(target: TargetOptions) -> int:
+    if target.irreps is not None:
+        return sum(2 * block.o3_lambda + 1 for block in target.irreps)
+    return {"vector": 3, "matrix": 9}.get(target.type, 1)
 
 
 def _wrong_standard(name: str, target: TargetOptions) -> Iterator[Conflict]:

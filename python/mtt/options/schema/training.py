@@ -21,6 +21,7 @@ from mtt.options.schema.base import Conflict, OptionsModel, StoredWhereOn, incon
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.durations import Duration, SaveInterval
 from mtt.options.schema.loss_parts import LossOptions
+from mtt.options.schema.sizes import MAX_PROPERTIES
 
 FINE_TUNE_LEARNING_RATE: Final = 1e-4
 ISOLATED: Final = "isolated"
@@ -125,7 +126,7 @@ EnsembleLoss = Literal["gaussian_nll", "gaussian_crps", "empirical_crps"]
 # Every atom has a number for each member where an engine asks for it. Beyond the usual number the file and
 # such calls grow, and the spread tells nothing new.
 USUAL_MEMBERS: Final = 4096
-MOST_MEMBERS: Final = 131072
+MOST_MEMBERS: Final = MAX_PROPERTIES
 
 
 class UncertaintyOptions(StoredWhereOn):
