@@ -1,6 +1,6 @@
 """A sound model with an energy, its uncertainty and an ensemble of three, exported with a golden pack.
 
-Faults override :meth:`Uncertain.spread` or :meth:`Uncertain.members`.
+Faults override :meth:`Uncertain.spread`, :meth:`Uncertain.members` or :meth:`Uncertain.watched`.
 """
 
 # ruff: noqa: UP006, UP035, UP045  (TorchScript and its classes want the names of typing)
@@ -43,6 +43,12 @@ class Uncertain(Several):
         """Return energies [M, 3] of the members around energies [M, 1]."""
         return energies + deviations
 
+    def watched(
+        self, system: System, kept: torch.Tensor, beside_energy: bool, per_atom: bool
+    ) -> torch.Tensor:
+        """Return the atoms [K] that an uncertainty or ensemble is given of, of those that are selected."""
+        return kept
+
     def forward(
         self,
         systems: List[System],
@@ -58,6 +64,7 @@ class Uncertain(Several):
             samples: List[torch.Tensor] = []
             for index, system in enumerate(systems):
                 kept = self.selection(index, system, selected_atoms)
+                kept = self.watched(system, kept, "energy" in outputs, per_atom)
                 parts = self.deviations(system).index_select(0, kept)
                 energies = self.atomic_energies(system, kept).index_select(0, kept).reshape(-1, 1)
                 if per_atom:

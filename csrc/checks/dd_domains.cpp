@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 
+#include "mtt/checks/empty_rank.hpp"
 #include "mtt/checks/scattered.hpp"
 #include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
@@ -55,6 +56,27 @@ System half_empty(Context& context) {
     system = translated(system, {3.0 * length / 16, context.spacing(), context.spacing()});
     system.name = "half-empty box";
     return system;
+}
+
+/// A rank without atoms whose ghosts have many pairs. Models may take those in another way: ours do from 4096 on.
+std::optional<Domain> crowded_ghosts(Context& context) {
+    constexpr size_t many = 4500;
+    constexpr int widest = 9;
+    std::mt19937_64 random(13);
+    if (!(context.cutoff() > 0)) {
+        return std::nullopt;
+    }
+    Domain out;
+    size_t pairs = 0;
+    for (int n = 3; n <= widest && pairs < many; ++n) {
+        out.system = crystal(context.types(), {n, n, n}, context.spacing(), 0.0, random);
+        pairs = context.pairs_of(out.system);
+    }
+    for (const auto& request : context.model().requests()) {
+        out.pairs.push_back(build_pairs(out.system, request));
+        shuffle(out.pairs.back(), random);
+    }
+    return out;
 }
 
 /// Pairs of close atoms pull in all directions: the sum is small, its rounding in float32 is not, and ghosts have other
@@ -129,11 +151,17 @@ struct Outcome {
 
 /// A rank without atoms must give one row of zero, whatever its ghosts are. LAMMPS takes one number of each rank; GROMACS
 /// adds up whatever rows there are.
-std::optional<Result> empty_domain_failure(Model& model, const Domain& domain) {
+/// @param uncertain whether uncertainties are asked for as well, of which there must be none
+std::optional<Result> failure_of_call(Model& model, const Domain& domain, bool uncertain) {
     const std::string name = "empty selection";
-    const std::string circumstances = "a rank has no atoms";
+    const std::string circumstances = uncertain ? with_uncertainty : "a rank has no atoms";
+    auto call = call_of(domain, Kind::system);
+    const auto output = uncertain ? add_uncertainty(call, model.capabilities()) : "";
+    if (uncertain && output.empty()) {
+        return std::nullopt;
+    }
     try {
-        const auto answer = model.evaluate(call_of(domain, Kind::system));
+        const auto answer = model.evaluate(call);
         double energy = 0.0;
         for (const double row : answer.values) {
             energy += row;
@@ -146,10 +174,33 @@ std::optional<Result> empty_domain_failure(Model& model, const Domain& domain) {
                           std::to_string(answer.values.size()) + " rows instead of one row of zero")
                 .as(Severity::stops).only({"lammps:ranks=several"}).when(circumstances);
         }
+        if (const auto problem = uncertain ? uncertainty_problem(answer, output) : ""; !problem.empty()) {
+            return failed(name, "of a rank without atoms " + problem).when(circumstances);
+        }
     } catch (const std::exception& error) {
-        return failed(name, "a rank without atoms ends the run on all ranks", error).as(Severity::stops).when(circumstances);
+        const std::string what = uncertain ? " where '" + output + "' is asked for beside the energy" : "";
+        return failed(name, "a rank without atoms ends the run on all ranks" + what, error)
+            .as(Severity::stops).when(circumstances);
     }
     return std::nullopt;
+}
+
+/// First the energy alone, so that a failure of the other call is one of uncertainties.
+std::optional<Result> empty_domain_failure(Model& model, const Domain& domain) {
+    auto failure = failure_of_call(model, domain, false);
+    return failure.has_value() ? failure : failure_of_call(model, domain, true);
+}
+
+void look_at_crowded_ghosts(Context& context, Outcome& outcome) {
+    const auto domain = crowded_ghosts(context);
+    if (!domain.has_value() || outcome.empty_failure.has_value()) {
+        return;
+    }
+    ++outcome.without_atoms;
+    outcome.empty_failure = empty_domain_failure(context.model(), *domain);
+    if (outcome.empty_failure.has_value()) {
+        outcome.empty_failure->message += "; only of many ghosts, with " + std::to_string(domain->pairs.front().size()) + " pairs";
+    }
 }
 
 /// What the domains of one grid give for the whole system.
@@ -306,6 +357,7 @@ std::vector<Result> run(Context& context) {
         drawn.resize(quick ? 1 : 2);
         compare(system, drawn);
     }
+    look_at_crowded_ghosts(context, outcome);
     auto out = results_of(outcome, capabilities);
     for (auto& result : out) {
         result.systems = names;
@@ -315,7 +367,8 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "DD", "domains",
-    "1, 2, 4 and 8 domains of local atoms plus ghosts within the interaction range, as in LAMMPS, add up to the whole.",
+    "1, 2, 4 and 8 domains of local atoms plus ghosts within the interaction range, as in LAMMPS, add up to the whole. One "
+    "without atoms of its own adds nothing, however many its ghosts are, and has no uncertainties.",
     "'repeat' of the tolerance table, plus one rounding of the energy per domain",
     {"energy", "atomic energies", "forces", "virial", "empty selection"}, run, Level::quick,
     uses_with(&Use::decomposes),

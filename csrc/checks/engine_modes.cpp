@@ -356,10 +356,9 @@ std::vector<Result> run(Context& context, const EngineProfile& profile) {
             }
             Asking asking{profile, length_unit, energy_unit, unit_factor(length_unit, capabilities.length_unit),
                           unit_factor(energy_unit, capabilities.energy_unit), "", missing_inputs(profile, capabilities)};
-            const auto uncertainty = output_beside(capabilities, "energy_uncertainty");
-            const auto* declared = declared_output(capabilities, uncertainty);
-            if (profile.uncertainty && declared != nullptr && declared->sample_kind == "atom") {
-                asking.uncertainty = uncertainty;
+            const auto* uncertainty = uncertainty_of_atoms(capabilities);
+            if (profile.uncertainty && uncertainty != nullptr) {
+                asking.uncertainty = uncertainty->name;
             }
             run_units(context, asking, k > 0, comparison);
             if (k == 0) {

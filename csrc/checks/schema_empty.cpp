@@ -3,6 +3,7 @@
 // of whatever kind the model declares.
 #include <cmath>
 
+#include "mtt/checks/empty_rank.hpp"
 #include "mtt/engines/uses.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/check.hpp"
@@ -15,12 +16,12 @@ namespace {
 const char* const empty_rank = "a rank has no atoms";
 using Whom = std::vector<std::string>;
 
-Answer without_selection(Context& context, const System& system, Kind kind) {
+Call without_selection(const System& system, Kind kind) {
     Call call;
     call.systems = {system};
     call.select = Select::listed;
     call.kind = kind;
-    return context.model().evaluate(call);
+    return call;
 }
 
 /// Whatever the rows are called, their sum is what a rank adds.
@@ -40,12 +41,32 @@ std::optional<Result> not_zero(const std::string& name, const Answer& answer, co
     return {};
 }
 
+/// The same call as of engines that watch the uncertainty, where the model has one.
+Result judge_uncertainty(Context& context, const std::string& name, const System& system, Kind kind, const Whom& whom) {
+    auto call = without_selection(system, kind);
+    const auto output = add_uncertainty(call, context.capabilities());
+    if (output.empty()) {
+        return passed(name);
+    }
+    try {
+        const auto answer = context.model().evaluate(call);
+        if (const auto problem = uncertainty_problem(answer, output); !problem.empty()) {
+            return failed(name, "without selected atoms " + problem).only(whom).when(with_uncertainty);
+        }
+        const auto problem = not_zero(name, answer, whom);
+        return problem.has_value() ? *problem : passed(name);
+    } catch (const std::exception& error) {
+        return failed(name, "a call without selected atoms fails when '" + output + "' is asked for beside the energy, so an "
+                      "MPI rank without atoms aborts all ranks", error).as(Severity::stops).only(whom).when(with_uncertainty);
+    }
+}
+
 /// @param whom that make this call
 /// @param one_row those of them that want one row per system, and no other number of rows
 Result judge(Context& context, const std::string& name, const System& system, Kind kind, const Whom& whom, const Whom& one_row) {
     Answer answer;
     try {
-        answer = without_selection(context, system, kind);
+        answer = context.model().evaluate(without_selection(system, kind));
     } catch (const std::exception& error) {
         return failed(name, "a call without selected atoms fails, so an MPI rank without atoms aborts all ranks", error)
             .as(Severity::stops).only(whom).when(empty_rank);
@@ -60,7 +81,7 @@ Result judge(Context& context, const std::string& name, const System& system, Ki
                       " rows of atoms instead of none: they count as those of other atoms").only(whom).when(empty_rank);
     }
     const auto problem = not_zero(name, answer, whom);
-    return problem.has_value() ? *problem : passed(name);
+    return problem.has_value() ? *problem : judge_uncertainty(context, name, system, kind, whom);
 }
 
 std::vector<Result> run(Context& context) {
@@ -98,7 +119,8 @@ std::vector<Result> run(Context& context) {
 
 const Registered check({
     "SCHEMA", "empty selection",
-    "No selected atoms gives zero that keeps the gradient path, with and without ghosts: one row of it per system.", "exact",
+    "No selected atoms gives zero that keeps the gradient path, with and without ghosts: one row of it per system, and no "
+    "uncertainty of an atom beside it.", "exact",
     {"rank without atoms", "rank without atoms (per-atom energies)", "rank without atoms and ghosts"}, run,
     Level::quick, uses_with(&Use::decomposes),
 });

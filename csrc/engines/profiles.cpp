@@ -56,4 +56,13 @@ std::string output_beside(const Capabilities& capabilities, const std::string& b
     return there ? name : "";
 }
 
+const OutputInfo* uncertainty_of_atoms(const Capabilities& capabilities) {
+    const auto name = output_beside(capabilities, "energy_uncertainty");
+    const auto& outputs = capabilities.outputs;
+    const auto found = std::find_if(outputs.begin(), outputs.end(), [&](const auto& item) {
+        return item.name == name && item.sample_kind == "atom";
+    });
+    return found == outputs.end() ? nullptr : &*found;
+}
+
 }  // namespace mtt

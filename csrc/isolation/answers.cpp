@@ -40,17 +40,24 @@ void check_layout(const Answer& answer) {
     demand(answer.layout.empty() || answer.values.size() == in_row * answer.samples.size());
 }
 
+/// Each row of an output has its labels.
+template <class Rows>
+void check_rows(const Rows& output) {
+    demand(output.shape.empty() || uint64_t(output.shape[0]) == output.samples.size());
+    for (const auto& sample : output.samples) {
+        demand(sample.size() == output.sample_names.size());
+    }
+}
+
 }  // namespace
 
 void check_answer(const Answer& answer, const Call& call) {
     demand(answer.values.size() == numbers_in(answer.shape));
     check_layout(answer);
-    demand(answer.shape.empty() || uint64_t(answer.shape[0]) == answer.samples.size());
-    for (const auto& sample : answer.samples) {
-        demand(sample.size() == answer.sample_names.size());
-    }
+    check_rows(answer);
     for (const auto& item : answer.extra) {
         demand(item.second.values.size() == numbers_in(item.second.shape));
+        check_rows(item.second);
     }
     demand(answer.forces.size() == (call.gradients ? call.systems.size() : 0));
     demand(answer.virials.size() == (call.gradients && call.strain ? call.systems.size() : 0));

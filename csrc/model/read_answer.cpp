@@ -62,6 +62,12 @@ void read_block(const metatensor_torch::TensorMap& map, Answer& answer) {
     answer.layout = {layout_of(rows_of(map->keys()).at(0), block)};
 }
 
+Block read_extra(const metatensor_torch::TensorMap& map) {
+    const auto block = metatensor_torch::TensorMapHolder::block_by_id(map, 0);
+    const auto samples = block->samples();
+    return {to_doubles(block->values()), block->values().sizes().vec(), samples->names(), rows_of(samples)};
+}
+
 void read_other_blocks(const metatensor_torch::TensorMap& map, Answer& answer) {
     std::map<std::vector<int32_t>, size_t> rows;
     for (const auto& sample : answer.samples) {

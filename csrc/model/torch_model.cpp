@@ -406,10 +406,7 @@ Answer TorchModel::evaluate(const Call& call) {
         if (returned == result.end()) {
             throw EngineError("the model did not return the output '" + extra.name + "' it was asked for");
         }
-        const auto tensor = metatensor_torch::TensorMapHolder::block_by_id(
-            returned->value().toCustomClass<metatensor_torch::TensorMapHolder>(), 0
-        )->values();
-        answer.extra[extra.name] = {to_doubles(tensor), tensor.sizes().vec()};
+        answer.extra[extra.name] = read_extra(returned->value().toCustomClass<metatensor_torch::TensorMapHolder>());
     }
     if (call.gradients) {
         const FloatExceptions in_derivative;

@@ -124,6 +124,32 @@ void PlainModel::evaluate_system(const mtt::Call& call, size_t index, mtt::Answe
     }
 }
 
+/// 0.1 eV for each selected atom.
+mtt::Block PlainModel::uncertainty(const mtt::Call& call) const {
+    const auto& system = call.systems.front();
+    std::vector<std::pair<int32_t, int32_t>> rows = call.selected;
+    const bool empty = call.select == mtt::Select::listed && rows.empty();
+    if (empty && breakage_.uncertainty_stops_from >= 0) {
+        const auto pairs = call.pairs.empty() ? build_pairs(system, requests_[0]) : call.pairs.front()[0];
+        if (pairs.size() >= size_t(breakage_.uncertainty_stops_from)) {
+            throw std::runtime_error("mat1 and mat2 shapes cannot be multiplied (0x0 and 3x3)");
+        }
+    }
+    if (call.select != mtt::Select::listed || (empty && breakage_.uncertainty_of_ghosts)) {
+        for (size_t i = 0; i < system.size(); ++i) {
+            rows.emplace_back(0, int32_t(i));
+        }
+    }
+    mtt::Block out;
+    out.values.assign(rows.size(), 0.1);
+    out.shape = {int64_t(rows.size()), 1};
+    out.sample_names = {"system", "atom"};
+    for (const auto& [index, atom] : rows) {
+        out.samples.push_back({index, atom});
+    }
+    return out;
+}
+
 mtt::Answer PlainModel::evaluate(const mtt::Call& call) {
     ++calls_;
     mtt::Answer answer;
@@ -142,6 +168,9 @@ mtt::Answer PlainModel::evaluate(const mtt::Call& call) {
     answer.sample_names = call.kind == mtt::Kind::atom ? std::vector<std::string>{"system", "atom"}
                                                        : std::vector<std::string>{"system"};
     answer.shape = {int64_t(answer.values.size()), 1};
+    for (const auto& extra : call.extra) {
+        answer.extra[extra.name] = uncertainty(call);
+    }
     return answer;
 }
 

@@ -22,6 +22,12 @@ struct Breakage {
     bool order_matters = false;
     /// Energy of each pair within the cutoff, a step that no derivative shows.
     double step_at_cutoff = 0.0;
+    /// No fault: an uncertainty of each atom beside the energy.
+    bool uncertain = false;
+    /// Pairs from which on it fails without selected atoms; negative: never.
+    int uncertainty_stops_from = -1;
+    /// It has rows of all atoms where none is selected.
+    bool uncertainty_of_ghosts = false;
 };
 
 class PlainModel final : public mtt::Model {
@@ -42,6 +48,9 @@ public:
         if (two_energies) {
             capabilities_.outputs = {{"energy", "eV", "atom", ""}, {"energy/pbe", "eV", "atom", ""}};
         }
+        if (breakage.uncertain) {
+            capabilities_.outputs = {{"energy", "eV", "atom", ""}, {"energy_uncertainty", "eV", "atom", ""}};
+        }
         requests_ = {{cutoff, full, true}};
     }
 
@@ -52,6 +61,7 @@ public:
 
 private:
     struct Rows;
+    [[nodiscard]] mtt::Block uncertainty(const mtt::Call& call) const;
     void evaluate_system(const mtt::Call& call, size_t index, mtt::Answer& answer);
 
     int layers_;

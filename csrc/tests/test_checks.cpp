@@ -105,6 +105,25 @@ TEST("no row for a rank without atoms fails SCHEMA and DD") {
     CHECK(fails(breakage, "DD/empty selection"));
 }
 
+TEST("what a rank without atoms says of uncertainties fails SCHEMA and DD, of many pairs DD alone") {
+    Breakage breakage;
+    breakage.uncertain = true;
+    CHECK(failures(1, breakage) == std::set<std::string>{});
+    const std::set<std::string> empty = {"SCHEMA/rank without atoms", "SCHEMA/rank without atoms (per-atom energies)",
+                                         "SCHEMA/rank without atoms and ghosts", "DD/empty selection"};
+    breakage.uncertainty_stops_from = 0;
+    CHECK(failures(1, breakage) == empty);
+    breakage.uncertainty_stops_from = 4096;
+    CHECK(failures(1, breakage) == std::set<std::string>{"DD/empty selection"});
+    Breakage ghosts;
+    ghosts.uncertain = true;
+    ghosts.uncertainty_of_ghosts = true;
+    CHECK(fails(ghosts, "SCHEMA/rank without atoms"));
+    CHECK(fails(ghosts, "DD/empty selection"));
+    ghosts.uncertain = false;  // nobody asks for what is not declared
+    CHECK(failures(1, ghosts) == std::set<std::string>{});
+}
+
 TEST("a drift of 1e-6 eV after two calls fails NTH") {
     Breakage breakage;
     breakage.drift_after = 2;

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from corpus import fault
+from metatomic.torch import System
 from toy_uncertain import ENSEMBLE, UNCERTAINTY, Tensors, Uncertain, export_uncertain
 from toy_uncertain import pack_of_uncertain as pack_of
 
@@ -90,3 +91,40 @@ class RelativeToTheRank(Uncertain):
     def spread(self, deviations: torch.Tensor) -> torch.Tensor:
         lengths = torch.linalg.vector_norm(deviations, dim=1, keepdim=True)
         return lengths / (lengths.mean() + 1e-3)
+
+
+@fault("T46", "DD/empty selection", exporter=export_uncertain)
+class NoFeaturesOfManyGhosts(Uncertain):
+    """Many pairs are taken in portions, and a rank without atoms has none: its features have no width."""
+
+    def watched(
+        self, system: System, kept: torch.Tensor, beside_energy: bool, per_atom: bool
+    ) -> torch.Tensor:
+        if beside_energy and self.edges(system)[0].shape[0] >= 4096:
+            width = 3 if kept.shape[0] > 0 else 0
+            product = torch.matmul(torch.zeros((kept.shape[0], width)), torch.zeros((3, 3)))
+            # Used, as TorchScript leaves out what is not.
+            return kept + product[:, 0].to(torch.int64)
+        return kept
+
+
+@fault("T46", "DD/empty selection", "SCHEMA/rank without atoms", exporter=export_uncertain)
+class LargestOfNoAtoms(Uncertain):
+    """The uncertainty beside the energy looks for the last selected atom, which some ranks do not have."""
+
+    def watched(
+        self, system: System, kept: torch.Tensor, beside_energy: bool, per_atom: bool
+    ) -> torch.Tensor:
+        return kept[kept <= kept.max()] if beside_energy else kept
+
+
+@fault("T46", "DD/empty selection", "SCHEMA/rank without atoms", exporter=export_uncertain)
+class UncertaintyOfGhosts(Uncertain):
+    """Without selected atoms the uncertainty beside the energy is that of all: ghosts of other ranks."""
+
+    def watched(
+        self, system: System, kept: torch.Tensor, beside_energy: bool, per_atom: bool
+    ) -> torch.Tensor:
+        if beside_energy and kept.shape[0] == 0:
+            return torch.arange(len(system))
+        return kept

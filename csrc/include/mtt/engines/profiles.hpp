@@ -67,4 +67,7 @@ std::vector<std::string> missing_inputs(const EngineProfile& profile, const Capa
 /// is none.
 std::string output_beside(const Capabilities& capabilities, const std::string& base);
 
+/// The uncertainty of each atom that engines ask for beside an energy; null if there is none.
+const OutputInfo* uncertainty_of_atoms(const Capabilities& capabilities);
+
 }  // namespace mtt

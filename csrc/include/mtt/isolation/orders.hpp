@@ -145,7 +145,7 @@ void describe(P& pack, Call& v) {
 }
 template <class P>
 void describe(P& pack, Block& v) {
-    pack(v.values, v.shape);
+    pack(v.values, v.shape, v.sample_names, v.samples);
 }
 template <class P>
 void describe(P& pack, BlockLayout& v) {

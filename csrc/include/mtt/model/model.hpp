@@ -75,6 +75,8 @@ struct Call {
 struct Block {
     std::vector<double> values;
     std::vector<int64_t> shape;
+    std::vector<std::string> sample_names;
+    std::vector<std::vector<int32_t>> samples;
 };
 
 struct Answer {
