@@ -36,6 +36,15 @@ LATER: dict[str, dict[str, Any]] = {
 }
 LAST = ("long_range",)
 LATER_TRAINING: dict[str, Any] = {"uncertainty": {"method": "llpr", "num_ensemble_members": 3}}
+# Ensembles of last layers that are trained, which checkpoints have the weights of: last and best.
+ENSEMBLES: list[dict[str, Any]] = [
+    {**LATER_TRAINING["uncertainty"], "ensemble_loss": "gaussian_crps"},
+    {
+        **LATER_TRAINING["uncertainty"],
+        "ensemble_loss": "gaussian_nll",
+        "train_all_parameters": True,
+    },
+]
 BY_ATOMS: dict[str, Any] = {"max_atoms_per_batch": 9, "min_atoms_per_batch": 1}
 # Those that go together; the data then say charge and spin.
 STATES: dict[str, Any] = {
@@ -180,7 +189,8 @@ def cases(architecture: str = "pet") -> list[Case]:
     """``{"model": ..., "training": ..., "base_precision": ...}`` of each golden run.
 
     One has several targets, of PET only, the next one targets that turn, and those after it options that
-    came later, an ensemble, a model that depends on charge and spin, and batches by atoms.
+    came later, an ensemble, a model that depends on charge and spin, batches by atoms, and ensembles of
+    last layers that are trained.
     """
     if architecture == "mace":
         return _mace_cases()
@@ -219,6 +229,12 @@ def cases(architecture: str = "pet") -> list[Case]:
         ]
         training = {key: own for key, own in first["training"].items() if key != "batch_size"}
         made.append({**first, "training": {**training, **BY_ATOMS}})
+    if architecture == "pet":
+        training = first["training"] | {"fine_tune": FINE_TUNE[1], "best_model_metric": "loss"}
+        made += [
+            {**first, "training": {**training, "uncertainty": words}, "base": "0.ckpt"}
+            for words in ENSEMBLES
+        ]
     return made
 
 
