@@ -93,7 +93,7 @@ class RelativeToTheRank(Uncertain):
         return lengths / (lengths.mean() + 1e-3)
 
 
-@fault("T46", "DD/empty selection", exporter=export_uncertain)
+@fault("T46", "DD/empty selection@energy", exporter=export_uncertain)
 class NoFeaturesOfManyGhosts(Uncertain):
     """Many pairs are taken in portions, and a rank without atoms has none: its features have no width."""
 
@@ -108,7 +108,12 @@ class NoFeaturesOfManyGhosts(Uncertain):
         return kept
 
 
-@fault("T46", "DD/empty selection", "SCHEMA/rank without atoms", exporter=export_uncertain)
+@fault(
+    "T46",
+    "DD/empty selection@energy",
+    "SCHEMA/rank without atoms@energy",
+    exporter=export_uncertain,
+)
 class LargestOfNoAtoms(Uncertain):
     """The uncertainty beside the energy looks for the last selected atom, which some ranks do not have."""
 
@@ -118,7 +123,12 @@ class LargestOfNoAtoms(Uncertain):
         return kept[kept <= kept.max()] if beside_energy else kept
 
 
-@fault("T46", "DD/empty selection", "SCHEMA/rank without atoms", exporter=export_uncertain)
+@fault(
+    "T46",
+    "DD/empty selection@energy",
+    "SCHEMA/rank without atoms@energy",
+    exporter=export_uncertain,
+)
 class UncertaintyOfGhosts(Uncertain):
     """Without selected atoms the uncertainty beside the energy is that of all: ghosts of other ranks."""
 
