@@ -62,3 +62,16 @@ TEST("blocks that do not make up the rows are refused") {
     endless.layout[0].properties = ~uint64_t(0);
     CHECK_THROWS(check_answer(endless, call), PackingError, "does not fit");
 }
+
+TEST("rows of an output beside the energy that have not their labels are refused") {
+    Call call;
+    call.gradients = false;
+    auto answer = two_rows();
+    auto& beside = answer.extra["energy_uncertainty"];
+    beside = {{0.1, 0.2}, {2, 1}, {"system", "atom"}, {{0, 0}, {0, 1}}};
+    check_answer(answer, call);
+    beside.samples.pop_back();
+    CHECK_THROWS(check_answer(answer, call), PackingError, "does not fit");
+    beside.samples.push_back({0});
+    CHECK_THROWS(check_answer(answer, call), PackingError, "does not fit");
+}
