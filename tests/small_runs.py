@@ -134,12 +134,33 @@ def make_options(
 
 def verify_one_family(patch: "MonkeyPatch") -> None:
     """Have exports verified in LOAD only: all families take longest, and have tests of their own."""
+    verify_by(patch, only=["LOAD"])
+
+
+def verify_quickly(patch: "MonkeyPatch") -> None:
+    """Have exports verified in all families, at the level at which each takes seconds."""
+    verify_by(patch, level="quick")
+
+
+def verify_by(patch: "MonkeyPatch", **wanted: Any) -> None:
+    """Have exports verified by these settings, whatever the program asks for."""
     from mtt.verify import run as verification
     from mtt.verify.settings import Settings
 
     real = verification.run
 
-    def one_family(path: Path, settings: Settings | None = None, **others: Any) -> object:
-        return real(path, settings=Settings(only=["LOAD"]), **others)
+    def run(path: Path, *, settings: Settings, **others: Any) -> object:
+        return real(path, settings=Settings(**wanted), **others)
 
-    patch.setattr(verification, "run", one_family)
+    patch.setattr(verification, "run", run)
+
+
+def leave_undrawn(patch: "MonkeyPatch") -> None:
+    """Have no picture drawn: that takes longer than so short a run, and has tests of its own."""
+    from mtt.evaluation import run as evaluation
+    from mtt.report import plots
+    from mtt.training import run_report
+
+    for module in (plots, evaluation):
+        patch.setattr(module, "save", lambda figure, path: None)
+    patch.setattr(run_report, "svg_of", lambda figure: b"")
