@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from metatomic.torch import ModelOutput, load_atomistic_model, read_model_metadata
 from small_pet import checkpoint_of_pet, export_pet
+from small_runs import verify_one_family, verify_quickly
 
 from mtt import checkpoint as checkpoints
 from mtt.architectures.contract.structures import crystal, molecule
@@ -121,7 +122,8 @@ def test_without_verification_the_file_says_so(ckpt, tmp_path):
     assert provenance["verification"] == "skipped by --no-verify"
 
 
-def test_last_weights(ckpt, tmp_path):
+def test_last_weights(ckpt, tmp_path, monkeypatch):
+    verify_one_family(monkeypatch)
     header, tensors = checkpoints.read(ckpt)
     changed = {
         name: tensor * 1.5 if name.startswith("model/core.") else tensor
@@ -138,7 +140,8 @@ def test_last_weights(ckpt, tmp_path):
     assert energies[0] != energies[1]
 
 
-def test_metadata_reaches_the_engine(ckpt, tmp_path):
+def test_metadata_reaches_the_engine(ckpt, tmp_path, monkeypatch):
+    verify_one_family(monkeypatch)
     given = tmp_path / "metadata.yaml"
     given.write_text(
         "name: Ethanol\ndescription: gas phase\nauthors: [A. Person]\n"
@@ -164,7 +167,9 @@ def test_a_folder_that_is_not_there(ckpt, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_large_offsets_cost_one_rounding_in_float32(tmp_path):
+def test_large_offsets_cost_one_rounding_in_float32(tmp_path, monkeypatch):
+    # tests/faults has the same model, without the offsets, at the level full.
+    verify_quickly(monkeypatch)
     path = checkpoint_of_pet(tmp_path, precision=32)
     header, tensors = checkpoints.read(path)
     shifted = {

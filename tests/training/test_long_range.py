@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from problems import train_for
-from small_runs import make_options, write_data
+from small_runs import leave_undrawn, make_options, verify_quickly, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.evaluation.predict import open_model
@@ -40,7 +40,10 @@ def begin(source: Path | None = None) -> Run:
     return prepare(options_of(), source, MODEL, lambda _: None)
 
 
-def test_a_run_ends_with_a_verified_model() -> None:
+def test_a_run_ends_with_a_verified_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    # test_options_together.py has such charges in a model that is verified at the level full.
+    verify_quickly(monkeypatch)
+    leave_undrawn(monkeypatch)
     stage.run(options_of(base_precision=64), None, MODEL)
     header, _ = checkpoints.read(MODEL.with_suffix(".ckpt"))
     stored = {"num_charges": 2, "smearing": 1.4, "kspace_resolution": 1.33}

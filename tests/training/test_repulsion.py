@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase import Atoms
 from problems import train_for
-from small_runs import SCALARS, make_options, write_data
+from small_runs import SCALARS, leave_undrawn, make_options, verify_quickly, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -133,12 +133,17 @@ def test_the_network_learns_what_the_repulsion_leaves() -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_run_ends_with_a_verified_model(
-    architecture: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    architecture: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Through all checks of the verifier; then a dimer at 0.3 A, from checkpoint and model file."""
+    """Through all families of checks; then a dimer at 0.3 A, from checkpoint and model file."""
     precision = 32 if architecture is PET else 64
     # One target, as every output goes through all checks.
     options = options_of(architecture, base_precision=precision, training_set="data.xyz")
+    # test_options_together.py has the repulsion in a model that is verified at the level full.
+    verify_quickly(monkeypatch)
+    leave_undrawn(monkeypatch)
     stage.run(options, None, MODEL)
     header, tensors = checkpoints.read(MODEL.with_suffix(".ckpt"))
     assert header.architecture.hypers["zbl"] is True
