@@ -14,7 +14,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from several_targets import export, potential_of, save
-from small_runs import make_options, verify_one_family, write_data
+from small_runs import leave_undrawn, make_options, verify_one_family, write_data
 
 import mtt
 from mtt.api.loaded_model import LoadedModel
@@ -122,6 +122,7 @@ def test_a_calculator_needs_an_energy(tmp_path: Path) -> None:
 def test_train_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     verify_one_family(monkeypatch)
+    leave_undrawn(monkeypatch)
     options = make_options(tmp_path, training={"num_epochs": 2}, test_set=0.2).to_dict()
     run = mtt.train(options, "small.pt")
     assert run.model.is_file() and run.checkpoint == Path("small.ckpt")

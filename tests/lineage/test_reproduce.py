@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_runs import verify_one_family
+from small_runs import leave_undrawn, verify_one_family
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -34,6 +34,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are verified in one family: that takes longest, and has tests of its own."""
     verify_one_family(monkeypatch)
+    leave_undrawn(monkeypatch)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from small_runs import make_options, verify_one_family
+from small_runs import leave_undrawn, make_options, verify_one_family
 
 from mtt.__main__ import main
 from mtt.data.target import Target
@@ -107,6 +107,7 @@ def test_a_dry_run_of_a_finished_run_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verify_one_family(monkeypatch)
+    leave_undrawn(monkeypatch)
     options = make_options(folder, training={"num_epochs": 1})
     stage.run(options)
     Path("model.ckpt").unlink()

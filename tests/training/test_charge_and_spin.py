@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from metatomic_ase import MetatomicCalculator
-from small_runs import verify_one_family
+from small_runs import leave_undrawn, verify_one_family
 
 import mtt
 from mtt import checkpoint as checkpoints
@@ -78,6 +78,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         verify_one_family(patch)
+        leave_undrawn(patch)
         train.run(load_options(Path("options.yaml")))
     return folder
 

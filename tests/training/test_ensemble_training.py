@@ -13,7 +13,7 @@ from ase import Atoms
 from kill_process import at_write
 from killed_runs import assert_killed_it_has_the_same_bits
 from numpy.typing import NDArray
-from small_runs import make_options, verify_one_family, write_data
+from small_runs import leave_undrawn, make_options, verify_one_family, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -78,6 +78,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         verify_one_family(patch)
+        leave_undrawn(patch)
         make_options(folder, {"num_epochs": 8, "batch_size": 5}, base_precision=64)
         assert run_mtt("train", "options.yaml", "-o", "base.pt") == 0
     return folder

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from problems import make_run, train_for
-from small_runs import SCALARS, TARGETS, make_options, write_data
+from small_runs import SCALARS, TARGETS, leave_undrawn, make_options, write_data
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
@@ -68,6 +68,7 @@ def test_a_run_ends_with_a_verified_model(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    leave_undrawn(monkeypatch)
     options = options_of(name, tmp_path)
     train.run(options, None, Path("model.pt"))
     said = " ".join(capsys.readouterr().out.split())

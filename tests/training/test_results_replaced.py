@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_runs import make_options, verify_one_family
+from small_runs import leave_undrawn, make_options, verify_one_family
 
 from mtt.training import run as stage
 from mtt.training.runs.replaced_results import Results
@@ -13,9 +13,10 @@ from mtt.training.runs.replaced_results import Results
 
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One family of checks: this is about files."""
+    """One family of checks and no drawing: this is about files."""
     monkeypatch.chdir(tmp_path)
     verify_one_family(monkeypatch)
+    leave_undrawn(monkeypatch)
 
 
 def test_an_earlier_result_is_replaced_aloud_and_each_run_keeps_its_own(

@@ -16,7 +16,7 @@ import torch
 import yaml
 from problems import Run, make_run, train_for
 from run_verifier import find_program, run_verify
-from small_runs import make_options, verify_one_family, write_data
+from small_runs import leave_undrawn, make_options, verify_one_family, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -192,7 +192,7 @@ def run_mtt(*words: str) -> int:
 
 
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+def finished_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     """Return a function that trains with changes in an empty folder, and gives its checkpoint."""
     monkeypatch.chdir(tmp_path)
     verify_one_family(monkeypatch)
@@ -205,6 +205,13 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     return train
 
 
+@pytest.fixture
+def finished(finished_and_drawn: Files, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Return the same function, of runs whose pictures are not drawn."""
+    leave_undrawn(monkeypatch)
+    return finished_and_drawn
+
+
 def outputs_of(model: Path) -> list[str]:
     from mtt.export.exported_model import ExportedModel
 
@@ -214,9 +221,9 @@ def outputs_of(model: Path) -> list[str]:
 
 
 def test_files_hold_uncertainties_and_say_so(
-    finished: Files, capsys: pytest.CaptureFixture[str]
+    finished_and_drawn: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ckpt = finished({"num_epochs": 1, "uncertainty": LLPR})
+    ckpt = finished_and_drawn({"num_epochs": 1, "uncertainty": LLPR})
     assert "uncertainty of energy (llpr)" in capsys.readouterr().out
     assert outputs_of(ckpt.with_suffix(".pt")) == [
         "energy",
