@@ -32,6 +32,7 @@ from mtt.errors import UserError
 from mtt.export import golden_pack
 from mtt.options import Options, load_options
 from mtt.training import fit_uncertainty
+from mtt.training import run as stage
 
 LLPR = {"method": "llpr", "num_ensemble_members": 5}
 SOAP: dict[str, Any] = {
@@ -212,6 +213,13 @@ def finished(finished_and_drawn: Files, monkeypatch: pytest.MonkeyPatch) -> File
     return finished_and_drawn
 
 
+@pytest.fixture
+def saved(finished: Files, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Return the same function, of runs that end without a model file."""
+    monkeypatch.setattr(stage, "_export", lambda *_: None)
+    return finished
+
+
 def outputs_of(model: Path) -> list[str]:
     from mtt.export.exported_model import ExportedModel
 
@@ -354,9 +362,9 @@ def check_ensemble(report: Any, frames: list[ase.Atoms]) -> None:
 
 
 def test_last_weights_are_exported_without_uncertainties_of_the_best(
-    finished: Files, capsys: pytest.CaptureFixture[str]
+    saved: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ckpt = finished({"num_epochs": 2, "uncertainty": "llpr"})
+    ckpt = saved({"num_epochs": 2, "uncertainty": "llpr"})
     capsys.readouterr()
     assert run_mtt("export", str(ckpt), "--weights", "last", "-o", "last.pt") == 0
     assert "without uncertainties" in capsys.readouterr().out
@@ -518,9 +526,9 @@ DAMAGES: dict[str, Change] = {
 
 
 def test_a_checkpoint_whose_uncertainty_does_not_fit_is_damaged(
-    finished: Files, capsys: pytest.CaptureFixture[str]
+    saved: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ckpt = finished({"num_epochs": 1, "uncertainty": LLPR})
+    ckpt = saved({"num_epochs": 1, "uncertainty": LLPR})
     write = {"systems": {"read_from": "data.xyz"}, "targets": {"energy": {}}}
     Path("eval.yaml").write_text(yaml.safe_dump(write))
     path = ckpt.with_name("broken.ckpt")
@@ -534,8 +542,8 @@ def test_a_checkpoint_whose_uncertainty_does_not_fit_is_damaged(
         assert "uncertaint" in said and "broken.ckpt" in said, (case, said)
 
 
-def test_seeds_and_targets_of_a_header_must_fit(finished: Files) -> None:
-    ckpt = finished({"num_epochs": 1}, seed=[1, 2])
+def test_seeds_and_targets_of_a_header_must_fit(saved: Files) -> None:
+    ckpt = saved({"num_epochs": 1}, seed=[1, 2])
     header, tensors = checkpoints.read(ckpt)
     (target,) = header.targets
     (record,) = header.uncertainties
@@ -602,9 +610,9 @@ def test_what_nothing_calibrates_is_refused(
 
 
 def test_a_base_is_asked_for_no_more_than_it_has(
-    finished: Files, capsys: pytest.CaptureFixture[str]
+    saved: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ckpt = finished({"num_epochs": 1}, name="base")
+    ckpt = saved({"num_epochs": 1}, name="base")
     more = {"num_epochs": 0, "uncertainty": "llpr"}
     tune = {**more, "fine_tune": {"read_from": str(ckpt), "baseline": "keep"}}
     make_options(Path(), tune, test_set="0:3", seed=4)
@@ -612,7 +620,7 @@ def test_a_base_is_asked_for_no_more_than_it_has(
     assert run_mtt("train", "options.yaml", "-o", "b.pt", "--dry-run") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "the base was trained on" in said and "dry run: no epochs" in said
-    several = finished({"num_epochs": 1}, name="several", seed=[1, 2])
+    several = saved({"num_epochs": 1}, name="several", seed=[1, 2])
     make_options(Path(), {**tune, "fine_tune": {"read_from": str(several)}}, test_set="0:3")
     assert run_mtt("train", "options.yaml", "-o", "b.pt") == 2
     assert "the base is an ensemble" in capsys.readouterr().err
@@ -647,9 +655,9 @@ WRONG_LLPR: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 def test_options_of_llpr_that_cannot_be_are_told_at_their_line(
-    finished: Files, capsys: pytest.CaptureFixture[str]
+    saved: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ckpt = finished({"num_epochs": 1})
+    ckpt = saved({"num_epochs": 1})
     for case, (model, training, message) in WRONG_LLPR.items():
         options = {
             "architecture": {
