@@ -14,6 +14,7 @@ import torch
 from ase.build import bulk, molecule
 from metatomic_ase import MetatomicCalculator
 from several_targets import export, potential_of, save
+from small_runs import leave_undrawn
 
 from mtt.architectures.potential import Potential
 from mtt.data.target import Target
@@ -56,11 +57,18 @@ def structures() -> list[ase.Atoms]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def drawn_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ase.io.write(tmp_path / "data.xyz", structures(), format="extxyz")
     (tmp_path / "eval.yaml").write_text("systems: data.xyz\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def folder(drawn_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where pictures are not drawn."""
+    leave_undrawn(monkeypatch)
+    return drawn_folder
 
 
 def failure(*arguments: Any, **named: Any) -> str:
@@ -69,7 +77,9 @@ def failure(*arguments: Any, **named: Any) -> str:
     return str(caught.value)
 
 
-def test_the_numbers_are_those_of_an_md_engine(exported: Path, folder: Path, capsys: Any) -> None:
+def test_the_numbers_are_those_of_an_md_engine(
+    exported: Path, drawn_folder: Path, capsys: Any
+) -> None:
     evaluate.run(exported, Path("eval.yaml"))
     calculator = MetatomicCalculator(exported, device="cpu")
     squares = []
@@ -202,7 +212,7 @@ def _read(folder: Path) -> Any:
     return read_datasets(load_eval_options(folder / "eval.yaml", []))
 
 
-def test_data_without_references(exported: Path, folder: Path, capsys: Any) -> None:
+def test_data_without_references(exported: Path, drawn_folder: Path, capsys: Any) -> None:
     ase.io.write("bare.xyz", molecule("H2O"), format="extxyz")
     Path("eval.yaml").write_text("systems: bare.xyz\n")
     evaluate.run(exported, Path("eval.yaml"), output=Path("water.xyz"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from several_targets import TARGETS, export, potential_of, save
+from small_runs import leave_undrawn
 
 from mtt.data.read_files import read_plain
 from mtt.errors import UserError
@@ -51,11 +52,18 @@ def frames() -> list[ase.Atoms]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def drawn_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ase.io.write(tmp_path / "data.xyz", frames(), format="extxyz")
     (tmp_path / "eval.yaml").write_text(ALL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def folder(drawn_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where pictures are not drawn."""
+    leave_undrawn(monkeypatch)
+    return drawn_folder
 
 
 def value(atoms: ase.Atoms, key: str) -> Any:
@@ -73,7 +81,7 @@ def failure(*arguments: Any) -> str:
     return str(caught.value)
 
 
-def test_all_targets_are_in_every_file(model: Path, folder: Path, capsys: Any) -> None:
+def test_all_targets_are_in_every_file(model: Path, drawn_folder: Path, capsys: Any) -> None:
     evaluate.run(model, Path("eval.yaml"))
     predictions = list(open_model(model).predict(read_plain(Path("data.xyz"))))
     written = ase.io.read("predictions.xyz", ":")
