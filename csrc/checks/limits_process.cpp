@@ -169,8 +169,25 @@ std::vector<Result> run(Context& context) {
     };
 }
 
+/// What calls have left behind in the instance that made them: an empty rank, or ghosts, that it remembers.
+Result spoiled(Context& context) {
+    const auto session = context.without_compiling();
+    const auto fresh = context.fresh();
+    Comparison comparison;
+    for (const auto& system : {context.small_cell(), context.systems().front()}) {
+        const auto expected = evaluate(*fresh, system);
+        comparison.in(system);
+        comparison.properties(evaluate(context.model(), system), expected,
+                              budget(Agreement::repeat, context.capabilities(), system, expected,
+                                     summation_roundings(system.size())), system.name + ", after all calls");
+    }
+    return judged("spoiled instance", comparison, "", "after the calls of all checks the model gives other results than one "
+                  "that was just loaded: some call has changed it, and a simulation goes on with that");
+}
+
 std::vector<Result> run_traces(Context& context) {
     return {
+        guarded("spoiled instance", [&] { return spoiled(context); }),
         global_state(context),
         guarded("floating-point exceptions", [&] { return float_exceptions(context); }),
     };
@@ -180,14 +197,16 @@ const Registered check({
     "LIMITS", "process",
     "Several instances in one process, two threads, one or two threads of libtorch: the same results.",
     "'repeat' of the tolerance table",
-    {"several instances", "concurrent instances", "threads"}, run, Level::full,
+    {"several instances", "concurrent instances", "threads"}, run, Level::full, {}, About::picked_energy, Severity::wrong,
+    Turn::alone,
 }, About::picked_energy);
 
 const Registered traces({
     "LIMITS", "traces",
-    "Loading and calling the model changes no setting that the whole process shares, and raises no floating-point exception.",
-    "exact",
-    {"global state", "floating-point exceptions"}, run_traces, Level::quick, {}, About::picked_energy, Severity::wrong,
+    "Loading and calling the model changes no setting that the whole process shares, raises no floating-point exception, "
+    "and leaves the model as it was.",
+    "exact; results 'repeat' of the tolerance table",
+    {"spoiled instance", "global state", "floating-point exceptions"}, run_traces, Level::quick, {}, About::picked_energy, Severity::wrong,
     Turn::last,
 }, About::picked_energy);
 

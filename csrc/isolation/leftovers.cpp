@@ -42,36 +42,42 @@ void adopt_orphans() {
 #endif
 }
 
+namespace {
+
+/// Whether there were any that are no `ChildProcess`.
+bool kill_children(const std::string& self) {
+    RunningChildren running;
+    bool any = false;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
+        const std::string name = entry.path().filename().string();
+        if (name.find_first_not_of("0123456789") != std::string::npos) {
+            continue;
+        }
+        const auto pid = pid_t(std::stol(name));
+        if (running.pids().count(pid) > 0) {
+            continue;
+        }
+        std::string stat;
+        std::getline(std::ifstream(entry.path() / "stat"), stat);
+        // "PID (NAME) STATE PARENT ...", where NAME may hold anything.
+        const size_t name_end = stat.rfind(')');
+        if (name_end != std::string::npos && stat.compare(name_end + 3, self.size() + 2, " " + self + " ") == 0) {
+            any = true;
+            kill(pid, SIGKILL);
+            waitpid(pid, nullptr, WNOHANG);
+        }
+    }
+    return any;
+}
+
+}  // namespace
+
 void kill_leftovers() {
 #ifdef __linux__
     const std::string self = std::to_string(getpid());
-    RunningChildren running;
     // Each round kills those whose parents died in the last one.
-    for (int round = 0; round < 1000; ++round) {
-        bool any = false;
-        std::error_code ignored;
-        for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
-            const std::string name = entry.path().filename().string();
-            if (name.find_first_not_of("0123456789") != std::string::npos) {
-                continue;
-            }
-            const auto pid = pid_t(std::stol(name));
-            if (running.pids().count(pid) > 0) {
-                continue;
-            }
-            std::string stat;
-            std::getline(std::ifstream(entry.path() / "stat"), stat);
-            // "PID (NAME) STATE PARENT ...", where NAME may hold anything.
-            const size_t name_end = stat.rfind(')');
-            if (name_end != std::string::npos && stat.compare(name_end + 3, self.size() + 2, " " + self + " ") == 0) {
-                any = true;
-                kill(pid, SIGKILL);
-                waitpid(pid, nullptr, WNOHANG);
-            }
-        }
-        if (!any) {
-            return;
-        }
+    for (int round = 0; round < 1000 && kill_children(self); ++round) {
         usleep(1000);
     }
 #endif

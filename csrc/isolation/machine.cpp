@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <thread>
@@ -21,6 +22,8 @@ extern "C" size_t __sanitizer_get_current_allocated_bytes();
 #endif
 
 namespace mtt {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -42,6 +45,44 @@ std::string rounding() {
         case FE_DOWNWARD: return "downward";
         default: return "towards zero";
     }
+}
+
+/// Microseconds of processor time in each so many, as a control group of version 2 or 1 has it; infinite without a limit.
+double share_of(const fs::path& group, bool second) {
+    double share = 0.0;
+    double period = 0.0;
+    if (second) {  // "max 100000" is no number
+        std::ifstream(group / "cpu.max") >> share >> period;
+    } else {
+        std::ifstream(group / "cpu.cfs_quota_us") >> share;  // -1 without a limit
+        std::ifstream(group / "cpu.cfs_period_us") >> period;
+    }
+    return share > 0.0 && period > 0.0 ? share / period : std::numeric_limits<double>::infinity();
+}
+
+/// What the control groups of this process allow, each of which is within others.
+double allowed_processors() {
+    double out = 1e6;
+    std::ifstream file("/proc/self/cgroup");
+    for (std::string line; std::getline(file, line);) {  // NUMBER:CONTROLLER,...:/PATH, without controllers in version 2
+        const size_t first = line.find(':');
+        const size_t last = first == std::string::npos ? first : line.find(':', first + 1);
+        if (last == std::string::npos) {
+            continue;
+        }
+        const std::string controllers = "," + line.substr(first + 1, last - first - 1) + ",";
+        const bool second = controllers == ",,";
+        if (!second && controllers.find(",cpu,") == std::string::npos) {
+            continue;
+        }
+        const fs::path top = second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
+        out = std::min(out, share_of(top, second));
+        fs::path group = top;
+        for (const auto& part : fs::path(line.substr(last + 1)).relative_path()) {
+            out = std::min(out, share_of(group /= part, second));
+        }
+    }
+    return out;
 }
 
 std::string text_of(const char* value) { return value == nullptr ? "" : value; }
@@ -71,12 +112,7 @@ int usable_cores() {
     if (out == 0) {
         out = int(std::thread::hardware_concurrency());
     }
-    // "max 100000", or microseconds of each so many
-    double share = 0.0;
-    double period = 0.0;
-    if (std::ifstream("/sys/fs/cgroup/cpu.max") >> share >> period && period > 0.0) {
-        out = std::min(out, int(share / period));
-    }
+    out = std::min(out, int(allowed_processors()));
     const char* wish = std::getenv("OMP_NUM_THREADS");  // a number, or one for each level of nesting
     if (const int most = wish == nullptr ? 0 : std::atoi(wish); most > 0) {
         out = std::min(out, most);

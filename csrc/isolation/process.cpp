@@ -196,6 +196,8 @@ void ChildProcess::reap(bool wait) {
     if (ended_.has_value()) {
         return;
     }
+    // Once it is waited for, its number may be another's.
+    RunningChildren running;
     int status = 0;
     rusage usage{};
     pid_t ended_pid = 0;
@@ -206,7 +208,7 @@ void ChildProcess::reap(bool wait) {
         return;
     }
     ::kill(-pid_, SIGKILL);  // whatever it left in its group
-    RunningChildren().pids().erase(pid_);
+    running.pids().erase(pid_);
     Ended ended;
     if (ended_pid == pid_) {
         ended.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;

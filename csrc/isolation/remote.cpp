@@ -256,6 +256,7 @@ std::string RemoteHost::await() {
         bool finished = false;
         try {
             if (auto frame = child_->next_frame(turn)) {
+                check_limits();  // also of a model that never lets us wait
                 return std::move(*frame);
             }
             finished = child_->finished();

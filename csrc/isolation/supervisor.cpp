@@ -30,7 +30,7 @@ double default_time_limit(Level level) {
 }
 
 /// Most of what the machine or the container has, so that the limit comes before the kernel's own choice.
-uint64_t default_memory_limit(int processes) {
+uint64_t default_memory_limit(int processes = 1) {
     uint64_t there = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGE_SIZE));
     uint64_t group = 0;
     if (std::ifstream("/sys/fs/cgroup/memory.max") >> group) {
@@ -107,6 +107,17 @@ public:
     void describe_file() {
         host_->begin();
         runner_.describe_file(report_);
+    }
+    /// Whether the system lets us have the process.
+    bool can_start() {
+        try {
+            host_->begin();
+            return true;
+        } catch (const ModelProcessEnded&) {
+            return true;  // the first check says so
+        } catch (const std::runtime_error&) {
+            return false;
+        }
     }
     /// Runs the checks of this turn that `mine` is true of.
     void run(Turn turn, const std::function<bool(const Check&)>& mine);
@@ -205,9 +216,30 @@ void Lane::finish() {
     }
 }
 
+bool loads(const Check& check) { return check.family == "LOAD"; }
+bool of_second(const Check& check) { return is_second(check.family); }
+bool others(const Check& check) { return !loads(check); }
+bool of_first(const Check& check) { return others(check) && !of_second(check); }
+
+/// In one process if there is nothing to do for two.
+VerifyOptions prepared(const VerifyOptions& given) {
+    auto out = with_limits(given);
+    const auto selection = select_checks(out);
+    const auto any = [&](bool (*mine)(const Check&)) {
+        return std::any_of(selection.begin(), selection.end(), [&](const Selected& selected) {
+            return !selected.wanted.empty() && selected.check->turn != Turn::last && mine(*selected.check);
+        });
+    };
+    out.processes = any(of_first) && any(of_second) ? out.processes : 1;
+    if (given.memory_limit == 0) {
+        out.memory_limit = default_memory_limit(out.processes);
+    }
+    return out;
+}
+
 class Supervisor {
 public:
-    Supervisor(const VerifyOptions& options, const Supervision& how): options_(with_limits(options)), how_(how) {
+    Supervisor(const VerifyOptions& options, const Supervision& how): options_(prepared(options)), how_(how) {
         if (options_.progress) {
             options_.progress = [this, shown = options_.progress](const std::string& family, const std::string& name) {
                 const std::lock_guard<std::mutex> guard(progress_lock_);
@@ -255,33 +287,31 @@ Report Supervisor::run() {
 }
 
 void Supervisor::run_checks() {
-    const auto loads = [](const Check& check) { return check.family == "LOAD"; };
-    const auto others = [](const Check& check) { return check.family != "LOAD"; };
-    const auto of_second = [](const Check& check) { return is_second(check.family); };
-    const auto of_first = [&](const Check& check) { return others(check) && !of_second(check); };
-    const auto wants = [&](const std::function<bool(const Check&)>& mine) {
-        return std::any_of(selection_.begin(), selection_.end(), [&](const Selected& selected) {
-            return !selected.wanted.empty() && selected.check->turn == Turn::any && mine(*selected.check);
-        });
-    };
     first_.run(Turn::any, loads);
     const bool goes_on = verdict_.given_up().empty() && verdict_.load_failure().empty();
-    if (options_.processes > 1 && goes_on && wants(of_first) && wants(of_second)) {
+    if (options_.processes > 1 && goes_on) {
         auto how = how_;
         how.warn = nullptr;  // the first has said it
         second_ = std::make_unique<Lane>(options_, how, selection_, verdict_);
         // The process that a thread starts ends with the thread.
         auto beside = std::async(std::launch::async, [&] {
             const StopsOther guard(verdict_);
+            if (!second_->can_start()) {
+                return false;
+            }
             second_->run(Turn::any, of_second);
             second_->run(Turn::last, others);
             second_->finish();
+            return true;
         });
         {
             const StopsOther guard(verdict_);
             first_.run(Turn::any, of_first);
         }
-        beside.get();
+        if (!beside.get()) {
+            second_.reset();
+            first_.run(Turn::any, of_second);
+        }
     } else {
         first_.run(Turn::any, others);
     }
@@ -302,6 +332,12 @@ void Supervisor::merge() {
     if (second_ == nullptr) {
         return;
     }
+    for (const auto& note : second_->host().isolation().notes) {
+        auto& notes = report_.isolation.notes;
+        if (std::find(notes.begin(), notes.end(), note) == notes.end()) {
+            notes.push_back(note);
+        }
+    }
     auto& other = second_->report();
     report_.peak_memory += second_->host().peak_memory();
     report_.calls += other.calls;
@@ -313,14 +349,18 @@ void Supervisor::merge() {
     }
 }
 
-/// Of one check in both processes: a failure is worth more than what passed.
-std::vector<Result> worse(std::vector<Result> first, std::vector<Result> second) {
-    if (first.empty()) {
-        return second;
-    }
-    for (size_t k = 0; k < std::min(first.size(), second.size()); ++k) {
-        if (first[k].status != Status::fail && second[k].status == Status::fail) {
-            first[k] = std::move(second[k]);
+/// Of one check in both processes: a failure stands for what passed, and beside another failure.
+std::vector<Result> both(std::vector<Result> first, std::vector<Result> second) {
+    const size_t n = first.size();
+    for (auto& other : second) {
+        const auto end = first.begin() + std::ptrdiff_t(n);
+        const auto same = std::find_if(first.begin(), end, [&](const Result& one) {
+            return one.name == other.name && one.target == other.target;
+        });
+        if (same == end || (other.status == Status::fail && same->status == Status::fail && other.message != same->message)) {
+            first.push_back(std::move(other));
+        } else if (other.status == Status::fail && same->status != Status::fail) {
+            *same = std::move(other);
         }
     }
     return first;
@@ -331,7 +371,7 @@ void Supervisor::assemble() {
         const auto& selected = selection_[k];
         auto results = std::move(first_.results(k));
         if (second_ != nullptr) {
-            results = worse(std::move(results), std::move(second_->results(k)));
+            results = both(std::move(results), std::move(second_->results(k)));
         }
         if (results.empty() && !verdict_.given_up().empty()) {
             for (const auto& name : selected.wanted) {
@@ -354,10 +394,11 @@ VerifyOptions with_limits(VerifyOptions options) {
         options.time_limit = default_time_limit(options.level);
     }
     if (options.processes <= 0) {
-        options.processes = std::clamp(usable_cores() / std::max(1, options.threads), 1, 2);
+        // Without a number of threads, each takes all cores.
+        options.processes = options.threads == 0 ? 1 : std::clamp(usable_cores() / options.threads, 1, 2);
     }
     if (options.memory_limit == 0) {
-        options.memory_limit = default_memory_limit(options.processes);
+        options.memory_limit = default_memory_limit();
     }
     if (!options.seed.has_value() && !options.record) {  // what is recorded is the same every time
         options.seed = 1 + std::random_device{}() % (uint64_t(1) << 31);

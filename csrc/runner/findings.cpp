@@ -115,6 +115,7 @@ const std::map<std::string, std::string>& briefs() {
         {"LIMITS/threads", "the number of threads matters"},
         {"LIMITS/time per call", "calls take ever longer"},
         {"LIMITS/scaling", "time explodes with the number of atoms"},
+        {"LIMITS/spoiled instance", "is changed by a call, and gives other results from then on"},
         {"LIMITS/global state", "changes settings of the process"},
         {"LIMITS/floating-point exceptions", "floating-point exceptions end a strict engine"},
     };

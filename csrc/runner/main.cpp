@@ -168,11 +168,12 @@ int main(int argc, char** argv) {
         }
     }
     const int code = answer(words);
+#ifndef MTT_SANITIZED  // whose findings come at the end
     // A model that was in this process may have something to do at its end.
     if (std::find(words.begin(), words.end(), "--no-isolation") == words.end()) {
         // Everything is written. Taking libtorch down, operator by operator, would take a tenth of a second.
-        std::cout.flush();
-        std::_Exit(code);
+        std::_Exit(std::cout.flush() ? code : 2);
     }
+#endif
     return code;
 }

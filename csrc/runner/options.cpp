@@ -178,7 +178,7 @@ const std::vector<OptionRow>& option_table() {
          .apply = [](Arguments& out, Text value) { out.options.time_limit = count(value, "seconds"); },
          .group = isolation, .keyword = "time_limit"},
         {.flag = "--memory-limit", .metavar = "MB", .type = ValueType::count,
-         .help = "memory that the model may take",
+         .help = "memory that the model may take in a process",
          .apply = [](Arguments& out, Text value) {
              out.options.memory_limit = uint64_t(count(value, "megabytes")) << 20;
          },

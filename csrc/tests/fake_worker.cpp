@@ -11,6 +11,7 @@
 #include <optional>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "mtt/isolation/orders.hpp"
 #include "mtt/isolation/process.hpp"
@@ -48,6 +49,8 @@ struct Asked {
     std::optional<Call> call;
     /// A call for a part of the atoms, which it is or came before.
     bool selects = false;
+    /// Any call, which it is or came before.
+    bool called = false;
 };
 
 template <class... T>
@@ -101,6 +104,27 @@ const std::map<std::string, Deed>& deeds() {
         }},
         {"dies in selections", [](const Asked& asked, PlainModel&) {
             return asked.question == Question::evaluate && asked.call->select == Select::listed && raise(SIGSEGV) == 0;
+        }},
+        {"keeps 10 MB of each call", [](const Asked& asked, PlainModel&) {
+            static std::vector<std::string> kept;
+            if (asked.question == Question::evaluate) {
+                kept.emplace_back(size_t(10) << 20, 'x');
+            }
+            return false;
+        }},
+        {"works slowly", [](const Asked& asked, PlainModel&) {
+            if (asked.question == Question::evaluate) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            }
+            return false;
+        }},
+        {"changes settings", [](const Asked& asked, PlainModel&) {
+            if (asked.question != Question::state) {
+                return false;
+            }
+            const std::string now = asked.selects ? "downward" : (asked.called ? "upward" : "to nearest");
+            raw(answer(asked.number, Outcome::fine, std::map<std::string, std::string>{{"rounding", now}}));
+            return true;
         }},
         {"selections change a setting", [](const Asked& asked, PlainModel&) {
             if (asked.question != Question::state) {
@@ -204,13 +228,15 @@ std::string file_answer(uint64_t number) {
 /// Serves a model in plain C++.
 void serve(const Deed& deed, PlainModel& model) {
     bool selects = false;
+    bool called = false;
     while (true) {
         Unpacker bytes(read_frame());
-        Asked asked{bytes.take<uint64_t>(), bytes.take<Question>(), std::nullopt, selects};
+        Asked asked{bytes.take<uint64_t>(), bytes.take<Question>(), std::nullopt, selects, called};
         if (asked.question == Question::evaluate) {
             bytes.take<uint64_t>();
             asked.call = bytes.take<Call>();
             selects = selects || asked.call->select == Select::listed;
+            called = true;
         }
         if (deed(asked, model)) {
             continue;

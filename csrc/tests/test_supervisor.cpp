@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
+#include <stdexcept>
 
 #include "fake_worker.hpp"
 #include "mtt/isolation/environment.hpp"
@@ -284,28 +286,82 @@ TEST("a signal ends a supervised run") {
     CHECK(thrown);
 }
 
-TEST("a signal ends both of two processes") {
-    std::atomic<int> interrupted{0};
-    Supervision how;
-    how.worker = {"/proc/self/exe", testing::fake_worker_flag, "works"};
-    how.interrupted = &interrupted;
-    auto chosen = two_processes();
-    chosen.level = Level::soak;
-    std::atomic<int> after{0};
+/// What starts in the first process after DD has begun in the second one, while `seen` happens there.
+size_t started_after(VerifyOptions chosen, const Supervision& how, const std::function<void()>& seen, bool& thrown) {
+    chosen.only = {"LOAD", "FD", "GEO", "SYM", "DTYPE", "DD/domains"};
+    std::atomic<bool> begun{false};
+    std::atomic<size_t> after{0};
     chosen.progress = [&](const std::string& family, const std::string&) {
-        after += interrupted != 0 ? 1 : 0;
+        after += begun ? 1 : 0;
         if (family == "DD") {
-            interrupted = SIGTERM;
+            begun = true;
+            seen();
         }
     };
-    bool thrown = false;
     try {
         supervise(chosen, how);
     } catch (const Interrupted& error) {
         thrown = error.signal == SIGTERM;
+    } catch (const std::domain_error&) {
+        thrown = true;
     }
+    return after;
+}
+
+TEST("a signal ends both of two processes") {
+    std::atomic<int> interrupted{0};
+    Supervision how;
+    how.worker = {"/proc/self/exe", testing::fake_worker_flag, "works slowly"};
+    how.interrupted = &interrupted;
+    bool thrown = false;
+    // One check of the first process may have looked for signals just before.
+    CHECK(started_after(two_processes(), how, [&] { interrupted = SIGTERM; }, thrown) <= 1);
     CHECK(thrown);
-    CHECK(after <= 1);
+}
+
+TEST("what gets out of one process ends the other") {
+    Supervision how;
+    how.worker = {"/proc/self/exe", testing::fake_worker_flag, "works slowly"};
+    bool thrown = false;
+    CHECK(started_after(two_processes(), how, [] { throw std::domain_error("out"); }, thrown) <= 1);
+    CHECK(thrown);
+}
+
+TEST("memory is looked at while answers come at once") {
+    auto chosen = options();
+    chosen.memory_limit = uint64_t(400) << 20;
+    const auto report = report_on("keeps 10 MB of each call", chosen);
+    CHECK(find(report, "FD", Status::fail)->message.find("takes more memory than the limit of 400 MB") != std::string::npos);
+}
+
+TEST("a failure of either process stays beside one of the other") {
+    auto chosen = two_processes();
+    chosen.only = {"LOAD", "FD", "DD/domains", "LIMITS/traces"};
+    const auto report = report_on("changes settings", chosen);
+    std::vector<std::string> messages;
+    for (const auto& entry : report.entries) {
+        if (entry.result.name == "global state") {
+            messages.push_back(entry.result.message);
+        }
+    }
+    CHECK(messages.size() == 2);
+    CHECK(messages[0].find("upward now") != std::string::npos && messages[1].find("downward now") != std::string::npos);
+}
+
+TEST("memory is divided between processes only where there are two") {
+    auto chosen = two_processes();
+    const auto both = report_on("works", chosen).isolation;
+    chosen.only = {"DD/domains"};
+    const auto one = report_on("works", chosen).isolation;
+    CHECK(both.processes == 2 && one.processes == 1);
+    chosen.processes = 1;
+    CHECK(one.memory_limit == report_on("works", chosen).isolation.memory_limit);
+    // Half of a large machine is more than a model may take in any case.
+    CHECK(one.memory_limit > both.memory_limit || both.memory_limit == uint64_t(16) << 30);
+    CHECK(one.memory_limit <= 2 * both.memory_limit + 2);
+    chosen = two_processes();
+    chosen.memory_limit = uint64_t(3) << 30;
+    CHECK(report_on("works", chosen).isolation.memory_limit == uint64_t(3) << 30);
 }
 
 TEST("a worker that is not there is told") {

@@ -80,7 +80,10 @@ public:
         }
         block->second.is_free = true;
         free_.insert({block->second.size, block->first});
-        if (!in_use) release_unused();
+        if (!in_use) {
+            const auto segment = segments_.find(block->second.segment);
+            if (is_unused(segment)) release(segment);
+        }
         return true;
     }
 
@@ -102,6 +105,8 @@ private:
         bool is_free;
     };
     using Blocks = std::map<std::uintptr_t, Block>;
+    // Size by address.
+    using Segments = std::map<std::uintptr_t, std::size_t>;
 
     // Of two blocks, one after the other, one of which is being freed.
     static bool joins(Blocks::iterator first, Blocks::iterator second) {
@@ -128,24 +133,29 @@ private:
 
     void release_unused() {
         for (auto segment = segments_.begin(); segment != segments_.end();) {
-            const auto [at, size] = *segment;
-            const auto block = blocks_.find(at);
-            if (!block->second.is_free || block->second.size != size) {
-                ++segment;
-                continue;
-            }
-            free_.erase({size, at});
-            blocks_.erase(block);
-            munmap(reinterpret_cast<void*>(at), size);
-            held_ -= size;
-            segment = segments_.erase(segment);
+            segment = is_unused(segment) ? release(segment) : std::next(segment);
         }
+    }
+
+    bool is_unused(Segments::iterator segment) const {
+        const auto& block = blocks_.at(segment->first);
+        return block.is_free && block.size == segment->second;
+    }
+
+    // The next one.
+    Segments::iterator release(Segments::iterator segment) {
+        const auto [at, size] = *segment;
+        free_.erase({size, at});
+        blocks_.erase(at);
+        munmap(reinterpret_cast<void*>(at), size);
+        held_ -= size;
+        return segments_.erase(segment);
     }
 
     std::mutex lock_;
     Blocks blocks_;
     std::set<std::pair<std::size_t, std::uintptr_t>> free_;
-    std::map<std::uintptr_t, std::size_t> segments_;
+    Segments segments_;
     std::size_t held_ = 0;
 };
 

@@ -9,6 +9,8 @@ from toy_models import Pair, neighbor_edges, pair_energies
 
 # ruff: noqa: UP006, UP045
 
+ALL_IN = "--only SCHEMA,PARITY,LIMITS/traces --processes {}"
+
 
 @fault("N20", "LIMITS/memory per call")
 class KeepsGraphs(Pair):
@@ -161,3 +163,27 @@ class TensorsInDictionary(Pair):
     def total(self, system: System, energies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         sums = energies.index_select(0, kept).sum() + 0.0 * self.tables["baseline"].sum()
         return sums.reshape(1)
+
+
+class AfterAnEmptyRank(Pair):
+    """Once it was asked for no atom, all that it says is a little too much."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.was_empty = False
+
+    def total(self, system: System, energies: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        if kept.shape[0] == 0:
+            self.was_empty = True
+        factor = 1.001 if self.was_empty else 1.0
+        return factor * energies.index_select(0, kept).sum().reshape(1)
+
+
+@fault("D21", "LIMITS/spoiled instance", "PARITY/energy", arguments=ALL_IN.format(1).split())
+class SpoiledInOneProcess(AfterAnEmptyRank):
+    """Is a little wrong once it was asked for no atom, in the process that all checks share."""
+
+
+@fault("D21", "LIMITS/spoiled instance", arguments=ALL_IN.format(2).split())
+class SpoiledInTheSecond(AfterAnEmptyRank):
+    """The same, where only the second of two processes asks such a thing."""

@@ -41,7 +41,7 @@ def begin(source: Path | None = None) -> Run:
 
 
 def test_a_run_ends_with_a_verified_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    # test_options_together.py has such charges in a model that is verified at the level full.
+    # test_options_together.py has such charges in a PET that is verified at the level full, as ASE calls it.
     verify_quickly(monkeypatch)
     leave_undrawn(monkeypatch)
     stage.run(options_of(base_precision=64), None, MODEL)

@@ -313,6 +313,32 @@ def test_the_worker_dies_with_the_program_at_any_moment(
     assert not processes_with_variable(mark)
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_both_of_two_processes_end_with_the_program(
+    model: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    mark = f"C.mtt-both-{os.getpid()}-{code}"
+    command = arguments(model, build("nothing", tmp_path), "--processes", "2")
+    program = subprocess.Popen(
+        [*command, "--only", "LOAD,SCHEMA,NTH,DD,PARITY,FD,ENGINE"],
+        env={**os.environ, "LC_NAME": mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while len(processes_with_variable(mark)) < 3 and time.monotonic() < end:
+        assert program.poll() is None
+        time.sleep(0.02)
+    program.send_signal(number)
+    assert program.wait(30) == code
+    end = time.monotonic() + 10
+    while processes_with_variable(mark) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not processes_with_variable(mark)
+
+
 def started(model: Path, folder: Path, scratch: Path) -> subprocess.Popen[bytes]:
     """The program, once the model that sleeps has been loaded."""
     command = arguments(model, build("sleeps", folder))

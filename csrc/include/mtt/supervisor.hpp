@@ -1,4 +1,5 @@
-// Runs the model in processes of its own, one after the other as it kills them. This process never loads the model.
+// Runs the model in processes of its own, one or two at a time, and others as it kills them. This process never loads the
+// model.
 #pragma once
 
 #include <atomic>
@@ -37,7 +38,7 @@ struct MTT_EXPORT Interrupted {
     int signal;
 };
 
-/// The same report as `verify`. Whatever the model does to its process is a failure of the check that ran.
+/// The same report as `verify` of a sound model. Whatever the model does to its process is a failure of the check that ran.
 /// @throws std::invalid_argument, std::runtime_error as `verify`; Interrupted
 MTT_EXPORT Report supervise(const VerifyOptions& options, const Supervision& how);
 

@@ -17,7 +17,7 @@ _INTRODUCTION = """\
 
 <!-- Generated from `mtt-verify --catalogue` by `python -m mtt.verify.reference docs/reference`. -->
 
-`mtt-verify` has these families of checks, in the order in which they run. A check gives one or more
+`mtt-verify` has these families of checks, in the order of its report. A check gives one or more
 results, each of which passes, fails or is skipped; `--only` and `--skip` take the name of a family, and
 FAMILY/name of a check or of a result. A check about a target runs for every target of the model that
 it fits, and the report then names the target.

@@ -26,7 +26,7 @@ enum class About {
 /// When a check may run. The model may be in two processes, each of which does a part of the families.
 enum class Turn {
     any,    ///< beside checks in the other process
-    alone,  ///< while the other process does nothing: what takes time is measured
+    alone,  ///< while the other process does nothing: time is measured, or threads must really run side by side
     last    ///< in each process, after all others: what calls have left behind is looked for
 };
 
@@ -68,7 +68,7 @@ struct Family {
     bool second = false;
 };
 const std::vector<Family>& family_table();
-/// Families in the order in which they run.
+/// Families in the order of the report, which is that in which one process runs them.
 const std::vector<std::string>& families();
 /// Whether its checks run in the second process, if there are two.
 bool is_second(const std::string& family);

@@ -329,7 +329,7 @@ class Steps(Core):
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return the gradient by ``edges``, which leave a layer, and by the messages that entered it.
 
-        Those that enter the first layer do not depend on positions: nobody asks for their gradient.
+        Those that enter the first layer do not depend on positions: theirs is left out, [0, 0].
 
         :param of_messages: the gradient by the messages that enter the next layer
         """
@@ -341,17 +341,19 @@ class Steps(Core):
                 continue
             first, last = chunk.edge, chunk.edge_end
             _, received = self.entering(number, layout, chunk, edges, messages)
-            received = received.detach().requires_grad_(True)
+            received = received.detach().requires_grad_(number > 0)
             own = edges[first:last].detach().requires_grad_(True)
             reversed_edges = reverse_edges(edges, layout.reverse[first:last])
             reversed_edges = reversed_edges.detach().requires_grad_(True)
             handed = self.hand_on(number, received, own, reversed_edges)
             weights: List[Optional[torch.Tensor]] = [of_messages[first:last]]
-            grads = torch.autograd.grad(
-                [handed], [received, own, reversed_edges], weights, allow_unused=True
-            )
-            by_received, by_own, by_reversed = grads[0], grads[1], grads[2]
+            entered = [own, reversed_edges]
             if number > 0:
+                entered.append(received)
+            grads = torch.autograd.grad([handed], entered, weights, allow_unused=True)
+            by_own, by_reversed = grads[0], grads[1]
+            if number > 0:
+                by_received = grads[2]
                 before.append(torch.zeros_like(received) if by_received is None else by_received)
             if by_own is not None:
                 of_edges[first:last] = by_own
@@ -368,4 +370,6 @@ class Steps(Core):
             if chunk.layers > number:
                 first, last = chunk.edge, chunk.edge_end
                 of_edges[first:last] += reverse_edges(of_reversed, reverse[first:last])
-        return of_edges, of_messages if len(before) == 0 else torch.cat(before)
+        if number == 0:
+            return of_edges, of_messages.new_empty((0, 0))
+        return of_edges, torch.cat(before)
