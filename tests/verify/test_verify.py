@@ -19,6 +19,7 @@ from mtt.__main__ import main
 from mtt.cli import make_parser
 from mtt.compiled import installed_file
 from mtt.errors import UserError, VerificationFailed
+from mtt.training import control_group
 from mtt.verify import program_catalogue, settings
 from mtt.verify import run as stage
 from mtt.verify.program_catalogue import catalogue
@@ -320,7 +321,7 @@ def test_two_processes_give_the_report_of_one(
     with pytest.raises(UserError, match="checks run in 1 or 2 processes, not in 3"):
         stage.verify(model, processes=3)
     # Without the option, cores decide, and who wants one for a program has one.
-    cores = len(os.sched_getaffinity(0))
+    cores = min(len(os.sched_getaffinity(0)), int(max(1.0, control_group.processors() or 2.0)))
     for threads, expected in (("1", 1), ("2", min(2, cores)), ("2,1", min(2, cores)), ("1,4", 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         small = stage.verify(model, only=["FD/forces", "DD/energy"], level="quick")
