@@ -26,7 +26,7 @@ size_t rank_of(const std::string& family) {
 const std::vector<Family>& family_table() {
     static const std::vector<Family> all = {
         {"LOAD", "Does the file load the way an engine loads it, from metadata to the first call?"},
-        {"SCHEMA", "Are outputs, units, samples, neighbor lists and declared types what engines expect?", true},
+        {"SCHEMA", "Are outputs, units, samples, neighbor lists and declared types what engines expect?"},
         {"PARITY", "Are the values of every target those that the Python model gave in float64 when the file was made?"},
         {"NTH", "Are later calls, with sizes that change, the same as the first? TorchScript rewrites itself after a few calls.", true},
         {"FD", "Are forces and virial the derivatives of the energy, by finite differences?"},

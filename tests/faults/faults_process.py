@@ -9,7 +9,7 @@ from toy_models import Pair, neighbor_edges, pair_energies
 
 # ruff: noqa: UP006, UP045
 
-ALL_IN = "--only SCHEMA,PARITY,LIMITS/traces --processes {}"
+ALL_IN = "--only DD/domains,PARITY,LIMITS/traces --processes {}"
 
 
 @fault("N20", "LIMITS/memory per call")
@@ -179,7 +179,7 @@ class AfterAnEmptyRank(Pair):
         return factor * energies.index_select(0, kept).sum().reshape(1)
 
 
-@fault("D21", "LIMITS/spoiled instance", "PARITY/energy", arguments=ALL_IN.format(1).split())
+@fault("D21", "LIMITS/spoiled instance", arguments=ALL_IN.format(1).split())
 class SpoiledInOneProcess(AfterAnEmptyRank):
     """Is a little wrong once it was asked for no atom, in the process that all checks share."""
 
