@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <fstream>
 #include <functional>
@@ -30,7 +31,7 @@ double default_time_limit(Level level) {
 }
 
 /// Most of what the machine or the container has, so that the limit comes before the kernel's own choice.
-uint64_t default_memory_limit(int processes = 1) {
+uint64_t default_memory_limit(int processes) {
     uint64_t there = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGE_SIZE));
     uint64_t group = 0;
     if (std::ifstream("/sys/fs/cgroup/memory.max") >> group) {
@@ -39,38 +40,35 @@ uint64_t default_memory_limit(int processes = 1) {
     return std::min(default_memory, there / 4 * 3 / uint64_t(processes));
 }
 
-/// What the processes share, of which one may stop the other.
-class Verdict {
+/// A text that is the first that somebody says, from whichever thread; empty until then.
+class FirstText {
 public:
-    /// Why the checks that are left do not run; empty: they run.
-    [[nodiscard]] std::string given_up() const {
+    [[nodiscard]] std::string get() const {
         const std::lock_guard<std::mutex> guard(lock_);
-        return given_up_;
+        return text_;
     }
-    void give_up(const std::string& reason) {
+    void say(const std::string& text) {
         const std::lock_guard<std::mutex> guard(lock_);
-        given_up_ = given_up_.empty() ? reason : given_up_;
-    }
-    [[nodiscard]] std::string load_failure() const {
-        const std::lock_guard<std::mutex> guard(lock_);
-        return load_failure_;
-    }
-    void fail_loading(const std::string& text) {
-        const std::lock_guard<std::mutex> guard(lock_);
-        load_failure_ = load_failure_.empty() ? text : load_failure_;
-    }
-    void count_death() {
-        const std::lock_guard<std::mutex> guard(lock_);
-        if (++deaths_ >= most_deaths && given_up_.empty()) {
-            given_up_ = "the model has killed " + std::to_string(deaths_) + " processes already";
-        }
+        text_ = text_.empty() ? text : text_;
     }
 
 private:
     mutable std::mutex lock_;
-    std::string given_up_;
-    std::string load_failure_;
-    size_t deaths_ = 0;
+    std::string text_;
+};
+
+/// What the processes share, of which one may stop the other.
+struct Verdict {
+    /// Why the checks that are left do not run; empty: they run.
+    FirstText given_up;
+    FirstText load_failure;
+    std::atomic<size_t> deaths{0};
+
+    void count_death() {
+        if (const size_t n = ++deaths; n >= most_deaths) {
+            given_up.say("the model has killed " + std::to_string(n) + " processes already");
+        }
+    }
 };
 
 /// What gets out of the checks of one process, such as a signal, ends those of the other.
@@ -79,7 +77,7 @@ public:
     explicit StopsOther(Verdict& verdict): verdict_(verdict) {}
     ~StopsOther() {
         if (std::uncaught_exceptions() > before_) {
-            verdict_.give_up("checks in the other process could not go on");
+            verdict_.given_up.say("checks in the other process could not go on");
         }
     }
     StopsOther(const StopsOther&) = delete;
@@ -146,7 +144,7 @@ private:
 };
 
 void Lane::run(Turn turn, const std::function<bool(const Check&)>& mine) {
-    for (size_t k = 0; k < selection_.size() && verdict_.given_up().empty(); ++k) {
+    for (size_t k = 0; k < selection_.size() && verdict_.given_up.get().empty(); ++k) {
         const auto& check = *selection_[k].check;
         if (!selection_[k].wanted.empty() && check.turn == turn && mine(check)) {
             run_check(k);
@@ -170,11 +168,11 @@ void Lane::run_check(size_t k) {
         blame(selected, end, results_[k]);
         verdict_.count_death();
         if (host_->out_of_time()) {
-            verdict_.give_up("the time for the whole verification was used up");
+            verdict_.given_up.say("the time for the whole verification was used up");
         }
     }
     if (!runner_.problem().empty()) {
-        verdict_.fail_loading(runner_.problem());
+        verdict_.load_failure.say(runner_.problem());
     }
 }
 
@@ -182,9 +180,9 @@ void Lane::run_check(size_t k) {
 void Lane::blame(const Selected& selected, const ModelProcessEnded& end, std::vector<Result>& results) {
     const std::string text = (end.loading ? "while it is loaded, the model " : "the model ") + end.reason;
     if (end.loading) {
-        verdict_.give_up(not_loaded);
+        verdict_.given_up.say(not_loaded);
         if (selected.check->family != "LOAD") {
-            verdict_.fail_loading(text);
+            verdict_.load_failure.say(text);
             return;
         }
     }
@@ -212,7 +210,7 @@ void Lane::finish() {
         runner_.forget_instances();
         host_->finish();
     } catch (const ModelProcessEnded& end) {
-        verdict_.fail_loading("when its process ends, after all checks, the model " + end.reason);
+        verdict_.load_failure.say("when its process ends, after all checks, the model " + end.reason);
     }
 }
 
@@ -222,19 +220,17 @@ bool others(const Check& check) { return !loads(check); }
 bool of_first(const Check& check) { return others(check) && !of_second(check); }
 
 /// In one process if there is nothing to do for two.
-VerifyOptions prepared(const VerifyOptions& given) {
-    auto out = with_limits(given);
-    const auto selection = select_checks(out);
+VerifyOptions prepared(VerifyOptions options) {
+    const auto selection = select_checks(options);
     const auto any = [&](bool (*mine)(const Check&)) {
         return std::any_of(selection.begin(), selection.end(), [&](const Selected& selected) {
             return !selected.wanted.empty() && selected.check->turn != Turn::last && mine(*selected.check);
         });
     };
-    out.processes = any(of_first) && any(of_second) ? out.processes : 1;
-    if (given.memory_limit == 0) {
-        out.memory_limit = default_memory_limit(out.processes);
+    if (!any(of_first) || !any(of_second)) {
+        options.processes = 1;
     }
-    return out;
+    return with_limits(std::move(options));
 }
 
 class Supervisor {
@@ -274,8 +270,8 @@ Report Supervisor::run() {
         first_.describe_file();
         run_checks();
     } catch (const ModelProcessEnded& end) {
-        verdict_.fail_loading("before anything was checked, the model " + end.reason);
-        verdict_.give_up(not_loaded);
+        verdict_.load_failure.say("before anything was checked, the model " + end.reason);
+        verdict_.given_up.say(not_loaded);
     }
     merge();
     report_.sha256 = sum.get();
@@ -288,7 +284,7 @@ Report Supervisor::run() {
 
 void Supervisor::run_checks() {
     first_.run(Turn::any, loads);
-    const bool goes_on = verdict_.given_up().empty() && verdict_.load_failure().empty();
+    const bool goes_on = verdict_.given_up.get().empty() && verdict_.load_failure.get().empty();
     if (options_.processes > 1 && goes_on) {
         auto how = how_;
         how.warn = nullptr;  // the first has said it
@@ -373,16 +369,16 @@ void Supervisor::assemble() {
         if (second_ != nullptr) {
             results = both(std::move(results), std::move(second_->results(k)));
         }
-        if (results.empty() && !verdict_.given_up().empty()) {
+        if (results.empty() && !verdict_.given_up.get().empty()) {
             for (const auto& name : selected.wanted) {
-                results.push_back(skipped(name, verdict_.given_up()));
+                results.push_back(skipped(name, verdict_.given_up.get()));
             }
         }
         add_results(*selected.check, std::move(results), report_);
         add_results(*selected.check, selected.waived, report_);
     }
-    if (!verdict_.load_failure().empty()) {
-        add_load_failure(verdict_.load_failure(), report_);
+    if (!verdict_.load_failure.get().empty()) {
+        add_load_failure(verdict_.load_failure.get(), report_);
     }
 }
 
@@ -398,7 +394,7 @@ VerifyOptions with_limits(VerifyOptions options) {
         options.processes = options.threads == 0 ? 1 : std::clamp(usable_cores() / options.threads, 1, 2);
     }
     if (options.memory_limit == 0) {
-        options.memory_limit = default_memory_limit();
+        options.memory_limit = default_memory_limit(options.processes);
     }
     if (!options.seed.has_value() && !options.record) {  // what is recorded is the same every time
         options.seed = 1 + std::random_device{}() % (uint64_t(1) << 31);

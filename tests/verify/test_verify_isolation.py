@@ -259,10 +259,7 @@ def test_the_model_dies_with_the_program(model: Path, tmp_path: Path, scratch: P
     with started(model, tmp_path, scratch) as program:
         program.kill()
         program.wait(30)
-    end = time.monotonic() + 10
-    while processes_with(tmp_path) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not processes_with(tmp_path)
+    wait_until_gone(lambda: processes_with(tmp_path))
     assert list(scratch.iterdir()) == []
 
 
@@ -286,10 +283,7 @@ def test_an_interrupted_command_leaves_nothing(
     assert processes_with(tmp_path)
     program.send_signal(number)
     assert program.wait(30) == code
-    end = time.monotonic() + 10
-    while processes_with_variable(mark) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not processes_with_variable(mark)
+    wait_until_gone(lambda: processes_with_variable(mark))
     assert list(scratch.iterdir()) == []
 
 
@@ -307,10 +301,7 @@ def test_the_worker_dies_with_the_program_at_any_moment(
     time.sleep(moment)
     program.kill()
     program.wait(30)
-    end = time.monotonic() + 10
-    while processes_with_variable(mark) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not processes_with_variable(mark)
+    wait_until_gone(lambda: processes_with_variable(mark))
 
 
 @pytest.mark.parametrize(
@@ -333,10 +324,7 @@ def test_both_of_two_processes_end_with_the_program(
         time.sleep(0.02)
     program.send_signal(number)
     assert program.wait(30) == code
-    end = time.monotonic() + 10
-    while processes_with_variable(mark) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not processes_with_variable(mark)
+    wait_until_gone(lambda: processes_with_variable(mark))
 
 
 def started(model: Path, folder: Path, scratch: Path) -> subprocess.Popen[bytes]:
@@ -349,6 +337,13 @@ def started(model: Path, folder: Path, scratch: Path) -> subprocess.Popen[bytes]
         time.sleep(0.05)
     assert processes_with(folder)
     return program
+
+
+def wait_until_gone(processes: Callable[[], list[str]]) -> None:
+    end = time.monotonic() + 10
+    while processes() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not processes()
 
 
 def processes_with(folder: Path) -> list[str]:
