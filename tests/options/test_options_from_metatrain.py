@@ -259,6 +259,18 @@ LOSSES = {
     "{energy: {gradients: {strain: {type: masked_huber, delta: 0.2}}}}": (
         "{targets: {energy: {stress: {type: huber, delta: 0.2, weight: 1.0}}}}"
     ),
+    "{energy: {reduction: sum}}": (
+        "{targets: {energy: {reduction: sum, forces: {reduction: mean}}}}"
+    ),
+    "{energy: {reduction: sum, forces: {reduction: sum, weight: 2.0}}}": (
+        "{targets: {energy: {reduction: sum, forces: 2.0}}}"
+    ),
+    "{energy: {forces: {reduction: sum}}}": (
+        "{targets: {energy: {forces: {reduction: sum, weight: 1.0}}}}"
+    ),
+    "{reduction: sum, energy: {reduction: mean, forces: {type: mae}}}": (
+        "{reduction: sum, targets: {energy: {reduction: mean, forces: {type: mae, weight: 1.0}}}}"
+    ),
     "huber": "{type: huber}",
     "{energy: {1: 2.0, 30: 3.0}, forces: {type: mae, weight: {1: 0.5, 20: 3.0}}}": (
         "{energy: {30: 3.0, 1: 2.0}, forces: {weight: {20: 3.0, 1: 0.5}, type: mae}}"
@@ -275,12 +287,8 @@ def test_a_loss_is_taken(theirs: str) -> None:
 
 
 _LOSS = "architecture.training.loss.energy"
-_MEAN = (
-    "mtt takes the mean over all errors, of whatever number: a sum would weigh large batches more"
-)
 REFUSED = {
-    "{energy: {reduction: sum}}": f"{_LOSS}.reduction: {_MEAN}",
-    "{energy: {forces: {reduction: sum}}}": f"{_LOSS}.forces.reduction: {_MEAN}",
+    "{energy: {reduction: none}}": f"{_LOSS}.reduction: a loss is one number; write mean or sum",
     "{energy: {type: gaussian_nll_ensemble}}": (
         f"{_LOSS}.type: this is a loss of the ensemble of llpr; write mse, mae or huber, or give"
         " uncertainty: {method: llpr, num_ensemble_members: ..., ensemble_loss: ...} with fine_tune"

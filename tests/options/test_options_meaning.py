@@ -397,11 +397,13 @@ def test_stored_options_of_one_energy_keep_their_meaning(load: Load) -> None:
 
 def test_loss_of_each_target(load: Load) -> None:
     loss = load(SEVERAL).architecture.training.loss
-    assert loss.of("energy", True) == (("mae", 1.0, 2.0), ("mae", 1.0, 1.0), ("mae", 1.0, 1.0))
+    mean = "mean"
+    usual = ("mae", 1.0, 1.0, mean)
+    assert loss.of("energy", True) == (("mae", 1.0, 2.0, mean), usual, usual)
     pbe = loss.of("energy/pbe", True)
-    assert pbe == (("huber", 0.5, 2.0), ("huber", 0.5, 0.0), ("huber", 0.5, 1.0))
-    assert loss.of("mtt::charges", False).value == ("mae", 1.0, 0.25)
-    assert loss.of("mtt::gap", False).value == ("mae", 1.0, 1.0)
+    assert pbe == tuple(("huber", 0.5, weight, mean) for weight in (2.0, 0.0, 1.0))
+    assert loss.of("mtt::charges", False).value == ("mae", 1.0, 0.25, mean)
+    assert loss.of("mtt::gap", False).value == usual
 
 
 def test_a_target_has_as_many_numbers_as_models_take(load: Load) -> None:

@@ -124,6 +124,52 @@ def test_loss_is_the_weighted_sum_of_means_over_what_is_known(data, kind):
     assert loss(errors, batch).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
+def test_a_sum_is_a_mean_times_the_number_of_what_is_known(data):
+    _, converted, _ = data
+    batch = collate(converted, range(7), torch.float64)
+    targets = [ENERGY, CHARGES]
+    charges = batch.references["mtt::charges"].mask
+    periodic = int(batch.references["energy"].stress_mask.sum())
+    assert 0 < charges.sum() < charges.numel() and periodic == 2
+    counts = {
+        "energy": 7,
+        "forces": 3 * int(batch.n_atoms.sum()),
+        "stress": 9 * periodic,
+        "charges": int(charges.sum()),
+    }
+    weights = {"energy": 2.0, "forces": 0.5, "stress": 3.0, "charges": 1.5}
+
+    def of(weights, *summed):
+        part = {
+            name: {"weight": weights.get(name, 0.0), "reduction": "sum" if name in summed else None}
+            for name in counts
+        }
+        gradients = {
+            name: {**part[name], "reduction": part[name]["reduction"] or "mean"}
+            for name in ("forces", "stress")
+        }
+        own = {"energy": part["energy"] | gradients, "mtt::charges": part["charges"]}
+        usual = "sum" if "all" in summed else "mean"
+        if usual == "sum":
+            own["energy"] |= {name: part[name] for name in gradients}
+        loss = Loss(LossOptions.model_validate({"targets": own, "reduction": usual}), targets)
+        errors = loss.errors(Springs(), batch, training=False)
+        table = loss.new_table()
+        loss.add(table, errors, batch)
+        value = loss(errors, batch).item()
+        over_an_epoch = loss.metrics(table, {"energy": 1.0, "mtt::charges": 1.0})["loss"]
+        assert over_an_epoch == pytest.approx(value, rel=1e-12)
+        return value
+
+    shares = {name: of({name: weight}) for name, weight in weights.items()}
+    assert of(weights) == pytest.approx(sum(shares.values()), rel=1e-12)
+    for name, count in counts.items():
+        expected = of(weights) + (count - 1) * shares[name]
+        assert of(weights, name) == pytest.approx(expected, rel=1e-12), name
+    expected = sum(counts[name] * shares[name] for name in counts)
+    assert of(weights, "all") == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
 def test_weights_of_structures_multiply_what_they_add_to_the_loss(data, kind):
     _, converted, _ = data
@@ -383,8 +429,9 @@ def test_what_is_said_most_closely_of_a_part_counts():
     usual = {"type": "mae", "delta": 0.5, "forces": {"type": "huber", "weight": 3.0}}
     options = LossOptions(**usual, targets={"energy": {"stress": {"delta": 0.1}, "forces": "mse"}})
     own = options.of("energy", is_energy=True)
-    assert own == (("mae", 0.5, 1.0), ("mse", 0.5, 3.0), ("mae", 0.1, 1.0))
-    assert options.of("energy/pbe", is_energy=True).forces == ("huber", 0.5, 3.0)
+    mean = "mean"
+    assert own == (("mae", 0.5, 1.0, mean), ("mse", 0.5, 3.0, mean), ("mae", 0.1, 1.0, mean))
+    assert options.of("energy/pbe", is_energy=True).forces == ("huber", 0.5, 3.0, mean)
 
 
 def test_weights_follow_the_epochs_and_are_stored_as_they_always_were():

@@ -6,10 +6,11 @@ of
     w_value mean_i l(e_i - e_i*) + w_forces mean_k l(f_k - f_k*) + w_stress mean_m l(s_m - s_m*)
 
 with means over values (per atom, for values of systems), force components and strain components that
-have references, and l(d) = d^2 (mse), |d| (mae) or the Huber function d^2/2 for |d| < delta, else
-delta (|d| - delta/2). Each of the three has its own l and its own weight, which may change from one
-epoch to another. Where structures have weights, each l is multiplied by that of its structure; the
-numbers that are divided by stay. RMSEs and MAEs know no weights of structures.
+have references (or sums, with ``reduction: sum``), and l(d) = d^2 (mse), |d| (mae) or the Huber
+function d^2/2 for |d| < delta, else delta (|d| - delta/2). Each of the three has its own l and its own
+weight, which may change from one epoch to another. Where structures have weights, each l is multiplied
+by that of its structure; the numbers that are divided by stay. RMSEs and MAEs know no weights of
+structures.
 
 Spectra that are known up to a shift are compared where they fit best (:mod:`mtt.data.spectra`), with
 errors d_i there. With h the spacing of the grid, the sum over values of a structure is then
@@ -200,31 +201,34 @@ class TargetTerm:
         """Return the loss of one batch, a scalar."""
         references = batch.references[self.target.name]
         weights = _of_structures(batch)
-        total = self.weights[self.value_row] * self._mean_of_values(errors, references, weights)
+        total = self.weights[self.value_row] * self._of_all_values(errors, references, weights)
         if errors.forces is not None and self.weights[FORCES] > 0.0:
             assert references.forces_mask is not None
             count = (3 * references.forces_mask.sum()).clamp(min=1)
-            total = total + self.weights[FORCES] * (
-                self._terms(errors.forces, weights, self.parts[FORCES]).sum() / count
-            )
+            terms = self._terms(errors.forces, weights, self.parts[FORCES])
+            total = total + self.weights[FORCES] * self._reduced(FORCES, terms.sum(), count)
         if errors.strain is not None and self.weights[_STRAIN] > 0.0:
             assert references.stress_mask is not None
             count = (9 * references.stress_mask.sum()).clamp(min=1)
-            total = total + self.weights[_STRAIN] * (
-                self._terms(errors.strain, weights, self.parts[_STRAIN]).sum() / count
-            )
+            terms = self._terms(errors.strain, weights, self.parts[_STRAIN])
+            total = total + self.weights[_STRAIN] * self._reduced(_STRAIN, terms.sum(), count)
         return total
 
-    def _mean_of_values(
+    def _reduced(self, part: str, total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+        """Return the mean, or the sum, of a part that adds up to ``total``."""
+        return total if self.parts[part].reduction == "sum" else total / count
+
+    def _of_all_values(
         self, errors: Errors, references: BatchReferences, weights: "_Weights | None"
     ) -> torch.Tensor:
         values = self._terms_of_values(errors, references, weights)
-        if references.complete and self.shift is None:
+        mean = self.parts[self.value_row].reduction == "mean"
+        if mean and references.complete and self.shift is None:
             return values.mean()
         total = values.sum()
         if errors.beside is not None:
             total = total + self._sum_beside(errors.beside, weights)
-        return total / self._count(references).clamp(min=1)
+        return self._reduced(self.value_row, total, self._count(references).clamp(min=1))
 
     def _sum_beside(self, beside: torch.Tensor, weights: "_Weights | None") -> torch.Tensor:
         return (beside if weights is None else beside * weights.like(beside)).sum()
@@ -320,7 +324,8 @@ class TargetTerm:
         loss = 0.0
         for name, weight in self.weights.items():
             if weight > 0.0 and sums[name]["count"] > 0:
-                loss += weight * sums[name]["loss"] / sums[name]["count"]
+                count = 1.0 if self.parts[name].reduction == "sum" else sums[name]["count"]
+                loss += weight * sums[name]["loss"] / count
         return loss
 
 

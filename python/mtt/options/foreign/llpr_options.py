@@ -116,30 +116,31 @@ def _loss(
     metatrain trains on values only, and so does what is returned here.
     """
     node, everything = (training.value.pop(key, None) for key in ("loss", "train_all_parameters"))
-    name, weights = _function(node or base.replaced("gaussian_nll_ensemble"), problems)
+    name, parts = _function(node or base.replaced("gaussian_nll_ensemble"), problems)
     uncertainty["ensemble_loss"] = (node or base).replaced(name)
     sections: dict[str, Node] = {}
     if everything is not None:
         uncertainty["train_all_parameters"] = everything
         if everything.value is True:
             sections = {key: base.replaced(0.0) for key in ("forces", "stress")}
-    if weights:
+    if parts:
         sections["targets"] = base.replaced(
-            {target: weight.replaced({"weight": weight}) for target, weight in weights.items()}
+            {target: base.replaced(part) for target, part in parts.items()}
         )
     return base.replaced(sections) if sections else None
 
 
-def _function(loss: Node, problems: Problems) -> tuple[str, dict[str, Node]]:
-    """Return the one function of the loss, as mtt calls it, and the weights of targets."""
+def _function(loss: Node, problems: Problems) -> tuple[str, dict[str, dict[str, Node]]]:
+    """Return the one function of the loss, as mtt calls it, and weight and reduction of targets."""
     entries = loss.value if isinstance(loss.value, dict) else {"": loss}
-    names, weights = [], {}
+    names: list[str] = []
+    parts: dict[str, dict[str, Node]] = {}
     for target, entry in entries.items():
         kind = entry.get("type") if isinstance(entry.value, dict) else entry
         for key, part in entry.value.items() if isinstance(entry.value, dict) else ():
-            if key == "weight":
-                weights[str(target)] = part
-            elif not (key == "type" or (key == "reduction" and part.value == "mean")):
+            if key == "weight" or (key == "reduction" and part.value != "mean"):
+                parts.setdefault(str(target), {})[key] = part
+            elif key not in ("type", "reduction"):
                 message = "is no option of the loss of an ensemble, which is of values only"
                 problems.append(Problem(part.key_place or part.place, part.name, message))
         name = "gaussian_nll_ensemble" if kind is None else kind.plain()
@@ -151,7 +152,7 @@ def _function(loss: Node, problems: Problems) -> tuple[str, dict[str, Node]]:
     if len(set(names)) > 1 and all(names):
         message = "mtt trains all ensembles of a run by one function"
         problems.append(Problem(loss.shown_at(), loss.name, message))
-    return next(filter(None, names), "gaussian_nll"), weights
+    return next(filter(None, names), "gaussian_nll"), parts
 
 
 def _replace(architecture: Node, name: str, training: dict[str, Node]) -> None:

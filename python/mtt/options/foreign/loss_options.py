@@ -14,7 +14,8 @@ from mtt.options.reading.problems import Problem, did_you_mean
 from mtt.options.schema.datasets import ENERGY
 from mtt.options.schema.loss_parts import ANYWHERE, LossOptions, TargetLossOptions, is_schedule
 
-_TYPE, _DELTA, _WEIGHT = "mse", 1.0, 1.0  # of a gradient that says nothing
+# of a gradient that says nothing
+_TYPE, _DELTA, _WEIGHT, _REDUCTION = "mse", 1.0, 1.0, "mean"
 _GRADIENTS: Final = {**LOSS_GRADIENTS, "forces": "forces", "stress": "stress", "virial": "stress"}
 # Of masked_dos and shift_agnostic_mse, with the distance of two points that they take for granted.
 _OF_SHIFTS: Final = {
@@ -24,7 +25,7 @@ _OF_SHIFTS: Final = {
     "int_weight": "integral_weight",
 }
 _SPACING: Final = 0.05
-_PARTS: Final = ("type", "delta", "weight")
+_PARTS: Final = ("type", "delta", "weight", "reduction")
 
 
 def translate_loss(training: Node, targets: Mapping[str, list[Node]], problems: Problems) -> None:
@@ -38,7 +39,7 @@ def translate_loss(training: Node, targets: Mapping[str, list[Node]], problems: 
     theirs = {key: node for key, node in loss.value.items() if _is_of_target(key, node, targets)}
     if not theirs:
         return
-    usual = {key: loss.get(key) for key in ("type", "delta")}
+    usual = {key: loss.get(key) for key in ("type", "delta", "reduction")}
     ours = loss.get("targets")
     if ours is None or not isinstance(ours.value, dict):
         ours = loss.replaced({})
@@ -72,7 +73,7 @@ class _Target:
         problems: Problems,
     ) -> None:
         """
-        :param usual: type and delta of the whole loss, as far as it has them
+        :param usual: type, delta and reduction of the whole loss, as far as it has them
         :param described: what the training sets say of the target
         """
         self.node = _in_full(node)
@@ -82,6 +83,9 @@ class _Target:
         apply(self.node, LOSS, TargetLossOptions.model_fields, problems)
         self.type = self._own("type", usual, _TYPE)
         self.delta = self._own("delta", usual, _DELTA)
+        self.reduction = self._own("reduction", usual, _REDUCTION)
+        others = usual["reduction"]
+        self.usual_reduction = _REDUCTION if others is None else others.value
 
     def translated(self) -> Node:
         """Return the entry in our spelling."""
@@ -90,9 +94,11 @@ class _Target:
             for key, node in self.node.value.items()
             if key not in _GRADIENTS and key != "gradients"
         }
+        if self.reduction == self.usual_reduction:
+            value.pop("reduction", None)
         for ours, node in self._gradients().items():
             value[ours] = self._gradient(node)
-        if self.type != _TYPE:
+        if (self.type, self.reduction) != (_TYPE, _REDUCTION):
             self._add_the_others(value)
         return self.node.replaced(value)
 
@@ -133,12 +139,18 @@ class _Target:
         delta = parts.get("delta", node.replaced(_DELTA))
         if type_.value == "huber" and delta.value != self.delta:
             kept["delta"] = delta
+        reduction = parts.get("reduction", node.replaced(_REDUCTION))
+        if reduction.value != self.reduction:
+            kept["reduction"] = reduction
         weight = parts.get("weight", node.replaced(_WEIGHT))
         return node.replaced({**kept, "weight": weight}) if kept else weight
 
     def _add_the_others(self, value: dict[str, Node]) -> None:
-        """Write the function that metatrain takes for a gradient of which nothing is said."""
-        silent = {"type": self.node.replaced(_TYPE)}
+        """Write what metatrain takes for a gradient of which nothing is said."""
+        usual = {"type": (self.type, _TYPE), "reduction": (self.reduction, _REDUCTION)}
+        silent = {
+            key: self.node.replaced(theirs) for key, (own, theirs) in usual.items() if own != theirs
+        }
         if "forces" not in value and self._may_have("forces"):
             value["forces"] = self.node.replaced(dict(silent))
         if "stress" not in value and (self._asks_for("stress") or self._asks_for("virial")):

@@ -277,12 +277,7 @@ LOSS: Final[Mapping[str, Fate]] = {
     **dict.fromkeys(
         ("grad_weight", "grad_penalty_weight", "int_weight", "extra_targets"), Reworked()
     ),
-    "reduction": Absent(
-        ("mean",),
-        "mtt takes the mean over all errors, of whatever number: a sum would weigh large batches more",
-        "leave it out, and give the weight",
-        default="mean",
-    ),
+    "reduction": Taken("mean", refused={"none": "a loss is one number; write mean or sum"}),
     "gradients": Reworked({}),
     "forces": Reworked(),
     "stress": Reworked(),

@@ -51,7 +51,10 @@ class StoredWhereOn(OptionsModel):
 
     @model_serializer(mode="wrap")
     def _stored(self, full: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = full(self)
+        return self.without_later(full(self))
+
+    def without_later(self, written: dict[str, Any]) -> dict[str, Any]:
+        """Return what is stored of these options, of all that was written of them."""
         return {
             name: value
             for name, value in written.items()

@@ -1,7 +1,7 @@
 """Options of the loss: a function and a weight for the values, the forces and the stress of each target."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import (
     Discriminator,
@@ -22,6 +22,8 @@ from mtt.options.schema.base import OptionsModel, StoredWhereOn, invalid
 
 # What a loss can be: mtt.training.loss has the formula of each.
 LossType = Literal["mse", "mae", "huber"]
+# What is made of the errors of a batch: their mean, or their sum.
+Reduction = Literal["mean", "sum"]
 # A number, or from epochs, counted from 1 as in the log, to the weight from there on.
 Weight = float | dict[int, float]
 FIRST_EPOCH: Final = 1
@@ -101,8 +103,10 @@ LossWeight = Annotated[
 ]
 
 
-class PartLossOptions(OptionsModel):
+class PartLossOptions(StoredWhereOn):
     """The loss of the forces, or of the stress; null is as for the values of the target."""
+
+    later: ClassVar[Mapping[str, str]] = {"reduction": "reduction"}
 
     type: LossType | None = None
     """The function of the errors."""
@@ -110,6 +114,8 @@ class PartLossOptions(OptionsModel):
     """Error above which the Huber function grows linearly, in units of the target's scale."""
     weight: LossWeight | None = None
     """The weight; null is that for all targets, 1 if nothing is said there."""
+    reduction: Reduction | None = None
+    """The mean over all that are known in a batch, or the sum."""
 
     @model_validator(mode="before")
     @classmethod
@@ -123,9 +129,10 @@ class PartLossOptions(OptionsModel):
     @model_serializer(mode="wrap")
     def _short(self, full: SerializerFunctionWrapHandler) -> Any:
         """Write a weight alone as the number that it always was."""
-        written = full(self)
-        only = self.type is None and self.delta is None and self.weight is not None
-        return cast(dict[str, Any], written)["weight"] if only else written
+        written = self.without_later(full(self))
+        others = (self.type, self.delta, self.reduction)
+        only = self.weight is not None and all(other is None for other in others)
+        return written["weight"] if only else written
 
 
 class ShiftOptions(OptionsModel):
@@ -151,7 +158,7 @@ class ShiftOptions(OptionsModel):
 class TargetLossOptions(StoredWhereOn):
     """What is different in the loss for one target; null is as for all targets."""
 
-    later: ClassVar[Mapping[str, str]] = {"shift": "shift"}
+    later: ClassVar[Mapping[str, str]] = {"shift": "shift", "reduction": "reduction"}
 
     type: LossType | None = None
     """The function of the errors of the values, and of forces and stress that have none of their
@@ -164,6 +171,9 @@ class TargetLossOptions(StoredWhereOn):
     """Weight of the forces, or type, delta and weight of them; for energies only."""
     stress: PartLossOptions | None = None
     """The same of the stress (or virial); for energies only."""
+    reduction: Reduction | None = None
+    """The mean over all values that are known in a batch, or the sum; and so of forces and stress that
+    have none of their own."""
     shift: ShiftOptions | None = None
     """The values are a spectrum that is known up to a shift along its grid."""
 
@@ -174,6 +184,7 @@ class PartLoss(NamedTuple):
     type: LossType
     delta: float
     weight: Weight
+    reduction: Reduction
 
 
 class TargetLoss(NamedTuple):
@@ -184,10 +195,12 @@ class TargetLoss(NamedTuple):
     stress: PartLoss
 
 
-class LossOptions(OptionsModel):
+class LossOptions(StoredWhereOn):
     """The function that training makes small, and the weight of each quantity in it; the sum over
     all targets. A weight is a number, or a mapping from epochs, counted from 1, to the weight from
     there on."""
+
+    later: ClassVar[Mapping[str, str]] = {"reduction": "sums"}
 
     type: LossType = "mse"
     """Mean squared error, mean absolute error, or the Huber function between the two."""
@@ -200,6 +213,9 @@ class LossOptions(OptionsModel):
     stress: PartLossOptions = PartLossOptions(weight=1.0)
     """The same of the stress (or virial), which enters as the strain derivative per atom, an
     energy."""
+    reduction: Reduction = "mean"
+    """The mean over all errors of a batch, or the sum: then a batch of more errors weighs more, and
+    gradients are as many times larger, which `grad_clip_norm` clips."""
     targets: dict[str, TargetLossOptions] = Field(default_factory=dict)
     """What is different for some targets, by their names."""
 
@@ -212,6 +228,7 @@ class LossOptions(OptionsModel):
                 self.type if own.type is None else own.type,
                 self.delta if own.delta is None else own.delta,
                 weight,
+                self.reduction if own.reduction is None else own.reduction,
             ),
             self._part(own, own.forces, self.forces),
             self._part(own, own.stress, self.stress),
@@ -225,7 +242,13 @@ class LossOptions(OptionsModel):
         types = (part.type, own.type, usual.type, self.type)
         deltas = (part.delta, own.delta, usual.delta, self.delta)
         weights = (part.weight, usual.weight, 1.0)
-        return PartLoss(_first(types), _first(deltas), _first(weights))
+        reductions = (part.reduction, own.reduction, usual.reduction, self.reduction)
+        return PartLoss(*map(_first, (types, deltas, weights, reductions)))
+
+    @property
+    def sums(self) -> bool:
+        """Whether errors are added up where nothing else is said."""
+        return self.reduction == "sum"
 
     def shift_of(self, name: str) -> ShiftOptions | None:
         """Return how the values of a target are known up to a shift; None if they are known in place."""
