@@ -195,12 +195,14 @@ def golden_pack(
     referenced: Callable[[Example], Dict[str, torch.Tensor]],
     targets: List[Dict[str, Any]],
     change: Optional[Callable[[Dict[str, torch.Tensor]], None]] = None,
+    exact: bool = False,
 ) -> bytes:
     """Return a golden pack of format 2 of all examples.
 
     :param referenced: gives the reference tensors of a system, without its number
     :param targets: their descriptions
     :param change: gets all tensors and may change them
+    :param exact: the architecture turns with the system exactly
     """
     tensors: Dict[str, torch.Tensor] = {}
     for k, example in enumerate(examples()):
@@ -218,6 +220,7 @@ def golden_pack(
         "length_unit": "angstrom",
         "targets": targets,
         "systems": [example.name for example in examples()],
+        **({"rotations": "exact"} if exact else {}),
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"))
     return safetensors.torch.save(tensors, metadata={"mtt": text})

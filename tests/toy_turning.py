@@ -53,15 +53,17 @@ def pack_of_turning(
     model: Any = Outputs,
     change: Optional[Callable[[Tensors], None]] = None,
     described: Optional[Dict[str, Dict[str, Any]]] = None,
+    exact: bool = False,
 ) -> bytes:
     """Return a golden pack of a model.
 
     :param change: gets all tensors and may change them
     :param described: changes to descriptions, by the name of the output
+    :param exact: the architecture turns with the system exactly
     """
     module = model().eval()
     targets = [{**description(name), **(described or {}).get(name, {})} for name in DESCRIBED]
-    return golden_pack(lambda example: references(module, example), targets, change)
+    return golden_pack(lambda example: references(module, example), targets, change, exact)
 
 
 def export_turning(
@@ -94,3 +96,8 @@ def export_turning(
     atomistic = AtomisticModel(module, ModelMetadata(name=f"toy {model.__name__}"), capabilities)
     save(path, atomistic.eval(), pack_of_turning(model) if pack is None else pack)
     return path
+
+
+def export_exact(path: Path, model: Any = Outputs, dtype: str = "float64") -> Path:
+    """Export a model whose golden pack says that its architecture turns with the system exactly."""
+    return export_turning(path, model, dtype, pack_of_turning(model, exact=True))

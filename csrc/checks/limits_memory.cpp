@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mtt/checks/limits.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/context.hpp"
@@ -35,7 +36,7 @@ Result judged_growth(std::string name, const std::vector<double>& bytes, double 
     return out;
 }
 
-Result per_call(Context& context) {
+Result per_call(Context& context, const Question& question) {
     const size_t calls = context.level() == Level::soak ? 1000 : (context.level() == Level::full ? 36 : 24);
     const auto instance = context.fresh();
     // Of two sizes, and small: what a call keeps shows in any system.
@@ -48,7 +49,7 @@ Result per_call(Context& context) {
     // The first calls compile.
     for (size_t k = 0; k < calls + 12; ++k) {
         for (size_t s = 0; s < kinds; ++s) {
-            evaluate(*instance, systems[s]);
+            question.ask(*instance, systems[s]);
         }
         if (k >= 12) {
             bytes.push_back(double(context.host().memory().allocated));
@@ -61,13 +62,15 @@ Result per_call(Context& context) {
     );
 }
 
-Result per_load(Context& context) {
+Result per_load(Context& context, const Question& question) {
     const size_t loads = context.level() == Level::soak ? 50 : 6;
     std::vector<double> bytes;
     bytes.reserve(2000);
+    auto call = question.call(question.systems().front());
+    call.gradients = call.strain = false;
     const auto session = context.without_compiling();
     for (size_t k = 0; k < loads + 2; ++k) {
-        energy(*context.fresh(), context.systems().front());
+        context.fresh()->evaluate(call);
         if (k >= 2) {
             bytes.push_back(double(context.host().memory().allocated));
         }
@@ -79,19 +82,21 @@ Result per_load(Context& context) {
     );
 }
 
-std::vector<Result> run(Context& context) {
+std::vector<Result> run(Context& context, const Question& question) {
     return {
-        guarded("memory per call", [&] { return per_call(context); }),
-        guarded("memory per reload", [&] { return per_load(context); }),
+        guarded("memory per call", [&] { return per_call(context, question); }),
+        guarded("memory per reload", [&] { return per_load(context, question); }),
     };
 }
+
+const std::vector<std::string> names = {"memory per call", "memory per reload"};
 
 const Registered check({
     "LIMITS", "memory", "Memory does not grow from call to call, nor when the model is loaded and unloaded.",
     "256 bytes per call (96 in soak), of which a million make 256 MB: libtorch itself keeps some ten; per reload a tenth of the file, or 100 kB, which libtorch itself may keep",
-    {"memory per call", "memory per reload"}, run, Level::full, {}, About::picked_energy,
+    names, asking(run, names), Level::full, {}, About::picked,
     Severity::stops,
-}, About::picked_energy);
+}, About::picked);
 
 }  // namespace
 

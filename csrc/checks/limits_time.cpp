@@ -4,6 +4,7 @@
 #include <cmath>
 #include <thread>
 
+#include "mtt/checks/limits.hpp"
 #include "mtt/physics/generate.hpp"
 #include "mtt/runner/check.hpp"
 #include "mtt/runner/clock.hpp"
@@ -13,9 +14,9 @@ namespace mtt {
 
 namespace {
 
-double seconds_of(Model& model, const System& system) {
+double seconds_of(const Question& question, Model& model, const System& system) {
     const auto start = Clock::now();
-    evaluate(model, system);
+    question.ask(model, system);
     return seconds_since(start);
 }
 
@@ -37,7 +38,7 @@ void let_others_finish(int k) {
 
 /// Each size twice: what only the first of the two costs is the price of a new size. `offset` moves all sizes, so
 /// that those of a later attempt are new as well.
-Result new_sizes(Context& context, Model& instance, int offset) {
+Result new_sizes(Context& context, const Question& question, Model& instance, int offset) {
     constexpr int sizes = 15;
     constexpr int settled = 7;
     std::mt19937_64 random(61);
@@ -48,8 +49,8 @@ Result new_sizes(Context& context, Model& instance, int offset) {
     for (int k = 0; k < sizes; ++k) {
         const int length = offset + 3 + (7 * k) % sizes;
         const auto system = cluster(context.types(), {length, 2, 1}, context.spacing(), random);
-        const double first = seconds_of(instance, system);
-        const double second = seconds_of(instance, system);
+        const double first = seconds_of(question, instance, system);
+        const double second = seconds_of(question, instance, system);
         out.series.push_back({2.0 * k + 1, first, std::to_string(system.size()) + " atoms, new"});
         out.series.push_back({2.0 * k + 2, second, std::to_string(system.size()) + " atoms, again"});
         if (k >= settled) {
@@ -79,13 +80,13 @@ Result new_sizes(Context& context, Model& instance, int offset) {
     return out;
 }
 
-Result time_per_call(Context& context) {
+Result time_per_call(Context& context, const Question& question) {
     const auto instance = context.fresh();
     const auto start = Clock::now();
-    Result out = new_sizes(context, *instance, 0);
+    Result out = new_sizes(context, question, *instance, 0);
     for (int k = 1; k < attempts && out.status == Status::fail && seconds_since(start) < patience; ++k) {
         let_others_finish(k);
-        out = new_sizes(context, *instance, 15 * k);
+        out = new_sizes(context, question, *instance, 15 * k);
     }
     return out;
 }
@@ -96,7 +97,7 @@ struct Cost {
     double bytes;
 };
 
-std::vector<Cost> costs(Context& context, Model& instance) {
+std::vector<Cost> costs(Context& context, const Question& question, Model& instance) {
     const int largest = context.level() == Level::quick ? 4 : (context.level() == Level::full ? 5 : 7);
     // With few neighbors, whose pairs are what most calls take time for: how time grows with atoms shows all the more.
     const double apart = context.sparse_spacing();
@@ -108,11 +109,11 @@ std::vector<Cost> costs(Context& context, Model& instance) {
             counts[size_t(k % 3)] *= 2;
         }
         const auto system = crystal(context.types(), counts, apart, 0.1, random);
-        double best = seconds_of(instance, system);
+        double best = seconds_of(question, instance, system);
         context.host().reset_peak_memory();
         const double before = double(context.host().memory().resident);
-        best = std::min(best, seconds_of(instance, system));
-        best = best < 0.3 ? std::min(best, seconds_of(instance, system)) : best;
+        best = std::min(best, seconds_of(question, instance, system));
+        best = best < 0.3 ? std::min(best, seconds_of(question, instance, system)) : best;
         out.push_back({system, best, std::max(0.0, double(context.host().memory().peak) - before)});
         // Three sizes, of which the last takes so long, show how it grows; the next ones would take minutes.
         if (best > (out.size() < 3 ? 4.0 : 0.5)) {
@@ -128,9 +129,9 @@ double growth(const Cost& before, const Cost& last) {
            std::log(double(last.system.size()) / double(before.system.size()));
 }
 
-Result scaling(Context& context) {
+Result scaling(Context& context, const Question& question) {
     const auto instance = context.fresh();
-    auto measured = costs(context, *instance);
+    auto measured = costs(context, question, *instance);
     constexpr double steepest = 2.5;
     const auto explodes = [&] {
         return measured.size() > 1 && growth(measured[measured.size() - 2], measured.back()) > steepest &&
@@ -141,7 +142,7 @@ Result scaling(Context& context) {
         let_others_finish(k);
         for (size_t size = measured.size() - 2; size < measured.size(); ++size) {
             auto& cost = measured[size];
-            cost.seconds = std::min(cost.seconds, seconds_of(*instance, cost.system));
+            cost.seconds = std::min(cost.seconds, seconds_of(question, *instance, cost.system));
         }
     }
     Result out;
@@ -175,21 +176,23 @@ Result scaling(Context& context) {
     return out;
 }
 
-std::vector<Result> run(Context& context) {
+std::vector<Result> run(Context& context, const Question& question) {
     return {
-        guarded("time per call", [&] { return time_per_call(context); }),
-        guarded("scaling", [&] { return scaling(context); }),
+        guarded("time per call", [&] { return time_per_call(context, question); }),
+        guarded("scaling", [&] { return scaling(context, question); }),
     };
 }
+
+const std::vector<std::string> names = {"time per call", "scaling"};
 
 const Registered check({
     "LIMITS", "time",
     "Times of calls 1 to 30 with changing sizes; time and memory per atom, and how time grows with their number.",
     "new sizes: 8 times a call with a known one, if that is 10 ms more; growth: power 2.5, if a call takes 50 ms. "
     "What looks slow is measured five times: a machine that is busy with other work must not fail a model",
-    {"time per call", "scaling"}, run, Level::full, {}, About::picked_energy, Severity::costs,
+    names, asking(run, names), Level::full, {}, About::picked, Severity::costs,
     Turn::alone,
-}, About::picked_energy);
+}, About::picked);
 
 }  // namespace
 

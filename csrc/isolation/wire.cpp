@@ -74,7 +74,8 @@ json to_json(const ReportModel& model) {
         {"interaction_range", json_number(declared.interaction_range)}, {"length_unit", declared.length_unit},
         {"energy_unit", declared.energy_unit}, {"atomic_types", declared.atomic_types}, {"outputs", outputs},
         {"devices", declared.devices}, {"requests", requests},
-        {"receptive_field", optional_number(model.receptive_field)},
+        {"receptive_field", optional_number(model.receptive_field)}, {"potential", model.potential},
+        {"targets", model.targets},
     };
 }
 

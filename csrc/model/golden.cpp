@@ -291,6 +291,7 @@ GoldenPack parse_golden(const std::string& bytes) {
     GoldenPack pack;
     pack.format = format.get<int>();
     pack.length_unit = text(about, "length_unit");
+    pack.turns_exactly = about.value("rotations", json()) == json("exact");
     for (auto& target : targets_of(about, pack.format)) {
         pack.targets.push_back({std::move(target), {}, {}});
     }

@@ -113,7 +113,7 @@ bool Check::fits(const Target& target) const {
         case About::values: return !target.gradients;
         case About::uncertainty: return target.is_uncertainty() || target.is_ensemble();
         case About::file:
-        case About::picked_energy: break;
+        case About::picked: break;
     }
     return true;
 }
@@ -124,7 +124,7 @@ std::vector<std::string> Check::uses() const {
     }
     switch (about) {
         case About::file:
-        case About::picked_energy: return uses_named("all");
+        case About::picked: return uses_named("all");
         case About::uncertainty:
         case About::values: return uses_with(&Use::other_outputs);
         case About::energy:

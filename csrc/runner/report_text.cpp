@@ -95,12 +95,17 @@ std::string summary(const Report& report) {
     if (who.empty() && untried.empty()) {
         return "nothing was checked";
     }
+    std::string first;
+    if (report.model.has_value() && !report.model->potential) {
+        const auto& targets = report.model->targets;
+        first = "not a potential: " + (targets.empty() ? "nothing" : printable(joined(targets))) + " checked; ";
+    }
     if (!passed) {
-        return "do not use this file with " + joined(who);
+        return first + "do not use this file with " + joined(who);
     }
     const std::string good = who.empty() ? "" : "good for " + joined(who);
     const std::string rest = untried.empty() ? "" : "untried with " + joined(untried);
-    return good + (good.empty() || rest.empty() ? "" : "; ") + rest;
+    return first + good + (good.empty() || rest.empty() ? "" : "; ") + rest;
 }
 
 }  // namespace

@@ -85,30 +85,35 @@ void Runner::name_memory_limit(Result& result) const {
 
 std::vector<Result> Runner::run(const Selected& selected) {
     const auto& check = *selected.check;
-    std::vector<Result> out;
+    const auto skip_all = [&](const std::string& why) {
+        std::vector<Result> out;
+        for (const auto& name : selected.wanted) {
+            out.push_back(skipped(name, why));
+        }
+        return out;
+    };
     if (check.family != "LOAD") {
         try_loading();
         if (!problem_->empty()) {
-            for (const auto& name : selected.wanted) {
-                out.push_back(skipped(name, not_loaded));
-            }
-            return out;
+            return skip_all(not_loaded);
         }
     }
     if (check.about == About::file) {
         return wanted_results(selected, "");
     }
     const auto targets = context_.targets();
-    const bool of_others = check.about == About::values || check.about == About::uncertainty;
-    if (!of_others && !context_.has_energy()) {
-        for (const auto& name : selected.wanted) {
-            out.push_back(skipped(name, "the model has no energy"));
-        }
-        return out;
+    const bool of_energies = check.about == About::energy || check.about == About::engine_energy;
+    if (of_energies && !context_.has_energy()) {
+        return skip_all("the model has no energy");
     }
-    if (check.about == About::picked_energy) {
+    if (check.about == About::picked) {
+        if (targets.empty()) {
+            return skip_all("the model has no outputs");
+        }
+        context_.use(targets.front());
         return wanted_results(selected, "");
     }
+    std::vector<Result> out;
     for (const auto& target : targets) {
         if (check.fits(target)) {
             context_.use(target);
@@ -123,12 +128,7 @@ std::vector<Result> Runner::run(const Selected& selected) {
     if (!targets.empty()) {
         context_.use(targets.front());
     }
-    if (out.empty() && selected.named) {
-        for (const auto& name : selected.wanted) {
-            out.push_back(skipped(name, "the model has no target that this check is about"));
-        }
-    }
-    return out;
+    return out.empty() && selected.named ? skip_all("the model has no target that this check is about") : out;
 }
 
 std::vector<Result> Runner::wanted_results(const Selected& selected, const std::string& target) {
@@ -182,7 +182,11 @@ void Runner::describe_model(Report& report) {
     try {
         ReportModel model;
         model.capabilities = context_.capabilities();
-        if (!context_.has_energy()) {
+        for (const auto& target : context_.targets()) {
+            model.targets.push_back(target.name);
+        }
+        model.potential = context_.has_energy();
+        if (!model.potential) {
             model.capabilities.energy_output = model.capabilities.energy_unit = model.capabilities.energy_kind = "";
         }
         for (const auto& request : context_.model().requests()) {

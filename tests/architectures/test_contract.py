@@ -78,3 +78,9 @@ def test_a_broken_promise_is_caught(monkeypatch, change, test, message):
     )
     with pytest.raises(AssertionError, match=message):
         getattr(Small(), f"test_{test}")()
+
+
+def test_a_core_that_only_says_that_it_turns_is_caught(monkeypatch):
+    monkeypatch.setattr(Core, "turns_exactly", True)
+    with pytest.raises(AssertionError, match="energy: "):
+        Small().test_values_turn_with_the_structure()

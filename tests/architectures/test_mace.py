@@ -4,7 +4,6 @@ import copy
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +20,6 @@ from mtt.architectures.contract.assertions import assert_equal
 from mtt.architectures.contract.structures import crystal, molecule
 from mtt.architectures.mace.hypers import ModelHypers
 from mtt.checkpoint import package_versions
-from mtt.data.random import generator, random_rotations
 from mtt.data.target import Target
 
 needs_mace = pytest.mark.skipif(
@@ -77,25 +75,6 @@ def test_a_single_layer_without_a_skip(first: str) -> None:
     assert contract.core().interaction_range == 3.5
     contract.test_torchscript_gives_the_same_numbers()
     contract.test_lone_and_missing_atoms()
-
-
-@needs_mace
-def test_values_do_not_turn() -> None:
-    contract = TestSmall()
-    potential = contract.potential()
-    matrices = random_rotations(generator(0, "mace"), 4, inversion=True)
-    for structure in (molecule(), crystal(), crystal((True, False, False))):
-        before = potential.evaluate(contract.graph([structure]))
-        for matrix in matrices:
-            turned = replace(
-                structure, positions=structure.positions @ matrix.T, cell=structure.cell @ matrix.T
-            )
-            after = potential.evaluate(contract.graph([turned]))
-            for name, values in before.items():
-                assert float((after[name].atoms - values.atoms).abs().max()) < 1e-10
-                if values.forces is not None:
-                    forces = values.forces @ torch.from_numpy(matrix).T
-                    assert float((after[name].forces - forces).abs().max()) < 1e-10
 
 
 @needs_mace

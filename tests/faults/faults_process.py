@@ -1,15 +1,19 @@
 """Faults of resources and of what a model shares with its process: memory, time, threads, settings."""
 
+from pathlib import Path
 from typing import Any, List, Tuple  # noqa: UP035  (for TorchScript)
 
 import torch
 from corpus import fault
 from metatomic.torch import NeighborListOptions, System
 from toy_models import Pair, neighbor_edges, pair_energies
+from toy_outputs import Outputs, export_outputs
 
 # ruff: noqa: UP006, UP045
 
 ALL_IN = "--only DD/domains,PARITY,LIMITS/traces --processes {}"
+# Of a model without an energy, which no engine that runs MD can use anyway.
+OF_VALUES = "--only SCHEMA,GEO,DD,LIMITS/traces --processes 1 --for all"
 
 
 @fault("N20", "LIMITS/memory per call")
@@ -23,6 +27,43 @@ class KeepsGraphs(Pair):
     def rounded(self, values: torch.Tensor, system: System) -> torch.Tensor:
         self.history.append(values)
         return values.to(system.positions.dtype)
+
+
+def only_tensors(path: Path, model: Any) -> None:
+    """Export a model without an energy."""
+    export_outputs(path, model, ["mtt::tensor"])
+
+
+@fault("N20", "LIMITS/memory per call", exporter=only_tensors, arguments=("--for", "all"))
+class KeepsValues(Outputs):
+    """A model without an energy keeps the values of every call."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.history = torch.jit.annotate(List[torch.Tensor], [torch.zeros(1)])
+
+    def values(self, name: str, system: System) -> torch.Tensor:
+        values = self.right_values(name, system)
+        self.history.append(values + torch.zeros((100, 1, 1), dtype=values.dtype))
+        return values
+
+
+@fault("D21", "LIMITS/spoiled instance", exporter=only_tensors, arguments=OF_VALUES.split())
+class ValuesSpoiled(Outputs):
+    """A model without an energy gives other values once it was asked for no atom."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__(dtype)
+        self.was_empty = False
+
+    def kept_rows(self, kept: torch.Tensor, n_atoms: int) -> torch.Tensor:
+        if kept.shape[0] == 0:
+            self.was_empty = True
+        return kept
+
+    def values(self, name: str, system: System) -> torch.Tensor:
+        factor = 1.001 if self.was_empty else 1.0
+        return factor * self.right_values(name, system)
 
 
 @fault("R01", "LIMITS/memory per reload")

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from corpus import fault
 from metatomic.torch import System
+from toy_models import pair_energies
 from toy_outputs import Outputs, sums
-from toy_turning import Tensors, export_turning, pack_of_turning
+from toy_turning import Tensors, export_exact, export_turning, pack_of_turning
 
 # Who judges what matters to no engine that runs MD.
 FOR_ALL = ("--for", "all")
@@ -93,6 +94,34 @@ def irreps_without_blocks(path: Path) -> None:
     """The trained model had six numbers that do not turn, and the file gives two blocks."""
     described = {"mtt::multipoles": {"type": "scalar", "properties": 6}}
     export_turning(path, pack=pack_of_turning(described=described))
+
+
+@fault("T47", "SYM/rotation of values@mtt::dipole", exporter=export_exact, arguments=FOR_ALL)
+class TurnsAlmost(Outputs):
+    """A vector is a millionth longer along z, in a model whose architecture turns exactly."""
+
+    def values(self, name: str, system: System) -> torch.Tensor:
+        values = self.right_values(name, system)
+        if name != "mtt::dipole":
+            return values
+        return values * torch.tensor([[1.0, 1.0, 1.000001]], dtype=values.dtype)
+
+
+@fault("T48", "SYM/rotation@energy", exporter=export_exact)
+class ExactInName(Outputs):
+    """Neighbors along z count a little more, in a model whose architecture turns exactly."""
+
+    def interactions(
+        self,
+        species: torch.Tensor,
+        centers: torch.Tensor,
+        neighbors: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        longer = torch.tensor([1.0, 1.0, 1.00001], dtype=vectors.dtype)
+        return pair_energies(
+            species, centers, neighbors, vectors * longer, self.strength, self.cutoff
+        )
 
 
 @fault("T34", "PARITY/values@non_conservative_stress")

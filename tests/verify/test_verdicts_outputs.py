@@ -17,6 +17,8 @@ from run_verifier import find_program, run_verify
 from toy_models import Pair, export_toy
 from toy_outputs import OUTPUTS, Composition, Outputs, export_outputs
 
+from mtt.verify.report import Report
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:output 'energy' has an empty unit"),
@@ -86,6 +88,13 @@ def assert_no_energy(report: dict[str, Any], listed: str) -> None:
     skipped = [c for c in report["checks"] if c["family"] == "ENGINE" and c["name"] == "ase"]
     assert [c["status"] for c in skipped] == ["skip"]
     assert "energy_unit" not in report["model"] or report["model"]["energy_unit"] == ""
+    assert report["model"]["potential"] is False
+    summary = Report.of(report).summary
+    assert summary.startswith(f"not a potential: {', '.join(report['model']['targets'])} checked; ")
+    assert "LAMMPS and the like cannot run MD with it" in summary
+    limits = {c["name"] for c in report["checks"] if c["family"] == "LIMITS"}
+    assert {"spoiled instance", "global state", "floating-point exceptions"} <= limits
+    assert not [c for c in report["checks"] if c["family"] == "LIMITS" and c["status"] != "pass"]
 
 
 def test_a_dipole_of_a_system(verify: Verify) -> None:
@@ -96,6 +105,16 @@ def test_a_dipole_of_a_system(verify: Verify) -> None:
     # A dipole is no sum over atoms that engines could divide, and has no rows of atoms.
     skipped = {f"{c['family']}/{c['name']}" for c in report["checks"] if c["status"] == "skip"}
     assert skipped >= {"DD/values", "SCHEMA/values of selected atoms", "GEO/values without atoms"}
+    assert Report.of(report).summary == (
+        "not a potential: mtt::dipole checked; LAMMPS and the like cannot run MD with it"
+    )
+
+
+def test_limits_hold_for_what_is_no_energy(verify: Verify) -> None:
+    report = verify(Outputs, ["mtt::dipole"], "--level", "full", "--only", "LIMITS", "--for", "all")
+    limits = {c["name"]: c["status"] for c in report["checks"] if c["family"] == "LIMITS"}
+    assert set(limits.values()) == {"pass"}
+    assert len(limits) == 10
 
 
 class Moves(Outputs):

@@ -120,6 +120,10 @@ struct ReportModel {
     Capabilities capabilities;
     std::vector<Request> requests;
     std::optional<double> receptive_field;
+    /// It gives an energy that MD can run with.
+    bool potential = true;
+    /// Names of the outputs that checks are about.
+    std::vector<std::string> targets;
 };
 
 struct Report {

@@ -30,6 +30,7 @@ class Ensemble(Core):
         self.cutoff = members[0].cutoff
         self.interaction_range = members[0].interaction_range
         self.has_sums = members[0].has_sums
+        self.turns_exactly = members[0].turns_exactly
         self.max_charge = members[0].max_charge
         self.max_spin_multiplicity = members[0].max_spin_multiplicity
         self.sees_positions = members[0].sees_positions

@@ -32,7 +32,9 @@ class Core(torch.nn.Module):
       depend on ``graph.states``; the second one is 0 if they do not;
     - ``has_features``: for each scalar target NAME it gives :func:`features_of` NAME too when that is
       named, [N, features]: what it makes raw values of by a linear map, from which uncertainties are;
-    - ``has_sums``: it has :meth:`sums`, for large structures.
+    - ``has_sums``: it has :meth:`sums`, for large structures;
+    - ``turns_exactly``: whatever its weights, values turn with a structure as their targets say, and
+      mirrored ones do. The verifier holds exports to it; others it only measures.
     """
 
     cutoff: float
@@ -40,6 +42,7 @@ class Core(torch.nn.Module):
     sees_positions: bool = False
     has_features: bool = False
     has_sums: bool = False
+    turns_exactly: bool = False
     max_charge: int = 0
     max_spin_multiplicity: int = 0
 

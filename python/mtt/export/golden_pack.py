@@ -33,6 +33,7 @@ RECORD = "mtt/golden.safetensors"
 CHECKPOINT, MODEL_64, MODEL_32 = "checkpoint", "model float64", "model float32"
 _GEOMETRY = ("types", "positions", "cell", "pbc")
 STATE = "state"
+_EXACT = "exact"
 # What format 1 calls the tensors of its only target, an energy.
 _FORMAT_1 = {"energies": "atoms", "energy": "total", "forces": "forces", "virial": "virial"}
 
@@ -45,7 +46,8 @@ class GoldenPack:
     - ``length_unit``: of the systems and of gradients;
     - ``names``: of the systems, all different;
     - ``tensors``: by ``NUMBER/...`` as docs/reference/golden-pack.md lists them;
-    - ``origins``: who made the references of each system; None if all come from the checkpoint.
+    - ``origins``: who made the references of each system; None if all come from the checkpoint;
+    - ``turns_exactly``: the architecture does (:class:`mtt.architectures.interface.Core`).
     """
 
     targets: tuple[Target, ...]
@@ -53,6 +55,7 @@ class GoldenPack:
     names: tuple[str, ...]
     tensors: Mapping[str, torch.Tensor]
     origins: tuple[str, ...] | None = None
+    turns_exactly: bool = False
 
     def extended(self, other: Self) -> Self:
         """Return a pack with the systems of another one, of the same targets, after those of this."""
@@ -88,6 +91,8 @@ class GoldenPack:
         }
         if self.origins is not None:
             contents["references"] = list(self.origins)
+        if self.turns_exactly:
+            contents["rotations"] = _EXACT
         text = canonical_json(contents)
         return safetensors.torch.save(dict(self.tensors), metadata={"mtt": text})
 
@@ -117,6 +122,7 @@ class GoldenPack:
             names=names,
             tensors=tensors,
             origins=None if origins is None else tuple(str(origin) for origin in origins),
+            turns_exactly=contents.get("rotations") == _EXACT,
         )
 
 
@@ -214,4 +220,5 @@ def golden_pack(potential: Potential, systems: Sequence[Named]) -> GoldenPack:
         length_unit=reference.length_unit,
         names=tuple(name for name, _ in systems),
         tensors=tensors,
+        turns_exactly=reference.core.turns_exactly,
     )

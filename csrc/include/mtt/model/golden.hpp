@@ -29,6 +29,8 @@ struct GoldenPack {
     /// 1 has one energy, 2 any number of targets.
     int format = 2;
     std::string length_unit;
+    /// Its architecture turns with the system exactly.
+    bool turns_exactly = false;
     std::vector<System> systems;
     std::vector<GoldenTarget> targets;
 };

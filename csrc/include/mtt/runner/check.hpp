@@ -16,7 +16,7 @@ class Context;
 /// What a check is about. It runs for each target that fits, or once.
 enum class About {
     file,           ///< once, whatever the model predicts
-    picked_energy,  ///< once, with the energy that engines pick
+    picked,         ///< once, with the energy that engines pick, or the first target of a model without one
     energy,         ///< each target with gradients
     engine_energy,  ///< each that engines ask for by name
     values,         ///< each without gradients

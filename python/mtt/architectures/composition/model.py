@@ -14,6 +14,8 @@ from mtt.data.target import Target
 class Composition(Core):
     """Gives raw values of zero, whose derivatives by the edge vectors are zeros as well."""
 
+    turns_exactly = True
+
     def __init__(self, hypers: ModelHypers, targets: Sequence[Target]) -> None:
         super().__init__()
         self.cutoff = self.interaction_range = float(hypers.cutoff)

@@ -30,8 +30,10 @@ from mtt.architectures.potential import Potential
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.graph import Graph
+from mtt.data.random import generator, random_rotations
 from mtt.data.structure import Structure
 from mtt.data.target import GRADIENTS, Target
+from mtt.data.turning import turn
 
 ENERGY = Target("energy", gradients=GRADIENTS)
 TARGETS = (
@@ -189,6 +191,34 @@ class ArchitectureContract(FeatureContract, SumContract):
         )
         shuffled_values = {name: values[order] for name, values in expected.items()}
         assert_same(self.atoms([shuffled]), shuffled_values)
+
+    def test_values_turn_with_the_structure(self) -> None:
+        """Those of a core that says so turn exactly; others come near to it by training."""
+        potential = self.potential()
+        if not potential.core.turns_exactly:
+            return
+        matrices = random_rotations(generator(0, "contract"), 6, inversion=True)
+        for structure in (molecule(), crystal(), crystal((True, False, False))):
+            before = potential.evaluate(self.graph([structure]))
+            for matrix in matrices:
+                positions, cell = structure.positions @ matrix.T, structure.cell @ matrix.T
+                turned = dataclasses.replace(structure, positions=positions, cell=cell)
+                after = potential.evaluate(self.graph([turned]))
+                for target in self.targets:
+                    rows = before[target.name].atoms
+                    expected = turn(
+                        rows.numpy(), target, np.broadcast_to(matrix, (len(rows), 3, 3))
+                    )
+                    assert_same(
+                        {target.name: after[target.name].atoms},
+                        {target.name: torch.from_numpy(expected)},
+                    )
+                    if not all(target.invariant) and trains(potential.core):
+                        assert bool(rows.any()), "there is nothing to turn"
+                    forces, turned_forces = (one[target.name].forces for one in (before, after))
+                    if forces is not None and turned_forces is not None:
+                        expected_forces = forces @ torch.from_numpy(matrix).T
+                        assert_same({"forces": turned_forces}, {"forces": expected_forces})
 
     def test_batch_equals_single_structures(self) -> None:
         structures = [molecule(), crystal(), molecule(2, 1), crystal((True, False, True))]

@@ -94,6 +94,7 @@ class Mace(Core):
     """Embedding of atomic types, layers of messages, and a head for each target."""
 
     has_features = True
+    turns_exactly = True
     # Not part of the scripted model, which has the constants as buffers.
     __jit_ignored_attributes__ = ["constants"]
 

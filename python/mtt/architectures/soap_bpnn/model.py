@@ -221,6 +221,7 @@ class SoapBpnn(Local):
     """SOAP power spectrum, networks of atomic types, and a head for each target."""
 
     has_features = True
+    turns_exactly = True
     upper: torch.Tensor
 
     def __init__(self, hypers: ModelHypers, n_types: int, targets: Sequence[Target]) -> None:

@@ -24,6 +24,8 @@ from mtt.verify.report.verdicts import (
 )
 
 SCHEMAS = (1, 2, 3)
+# Fails for a model without an energy, for all that run MD.
+_NO_ENERGY = "SCHEMA/energy output"
 _ROTATION = "SYM/rotation"
 STATUSES = ("pass", "fail", "skip", "waived")
 
@@ -242,8 +244,30 @@ class Report:
         return bool(self.only or waived or self.allowed_operators)
 
     @property
+    def no_potential(self) -> str | None:
+        """Which outputs were checked of a model without an energy to run MD with; None for others."""
+        model = self.model or {}
+        if model.get("potential", True):
+            return None
+        names = ", ".join(str(name) for name in model.get("targets", ())) or "nothing"
+        return f"not a potential: {names} checked"
+
+    @property
     def summary(self) -> str:
         """Who can use the model, in a line: what the exit code says in words."""
+        other = self.no_potential
+        if other is None:
+            return self._who
+        if self.passed:
+            return f"{other}; {self._who}"
+        missing = [check.full_name == _NO_ENERGY for check in self.counted]
+        words = [other] + ["LAMMPS and the like cannot run MD with it"] * any(missing)
+        if not all(missing) or not missing:
+            words.append(self._who)
+        return "; ".join(words)
+
+    @property
+    def _who(self) -> str:
         partly = "as far as it was checked, " if self.partial else ""
         if not self.verdicts:
             return f"{partly}an MD engine can use it" if self.passed else "do not use this file"

@@ -18,6 +18,7 @@ class LennardJones(Core):
     The weights are logarithms, relative to where the fit begins: sigma and epsilon stay positive.
     """
 
+    turns_exactly = True
     pairs: torch.Tensor
 
     def __init__(self, hypers: ModelHypers, n_types: int, targets: Sequence[Target]) -> None:
