@@ -166,7 +166,7 @@ def check_card(card: str, files: dict[str, bytes]) -> None:
     for line in (
         "| architecture | pet, version 3 |",
         "| elements | H C O Cu |",
-        "| predicts | energy in eV, trained with forces and stress |",
+        "| predicts | energy in eV, with forces and stress |",
         "| interaction range | 6 angstrom |",
         "| training set | 12 structures |",
         "| weights | of the best epoch (2) |",

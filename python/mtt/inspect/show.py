@@ -85,14 +85,8 @@ def _checkpoint(description: Description) -> Iterable[Fact]:
     yield "architecture", _architecture(description["architecture"])
     yield "weights", f"{tensors['weights']} in {description['precision']} bits"
     yield "elements", _elements(description["atomic_types"], description["elements"])
-    yield from (("target", _target(*item)) for item in description["targets"].items())
-    calibrated = judged_by([description["history"]["last"]]) == "validation"
-    yield from (
-        ("uncertainty", _uncertainty(record, calibrated)) for record in description["uncertainties"]
-    )
-    if description["seeds"]:
-        seeds = ", ".join(map(str, description["seeds"]))
-        yield "ensemble", f"{len(description['seeds'])} members, of the seeds {seeds}"
+    yield from (("target", target_words(*item)) for item in description["targets"].items())
+    yield from uncertainty_facts(description)
     if description["states"]:
         charges, spins = (_listed(map(str, known)) for known in description["states"].values())
         yield "needs input", f"charge: {charges}; spin multiplicity: {spins}"
@@ -149,7 +143,8 @@ def _elements(types: Sequence[int], symbols: Sequence[str | None]) -> str:
     return f"{len(both)}: {' '.join(symbol or str(atomic_type) for atomic_type, symbol in both)}"
 
 
-def _target(name: str, target: Any) -> str:
+def target_words(name: str, target: Any) -> str:
+    """Return what a target of a checkpoint is: name, unit, what a value is, and its gradients."""
     described = target if isinstance(target, dict) else {}
     extra = [gradient for gradient in ("forces", "stress") if described.get(gradient)]
     gradients = f", with {' and '.join(extra)}" if extra else ""
@@ -158,6 +153,16 @@ def _target(name: str, target: Any) -> str:
     atoms = f", {kind or 'a value'} of each atom" if described.get("per") == "atom" else ""
     kind = f", {kind}" if kind and not atoms else ""
     return f"{name} in {described.get('unit') or 'no unit'}{kind}{atoms}{gradients}{about}"
+
+
+def uncertainty_facts(description: Description) -> Iterable[Fact]:
+    """Yield what a checkpoint says of its uncertainties, and of the members of an ensemble."""
+    calibrated = judged_by([description["history"]["last"]]) == "validation"
+    for record in description["uncertainties"]:
+        yield "uncertainty", _uncertainty(record, calibrated)
+    if description["seeds"]:
+        seeds = ", ".join(map(str, description["seeds"]))
+        yield "ensemble", f"{len(description['seeds'])} members, of the seeds {seeds}"
 
 
 def _uncertainty(record: Mapping[str, Any], calibrated: bool) -> str:

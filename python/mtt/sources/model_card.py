@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from mtt.inspect.show import size
+from mtt.inspect.show import size, target_words, uncertainty_facts
 from mtt.printable import printable
 from mtt.report.metrics import judged_by, judging_prefix, readable
 from mtt.verify.report import Report
@@ -23,8 +23,6 @@ _LICENCES: Final = (
     *("cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nd-4.0"),
     *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
 )
-_METRICS: Final = ("energy_rmse_per_atom", "energy_mae_per_atom", "forces_rmse", "forces_mae")
-_STRESS: Final = ("stress_rmse", "stress_mae")
 
 Description = Mapping[str, Any]
 Files = Sequence[tuple[str, int, str]]
@@ -86,10 +84,8 @@ def _facts(checkpoint: Description, model: Description) -> Iterable[tuple[str, s
     yield "architecture", f"{architecture['name']}, version {architecture['version']}"
     elements = zip(checkpoint["elements"], checkpoint["atomic_types"], strict=True)
     yield "elements", " ".join(symbol or str(number) for symbol, number in elements)
-    for name, value in checkpoint["targets"].items():
-        gradients = [part for part in ("forces", "stress") if value.get(part)]
-        trained = f", trained with {' and '.join(gradients)}" if gradients else ""
-        yield "predicts", f"{name} in {value.get('unit') or 'no unit'}{trained}"
+    yield from (("predicts", target_words(*item)) for item in checkpoint["targets"].items())
+    yield from uncertainty_facts(checkpoint)
     capabilities = model.get("capabilities") or {}
     if "interaction_range" in capabilities:
         length = checkpoint["length_unit"]
@@ -113,9 +109,12 @@ def _errors(checkpoint: Description) -> Iterable[str]:
     rows = []
     chosen_by = judged_by([row])
     prefix = judging_prefix([row])
-    for metric in (*_METRICS, *_STRESS):
+    known = [name.removeprefix(prefix) for name in history["units"] if name.startswith(prefix)]
+    for metric in known:
         value = row.get(f"{prefix}{metric}")
-        if isinstance(value, float | int):
+        # Of energies of systems those per atom, which do not depend on their size.
+        shown = "loss" not in metric and f"{metric}_per_atom" not in known
+        if shown and isinstance(value, float | int):
             name = metric.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE")
             rows.append((name, readable(float(value), history["units"][f"{prefix}{metric}"])))
     if rows:
