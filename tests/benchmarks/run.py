@@ -210,6 +210,8 @@ class Suite:
                 )
                 figure.share = found["work"] / found["peak"] / found["wall"]
                 self.add(figure)
+                times = (found["first wall"], found["first processor"])
+                self.add(Figure("training step, first epoch", figure.case, figure.program, *times))
 
     def start(self) -> None:
         """The first step of training, help, and an export."""

@@ -7,10 +7,12 @@ compiled kernels and without. Each program trains PET on the same structures wit
 forces, in a process of its own and without workers that load data, and looks at its clocks at the end of each
 epoch. A round has a run of each. Prints the median over rounds of the median epoch of a run, without its first
 two, divided by the number of steps: validation, on one structure, is in it. Beside it is what the threads could do
-at the speed of a product of large matrices that is measured between the rounds.
+at the speed of a product of large matrices that is measured between the rounds, and the first epoch, from the
+first batch on, divided by its steps as well.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -36,7 +38,7 @@ SIZES: dict[str, dict[str, Any]] = {
 PRODUCT = (720, 512, 128)
 # The first epochs of a process, which are slower.
 SKIPPED = 2
-# Both print their clocks: processor time of all threads, wall time.
+# Both print their clocks, processor time of all threads and wall time, before the first epoch and after each.
 OURS = """
 import sys, time
 from pathlib import Path
@@ -53,10 +55,11 @@ if sys.argv[1] == "without":
 else:
     assert kernels.missing() is None, kernels.missing()
 run = prepare(load_options(Path("options.yaml")), None, Path("model.pt"), lambda line: None)
+print("begins", time.process_time(), time.perf_counter())
 train(run.state, run.problem, Clock())
 """
 METATRAIN = """
-import sys, time
+import logging, sys, time
 from metatrain.__main__ import main
 from metatrain.utils.logging import MetricLogger
 log = MetricLogger.log
@@ -65,6 +68,12 @@ def log_and_look(self, *arguments, **named):
     if named.get("epoch") is not None:
         print("clocks", time.process_time(), time.perf_counter())
 MetricLogger.log = log_and_look
+info = logging.info
+def info_and_look(message, *arguments, **named):
+    info(message, *arguments, **named)
+    if message == "Starting training":
+        print("begins", time.process_time(), time.perf_counter())
+logging.info = info_and_look
 sys.argv = ["mtt", "train", "options.yaml"]
 main()
 """
@@ -106,23 +115,21 @@ def options(arguments: argparse.Namespace, folder: Path, size: str, epochs: int)
     return yaml.safe_dump(document)
 
 
-def measure(command: list[str], text: str, threads: int, epochs: int) -> tuple[float, float]:
-    """Return the median processor time and wall time of an epoch of a run in an empty folder, in s."""
+def measure(command: list[str], text: str, threads: int, epochs: int) -> list[float]:
+    """Return processor time and wall time of a run in an empty folder, in s: of a median epoch, and of the first."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "options.yaml").write_text(text)
         number = str(threads)
         environment = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    lines = [line.split()[1:] for line in run.stdout.splitlines() if line.startswith("clocks ")]
-    if run.returncode != 0 or len(lines) != epochs:
+    lines = [line.split() for line in run.stdout.splitlines()]
+    looks = [words[1:] for words in lines if words and words[0] in ("begins", "clocks")]
+    if run.returncode != 0 or len(looks) != epochs + 1:
         raise SystemExit(f"{command[0]} failed:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
-    ends = [(float(processor), float(wall)) for processor, wall in lines][SKIPPED - 1 :]
-    pairs = list(zip(ends, ends[1:], strict=False))
-    processor, wall = (
-        statistics.median(after[k] - before[k] for before, after in pairs) for k in (0, 1)
-    )
-    return processor, wall
+    ends = [(float(processor), float(wall)) for processor, wall in looks]
+    spent = [[after[k] - before[k] for k in (0, 1)] for before, after in itertools.pairwise(ends)]
+    return [*map(statistics.median, zip(*spent[SKIPPED:], strict=True)), *spent[0]]
 
 
 def peak(threads: int) -> float:
@@ -218,31 +225,34 @@ def main() -> None:
             weights, work = products(arguments, files, size)
             text = options(arguments, files, size, arguments.epochs)
             for threads in map(int, arguments.threads.split(",")):
-                results: dict[str, list[tuple[float, float]]] = {one: [] for one in programs}
+                results: dict[str, list[list[float]]] = {one: [] for one in programs}
                 peaks = []
                 for _ in range(arguments.rounds):
                     peaks.append(peak(threads))
                     for program, command in programs.items():
-                        epoch = measure(command, text, threads, arguments.epochs)
-                        results[program].append((epoch[0] / steps, epoch[1] / steps))
+                        found = measure(command, text, threads, arguments.epochs)
+                        results[program].append([seconds / steps for seconds in found])
                 speed = statistics.median(peaks)
                 print(
                     f"{size}, {threads} threads: {weights} weights, {work:.2f} GFLOP in products; "
                     f"peak {speed:.0f} GFLOP/s"
                 )
                 first = None
-                for program, pairs in results.items():
-                    processor, wall = map(statistics.median, zip(*pairs, strict=True))
+                for program, rounds in results.items():
+                    medians = map(statistics.median, zip(*rounds, strict=True))
+                    processor, wall, first_processor, first_wall = medians
                     first = first or (processor, wall)
                     figures.append(
                         {"size": size, "threads": threads, "program": program}
-                        | {"processor": processor, "wall": wall, "rounds": pairs}
+                        | {"processor": processor, "wall": wall, "rounds": rounds}
+                        | {"first processor": first_processor, "first wall": first_wall}
                         | {"peak": speed, "work": work, "weights": weights}
                     )
                     print(
                         f"  {program:10s} processor {1e3 * processor:6.1f} ms"
                         f" ({processor / first[0]:.2f} x)  wall {1e3 * wall:6.1f} ms"
-                        f" ({wall / first[1]:.2f} x)  {100 * work / speed / wall:3.0f} % of the peak",
+                        f" ({wall / first[1]:.2f} x)  {100 * work / speed / wall:3.0f} % of the peak"
+                        f"  in the first epoch {1e3 * first_processor:.1f} ms",
                         flush=True,
                     )
     if arguments.json:
