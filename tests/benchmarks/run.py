@@ -4,6 +4,7 @@
     python tests/benchmarks/run.py --against metatrain --against mace --against nequip --parts peers
     python tests/benchmarks/run.py --against metatrain --parts start,calls --rounds 3 --threads 2
     python tests/benchmarks/run.py --environment metatrain=ENV/bin/python
+    python tests/benchmarks/run.py --parts start --image mtt-1.sif
 
 Makes an environment for the other program in build/benchmarks (``--environment`` names one that is there), and
 measures, with the Python that runs this script as ours:
@@ -23,13 +24,14 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -122,11 +124,15 @@ def environment(program: str) -> str:
 
 
 def timed(
-    command: list[str], folder: Path, threads: int, until: str | None = None
+    command: list[str],
+    folder: Path,
+    threads: int,
+    until: str | None = None,
+    stop: int = signal.SIGKILL,
 ) -> tuple[float, float, float]:
     """Return wall time, processor time with that of its children, and peak memory (s, s, MB) of a command.
 
-    With ``until``, of the command up to a line that holds these words; then it is stopped.
+    With ``until``, of the command up to a line that holds these words; then it gets the signal ``stop``.
     """
     number = str(threads)
     variables = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
@@ -142,7 +148,7 @@ def timed(
         for line in process.stdout:
             if until is not None and until in line:
                 found, wall = True, time.perf_counter() - start
-                process.send_signal(signal.SIGKILL)
+                process.send_signal(stop)
                 break
         process.stdout.close()
         _, status, used = os.wait4(process.pid, 0)
@@ -164,6 +170,7 @@ class Suite:
         self.pythons = {"mtt": sys.executable} | same
         self.arguments = arguments
         self.figures: list[Figure] = []
+        self.exports: set[str] = set()
 
     def add(self, figure: Figure) -> None:
         """Keep a figure, and print it beside ours."""
@@ -171,10 +178,14 @@ class Suite:
         print(row(figure, self.figures), flush=True)
 
     def in_turns(
-        self, part: str, case: str, run: Callable[[str], tuple[float, float, float]]
+        self,
+        part: str,
+        case: str,
+        programs: Iterable[str],
+        run: Callable[[str], tuple[float, float, float]],
     ) -> None:
         """Keep the medians of what ``run`` returns for each program."""
-        results: dict[str, list[tuple[float, float, float]]] = {one: [] for one in self.pythons}
+        results: dict[str, list[tuple[float, float, float]]] = {one: [] for one in programs}
         for _ in range(self.arguments.rounds):
             for program, so_far in results.items():
                 so_far.append(run(program))
@@ -214,26 +225,49 @@ class Suite:
                 self.add(Figure("training step, first epoch", figure.case, figure.program, *times))
 
     def start(self) -> None:
-        """The first step of training, help, and an export."""
-        threads = self.arguments.threads
+        """Commands on as little data as there can be."""
+        threads, image = self.arguments.threads, self.arguments.image
+        commands = {program: [python, "-m", program] for program, python in self.pythons.items()}
+        ours, trained = ["mtt"], list(commands)
+        if image:
+            commands["mtt in an image"] = ["apptainer", "-q", "run", str(image.resolve())]
+            ours.append("mtt in an image")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             self.write_options(folder)
-            for case in ("to the end of the first step", "--help", "export"):
+            for program in trained:
+                # Where Apptainer finds them.
+                shutil.copy(self.checkpoint(program), folder)
+                shutil.copy(self.exported(program), folder)
 
-                def run(program: str, case: str = case) -> tuple[float, float, float]:
-                    python = self.pythons[program]
-                    if case == "--help":
-                        return timed([python, "-m", program, "--help"], folder, threads)
-                    if case == "export":
-                        command = [python, "-m", program, "export", str(self.checkpoint(program))]
-                        command += ["-o", f"{program}.pt"]
-                        command += ["--no-verify"] if program == "mtt" else []
-                        return timed(command, folder, threads)
-                    text = FIRST_STEP.format(package=program)
-                    return timed([python, "-c", text], folder, threads, until="first step")
+            def first_step(program: str) -> tuple[float, float, float]:
+                text = FIRST_STEP.format(package=program)
+                command = [self.pythons[program], "-c", text]
+                return timed(command, folder, threads, until="first step")
 
-                self.in_turns("start", case, run)
+            def folder_of_run(program: str) -> tuple[float, float, float]:
+                command = [*commands[program], "train", "options.yaml"]
+                # Apptainer passes this one on to what it runs. The processor time has the stop in it.
+                return timed(command, folder, threads, "results go to", signal.SIGTERM)
+
+            self.in_turns("start", "train, to the end of the first step", trained, first_step)
+            self.in_turns("start", "train, to the folder of the run", ours, folder_of_run)
+            for case, programs, words in (
+                ("--help", commands, "--help"),
+                ("export", commands, "export {}.ckpt -o again.pt"),
+                ("eval", commands, "eval {}.pt eval.yaml -o predictions.xyz"),
+                ("verify --level quick", ours, "verify {}.pt --level quick"),
+                ("show", ours, "show {}.ckpt"),
+            ):
+
+                def run(program: str, words: str = words) -> tuple[float, float, float]:
+                    files = program if program in self.pythons else "mtt"
+                    command = [*commands[program], *words.format(files).split()]
+                    if words.startswith("export") and files == "mtt":
+                        command.append("--no-verify")
+                    return timed(command, folder, threads)
+
+                self.in_turns("start", case, programs, run)
 
     def calls(self) -> None:
         """Calls of exported models, by another script of this folder."""
@@ -307,6 +341,7 @@ class Suite:
             "test_set": 0.0,
         }
         (folder / "options.yaml").write_text(yaml.safe_dump(document))
+        (folder / "eval.yaml").write_text(yaml.safe_dump(dataset("validation.xyz")))
 
     def checkpoint(self, program: str) -> Path:
         """Return a checkpoint of the default size, made by its program at the first call."""
@@ -320,8 +355,11 @@ class Suite:
         return path
 
     def exported(self, program: str) -> Path:
-        """Return the file exported from that checkpoint."""
+        """Return the file exported from that checkpoint, at the first call."""
         path = WORK / f"{program}.pt"
+        if program in self.exports:
+            return path
+        self.exports.add(program)
         command = [self.pythons[program], "-m", program, "export"]
         command += [str(self.checkpoint(program)), "-o", str(path)]
         timed(command + (["--no-verify"] if program == "mtt" else []), WORK, 1)
@@ -380,6 +418,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--atoms", default="72,576,1152,3240,7776")
+    parser.add_argument("--atoms-of-domains", type=int, default=576)
+    parser.add_argument("--image", type=Path, help="FILE.sif, for the part start")
     parser.add_argument("--output", type=Path, default=WORK / "results")
     arguments = parser.parse_args()
     arguments.atoms = [int(number) for number in arguments.atoms.split(",")]
