@@ -5,12 +5,14 @@
 Trains on the quickstart's structures with its model and with PET's defaults, on one thread. Sizes are
 those of real checkpoints, with as many rows of history as a longer run would have. Times are those of
 the saves, flushed to the disk, and of the training around them, of the same run. A run in which the
-default interval passes would be long: what it costs follows from the times of a save and of an epoch.
+default interval passes would be long: what it costs follows from the times of a save and of an epoch. How
+long loading takes, and both beside metatrain, is measured by the part ``checkpoints`` of run.py.
 """
 
 import argparse
 import contextlib
 import io
+import json
 import os
 import struct
 import tempfile
@@ -44,18 +46,20 @@ ROWS = (1, 100, 1000)
 
 @dataclass
 class Clock:
-    """Time in a function, added up over its calls."""
+    """Wall time and processor time in a function, added up over its calls."""
 
     seconds: float = 0.0
+    processor: float = 0.0
     calls: int = 0
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:
-            begin = time.perf_counter()
+            begin, processor = time.perf_counter(), time.process_time()
             try:
                 return function(*arguments, **named)
             finally:
                 self.seconds += time.perf_counter() - begin
+                self.processor += time.process_time() - processor
                 self.calls += 1
 
         return timed
@@ -109,6 +113,7 @@ def sizes(path: Path) -> Iterator[tuple[int, int, int, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=6, help="of the quickstart's model")
+    parser.add_argument("--json", type=Path, help="file for the figures of saves: s, MB")
     parser.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -118,6 +123,7 @@ def main() -> None:
         large.add_column(column, justify="right")
     for column in ("model", "saved", "saves", "ms per save", "training, s", "part"):
         times.add_column(column, justify="right")
+    figures: list[dict[str, Any]] = []
     models: list[tuple[str, dict[str, Any] | None, int]] = [
         ("quickstart", None, args.epochs),
         ("default PET", {}, 1),
@@ -132,17 +138,25 @@ def main() -> None:
                 part = saving.seconds / whole.seconds
                 shown = (f"{1e3 * each:.1f}", f"{whole.seconds:.1f}", f"{part:.2%}")
                 times.add_row(model, often, str(saving.calls), *shown)
+                size = (folder / "model.ckpt").stat().st_size / 1e6
+                figure = {"wall": each, "processor": writing.processor / writing.calls}
+                figure |= {"case": f"save, {model}, {often}", "memory": size, "share": part}
+                figures.append(figure)
                 if often == "every epoch":
                     without = (whole.seconds - saving.seconds) / epochs
                     part = each / min(DEFAULTS["checkpoint_interval"] * without, TEN_MINUTES)
                     times.add_row(
                         model, "default (computed)", "", f"{1e3 * each:.1f}", "", f"{part:.3%}"
                     )
+                    default = f"save, {model}, default intervals (computed)"
+                    figures.append(figure | {"case": default, "share": part})
             for rows, file, tensors, bare in sizes(folder / "model.ckpt"):
                 ratios = (f"{file / tensors:.4f}", f"{file / bare:.4f}")
                 large.add_row(model, str(rows), f"{file / 1e3:.0f}", *ratios)
     console.print(large)
     console.print(times)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

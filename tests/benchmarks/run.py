@@ -22,6 +22,7 @@ wall time where others use the machine. Models are those of the default size, tr
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -61,6 +62,10 @@ TRAININGS = (
 # g/cm3, of ethanol at 20 C (CRC Handbook of Chemistry and Physics); g/mol.
 DENSITY, MOLAR_MASS = 0.789, 46.07
 AVOGADRO = 6.02214076e23
+# Sizes of boxes that others are called with as well: beyond, they take too much memory and time.
+LARGEST_OF_OTHERS = 3300
+# From where time grows by a power of the number of atoms.
+SMALLEST_GROWING = 1152
 FIRST_STEP = """
 import sys, threading, time
 def tell(*arguments):
@@ -76,11 +81,63 @@ sys.argv = ["mtt", "train", "options.yaml"]
 from {package}.__main__ import main
 main()
 """
+# Both make all that a resumed training needs, and write it. Ours waits until the file is on the disk.
+CHECKPOINT = {
+    "mtt": """
+from dataclasses import replace
+from mtt import checkpoint
+from mtt.options import Options
+from mtt.training.optimizer import make_optimizer
+from mtt.training.state import State
+def load(path):
+    header, tensors = checkpoint.read(path)
+    model = checkpoint.build_model(header)
+    hypers = Options.from_dict(header.options).architecture.training
+    state = State(model, make_optimizer(list(model.parameters()), hypers))
+    state.from_checkpoint(header, tensors)
+    return header, tensors, state
+def save(loaded, path):
+    header, tensors, state = loaded
+    entries, own = state.to_checkpoint()
+    checkpoint.write(path, replace(header, **entries), {**tensors, **own})
+""",
+    "metatrain": """
+import torch
+from metatrain.utils.io import model_from_checkpoint, trainer_from_checkpoint
+def load(path):
+    read = torch.load(path, weights_only=False)
+    trainer = trainer_from_checkpoint(read, "restart", read["train_hypers"])
+    return model_from_checkpoint(read, "restart"), trainer
+def save(loaded, path):
+    model, trainer = loaded
+    trainer.save_checkpoint(model, path)
+""",
+}
+# The third time of each counts: the first one imports.
+LOAD_AND_SAVE = """
+import sys, time
+from pathlib import Path
+def timed(function, *arguments):
+    for _ in range(3):
+        before = time.perf_counter(), time.process_time()
+        result = function(*arguments)
+        after = time.perf_counter(), time.process_time()
+    return result, [end - start for start, end in zip(before, after)]
+loaded, loading = timed(load, Path(sys.argv[1]))
+saved = Path("again.ckpt")
+_, saving = timed(save, loaded, saved)
+print("clocks", *(loading if sys.argv[2] == "load" else saving), saved.stat().st_size / 1e6)
+"""
 
 
 @dataclass
 class Figure:
-    """A median: of ``program`` in ``case`` of ``part``; s, s, MB, and the share of the peak of matrix products."""
+    """A median of ``program`` in ``case`` of ``part``: wall time and processor time in s.
+
+    ``memory`` is the peak of a process, or the size of a checkpoint, in MB; ``share`` is of the peak of matrix
+    products, or what saving takes of a training. ``atoms`` are those of a call, or of
+    all domains together, which have ``ghosts`` besides.
+    """
 
     part: str
     case: str
@@ -89,6 +146,8 @@ class Figure:
     processor: float
     memory: float | None = None
     share: float | None = None
+    atoms: int | None = None
+    ghosts: int | None = None
 
 
 def liquid(molecules: int, seed: int) -> Atoms:
@@ -310,6 +369,29 @@ class Suite:
             medians = map(statistics.median, zip(*runs, strict=True))
             self.add(Figure("verification", f"full, {threads} threads", "mtt", *medians))
 
+    def checkpoints(self) -> None:
+        """Loading and saving of the default PET, and the share of a training that saving takes."""
+        for case in ("load", "save"):
+
+            def run(program: str, case: str = case) -> tuple[float, float, float]:
+                text = CHECKPOINT[program] + LOAD_AND_SAVE
+                command = [self.pythons[program], "-c", text, str(self.checkpoint(program)), case]
+                variables = os.environ | {"OMP_NUM_THREADS": str(self.arguments.threads)}
+                with tempfile.TemporaryDirectory() as folder:
+                    done = subprocess.run(
+                        command, cwd=folder, env=variables, stdout=-1, text=True, check=True
+                    )
+                line = next(one for one in done.stdout.splitlines() if one.startswith("clocks "))
+                wall, processor, size = map(float, line.split()[1:])
+                return wall, processor, size
+
+            self.in_turns("checkpoint", case, self.pythons, run)
+        result = WORK / "checkpoints.json"
+        command = [sys.executable, str(HERE / "checkpoint_cost.py"), "--json", str(result)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        for found in json.loads(result.read_text()):
+            self.add(Figure("checkpoint", program="mtt", **found))
+
     def peers(self) -> None:
         """Models of other programs, by another script of this folder."""
         result = WORK / "peers.json"
@@ -379,14 +461,40 @@ def ratio(figure: Figure, figures: list[Figure]) -> float | None:
     return figure.processor / ours.processor if ours and ours is not figure else None
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words, to three digits."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def growth(figures: list[Figure]) -> list[str]:
+    """Return rows of a table: by which power of the number of atoms the time of a call grows, and memory for an atom."""
+    rows = []
+    calls = [one for one in figures if one.part == "exported call" and one.atoms is not None]
+    for program in dict.fromkeys(one.program for one in calls):
+        own = [one for one in calls if one.program == program and one.atoms >= SMALLEST_GROWING]
+        if len(own) < 2:
+            continue
+        first, last = min(own, key=lambda one: one.atoms), max(own, key=lambda one: one.atoms)
+        times = math.log(last.atoms / first.atoms)
+        wall = math.log(last.wall / first.wall) / times
+        processor = math.log(last.processor / first.processor) / times
+        memory = 1e3 * (last.memory - first.memory) / (last.atoms - first.atoms)
+        rows.append(
+            f"| growth | {first.atoms} to {last.atoms} atoms | {program} | exponent {wall:.2f} | "
+            f"exponent {processor:.2f} | {memory:.0f} kB per atom | |"
+        )
+    return rows
+
+
 def row(figure: Figure, figures: list[Figure]) -> str:
     """Return a figure as a row of a table."""
     over = ratio(figure, figures)
-    rest = f"{figure.memory:.0f} MB" if figure.memory else ""
-    rest += f"{100 * figure.share:.0f} %" if figure.share else ""
-    times = f"{figure.wall:.3f} s | {figure.processor:.3f} s"
+    rest = [f"{figure.memory:.0f} MB"] if figure.memory else []
+    rest += [f"{100 * figure.share:.2g} %"] if figure.share else []
+    rest += [f"{figure.ghosts} ghosts"] if figure.ghosts else []
+    times = f"{duration(figure.wall)} | {duration(figure.processor)}"
     beside = f"{over:.2f}" if over else ""
-    return f"| {figure.part} | {figure.case} | {figure.program} | {times} | {rest} | {beside} |"
+    return f"| {figure.part} | {figure.case} | {figure.program} | {times} | {', '.join(rest)} | {beside} |"
 
 
 def draw(figures: list[Figure], path: Path) -> None:
