@@ -59,7 +59,7 @@ $(STAMPS)/mtt: $(STAMPS)/locked $(CXX_SOURCES)
 # The C++ tests are built in the same folder, from the same objects, by those who run them.
 $(STAMPS)/mtt-tests: $(STAMPS)/mtt $(CXX_TESTS)
 	$(BIN)/cmake -DMTT_BUILD_TESTS=ON build > /dev/null
-	$(BIN)/cmake --build build --target mtt-tests
+	$(BIN)/cmake --build build --target mtt-tests mtt-calls
 	@touch $@
 
 # One thread: so small a model gains nothing from more, and two threads that wait for each other on a

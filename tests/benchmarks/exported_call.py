@@ -1,11 +1,16 @@
 """One call of exported models, as an MD engine makes it: time, memory and growth, side by side.
 
     python tests/benchmarks/exported_call.py BOX.xyz model.pt other.pt --atoms 9,243,1125,3087
+    python tests/benchmarks/exported_call.py BOX.xyz model.pt --atoms 576 --domains 1,2,4,8
 
 BOX.xyz holds a periodic structure, which is copied along its axes until it has about as many atoms.
 The last column of each row is for files that were measured at a smaller size as well: how time grows.
 Each file runs in a process of its own, and the processes take turns; energy, forces and the derivative
-by strain are computed in each call. The first file is what the ratios are to. Use files of trusted
+by strain are computed in each call. The first file is what the ratios are to. With several domains, each
+gets a call with the ghosts that a rank of LAMMPS has, and times are sums over domains.
+
+The calls are those of ``mtt-calls``, a C++ program without Python (csrc/tests/benchmarks); of files that it
+cannot load, which is told, and with ``--python``, they are those of metatomic's Python. Use files of trusted
 origin: they run without a sandbox.
 """
 
@@ -22,6 +27,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+BUILD = Path(__file__).parents[2] / "build"
+# Domains along each axis.
+GRIDS = {1: (1, 1, 1), 2: (2, 1, 1), 4: (2, 2, 1), 8: (2, 2, 2)}
+
+
+def build_program() -> Path:
+    """Return ``mtt-calls``, compiled from the present sources in the build folder of the editable installation."""
+    cmake = Path(sys.executable).parent / "cmake"
+    if not (BUILD / "CMakeCache.txt").exists():
+        raise SystemExit(f"{BUILD} has no build of mtt: run `make setup`, or give --python")
+    subprocess.run([cmake, "-DMTT_BUILD_TESTS=ON", BUILD], check=True, stdout=subprocess.DEVNULL)
+    command = [cmake, "--build", BUILD, "--target", "mtt-calls"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return BUILD / "tests/mtt-calls"
+
+
+def caller(path: str, program: Path | None, arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """Return the language that calls a file, and the command that does: it answers lines as ``serve`` does."""
+    threads = str(arguments.threads)
+    if program is not None:
+        command = [str(program), path, threads]
+        tried = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if tried.returncode == 0:
+            return "C++", command
+        print(f"{path} is called from Python: {tried.stderr.strip()}", flush=True)
+    command = [sys.executable, __file__, arguments.box, path, "--serve", "--threads", threads]
+    return "Python", command
 
 
 def serve(path: str, threads: int) -> None:
@@ -73,6 +106,7 @@ def serve(path: str, threads: int) -> None:
             "processor": time.process_time() - processor,
             "peak": peak_memory(),
             "energy": float(energy.detach()),
+            "with ghosts": len(structure.types),
         }
         print(json.dumps(result), flush=True)
 
@@ -101,6 +135,8 @@ def main() -> None:
         "--calls", type=int, default=5, help="of each file, after two that do not count"
     )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--domains", default="1", help="numbers of domains: 1, 2, 4, 8")
+    parser.add_argument("--python", action="store_true", help="call all files from Python")
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -110,21 +146,25 @@ def main() -> None:
     from ase.io import read
 
     box = read(arguments.box)
+    program = None if arguments.python else build_program()
+    callers = {path: caller(path, program, arguments) for path in arguments.models}
     rows: list[dict[str, Any]] = []
-    for size in [int(number) for number in arguments.atoms.split(",")]:
+    sizes = [int(number) for number in arguments.atoms.split(",")]
+    numbers = [int(number) for number in arguments.domains.split(",")]
+    for size, domains in itertools.product(sizes, numbers):
         atoms = box * copies(len(box), size)
         asked = json.dumps(
             {
                 "types": atoms.numbers.tolist(),
                 "positions": atoms.positions.tolist(),
                 "cell": atoms.cell.tolist(),
+                "grid": GRIDS[domains],
             }
         )
-        command = [sys.executable, __file__, arguments.box, "--serve"]
-        command += ["--threads", str(arguments.threads)]
+        # Only the C++ program knows how a system is cut.
+        able = [one for one, (by, _) in callers.items() if domains == 1 or by == "C++"]
         workers = [
-            subprocess.Popen([*command, path], stdin=-1, stdout=-1, text=True)
-            for path in arguments.models
+            subprocess.Popen(callers[path][1], stdin=-1, stdout=-1, text=True) for path in able
         ]
         answers: list[list[dict[str, float]]] = [[] for _ in workers]
         for _ in range(arguments.calls + 2):
@@ -135,16 +175,19 @@ def main() -> None:
                 so_far.append(json.loads(worker.stdout.readline()))
         for worker in workers:
             worker.communicate()
-        for path, so_far in zip(arguments.models, answers, strict=True):
+        first: dict[str, Any] = {}
+        for path, so_far in zip(able, answers, strict=True):
             counted = so_far[2:]
-            row: dict[str, Any] = {"atoms": len(atoms), "model": path}
+            row: dict[str, Any] = {"atoms": len(atoms), "model": path, "by": callers[path][0]}
+            row |= {"domains": domains, "with ghosts": counted[-1]["with ghosts"]}
             for key in ("wall", "processor"):
                 row[key] = statistics.median(answer[key] for answer in counted)
             row["peak"] = max(answer["peak"] for answer in counted)
             row["energy"] = counted[-1]["energy"]
-            smaller = [other for other in rows if other["model"] == path]
+            alike = [other for other in rows if other["domains"] == domains]
+            smaller = [other for other in alike if other["model"] == path]
             rows.append(row)
-            first = next(other for other in rows if other["atoms"] == row["atoms"])
+            first = first or row
             growth = ""
             if smaller:
                 before = smaller[-1]
@@ -152,7 +195,7 @@ def main() -> None:
                 row["exponent"] = times / math.log(row["atoms"] / before["atoms"])
                 growth = f"  exponent {row['exponent']:.2f}"
             print(
-                f"{row['atoms']:6d} atoms  {path:24s} wall {row['wall']:7.3f} s ({first['wall'] / row['wall']:.2f} x)"
+                f"{row['atoms']:6d} atoms ({row['with ghosts']} with ghosts)  {path:24s} wall {row['wall']:7.3f} s ({first['wall'] / row['wall']:.2f} x)"
                 f"  processor {row['processor']:7.3f} s ({first['processor'] / row['processor']:.2f} x)"
                 f"  peak {row['peak']:6.0f} MB  energy {row['energy']:.5f} eV{growth}",
                 flush=True,

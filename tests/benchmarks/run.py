@@ -9,15 +9,21 @@
 Makes an environment for the other program in build/benchmarks (``--environment`` names one that is there), and
 measures, with the Python that runs this script as ours:
 
-- ``training``: a step on ethanol, an alloy and a box of liquid ethanol, by ``training_step.py``;
-- ``start``: from a command to the end of its first step of training, ``--help``, and an export;
-- ``calls``: exported models on boxes of up to ``--atoms``, by ``exported_call.py``;
+- ``training``: a step on ethanol, an alloy and a box of liquid ethanol, by ``training_step.py``, in the median
+  epoch and in the first one;
+- ``start``: commands on as little data as there can be, training up to the end of its first step. With ``--image``,
+  also the same through that image by Apptainer: run it as an ordinary user;
+- ``calls``: exported models on boxes of up to ``--atoms``, called in C++ as LAMMPS does, by ``exported_call.py``;
+- ``domains``: the same on 1 to 8 domains with their ghosts; times are for one of the atoms of the box;
+- ``checkpoints``: saving and loading, and the size of the file; what share of a training goes into saving, by
+  ``checkpoint_cost.py``;
 - ``verify``: full verification of our export, which nobody else has;
 - ``peers``: a step of training and a step of dynamics in ASE of other models, by ``peers.py``. MACE and NequIP
   are in this part alone.
 
-Writes results.json, table.md and picture.png. Of all repeats the median counts. Processor time tells more than
-wall time where others use the machine. Models are those of the default size, trained for one step.
+Writes results.json, table.md and picture.png. The table ends with the growth of calls with the number of atoms.
+Of all repeats the median counts. Processor time tells more than wall time where others use the machine. Models
+are those of the default size, trained for one step.
 """
 
 import argparse
@@ -165,6 +171,14 @@ def liquid(molecules: int, seed: int) -> Atoms:
         molecule.positions += place * edge / n_sites
         box += molecule
     return box
+
+
+def peak_of_products(threads: int) -> float:
+    """Return the speed of a product of matrices in GFLOP/s, as training_step.py measures it."""
+    # In another process: torch in this one would count in the peak memory of all those that it starts.
+    text = f"from training_step import peak; print(round(peak({threads}), 1))"
+    done = subprocess.run([sys.executable, "-c", text], cwd=HERE, stdout=-1, text=True, check=True)
+    return float(done.stdout)
 
 
 def environment(program: str) -> str:
@@ -329,37 +343,46 @@ class Suite:
                 self.in_turns("start", case, programs, run)
 
     def calls(self) -> None:
-        """Calls of exported models, by another script of this folder."""
-        ase.io.write(WORK / "box.xyz", liquid(8, 0))
-        ase.io.write(WORK / "molecule.xyz", molecule())
-        models = {program: self.exported(program) for program in self.pythons}
-        largest = max(self.arguments.atoms)
-        for box, sizes in (("molecule", [9]), ("box", self.arguments.atoms)):
-            # Others need too much memory and time beyond: growth is ours to show.
-            for names, limit in ((list(models), 3300), (["mtt"], largest)):
-                wanted = [size for size in sizes if (size <= 3300) == (limit == 3300)]
-                if not wanted:
-                    continue
-                result = WORK / "calls.json"
-                command = [sys.executable, str(HERE / "exported_call.py"), str(WORK / f"{box}.xyz")]
-                command += [str(models[one]) for one in names] + ["--json", str(result)]
-                command += ["--atoms", ",".join(map(str, wanted))]
-                command += ["--calls", str(self.arguments.rounds)]
-                subprocess.run(
-                    [*command, "--threads", str(self.arguments.threads)], check=True, stdout=-3
-                )
-                programs = {str(path): program for program, path in models.items()}
-                for found in json.loads(result.read_text()):
-                    self.add(
-                        Figure(
-                            "exported call",
-                            f"{found['atoms']} atoms",
-                            programs[found["model"]],
-                            found["wall"],
-                            found["processor"],
-                            found["peak"],
-                        )
-                    )
+        """Calls of exported models, in boxes that grow."""
+        programs, box, sizes = list(self.pythons), liquid(8, 0), self.arguments.atoms
+        self.call("exported call", molecule(), programs, [9])
+        self.call("exported call", box, programs, [n for n in sizes if n <= LARGEST_OF_OTHERS])
+        self.call("exported call", box, ["mtt"], [n for n in sizes if n > LARGEST_OF_OTHERS])
+
+    def domains(self) -> None:
+        """Calls of exported models on domains with ghosts."""
+        sizes = [self.arguments.atoms_of_domains]
+        self.call("domains", liquid(8, 0), list(self.pythons), sizes, "1,2,4,8")
+
+    def call(
+        self,
+        part: str,
+        box: Atoms,
+        programs: list[str],
+        sizes: list[int],
+        domains: str | None = None,
+    ) -> None:
+        """Keep what calls take, by another script of this folder; with domains, for one atom of the box."""
+        if not sizes:
+            return
+        ase.io.write(WORK / "box.xyz", box)
+        models = {str(self.exported(program)): program for program in programs}
+        result = WORK / "calls.json"
+        command = [sys.executable, str(HERE / "exported_call.py"), str(WORK / "box.xyz"), *models]
+        command += ["--atoms", ",".join(map(str, sizes)), "--domains", domains or "1"]
+        command += ["--calls", str(self.arguments.rounds), "--json", str(result)]
+        command += ["--threads", str(self.arguments.threads)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        for found in json.loads(result.read_text()):
+            case, program = f"{found['atoms']} atoms", models[found["model"]]
+            case += f" on {found['domains']} domains, per atom" if domains else ""
+            # Where the C++ program cannot load the file.
+            program += "" if found["by"] == "C++" else f", called from {found['by']}"
+            parts = found["atoms"] if domains else 1
+            figure = Figure(part, case, program, found["wall"] / parts, found["processor"] / parts)
+            figure.memory, figure.atoms = found["peak"], found["atoms"]
+            figure.ghosts = found["with ghosts"] - found["atoms"]
+            self.add(figure)
 
     def verify(self) -> None:
         """Full verification of our model."""
@@ -522,7 +545,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", action="append", default=[], choices=sorted(PROGRAMS))
     parser.add_argument("--environment", action="append", default=[], metavar="PROGRAM=PYTHON")
-    parser.add_argument("--parts", default="start,training,calls,verify,peers")
+    parser.add_argument("--parts", default="start,training,calls,domains,checkpoints,verify,peers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--atoms", default="72,576,1152,3240,7776")
@@ -544,10 +567,10 @@ def main() -> None:
         "python": platform.python_version(),
         "torch": version("torch"),
         "mtt": version("mtt"),
+        "peak of matrix products, GFLOP/s": peak_of_products(arguments.threads),
     }
-    header = (
-        "| part | case | program | wall | processor | memory, or share of the peak | times mtt |"
-    )
+    header = ", ".join(f"{key}: {value}" for key, value in machine.items())
+    header += "\n\n| part | case | program | wall | processor | memory, size or share | times mtt |"
     header += "\n" + "|---" * 7 + "|"
     print(header)
     for part in arguments.parts.split(","):
@@ -556,9 +579,11 @@ def main() -> None:
         found = {"machine": machine, "figures": [asdict(one) for one in suite.figures]}
         (arguments.output / "results.json").write_text(json.dumps(found, indent=1))
         table = [header, *(row(one, suite.figures) for one in suite.figures)]
+        table += growth(suite.figures)
         (arguments.output / "table.md").write_text("\n".join(table) + "\n")
         if any(ratio(one, suite.figures) for one in suite.figures):
             draw(suite.figures, arguments.output / "picture.png")
+    print(*growth(suite.figures), sep="\n")
     print(f"in {arguments.output}: results.json, table.md, picture.png")
 
 
