@@ -52,7 +52,7 @@ def caller(path: str, program: Path | None, arguments: argparse.Namespace) -> tu
         tried = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if tried.returncode == 0:
             return "C++", command
-        print(f"{path} is called from Python: {tried.stderr.strip()}", flush=True)
+        print(f"{path} is called from Python: {tried.stderr.strip()}", file=sys.stderr)
     command = [sys.executable, __file__, arguments.box, path, "--serve", "--threads", threads]
     return "Python", command
 
