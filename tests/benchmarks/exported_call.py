@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 
 BUILD = Path(__file__).parents[2] / "build"
+# Calls in which TorchScript still compiles.
+WARM_UP = 3
 # Domains along each axis.
 GRIDS = {1: (1, 1, 1), 2: (2, 1, 1), 4: (2, 2, 1), 8: (2, 2, 2)}
 
@@ -132,7 +134,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--atoms", default="1125,3087")
     parser.add_argument(
-        "--calls", type=int, default=5, help="of each file, after two that do not count"
+        "--calls", type=int, default=5, help="of each file, after three that do not count"
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--domains", default="1", help="numbers of domains: 1, 2, 4, 8")
@@ -167,7 +169,7 @@ def main() -> None:
             subprocess.Popen(callers[path][1], stdin=-1, stdout=-1, text=True) for path in able
         ]
         answers: list[list[dict[str, float]]] = [[] for _ in workers]
-        for _ in range(arguments.calls + 2):
+        for _ in range(arguments.calls + WARM_UP):
             for worker, so_far in zip(workers, answers, strict=True):
                 assert worker.stdin is not None and worker.stdout is not None
                 worker.stdin.write(asked + "\n")
@@ -177,7 +179,7 @@ def main() -> None:
             worker.communicate()
         first: dict[str, Any] = {}
         for path, so_far in zip(able, answers, strict=True):
-            counted = so_far[2:]
+            counted = so_far[WARM_UP:]
             row: dict[str, Any] = {"atoms": len(atoms), "model": path, "by": callers[path][0]}
             row |= {"domains": domains, "with ghosts": counted[-1]["with ghosts"]}
             for key in ("wall", "processor"):
