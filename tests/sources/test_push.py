@@ -22,11 +22,13 @@ from mtt.cli import make_parser
 from mtt.cli import push as push_command
 from mtt.cli.arguments import settings
 from mtt.errors import UserError
+from mtt.inspect.describe_checkpoint import describe_checkpoint
 from mtt.sources import Settings, Token
-from mtt.sources.model_card import MARK
+from mtt.sources.model_card import MARK, card
 from mtt.sources.publish import Package
 from mtt.sources.upload import push as upload
 from mtt.training.final_checkpoint import add_test_errors
+from mtt.verify.report import Report
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints" / "format-3_pet-3_options-2"
 METADATA = """\
@@ -186,6 +188,41 @@ def check_card(card: str, files: dict[str, bytes]) -> None:
         "- architecture: https://arxiv.org/abs/2305.19302",
     ):
         assert line in lines
+
+
+@pytest.mark.parametrize(
+    ("number", "lines"),
+    [
+        (
+            15,
+            [
+                "| predicts | mtt::dipole in e*A, a vector |",
+                "| predicts | mtt::charges in e, a value of each atom |",
+                "| mtt::charges RMSE | 0.3985 e |",
+                "| energy/pbe RMSE per atom | 680.2 meV/atom |",
+                "| non conservative force MAE | 1.508 eV/A |",
+            ],
+        ),
+        (
+            18,
+            [
+                "| uncertainty | of energy by ensemble, with 2 members; its calibration multiplied it by 40.78 |",
+                "| ensemble | 2 members, of the seeds 5, 6 |",
+            ],
+        ),
+        (
+            23,
+            [
+                "| uncertainty | of energy by llpr, with 3 members; its calibration multiplied it by 1.555 |"
+            ],
+        ),
+    ],
+)
+def test_a_card_tells_of_all_targets_and_uncertainties(number: int, lines: list[str]) -> None:
+    checkpoint = describe_checkpoint(GOLDEN / f"{number}.ckpt")
+    report = Report(3, "model.pt", "pass", ())
+    text = card("org/new", checkpoint, {}, report, [("m.pt", 1, "0"), ("m.ckpt", 1, "0")])
+    assert set(lines) <= set(text.splitlines())
 
 
 def test_a_dry_run_shows_all_and_contacts_nobody(
