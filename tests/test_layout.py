@@ -21,6 +21,7 @@ ORDER = (
     "device",
     "elements",
     "units",
+    "unit_expressions",
     "files",
     "tokens",
     "architecture_registry",

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 from metatomic.torch import ModelOutput, load_atomistic_model, read_model_metadata
+from several_targets import TARGETS, potential_of, save
 from small_pet import checkpoint_of_pet, export_pet
 from small_runs import verify_one_family, verify_quickly
 
@@ -22,6 +23,7 @@ from mtt.architectures.metatomic_systems import system_with_neighbors
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.structure_tensors import structure_from_tensors
+from mtt.data.target import Target
 from mtt.errors import UserError, VerificationFailed
 from mtt.export import process as export_process
 from mtt.export import run as export
@@ -158,6 +160,22 @@ def test_metadata_reaches_the_engine(ckpt, tmp_path, monkeypatch):
         "https://arxiv.org/abs/2305.19302",
     ]
     assert dict(metadata.extra) == {"license": "CC-BY"}
+
+
+def test_a_unit_of_an_older_checkpoint_that_no_engine_reads_is_left_out(
+    tmp_path, monkeypatch, caplog
+):
+    verify_one_family(monkeypatch)
+    target = Target("mtt::dos", quantity="", unit="states/eV")
+    path = save(tmp_path / "old.ckpt", potential_of((*TARGETS[:1], target)))
+    written = export.run(path, tmp_path / "model.pt")
+    outputs = load_atomistic_model(str(written)).capabilities().outputs
+    assert {name: output.unit for name, output in outputs.items()} == {
+        "energy": "eV",
+        "mtt::dos": "",
+    }
+    told = "warning: no engine knows the unit 'states/eV' of 'mtt::dos': the model file has none for it"
+    assert told in caplog.messages
 
 
 def test_a_folder_that_is_not_there(ckpt, tmp_path):

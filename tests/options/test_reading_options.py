@@ -356,6 +356,15 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
             "mtt::u0.unit: unknown unit of energy 'kcal'; did you mean 'kcal/mol'?",
         ),
         (
+            "mtt::dos: {properties: 8, unit: states/eV}",
+            "mtt::dos.unit: unknown unit 'states' in 'states/eV'; a number of states has no unit: write"
+            " 1, as in 1/eV, or leave the unit out",
+        ),
+        (
+            "non_conservative_stress: {unit: kbar}",
+            "non_conservative_stress.unit: unknown unit 'kbar'; did you mean '0.1*GPa'?",
+        ),
+        (
             "energy: {per: atom}",
             "energy.per: an energy is per system: give another quantity, or per: system",
         ),

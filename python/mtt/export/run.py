@@ -17,6 +17,7 @@ from mtt.export import process as export_process
 from mtt.export import provenance
 from mtt.files import check_keeps, check_writable, replacing, sha256_of
 from mtt.printable import printable
+from mtt.unit_expressions import is_unit
 from mtt.verify.report.terminal import Progress
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ def run(
     # Before a process is started for it.
     header = checkpoints.read_header(checkpoint)
     checkpoints.check_architecture(header, checkpoint)
+    for target in header.targets:
+        if not is_unit(target.unit):
+            _log.warning(
+                "warning: no engine knows the unit '%s' of '%s': the model file has none for it",
+                printable(target.unit, _LONGEST),
+                target.name,
+            )
     date = provenance.date()
     task = export_process.Task(checkpoint, weights, fields, verified=verify != "none")
     with replacing(output) as temporary:

@@ -20,6 +20,7 @@ from mtt.data.structure_tensors import structures_from_tensors
 from mtt.data.target import Target
 from mtt.export.check_systems import check_systems
 from mtt.export.golden_pack import RECORD, golden_pack
+from mtt.unit_expressions import is_unit
 
 
 def export_bytes(
@@ -85,7 +86,9 @@ def model_output(target: Target) -> ModelOutput:
     )
     # What is divided by the volume of the whole structure is no sum of parts that mean something.
     kind = "system" if target.per_volume else "atom"
-    return ModelOutput(unit=target.unit, sample_kind=kind, description=description)
+    # Older checkpoints may have a unit that no engine can read.
+    unit = target.unit if is_unit(target.unit) else ""
+    return ModelOutput(unit=unit, sample_kind=kind, description=description)
 
 
 def model_metadata(header: Header, metadata: dict[str, Any] | None) -> ModelMetadata:

@@ -12,6 +12,7 @@ from mtt.options.schema.base import Conflict, Indices, OptionsModel, StoredWhere
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.extra_data import ExtraDataOptions
 from mtt.options.schema.sizes import MAX_PROPERTIES
+from mtt.unit_expressions import check_unit
 from mtt.units import check_energy_unit, check_gradient_unit, check_length_unit
 
 M = TypeVar("M", bound=OptionsModel)
@@ -113,7 +114,9 @@ class TargetOptions(StoredWhereOn):
     or not, and `NAME` for those called `OWNER::NAME`."""
     unit: str = ""
     """Unit of the values in the file. Left empty, it is `eV` for energies, and `eV/A` and `eV/A^3`
-    for non-conservative forces and stress; other quantities then have none. Data in another unit
+    for non-conservative forces and stress; other quantities then have none. Names that engines know,
+    such as `A`, `eV`, `e`, `Debye`, `u`, `fs`, may stand with `*`, `/` and `^`, as in `e*A^2`; what is
+    counted, as in states per eV, has none: `1/eV`. Data in another unit
     than that of the model, which the first training set or the base of a fine-tuning decides, are
     converted."""
     missing: Missing = "error"
@@ -275,6 +278,11 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
         if getattr(target, gradient):
             message = f"only energies have {gradient}: leave it out, or give quantity: energy"
             yield conflict(gradient, message)
+    if name.partition("/")[0] not in _STANDARD:
+        try:
+            check_unit(target.unit)
+        except ValueError as error:
+            yield Conflict((name, "unit"), str(error), ((name, "unit"),))
 
 
 def _components(target: TargetOptions) -> int:
@@ -303,6 +311,8 @@ def _wrong_standard(name: str, target: TargetOptions) -> Iterator[Conflict]:
         kind = "forces" if own == FORCE else "stress"
         try:
             check_gradient_unit(kind, target.unit)
+            # Data may be in kbar, which no engine knows.
+            check_unit(target.unit)
         except ValueError as error:
             yield Conflict((name, "unit"), str(error), ((name, "unit"),))
 
