@@ -7,6 +7,7 @@ from typing import Any
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from small_runs import make_options, write_data
 
 from mtt.__main__ import main
@@ -76,6 +77,33 @@ def test_bad_frames_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     doubts = capsys.readouterr().out.partition("doubts:")[2]
     for frame in range(3, 8):
         assert f"bad.xyz#{frame}" in doubts
+
+
+POINT = np.zeros((1500, 3))
+SPOILT = {
+    "coincident": (Atoms("H2", [[0, 0, 0], [0, 0, 0]]), "atoms 0 and 1 coincide"),
+    "one point": (Atoms("H1500", POINT), "neighbor pairs within the cutoff"),
+    "small cell": (Atoms("H", cell=[2e-3] * 3, pbc=True), "neighbor pairs within the cutoff"),
+    "far away": (Atoms("H2", [[0, 0, 0], [0, 0, 9e4]]), "the structure is 9.0e+04 long"),
+    "no volume": (Atoms("H", cell=[[1, 0, 0], [1, 0, 0], [0, 0, 1]], pbc=True), "does not span"),
+    "huge cell": (Atoms("H", cell=[1e300] * 3, pbc=True), "none may be beyond"),
+    "no position": (Atoms("H", [[0, 0, np.nan]]), "not finite numbers"),
+    "empty": (Atoms(), "the structure has no atoms"),
+    "energy": (Atoms("H", info={"energy": 1e308}), "there is 1e+308 in the energy"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+@pytest.mark.parametrize("alone", [False, True])
+def test_no_frame_ends_it(name: str, alone: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    frame, what = SPOILT[name]
+    some = [frame] if alone else [*frames()[:6], frame, *frames()[6:]]
+    ase.io.write("spoilt.xyz", some, format="extxyz")
+    found = report(capsys, "spoilt.xyz")
+    assert found["structures"] >= len(some) - 1
+    assert main(["data", "show", "spoilt.xyz", "--plot", "spoilt.png"]) == 0
+    line = f"- spoilt.xyz#{0 if alone else 6}: "
+    assert [told for told in doubts_in(capsys) if told.startswith(line) and what in told]
 
 
 def test_copies_across_files(capsys: pytest.CaptureFixture[str]) -> None:

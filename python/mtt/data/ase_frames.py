@@ -19,6 +19,8 @@ from mtt.files import check_regular
 from mtt.filetypes.recognize import describe
 
 _LONGEST: Final = 500
+# Squares and sums of such numbers are still numbers.
+_LARGEST: Final = 1e100
 _FORMATS: Final = "use a format that ASE reads, for example extended XYZ (.xyz)"
 # Kinds of files that are never data, as mtt.filetypes.recognize tells them.
 _FOREIGN: Final = {
@@ -220,7 +222,10 @@ def missing_hint(frames: Sequence[ase.Atoms], kind: Kind, key: str) -> str:
 
 
 def as_numbers(value: Any, quantity: str, key: str, where: str) -> NDArray[np.float64]:
-    """Return ``value`` as finite float64 numbers of any shape; raises UserError otherwise."""
+    """Return ``value`` as float64 numbers of any shape, all of them finite and below 1e100.
+
+    :raises UserError: it is not made of such numbers
+    """
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -232,6 +237,13 @@ def as_numbers(value: Any, quantity: str, key: str, where: str) -> NDArray[np.fl
         bad = array[~np.isfinite(array)].ravel()[0]
         raise UserError(
             f"there is {bad} in the {quantity} under the key '{key}'",
+            where=where,
+            hint="remove this structure or compute it again",
+        )
+    if array.size and np.abs(array).max() > _LARGEST:
+        bad = array[np.abs(array) > _LARGEST].ravel()[0]
+        raise UserError(
+            f"there is {bad:g} in the {quantity} under the key '{key}', too much to calculate with",
             where=where,
             hint="remove this structure or compute it again",
         )

@@ -52,11 +52,14 @@ def figures(
     """
     structures = [structure for own in sets.values() for structure in own]
     if not structures:
-        return {"structures": 0}, {}
+        return {"structures": 0, "doubts": []}, {}
     angstrom = in_angstrom(length_unit) or 1.0
     arrays: dict[str, NDArray[np.float64]] = {}
     result: Figures = _sizes(structures, angstrom)
-    closest, result["closest_pairs"], result["close"] = _distances(structures, angstrom)
+    result["unmeasured"] = []
+    closest, result["closest_pairs"], result["close"] = _distances(
+        structures, angstrom, result["unmeasured"]
+    )
     arrays["closest pair / angstrom"] = closest
     result["targets"] = {}
     for target in targets:
@@ -138,16 +141,20 @@ def _range(values: NDArray[Any]) -> Figures:
 
 
 def _distances(
-    structures: Sequence[Structure], angstrom: float
+    structures: Sequence[Structure], angstrom: float, unmeasured: list[Figures]
 ) -> tuple[NDArray[np.float64], list[Figures], list[Figures]]:
-    """Return the closest pair of each structure, that of each two types, and what is too close."""
+    """Return the closest pair of each structure, that of each two types, and what is too close.
+
+    :param unmeasured: gets the structures that have no list of pairs, and why
+    """
     shortest: dict[tuple[int, int], tuple[float, str]] = {}
     closest: list[float] = []
     close: list[tuple[float, Figures]] = []
     for structure in structures:
         try:
             pairs = neighbor_list(structure, _REACH / angstrom)
-        except UserError:  # too large for a list of all pairs
+        except UserError as error:
+            unmeasured.append({"where": structure.source, "what": error.what})
             continue
         if not len(pairs.centers):
             continue

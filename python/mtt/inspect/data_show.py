@@ -171,6 +171,10 @@ def _doubts(report: Figures) -> Iterator[str]:
             f"{file['path']}: no {label} in {own['frames']} of {file['frames']} structures: {own['where']}"
             for label, own in file["missing"].items()
         ]
+    unmeasured = report.get("unmeasured", [])
+    lines += [f"{each['where']}: {each['what']}" for each in unmeasured[:_MOST]]
+    if len(unmeasured) > _MOST:
+        lines.append(f"and {len(unmeasured) - _MOST} more structures without distances")
     close = report.get("close", [])
     lines += [
         f"{each['where']}: two atoms ({each['pair']}) are only {each['distance']:.3g} A apart"

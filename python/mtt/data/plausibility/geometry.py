@@ -1,5 +1,6 @@
 """Positions: their unit, the reach of the cutoff, and structures that occur more than once."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -82,18 +83,25 @@ def _length_unit(sets: Sets, sample: Sequence[Structure]) -> Iterator[str]:
 def _reach(sets: Sets, sample: Sequence[Structure]) -> Iterator[str]:
     """Tell of a cutoff that sees little."""
     several = [s for s in sample if len(s) > 1 or s.pbc.any()]
-    if not several:
+    listed: list[Structure] = []
+    numbers = []
+    for structure in several:
+        # One that has no neighbor list ends a training, with a word of its own, but no look at data.
+        with contextlib.suppress(UserError):
+            pairs = neighbor_list(structure, sets.cutoff)
+            numbers.append(len(pairs.centers) / len(structure))
+            listed.append(structure)
+    if not listed:
         return
-    numbers = [len(neighbor_list(s, sets.cutoff).centers) / len(s) for s in several]
     average = float(np.mean(numbers))
     cutoff = sets.cutoff * sets.angstrom
     alone = np.flatnonzero(np.array(numbers) == 0.0)
-    if len(alone) == len(several):
+    if len(alone) == len(listed):
         yield (
             f"no atom has a neighbor within the cutoff of {cutoff:.3g} angstrom: the model learns "
             "the energies of single atoms, and all its forces are zero"
         )
-    elif cutoff < _SHORT_CUTOFF or average < min(_FEW_NEIGHBORS, _most(several)):
+    elif cutoff < _SHORT_CUTOFF or average < min(_FEW_NEIGHBORS, _most(listed)):
         unit = "" if sets.angstrom == 1.0 else f" ({sets.cutoff:g} {sets.length_unit})"
         yield (
             f"the cutoff of {cutoff:.3g} angstrom{unit} is short: an atom has {average:.3g} neighbors "
@@ -106,9 +114,9 @@ def _reach(sets: Sets, sample: Sequence[Structure]) -> Iterator[str]:
         )
     elif len(alone):
         yield (
-            f"{plural(len(alone), 'structure')} of {len(several)} looked at "
+            f"{plural(len(alone), 'structure')} of {len(listed)} looked at "
             f"{'has' if len(alone) == 1 else 'have'} no pair of atoms within the cutoff of "
-            f"{cutoff:.3g} angstrom: {places(several, alone)}"
+            f"{cutoff:.3g} angstrom: {places(listed, alone)}"
         )
 
 
