@@ -294,6 +294,20 @@ def test_unknown_type(exported: Path, folder: Path) -> None:
     assert not Path("predictions.xyz").exists()
 
 
+@pytest.mark.parametrize("kind", ["exported", "saved"])
+def test_coincident_atoms_are_refused_by_models_of_both_kinds(
+    kind: str, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    atoms = ase.io.read("data.xyz", "0:3")
+    atoms[1].positions[1] = atoms[1].positions[0]
+    ase.io.write("twice.xyz", atoms)
+    Path("twice.yaml").write_text("systems: twice.xyz\ntargets: {energy: }\n")
+    message = failure(request.getfixturevalue(kind), Path("twice.yaml"))
+    assert "atoms 0 and 1 coincide (distance 0.0e+00; atoms count from 0)" in message
+    assert "where: twice.xyz#1" in message
+    assert "remove the structure or the doubled atom" in message
+
+
 def test_files_that_are_no_models(exported: Path, folder: Path) -> None:
     missing, text = Path("missing.pt"), Path("eval.yaml")
     assert failure(missing, text) == "there is no such file\n  where: missing.pt"

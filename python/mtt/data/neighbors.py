@@ -66,6 +66,32 @@ def neighbor_list(structure: Structure, cutoff: float, max_pairs: int = MAX_PAIR
     )
 
 
+def check_apart(structure: Structure) -> None:
+    """Refuse two atoms in one place, in far less time than a neighbor list takes.
+
+    :raises UserError: two atoms coincide
+    """
+    inverse = np.linalg.pinv(structure.cell)
+    fractions = structure.positions @ inverse
+    # Smooth numbers of a place, which atoms in the same place share, images of each other as well.
+    weights = np.array([1.0, 0.77, 0.59])
+    keys = (structure.positions - fractions @ structure.cell) @ weights
+    angles = 2.0 * np.pi * fractions + np.array([0.3, 1.1, 2.3])
+    keys += np.cos(angles[:, structure.pbc]) @ weights[structure.pbc]
+    # How much they may change over the distance of atoms that coincide.
+    change = _COINCIDING * 2.0 * np.pi * (1.0 + np.linalg.norm(inverse, axis=0)).sum()
+    order = np.argsort(keys)
+    for apart in range(1, len(structure)):
+        near = np.flatnonzero(keys[order[apart:]] - keys[order[:-apart]] <= change)
+        if not len(near):
+            return
+        i, j = order[near], order[near + apart]
+        away = fractions[j] - fractions[i]
+        shifts = -np.round(away) * structure.pbc
+        vectors = structure.positions[j] - structure.positions[i] + shifts @ structure.cell
+        _check_distances(structure, i, j, np.linalg.norm(vectors, axis=1))
+
+
 def _reverse(
     i: NDArray[np.int64], j: NDArray[np.int64], shifts: NDArray[np.int32]
 ) -> NDArray[np.int32]:

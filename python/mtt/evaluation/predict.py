@@ -17,6 +17,7 @@ from mtt.checkpoint import Header
 from mtt.data.batch import collate
 from mtt.data.dataset import Dataset
 from mtt.data.derived_targets import ensemble_of, is_derived, is_wide, uncertainty_of
+from mtt.data.neighbors import check_apart
 from mtt.data.states import check_states
 from mtt.data.structure import Structure
 from mtt.data.target import Target
@@ -133,10 +134,13 @@ class Predictor:
         """Give the predictions of each structure, in order, by the name of the target.
 
         :param targets: all of the model, their uncertainties and ensembles, if None
-        :raises UserError: an atomic type that the model does not know
+        :raises UserError: an atomic type that the model does not know, or two atoms in one place
         """
         chosen = self.with_uncertainties(self.targets) if targets is None else targets
         for chunk in _chunks(structures):
+            for structure in chunk:
+                # The lists of pairs of a model file are made where nobody looks at them.
+                check_apart(structure)
             started = time.perf_counter()
             try:
                 values = self._model.evaluate(chunk, chosen)
