@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mtt.unit_expressions import _BY_NAME, NAMES, check_unit, is_unit
+from mtt.unit_expressions import _BY_NAME, NAMES, check_quantity, check_unit, is_unit
 
 BASES = ("m", "s", "kg", "C", "K")
 NUMBERS = ("1", "2", "0.5", "-1", "+3", ".25", "1e-3", "1E2", "7.")
@@ -114,3 +114,66 @@ def test_pairs_of_units_are_all_read() -> None:
 def test_what_is_wrong_is_told_with_what_to_write(unit: str, expected: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}"):
         check_unit(unit)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit"),
+    [
+        ("charge", "e"),
+        ("Charges", "C"),
+        ("dipole", "Debye"),
+        ("dipole moment", "e*bohr"),
+        ("quadrupole", "Debye*A"),
+        ("polarizability", "bohr^3"),
+        ("polarizability", "e^2*bohr^2/Hartree"),
+        ("pressure", "GPa"),
+        ("stress", "kcal/mol/A^3"),
+        ("force", "Hartree/bohr"),
+        ("mass", "u"),
+        ("velocity", "A/ps"),
+        ("momentum", "(eV*u)^(1/2)"),
+        ("heat_flux", "eV*A/fs"),
+        ("temperature", "K"),
+        ("charge", ""),
+        ("", "eV"),
+        ("gap", "A"),
+    ],
+)
+def test_units_of_a_quantity_are_taken(quantity: str, unit: str) -> None:
+    check_quantity(quantity, unit)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "expected"),
+    [
+        ("charge", "angstrom", "'angstrom' is no unit of the quantity charge, such as e is:"),
+        ("charges", "1", "'1' is no unit of the quantity charges, such as e is:"),
+        ("pressure", "eV", "'eV' is no unit of the quantity pressure, such as eV/A^3 is:"),
+        ("dipole", "kcal/mol", "'kcal/mol' is no unit of the quantity dipole, such as e*A is:"),
+        ("temperature", "eV", "'eV' is no unit of the quantity temperature, such as K is:"),
+        ("polarizability", "A^2", "such as A^3 or e^2*A^2/eV is:"),
+        ("charge", "parrot", "unknown unit 'parrot'"),
+    ],
+)  # fmt: skip
+def test_units_of_another_quantity_are_refused(quantity: str, unit: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        check_quantity(quantity, unit)
+
+
+@pytest.mark.parametrize(
+    "name", ["charge", "mass", "momentum", "velocity", "position", "heat_flux"]
+)
+def test_quantities_that_metatomic_knows_have_its_dimensions(name: str) -> None:
+    wrong = metatomic.torch.ModelOutput(unit="m^7")
+    with pytest.raises((ValueError, RuntimeError), match="m\\^7"):
+        metatomic.torch.ModelCapabilities(outputs={name: wrong})
+    for unit in ("e", "u", "u*A/fs", "A/fs", "A", "eV*A/fs"):
+        try:
+            metatomic.torch.ModelCapabilities(
+                outputs={name: metatomic.torch.ModelOutput(unit=unit)}
+            )
+        except (ValueError, RuntimeError):
+            with pytest.raises(ValueError, match="is no unit of"):
+                check_quantity(name, unit)
+        else:
+            check_quantity(name, unit)

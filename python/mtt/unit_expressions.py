@@ -79,6 +79,31 @@ _MEANT: Final = {
 }
 # What is counted, as in states/eV.
 _COUNTED: Final = ("state", "atom", "electron", "molecule", "structure", "count", "particle")
+# Of what quantities are made, in any of the units that their values can be in.
+_QUANTITIES: Final[dict[str, tuple[str, ...]]] = {
+    "length": ("A",),
+    "position": ("A",),
+    "displacement": ("A",),
+    "volume": ("A^3",),
+    "time": ("fs",),
+    "mass": ("u",),
+    "temperature": ("K",),
+    "velocity": ("A/fs",),
+    "momentum": ("u*A/fs",),
+    "virial": ("eV",),
+    "force": ("eV/A",),
+    "pressure": ("eV/A^3",),
+    "stress": ("eV/A^3",),
+    "hessian": ("eV/A^2",),
+    "heat_flux": ("eV*A/fs", "eV/(A^2*fs)"),
+    "charge": ("e",),
+    "dipole": ("e*A",),
+    "dipole_moment": ("e*A",),
+    "quadrupole": ("e*A^2",),
+    "quadrupole_moment": ("e*A^2",),
+    # As a volume, in the units of Gauss.
+    "polarizability": ("A^3", "e^2*A^2/eV"),
+}
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII)
 _SMALLEST: Final = 1e-300
 _LARGEST: Final = 1e300
@@ -109,6 +134,22 @@ def check_unit(unit: str) -> Dimension:
     :raises ValueError: no engine could read it
     """
     return _read(unit).dimension
+
+
+def check_quantity(quantity: str, unit: str) -> None:
+    """Refuse a unit that is not one of its quantity; names that nobody has agreed on have any.
+
+    :raises ValueError: no engine could read the unit, or it is one of something else
+    """
+    dimension = check_unit(unit)
+    name = quantity.strip().lower().replace(" ", "_")
+    name = name if name in _QUANTITIES else name.removesuffix("s")
+    known = _QUANTITIES.get(name, ())
+    if unit.strip() and known and not any(_alike(dimension, check_unit(one)) for one in known):
+        raise ValueError(
+            f"'{unit}' is no unit of the quantity {quantity}, such as {' or '.join(known)} is: "
+            "write another unit, or give the quantity a name of your own"
+        )
 
 
 def is_unit(unit: str) -> bool:

@@ -361,6 +361,11 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
             " 1, as in 1/eV, or leave the unit out",
         ),
         (
+            "mtt::q: {quantity: charge, unit: angstrom}",
+            "mtt::q.unit: 'angstrom' is no unit of the quantity charge, such as e is: write another"
+            " unit, or give the quantity a name of your own",
+        ),
+        (
             "non_conservative_stress: {unit: kbar}",
             "non_conservative_stress.unit: unknown unit 'kbar'; did you mean '0.1*GPa'?",
         ),

@@ -12,7 +12,7 @@ from mtt.options.schema.base import Conflict, Indices, OptionsModel, StoredWhere
 from mtt.options.schema.data_paths import ExpandedPath
 from mtt.options.schema.extra_data import ExtraDataOptions
 from mtt.options.schema.sizes import MAX_PROPERTIES
-from mtt.unit_expressions import check_unit
+from mtt.unit_expressions import check_quantity, check_unit
 from mtt.units import check_energy_unit, check_gradient_unit, check_length_unit
 
 M = TypeVar("M", bound=OptionsModel)
@@ -116,9 +116,10 @@ class TargetOptions(StoredWhereOn):
     """Unit of the values in the file. Left empty, it is `eV` for energies, and `eV/A` and `eV/A^3`
     for non-conservative forces and stress; other quantities then have none. Names that engines know,
     such as `A`, `eV`, `e`, `Debye`, `u`, `fs`, may stand with `*`, `/` and `^`, as in `e*A^2`; what is
-    counted, as in states per eV, has none: `1/eV`. Data in another unit
-    than that of the model, which the first training set or the base of a fine-tuning decides, are
-    converted."""
+    counted, as in states per eV, has none: `1/eV`. A unit must be one of the `quantity`, where that
+    is one that has a dimension, such as `charge`, `dipole`, `polarizability` or `pressure`. Data in
+    another unit than that of the model, which the first training set or the base of a fine-tuning
+    decides, are converted."""
     missing: Missing = "error"
     """Whether structures may lack the value: `allow` learns it from those that have it."""
     mask: str = ""
@@ -280,9 +281,9 @@ def _wrong_target(name: str, target: TargetOptions) -> Iterator[Conflict]:
             yield conflict(gradient, message)
     if name.partition("/")[0] not in _STANDARD:
         try:
-            check_unit(target.unit)
+            check_quantity(target.quantity, target.unit)
         except ValueError as error:
-            yield Conflict((name, "unit"), str(error), ((name, "unit"),))
+            yield Conflict((name, "unit"), str(error), ((name, "unit"), (name, "quantity")))
 
 
 def _components(target: TargetOptions) -> int:
