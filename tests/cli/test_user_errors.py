@@ -172,7 +172,7 @@ def test_forces_that_one_structure_lacks(fails: Fails) -> None:
     assert fails("train", "options.yaml") == (
         "error: forces were asked for, but 1 of 13 structures lacks the key 'forces'\n"
         "  where: data.xyz#12 (counted from 0)\n"
-        "  hint: keys in the file that could be forces: 'forces'; "
+        "  hint: other structures of the file have it: add it here, or remove the structure; "
         "'forces: {key: forces, missing: allow}' learns from those that have it\n"
     )
 

@@ -140,7 +140,7 @@ def test_labels_may_be_missing_where_somebody_says_so(tmp_path: Path, caplog: An
     assert message(path, stress={"key": "S"}) == (
         "stress was asked for, but 2 of 5 structures lack the key 'S'\n"
         f"  where: {path}#0, #4 (counted from 0)\n"
-        "  hint: keys in the file that could be a stress: 'S', 'stress';"
+        "  hint: other structures of the file have it: add it here, or remove the structure;"
         " 'stress: {key: S, missing: allow}' learns from those that have it"
     )
     # A name that is nowhere is a slip of the pen.

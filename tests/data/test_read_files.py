@@ -151,8 +151,8 @@ def test_gradients_that_some_structures_lack(tmp_path: Path, caplog: Any) -> Non
     assert message(options(path, forces=GradientOptions(key="forces"))) == (
         "forces were asked for, but 1 of 3 structures lacks the key 'forces'\n"
         f"  where: {path}#1 (counted from 0)\n"
-        "  hint: keys in the file that could be forces: 'forces'; 'forces: {key: forces, missing: allow}'"
-        " learns from those that have it"
+        "  hint: other structures of the file have it: add it here, or remove the structure;"
+        " 'forces: {key: forces, missing: allow}' learns from those that have it"
     )
 
 
@@ -193,7 +193,7 @@ def test_missing_target_key(tmp_path: Path) -> None:
     assert message(options(path, key="dft_energy")) == (
         "no energy is stored under the key 'dft_energy' in 1 of 3 structures\n"
         f"  where: {path}#2 (counted from 0)\n"
-        "  hint: keys in the file that could be an energy: 'dft_energy', 'energy';"
+        "  hint: other structures of the file have it: add it here, or remove the structure;"
         " 'missing: allow' learns it from the others"
     )
 
@@ -474,8 +474,8 @@ def test_charges_that_are_missing_or_no_numbers(tmp_path: Path) -> None:
     assert message(several(path)) == (
         "no charge of atoms is stored under the key 'charges' in 1 of 3 structures\n"
         f"  where: {path}#1 (counted from 0)\n"
-        "  hint: keys in the file that could be a charge of atoms: 'charges'; 'missing: allow' learns it from"
-        " the others"
+        "  hint: other structures of the file have it: add it here, or remove the structure;"
+        " 'missing: allow' learns it from the others"
     )
     structures = read_structures(several(path), require_targets=False)
     assert ["mtt::charges" in one.references for one in structures] == [True, False, True]

@@ -215,7 +215,9 @@ def missing_hint(frames: Sequence[ase.Atoms], kind: Kind, key: str) -> str:
             example if kind is ENERGY else ""
         )
     # Where only some frames lack the key, there is nothing to guess.
-    close = [] if key in keys else difflib.get_close_matches(key, keys, n=1)
+    if key in keys:
+        return "other structures of the file have it: add it here, or remove the structure"
+    close = difflib.get_close_matches(key, keys, n=1)
     guess = f"did you mean '{close[0]}'? " if close else ""
     listed = ", ".join(f"'{k}'" for k in keys)
     return f"{guess}keys in the file that could be {kind.phrase}: {listed}"
