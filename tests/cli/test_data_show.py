@@ -261,3 +261,59 @@ def test_masks_are_known(capsys: pytest.CaptureFixture[str], folder: Path) -> No
     assert "values known structures without any" in out and "1 of 12" in out
     make_options(folder)
     assert report(capsys, "--options", "options.yaml")["masks"] == []
+
+
+def test_values_that_are_no_energies(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    some = frames()
+    for atoms in some:
+        atoms.info["dipole"] = rng.normal(size=3)
+        atoms.arrays["q"] = rng.normal(size=len(atoms))
+    some[7].info["dipole"][1] = 1e4
+    some[9].arrays["q"][0] = -5e3
+    ase.io.write("dipoles.xyz", some, format="extxyz")
+    Path("dipoles.yaml").write_text(
+        "architecture: pet\n"
+        "training_set:\n"
+        "  systems: dipoles.xyz\n"
+        "  targets:\n"
+        "    mtt::dipole: {type: vector, quantity: dipole, unit: Debye}\n"
+        "    mtt::q: {per: atom, quantity: charge, unit: e}\n"
+        "validation_set: 0.1\n"
+    )
+    targets = report(capsys, "--options", "dipoles.yaml")["targets"]
+    parts = {part["component"]: part for part in targets["mtt::dipole"]["components"]}
+    assert list(parts) == ["x", "y", "z"]
+    assert parts["x"]["values"] == 30 and 0.5 < parts["x"]["spread"] < 2.0
+    assert parts["x"]["unusual"] == parts["z"]["unusual"] == []
+    assert parts["y"]["unusual"] == [{"where": "dipoles.xyz#7", "value": 1e4}]
+    (charge,) = targets["mtt::q"]["components"]
+    assert (charge["values"], charge["missing"]) == (130, 0)
+    assert charge["unusual"] == [{"where": "dipoles.xyz#9", "value": -5e3}]
+    assert main(["data", "show", "--options", "dipoles.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "y / Debye" in out
+    assert "- mtt::dipole (y): unusual values: dipoles.xyz#7 (1e+04)" in out
+    # What a training run says, too.
+    assert (
+        "- 1 structure of training_set has values of 'mtt::q' far from all others, as -5000 e, where"
+        in out
+    )
+
+
+def test_gaps_are_counted_by_key(capsys: pytest.CaptureFixture[str]) -> None:
+    some = frames()
+    for atoms in some[5:]:
+        atoms.info["dipole"] = np.ones(3)
+    some[7].info["dipole"][:2] = np.nan
+    some[9].info["dipole"][1] = np.nan
+    ase.io.write("gaps.xyz", some, format="extxyz")
+    (file,) = report(capsys, "gaps.xyz")["files"]
+    keys = {key["key"]: key for key in file["keys"]}
+    names = ("frames", "without", "not_finite", "frames_not_finite")
+    assert [keys["dipole"][name] for name in names] == [25, 5, 3, 2]
+    assert [keys["energy"][name] for name in names] == [30, 0, 0, 0]
+    assert main(["data", "show", "gaps.xyz"]) == 0
+    assert doubts_in(capsys)[0] == (
+        "- gaps.xyz: 3 values of dipole are NaN or infinite, in 2 of 25 structures: gaps.xyz#7, #9"
+    )

@@ -14,6 +14,7 @@ from mtt.data.neighbors import neighbor_list
 from mtt.data.plausibility import doubts
 from mtt.data.plausibility.robust import far_from_others, robust_residuals
 from mtt.data.plausibility.sets import counts
+from mtt.data.plausibility.values import components
 from mtt.data.same_units import factor, in_angstrom
 from mtt.data.structure import Structure, fingerprints
 from mtt.data.target import POSITIONS, STRAIN, Target
@@ -67,6 +68,8 @@ def figures(
             own, drawn = _labels(structures, target, angstrom)
             result["targets"][target.name] = own
             arrays |= {f"{target.name}: {name}": values for name, values in drawn.items()}
+        else:
+            result["targets"][target.name] = _values(structures, target)
     result["copies"] = _copies(sets)
     result["doubts"] = _doubts(sets, targets, length_unit, cutoff or CUTOFF / angstrom, fixed or {})
     return result, {name: values for name, values in arrays.items() if len(values)}
@@ -247,6 +250,22 @@ def _labels(
             "largest": _worst(sources, largest),
         }
     return result, drawn
+
+
+def _values(structures: Sequence[Structure], target: Target) -> Figures:
+    parts = [
+        {
+            "component": part.name,
+            "values": part.known,
+            "missing": part.missing,
+            **{name: getattr(part, name) for name in ("least", "median", "most", "spread")},
+            "unusual": [
+                {"where": structures[row].source, "value": value} for row, value in part.far
+            ],
+        }
+        for part in components(structures, target, _UNUSUAL)
+    ]
+    return {"unit": target.unit, "components": parts} if parts else {"unit": target.unit}
 
 
 def _unbalanced(

@@ -46,6 +46,7 @@ class Key:
     """A key of a file: where it is, in how many frames, and the shapes of its values.
 
     - ``numbers``: how many there are in all, of which ``zeros`` are 0, and ``others`` neither 0 nor 1;
+    - ``not_finite``: how many of them are NaN or infinite, ``spoilt``: in which frames;
     - ``mask_of``: the key whose values it says of which are known, if that is what it is.
     """
 
@@ -56,6 +57,8 @@ class Key:
     numbers: int = 0
     zeros: int = 0
     others: int = 0
+    not_finite: int = 0
+    spoilt: list[str] = field(default_factory=list)
     mask_of: str = ""
 
 
@@ -98,7 +101,7 @@ def _read_file(path: Path, keys: Mapping[str, str]) -> DataFile:
     compared: list[ase.Atoms] = []
     for frame in _frames(path):
         found.frames += 1
-        _note_keys(found, frame.atoms)
+        _note_keys(found, frame)
         _read_frame(found, frame)
         if len(compared) < _COMPARED:
             compared.append(frame.atoms)
@@ -136,8 +139,8 @@ def _values(atoms: ase.Atoms) -> Iterator[tuple[str, str, Any]]:
         yield str(key), "calculator", value
 
 
-def _note_keys(found: DataFile, atoms: ase.Atoms) -> None:
-    seen = set()
+def _note_keys(found: DataFile, frame: Frame) -> None:
+    atoms, seen = frame.atoms, set()
     for name, place, value in _values(atoms):
         if name in seen:
             continue
@@ -149,6 +152,9 @@ def _note_keys(found: DataFile, atoms: ase.Atoms) -> None:
             key.numbers += array.size
             key.zeros += int((array == 0).sum())
             key.others += int(((array != 0) & (array != 1)).sum())
+        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+            key.not_finite += int((~finite).sum())
+            key.spoilt.append(frame.source)
         shape = _shape(array, len(atoms))
         if shape in key.kinds or len(key.kinds) < _MOST_SHAPES:
             key.kinds[shape] += 1

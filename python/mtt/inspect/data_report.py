@@ -113,6 +113,10 @@ def _file(file: DataFile) -> dict[str, Any]:
                 "frames": key.frames,
                 "shapes": dict(key.kinds),
                 "could_be": sorted(key.could_be),
+                "without": file.frames - key.frames,
+                "not_finite": key.not_finite,
+                "frames_not_finite": len(key.spoilt),
+                "where_not_finite": listed(key.spoilt) if key.spoilt else "",
                 **_mask(key),
             }
             for name, key in sorted(file.keys.items())

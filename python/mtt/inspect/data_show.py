@@ -45,7 +45,9 @@ def _parts(report: Figures, plain: bool) -> Iterator[RenderableType]:
                 table.add_row(pair["pair"], f"{pair['distance']:.3f}", pair["where"])
             yield table
         for name, target in report["targets"].items():
-            if len(target) > 1:
+            if "components" in target:
+                yield _components(name, target, plain)
+            elif len(target) > 1:
                 yield _labels(name, target, plain)
     yield from _doubts(report)
 
@@ -77,7 +79,7 @@ def _files(files: list[dict[str, Any]], plain: bool) -> Iterator[RenderableType]
             file["path"], str(file["frames"]), str(file["usable"]), taken or "none", missing or "-"
         )
     yield table
-    keys: dict[tuple[str, ...], list[int]] = {}
+    keys: dict[tuple[str, ...], list[tuple[int, int, int]]] = {}
     for file in files:
         for key in file["keys"]:
             cells: tuple[str, ...] = (
@@ -86,11 +88,13 @@ def _files(files: list[dict[str, Any]], plain: bool) -> Iterator[RenderableType]
                 ", ".join(key["shapes"]),
                 ", ".join(key["could_be"]) or "-",
             )
-            keys.setdefault(cells, []).append(key["frames"])
+            numbers = key["frames"], key["without"], key["not_finite"]
+            keys.setdefault(cells, []).append(numbers)
     if keys:
-        table = _table(plain, "key", "of", "shape", "could be", "structures")
-        for row, frames in keys.items():
-            table.add_row(*row, str(sum(frames)))
+        table = _table(plain, "key", "of", "shape", "could be", "structures", "without", "NaN")
+        for row, counts in keys.items():
+            frames, without, spoilt = map(sum, zip(*counts, strict=True))
+            table.add_row(*row, str(frames), str(without or "-"), str(spoilt or "-"))
         yield table
 
 
@@ -145,6 +149,17 @@ def _labels(name: str, target: Figures, plain: bool) -> Table:
     return table
 
 
+def _components(name: str, target: Figures, plain: bool) -> Table:
+    table = _table(plain, name, "values", "missing", "range", "spread")
+    for part in target["components"]:
+        label = " ".join(
+            filter(None, (part["component"], target["unit"] and f"/ {target['unit']}"))
+        )
+        missing = str(part["missing"]) if part["missing"] else "-"
+        table.add_row(label, str(part["values"]), missing, _range(part), f"{part['spread']:.4g}")
+    return table
+
+
 def _worst(entries: list[dict[str, Any]], most: int = 3) -> str:
     return ", ".join(f"{each['where']} ({each['value']:.4g})" for each in entries[:most])
 
@@ -155,6 +170,11 @@ def _doubts(report: Figures) -> Iterator[str]:
     for file in report.get("files", []):
         faults = file["faults"]
         for key in file["keys"]:
+            if key["not_finite"] and key["key"] not in file["taken"].values():
+                lines.append(
+                    f"{file['path']}: {key['not_finite']} values of {key['key']} are NaN or infinite, in "
+                    f"{key['frames_not_finite']} of {key['frames']} structures: {key['where_not_finite']}"
+                )
             mask = key.get("mask")
             if mask is not None:
                 lines.append(
@@ -188,6 +208,15 @@ def _doubts(report: Figures) -> Iterator[str]:
             if unusual:
                 more = f" and {len(unusual) - _MOST} more" if len(unusual) > _MOST else ""
                 lines.append(f"{name}: unusual {part}: {_worst(unusual, _MOST)}{more}")
+        for own in target.get("components", []):
+            if own["unusual"]:
+                more = (
+                    f" and {len(own['unusual']) - _MOST} more"
+                    if len(own["unusual"]) > _MOST
+                    else ""
+                )
+                of = f"{name} ({own['component']})" if own["component"] else name
+                lines.append(f"{of}: unusual values: {_worst(own['unusual'], _MOST)}{more}")
         unbalanced = target.get("forces", {}).get("unbalanced", [])
         if unbalanced:
             more = f" and {len(unbalanced) - _MOST} more" if len(unbalanced) > _MOST else ""

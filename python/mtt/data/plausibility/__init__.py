@@ -6,6 +6,7 @@ from mtt.data.plausibility.energies import check_energies
 from mtt.data.plausibility.geometry import check_copies, check_geometry
 from mtt.data.plausibility.gradients import check_gradients
 from mtt.data.plausibility.sets import Sets
+from mtt.data.plausibility.values import check_values
 from mtt.data.structure import Structure
 from mtt.data.target import Target
 
@@ -34,3 +35,4 @@ def doubts(
         yield from check_copies(checked)
     yield from check_energies(checked, fixed_baselines)
     yield from check_gradients(checked)
+    yield from check_values(checked)
