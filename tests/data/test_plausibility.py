@@ -13,11 +13,13 @@ from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 
 from mtt.data.ase_targets import describe_targets
+from mtt.data.neighbors import neighbor_list
 from mtt.data.plausibility import doubts
+from mtt.data.plausibility.closeness import pair_name, too_close
 from mtt.data.plausibility.energies import all_electron_energy
 from mtt.data.plausibility.pair_fit import fit_pairs
 from mtt.data.plausibility.robust import robust_residuals
-from mtt.data.read_files import read_structures
+from mtt.data.read_files import read_structures, structure_of
 from mtt.data.structure import Reference, Structure
 from mtt.options.schema.datasets import DatasetOptions
 
@@ -118,6 +120,37 @@ def test_slips_in_all_structures(
     lines = told(changed(alloy, **change))
     assert any(sentence in line for line in lines), lines
     assert all("\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["alloy", "ethanol"])
+def test_atoms_that_are_too_close_in_one_structure(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    structures = list(request.getfixturevalue(name))
+    atom = structures[7].positions[0]
+    # Through the edges of the cell, where there is one.
+    there = atom + [0.05, 0.0, 0.0] + structures[7].cell.sum(axis=0)
+    positions = structures[7].positions.copy()
+    positions[1] = there
+    structures[7] = replace(structures[7], positions=positions)
+    lines = [line for line in told(structures) if "too close" in line]
+    pair = pair_name((int(structures[7].types[0]), int(structures[7].types[1])))
+    assert lines == [
+        f"1 structure of training_set has two atoms that are too close, as {pair} at 0.05 angstrom: "
+        f"{structures[7].source}"
+    ]
+    (close,) = too_close(structures, 1.0)
+    pairs = neighbor_list(structures[7], 1.0)
+    shortest = np.linalg.norm(pairs.vectors, axis=1).min()
+    assert (close.row, close.distance) == (7, pytest.approx(shortest))
+
+
+def test_too_close_atoms_of_large_structures(alloy: list[Structure]) -> None:
+    atoms = bulk("Cu", cubic=True) * (3, 3, 3)
+    atoms.positions[50] = atoms.positions[51] + [0.0, 0.0, 0.3]
+    (close,) = too_close([*alloy, structure_of(atoms, "x")], 1.0)
+    assert (close.row, close.pair) == (len(alloy), "Cu-Cu")
+    assert close.distance == pytest.approx(0.3)
 
 
 def test_a_virial_under_the_name_of_a_stress(alloy: list[Structure]) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from ase.data import atomic_masses, covalent_radii
+from ase.data import atomic_masses
 from ase.units import GPa
 from numpy.typing import NDArray
 
 from mtt.data.neighbors import neighbor_list
 from mtt.data.plausibility import doubts
+from mtt.data.plausibility.closeness import TOO_CLOSE, pair_name, radii_of
+from mtt.data.plausibility.components import components
 from mtt.data.plausibility.robust import far_from_others, robust_residuals
 from mtt.data.plausibility.sets import counts
-from mtt.data.plausibility.values import components
 from mtt.data.same_units import factor, in_angstrom
 from mtt.data.structure import Structure, fingerprints
 from mtt.data.target import POSITIONS, STRAIN, Target
@@ -24,8 +25,6 @@ from mtt.errors import UserError
 CUTOFF: Final = 4.5  # angstrom, the usual one of a model
 # Pairs further apart tell nothing of a mistake.
 _REACH: Final = 3.2
-# Atoms closer than this part of the sum of their covalent radii are rarely meant.
-_TOO_CLOSE: Final = 0.6
 # In robust deviations: shown as unusual; a training run speaks of what is far beyond.
 _UNUSUAL: Final = 20.0
 # The same of powers of ten.
@@ -93,11 +92,13 @@ def _doubts(
     fixed: Mapping[str, object],
 ) -> list[str]:
     if "training_set" in sets:
-        return list(doubts(sets, targets, length_unit, cutoff, fixed))
+        # Atoms that are too close are told frame by frame.
+        return list(doubts(sets, targets, length_unit, cutoff, fixed, close=False))
     # Files that nobody has made sets of: all of them are looked at together.
     every = [structure for own in sets.values() for structure in own]
     # Copies are told by the files that they are in.
-    said = doubts({"training_set": every}, targets, length_unit, cutoff, fixed, copies=False)
+    train = {"training_set": every}
+    said = doubts(train, targets, length_unit, cutoff, fixed, copies=False, close=False)
     return [
         text.replace(" of training_set", "").replace(
             ", and the options say ", ", and they are read as "
@@ -171,26 +172,18 @@ def _distances(
             key, length = divmod(code, 1000), float(lengths[row])
             if key not in shortest or length < shortest[key][0]:
                 shortest[key] = (length, structure.source)
-        last = len(covalent_radii) - 1
-        radii = covalent_radii[np.minimum(one, last)] + covalent_radii[np.minimum(other, last)]
-        ratios = lengths / radii
+        ratios = lengths / (radii_of(one) + radii_of(other))
         worst = int(ratios.argmin())
-        if ratios[worst] < _TOO_CLOSE:
-            pair = _pair((int(one[worst]), int(other[worst])))
+        if ratios[worst] < TOO_CLOSE:
+            pair = pair_name((int(one[worst]), int(other[worst])))
             entry = {"where": structure.source, "pair": pair, "distance": float(lengths[worst])}
             close.append((float(ratios[worst]), entry))
     table = [
-        {"pair": _pair(key), "distance": length, "where": source}
+        {"pair": pair_name(key), "distance": length, "where": source}
         for key, (length, source) in sorted(shortest.items())
     ]
     close.sort(key=lambda each: each[0])
     return np.array(closest), table, [entry for _, entry in close]
-
-
-def _pair(types: tuple[int, int]) -> str:
-    ordered = sorted(types)
-    named = [symbol or str(kind) for kind, symbol in zip(ordered, symbols(ordered), strict=True)]
-    return "-".join(named)
 
 
 def _labels(
