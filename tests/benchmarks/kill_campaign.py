@@ -75,6 +75,7 @@ class Tally:
     hits: Counter[str] = field(default_factory=Counter)
     exits: Counter[int] = field(default_factory=Counter)
     lost: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)  # of the newest checkpoint after each strike
     compared: int = 0
     differing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
@@ -225,6 +226,7 @@ def _record(
     tally = campaign.tally
     tally.strikes += 1
     tally.exits[code] += 1
+    tally.steps.append(found.step)
     where = "a write" if life.writes() else stage
     tally.hits[where] += 1
     if life.trains is not None:

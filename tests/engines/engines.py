@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from mtt.data.read_files import structure_of
+from mtt.evaluation.predict import open_model
+
 
 class Answer(NamedTuple):
     """energy in eV, forces (N, 3) in eV/angstrom, virial (3, 3) in eV, None where there is none."""
@@ -20,6 +23,31 @@ class Answer(NamedTuple):
     energy: float
     forces: np.ndarray
     virial: np.ndarray | None
+
+
+def run_checkpoint(path: Path, systems: list[ase.Atoms]) -> list[Answer]:
+    """What mtt predicts of the energy from a checkpoint: the eager model that never was exported."""
+    structures = [structure_of(atoms, f"structure {k}") for k, atoms in enumerate(systems)]
+    answers = []
+    predictions = open_model(path, "cpu").predict(structures)
+    for structure, prediction in zip(structures, predictions, strict=True):
+        energy = prediction["energy"]
+        virial = None if energy.stress is None else -structure.volume * energy.stress
+        answers.append(Answer(float(energy.values[0]), energy.forces, virial))
+    return answers
+
+
+def farthest(found: Answer, expected: Answer) -> float:
+    """Largest difference: of the energy, the largest force and the largest component of the virial."""
+    assert found.forces.shape == expected.forces.shape
+    pairs = [(found.energy, expected.energy), (found.forces, expected.forces)]
+    if found.virial is not None and expected.virial is not None:
+        pairs.append((found.virial, expected.virial))
+    # Below, differences are of a thousandth of an eV, or of an eV/angstrom.
+    sizes = [max(float(np.abs(values).max()), 1e-3) for _, values in pairs]
+    differences = [np.abs(np.subtract(*pair)).max() for pair in pairs]
+    # Unlike that of Python, this maximum is NaN where one of them is.
+    return float(np.max(np.divide(differences, sizes)))
 
 
 def run_ase(path: Path, systems: list[ase.Atoms]) -> list[Answer]:
