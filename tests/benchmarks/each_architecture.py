@@ -89,6 +89,7 @@ ROWS: dict[str, Row] = {
     "mace": Row("mace", MACE),
     "soap_bpnn, float64": Row("soap_bpnn", SOAP, precision=64),
     "pet, ensemble": Row("pet", PET, seed=[1, 2]),
+    "soap_bpnn, ensemble": Row("soap_bpnn", SOAP, seed=[1, 2]),
     "pet, llpr": Row("pet", PET, {"uncertainty": {"method": "llpr", "num_ensemble_members": 8}}),
     "pet, zbl": Row("pet", {**PET, "zbl": True}),
     "soap_bpnn, long_range": Row("soap_bpnn", {**SOAP, "long_range": {"num_charges": 2}}),
@@ -121,14 +122,14 @@ class Cell:
     seconds: float = 0.0
 
 
-def options_of(name: str, data: str, folder: Path) -> dict[str, Any]:
+def options_of(name: str, data: str, folder: Path, epochs: int = EPOCHS) -> dict[str, Any]:
     """Write the structures into ``folder``, and return the options of a row."""
     row = ROWS[name]
     frames = ase.io.read(EXAMPLES / data / f"{data}.xyz", f":{STRUCTURES}")
     ase.io.write(folder / f"{data}.xyz", frames, format="extxyz")
     model = {**row.model, **({"sigma": SIGMA[data]} if row.architecture == "lj" else {})}
     saving = {"checkpoint_interval": 10, "checkpoint_every": "3 steps", "keep_every": None}
-    size = {"num_epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.005, "log_interval": EPOCHS}
+    size = {"num_epochs": epochs, "batch_size": 4, "learning_rate": 0.005, "log_interval": epochs}
     return {
         "seed": row.seed,
         "device": "cpu",
@@ -148,16 +149,15 @@ def options_of(name: str, data: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def made(name: str, data: str, folder: Path, verified: bool = True) -> Cell:
+def made(name: str, data: str, folder: Path, verified: bool = True, epochs: int = EPOCHS) -> Cell:
     """Train a row in one go and killed, export both, and call the second file in engines.
 
     :param verified: verify the files: the first in full, in the run that makes it, the second quickly
     """
     started = time.time()
     cell = Cell(name, data)
-    recipe = Recipe(
-        options_of(name, data, folder), allowed=4, command=command_without_export, exports=False
-    )
+    options = options_of(name, data, folder, epochs)
+    recipe = Recipe(options, allowed=4, command=command_without_export, exports=False)
     campaign = Campaign(folder, recipe, random.Random(1), print)
     try:
         _train(cell, campaign, verified)

@@ -8,13 +8,15 @@ from each_architecture import made
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.* is written without verification:UserWarning"),
+    # The calculator of ASE asks for them, and so short a training leaves them large.
+    pytest.mark.filterwarnings("ignore:Some of the atomic energy uncertainties:UserWarning"),
 ]
 
 
-@pytest.mark.parametrize("name", ["soap_bpnn", "composition", "pet, ensemble"])
+@pytest.mark.parametrize("name", ["soap_bpnn, ensemble", "composition"])
 def test_killed_it_ends_with_the_same_files_for_engines(name: str, tmp_path: Path) -> None:
     """Bits of the checkpoint, bytes of the export, and what ASE and i-PI get of it."""
-    cell = made(name, "alloy", tmp_path, verified=False)
+    cell = made(name, "alloy", tmp_path, verified=False, epochs=4)
     assert cell.faults == []
     assert len(cell.killed_at) == 1 and cell.tensors > 0 and cell.same_exports
     assert cell.ase is not None and cell.ipi is not None
