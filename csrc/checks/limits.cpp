@@ -6,8 +6,8 @@ namespace mtt {
 
 Question::Question(Context& context):
     capabilities_(context.capabilities()),
-    systems_(context.has_energy() ? context.systems() : facts_of(context).systems) {
-    if (!context.has_energy()) {
+    systems_(context.target().gradients ? context.systems() : facts_of(context).systems) {
+    if (!context.target().gradients && !systems_.empty()) {
         reader_.emplace(context);
         kind_ = kinds_of(context).back();
     }

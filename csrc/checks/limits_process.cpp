@@ -171,7 +171,7 @@ Result spoiled(Context& context, const Question& question) {
     const auto fresh = context.fresh();
     Comparison comparison;
     std::vector<System> systems = {question.systems().front()};
-    if (context.has_energy()) {
+    if (context.target().gradients) {
         systems.insert(systems.begin(), context.small_cell());
     }
     for (const auto& system : systems) {

@@ -161,6 +161,11 @@ const ValueFacts& facts_of(Context& context) {
     if (facts.systems.empty() && facts.problems.empty()) {
         facts.problems.emplace_back("", "there is no system to ask about");
     }
+    // The golden pack speaks of each atom, and the file only of systems.
+    if (facts.blocks.empty() && facts.problems.empty()) {
+        facts.problems.emplace_back("", "the file gives no values of atoms, of which the golden pack speaks");
+        facts.systems.clear();
+    }
     spread.write(context.capabilities(), facts);
     return facts;
 }

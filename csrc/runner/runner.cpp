@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mtt/engines/uses.hpp"
+#include "mtt/model/outputs.hpp"
 #include "mtt/model/torch_model.hpp"
 #include "mtt/runner/clock.hpp"
 
@@ -110,7 +111,8 @@ std::vector<Result> Runner::run(const Selected& selected) {
         if (targets.empty()) {
             return skip_all("the model has no outputs");
         }
-        context_.use(targets.front());
+        const auto energy = std::find_if(targets.begin(), targets.end(), [](const Target& one) { return one.gradients; });
+        context_.use(energy == targets.end() ? targets.front() : *energy);
         return wanted_results(selected, "");
     }
     std::vector<Result> out;
@@ -185,8 +187,9 @@ void Runner::describe_model(Report& report) {
         for (const auto& target : context_.targets()) {
             model.targets.push_back(target.name);
         }
-        model.potential = context_.has_energy();
-        if (!model.potential) {
+        const auto& outputs = model.capabilities.outputs;
+        model.potential = !first_energy(outputs).empty() || (outputs.empty() && context_.has_energy());
+        if (!context_.has_energy()) {
             model.capabilities.energy_output = model.capabilities.energy_unit = model.capabilities.energy_kind = "";
         }
         for (const auto& request : context_.model().requests()) {

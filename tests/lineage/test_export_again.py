@@ -171,6 +171,21 @@ def test_last_bits_of_the_golden_pack(folder: Path, size: float, state: str) -> 
     assert expected in link.why
 
 
+@pytest.mark.parametrize(("key", "state"), [("rotations", "verified"), ("systems", "broken")])
+def test_a_pack_that_does_not_say_how_it_turns(folder: Path, key: str, state: str) -> None:
+    """Older versions did not write that into the header; all else there counts."""
+    pack = records()[PACK]
+    length = 8 + int.from_bytes(pack[:8], "little")
+    head = json.loads(pack[8:length])
+    about = {**json.loads(head["__metadata__"]["mtt"]), key: "exact"}
+    head["__metadata__"]["mtt"] = canonical_json(about)
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 8)
+    changed = len(text).to_bytes(8, "little") + text + pack[length:]
+    change(with_record(MODEL.read_bytes(), PACK, changed))
+    assert export_link().state == state
+
+
 def test_an_export_of_another_kind_of_processor(folder: Path) -> None:
     environment = {"ATEN_CPU_CAPABILITY": "default"}
     mtt(folder, "export", "model.ckpt", "-o", "other.pt", "--no-verify", **environment)

@@ -13,10 +13,18 @@ from typing import Any, List
 
 import pytest
 import torch
+from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
 from run_verifier import find_program, run_verify
-from toy_models import Pair, export_toy
+from several_targets import TYPES
+from several_targets import export as export_potential
+from toy_models import ATOMIC_TYPES, Pair, export_toy, save
 from toy_outputs import OUTPUTS, Composition, Outputs, export_outputs
+from toy_targets import golden_pack
+from toy_turning import description, references
 
+from mtt import architecture_registry
+from mtt.architectures.potential import Potential
+from mtt.data.target import GRADIENTS, Target
 from mtt.verify.report import Report
 
 pytestmark = [
@@ -394,3 +402,48 @@ def test_extensions_beside_the_file_are_named_and_not_loaded(tmp_path: Path) -> 
     command[1] = plain
     report = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
     assert "LOAD/extensions" in passes(report) and "extensions" not in str(failures(report))
+
+
+def test_a_pack_of_atoms_for_an_output_of_systems(tmp_path: Path) -> None:
+    """There is no way to ask for what the pack speaks of: a failure, and no crash."""
+    module = Outputs().eval()
+
+    def referenced(example: Any) -> dict[str, torch.Tensor]:
+        every = references(module, example)
+        return {name: values for name, values in every.items() if name.startswith("mtt::tensor")}
+
+    pack = golden_pack(referenced, [description("mtt::tensor")])
+    declared = {"mtt::tensor": ModelOutput(unit="eV", sample_kind="system", description="x")}
+    capabilities = ModelCapabilities(
+        outputs=declared,
+        atomic_types=ATOMIC_TYPES,
+        interaction_range=module.range(),
+        length_unit="angstrom",
+        supported_devices=["cpu"],
+        dtype="float64",
+    )
+    model = AtomisticModel(module, ModelMetadata(name="x"), capabilities).eval()
+    save(tmp_path / "model.pt", model, pack)
+    arguments = ["--only", "SCHEMA/values,LIMITS/traces", "--for", "all"]
+    report = run_verify(find_program(), tmp_path / "model.pt", arguments)
+    assert (report["verdict"], report["exit code"]) == ("fail", 3)
+    assert {c["status"] for c in report["checks"] if c["family"] == "LIMITS"} == {"skip"}
+    assert "SCHEMA/values" in failures(report)
+
+
+def test_an_energy_that_is_not_the_first_target(tmp_path: Path) -> None:
+    """Engines that run MD do not know its name; LIMITS are asked of it, with its derivatives."""
+    targets = (
+        Target("mtt::dipole", "dipole", "e*A", type="vector"),
+        Target("mtt::u0", unit="eV", gradients=GRADIENTS),
+    )
+    architecture = architecture_registry.get("soap_bpnn")
+    hypers = architecture.ModelHypers(soap={"channels": 2, "max_radial": 2, "max_angular": 2})
+    core = architecture.build_core(hypers, TYPES, targets)
+    potential = Potential(core, TYPES, targets, "angstrom").set_precision(torch.float64)
+    model = export_potential(tmp_path / "model.pt", potential.eval(), 64)
+    report = run_verify(
+        find_program(), model, ["--only", "LIMITS", "--level", "full", "--for", "all"]
+    )
+    assert {c["status"] for c in report["checks"] if c["family"] == "LIMITS"} == {"pass"}
+    assert report["model"]["potential"] is False

@@ -113,7 +113,7 @@ def _errors(checkpoint: Description) -> Iterable[str]:
     for metric in known:
         value = row.get(f"{prefix}{metric}")
         # Of energies of systems those per atom, which do not depend on their size.
-        shown = "loss" not in metric and f"{metric}_per_atom" not in known
+        shown = metric != "loss" and f"{metric}_per_atom" not in known
         if shown and isinstance(value, float | int):
             name = metric.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE")
             rows.append((name, readable(float(value), history["units"][f"{prefix}{metric}"])))

@@ -12,7 +12,7 @@
 
 namespace mtt {
 
-/// The energy that engines pick, with its derivatives; of a model without one, the values of its first target.
+/// Of the target in use: an energy with its derivatives, or values.
 class Question {
 public:
     /// Either of them, as the model has it.
