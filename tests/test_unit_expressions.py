@@ -104,6 +104,9 @@ def test_pairs_of_units_are_all_read() -> None:
         ("debey", "unknown unit 'debey'; did you mean 'Debye'?"),
         ("V/Å", "unknown unit 'V' in 'V/Å'; did you mean 'eV/e'?"),
         ("kbar", "unknown unit 'kbar'; did you mean '0.1*GPa'?"),
+        ("kJ mol^-1", "unknown unit 'kJ mol^-1': write * or / between units, as in kJ*mol^-1"),
+        ("e Å", "unknown unit 'e Å': write * or / between units"),
+        ("e * Å", "unknown unit 'Å' in 'e * Å'; did you mean 'A'?"),
         ("A**3", "unknown unit 'A**3': write powers with ^, as in A^2"),
         ("eV/", "'eV/' is no expression of units: write names or numbers with"),
         ("eV^e", "a power in the unit 'eV^e' is no number"),
@@ -153,6 +156,9 @@ def test_units_of_a_quantity_are_taken(quantity: str, unit: str) -> None:
         ("temperature", "eV", "'eV' is no unit of the quantity temperature, such as K is:"),
         ("polarizability", "A^2", "such as A^3 or e^2*A^2/eV is:"),
         ("charge", "parrot", "unknown unit 'parrot'"),
+        ("charge", "electrons", "unknown unit 'electrons' of the quantity charge; did you mean 'e'?"),
+        ("dipole", "Electron*A", "'Electron' of the quantity dipole; did you mean 'e'?"),
+        ("dos", "electrons/eV", "a number of electrons has no unit: write 1"),
     ],
 )  # fmt: skip
 def test_units_of_another_quantity_are_refused(quantity: str, unit: str, expected: str) -> None:

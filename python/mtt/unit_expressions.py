@@ -79,6 +79,7 @@ _MEANT: Final = {
 }
 # What is counted, as in states/eV.
 _COUNTED: Final = ("state", "atom", "electron", "molecule", "structure", "count", "particle")
+_ELECTRONS: Final = re.compile(r"\belectrons?\b", re.IGNORECASE)
 # Of what quantities are made, in any of the units that their values can be in.
 _QUANTITIES: Final[dict[str, tuple[str, ...]]] = {
     "length": ("A",),
@@ -141,10 +142,15 @@ def check_quantity(quantity: str, unit: str) -> None:
 
     :raises ValueError: no engine could read the unit, or it is one of something else
     """
-    dimension = check_unit(unit)
     name = quantity.strip().lower().replace(" ", "_")
     name = name if name in _QUANTITIES else name.removesuffix("s")
     known = _QUANTITIES.get(name, ())
+    counted = _ELECTRONS.search(unit)
+    if counted and any(check_unit(one)[_CHARGE.index(1.0)] for one in known):
+        raise ValueError(
+            f"unknown unit '{counted[0]}' of the quantity {quantity}; did you mean 'e'?"
+        )
+    dimension = check_unit(unit)
     if unit.strip() and known and not any(_alike(dimension, check_unit(one)) for one in known):
         raise ValueError(
             f"'{unit}' is no unit of the quantity {quantity}, such as {' or '.join(known)} is: "
@@ -249,6 +255,10 @@ class _Reader:
             if number and not _SMALLEST < abs(number) < _LARGEST:
                 self.too_large()
             return _Unit(number, _NONE)
+        if token not in self.unit:
+            raise ValueError(
+                f"unknown unit '{self.unit}': write * or / between units, as in kJ*mol^-1"
+            )
         raise ValueError(f"unknown unit {self.named(token)}; {_advice(token)}")
 
     def named(self, token: str) -> str:

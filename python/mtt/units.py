@@ -54,20 +54,26 @@ def check_length_unit(unit: str) -> str:
     return _known(unit, "length", LENGTH_UNITS)
 
 
-def check_gradient_unit(gradient: str, unit: str) -> str:
+def check_gradient_unit(gradient: str, unit: str, of_engines: bool = False) -> str:
     """Return a unit of forces, stress or virial in its usual spelling, as ``eV/A^3`` or ``GPa``.
 
+    :param of_engines: take only what engines know; data may be in kbar, which none of them does
     :raises ValueError: it is unknown, or one of another quantity
     """
-    pressure = {known.lower(): known for known in PRESSURE_UNITS}.get(unit.strip().lower())
+    pressures = tuple(known for known in PRESSURE_UNITS if known != "kbar" or not of_engines)
+    pressure = {known.lower(): known for known in pressures}.get(unit.strip().lower())
     if gradient == "stress" and pressure is not None:
         return pressure
+    if gradient == "stress" and unit.strip().lower() == "kbar":
+        raise ValueError(
+            f"engines know no '{unit}': convert the values to GPa (1 kbar = 0.1 GPa), and write GPa"
+        )
     power = _POWERS[gradient]
     energy, slash, length = unit.rpartition("/") if power else (unit, "", "")
     suffix = f"^{power}" if power > 1 else ""
     if (power and not slash) or not length.endswith(suffix):
         shape = f"ENERGY/LENGTH{suffix}"
-        known = ", ".join((f"{shape}, as in eV/A{suffix}", *PRESSURE_UNITS * (power > 1)))
+        known = ", ".join((f"{shape}, as in eV/A{suffix}", *pressures * (power > 1)))
         raise ValueError(f"unknown unit of {gradient} '{unit}'; known: {known}")
     energy = check_energy_unit(energy)
     if not power:

@@ -367,7 +367,13 @@ def test_one_wrong_value(write: Write, lines: str, expected: str) -> None:
         ),
         (
             "non_conservative_stress: {unit: kbar}",
-            "non_conservative_stress.unit: unknown unit 'kbar'; did you mean '0.1*GPa'?",
+            "non_conservative_stress.unit: engines know no 'kbar': convert the values to GPa (1 kbar ="
+            " 0.1 GPa), and write GPa",
+        ),
+        (
+            "non_conservative_stress: {unit: 0.1*GPa}",
+            "non_conservative_stress.unit: unknown unit of stress '0.1*GPa'; known: ENERGY/LENGTH^3,"
+            " as in eV/A^3, GPa, Pa",
         ),
         (
             "energy: {per: atom}",

@@ -311,8 +311,7 @@ def _wrong_standard(name: str, target: TargetOptions) -> Iterator[Conflict]:
     if own != ENERGY:
         kind = "forces" if own == FORCE else "stress"
         try:
-            check_gradient_unit(kind, target.unit)
-            # Data may be in kbar, which no engine knows.
+            check_gradient_unit(kind, target.unit, of_engines=True)
             check_unit(target.unit)
         except ValueError as error:
             yield Conflict((name, "unit"), str(error), ((name, "unit"),))
