@@ -14,13 +14,16 @@ from ase.calculators.emt import EMT
 
 from mtt.data.ase_targets import describe_targets
 from mtt.data.neighbors import neighbor_list
-from mtt.data.plausibility import doubts
+from mtt.data.plausibility import closeness, doubts
 from mtt.data.plausibility.closeness import pair_name, too_close
+from mtt.data.plausibility.components import check_values, components
 from mtt.data.plausibility.energies import all_electron_energy
 from mtt.data.plausibility.pair_fit import fit_pairs
 from mtt.data.plausibility.robust import robust_residuals
+from mtt.data.plausibility.sets import Sets
 from mtt.data.read_files import read_structures, structure_of
 from mtt.data.structure import Reference, Structure
+from mtt.data.target import Target
 from mtt.options.schema.datasets import DatasetOptions
 
 REPOSITORY = Path(__file__).parents[2]
@@ -151,6 +154,97 @@ def test_too_close_atoms_of_large_structures(alloy: list[Structure]) -> None:
     (close,) = too_close([*alloy, structure_of(atoms, "x")], 1.0)
     assert (close.row, close.pair) == (len(alloy), "Cu-Cu")
     assert close.distance == pytest.approx(0.3)
+
+
+def test_too_close_atoms_in_a_set_of_one_structure(ethanol: list[Structure]) -> None:
+    positions = ethanol[50].positions.copy()
+    positions[7] = positions[8] + [0.1, 0.0, 0.0]
+    spoilt = replace(ethanol[50], positions=positions)
+    lines = told(ethanol[:50], fixed={"energy": -5.0}, validation_set=[spoilt])
+    assert lines == [
+        "1 structure of validation_set has two atoms that are too close, as H-H at 0.1 angstrom: "
+        f"{spoilt.source}"
+    ]
+
+
+@pytest.mark.parametrize("size", [4, 12])
+def test_a_sample_of_a_large_set_is_looked_at_for_close_atoms(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+    original = closeness.too_close
+
+    def counted(structures: Any, angstrom: float, rows: Any = None) -> Any:
+        looked_at.append(len(structures) if rows is None else len(rows))
+        return original(structures, angstrom, rows)
+
+    monkeypatch.setattr(closeness, "too_close", counted)
+    atoms = bulk("Cu", cubic=True) * (size, size, size)
+    good = structure_of(atoms, "good")
+    atoms.positions[1] = atoms.positions[0] + [0.0, 0.0, 0.3]
+    # Every tenth has two atoms that are too close.
+    structures = [structure_of(atoms, "bad"), *[good] * 9] * (80 if size == 4 else 3)
+    sets = {"training_set": structures, "validation_set": structures[:10]}
+    monkeypatch.setattr(closeness, "_MOST_WORK", 0.5 * len(atoms) * (len(structures) + 10))
+    lines = list(closeness.check_closeness(Sets(sets, [], "angstrom", 5.0)))
+    assert looked_at == [len(structures) // 2, 5]
+    assert f"of {len(structures) // 2} looked at in training_set" in lines[0]
+    monkeypatch.undo()
+    all_of_them = np.full(17_280_000 // 1728, 1728.0)
+    assert 100 < len(closeness._sample(all_of_them, closeness._MOST_WORK)) <= 115
+
+
+def of_target(target: Target, values: list[np.ndarray], types: list[int]) -> list[Structure]:
+    return [
+        Structure(
+            np.array(types, np.int32),
+            np.eye(len(types), 3),
+            np.zeros((3, 3)),
+            np.zeros(3, bool),
+            {target.name: Reference(own)},
+            f"made#{number}",
+        )
+        for number, own in enumerate(values)
+    ]
+
+
+def doubted(target: Target, structures: list[Structure]) -> list[str]:
+    return list(check_values(Sets({"training_set": structures}, [target], "angstrom", 5.0)))
+
+
+def test_charges_are_compared_with_those_of_the_same_element() -> None:
+    random = np.random.default_rng(0)
+    target = Target("mtt::q", quantity="charge", unit="e", per="atom")
+    # Of two oxygens for each silicon half of all values are nearly equal.
+    usual = np.array([3.2, -1.6, -1.6, -1.6, -1.6, 3.2])
+    values = [usual + 0.02 * random.normal(size=6) for _ in range(100)]
+    types = [14, 8, 8, 8, 8, 14]
+    assert doubted(target, of_target(target, values, types)) == []
+    values[7][0] = -1.6
+    (line,) = doubted(target, of_target(target, values, types))
+    assert line.startswith(
+        "1 structure of training_set has values of 'mtt::q' far from all others, as -1.6 e, where "
+        "those of Si are 3.2 +- 0.02"
+    )
+    assert line.endswith(": made#7")
+
+
+def test_a_second_population_is_no_outlier() -> None:
+    random = np.random.default_rng(0)
+    target = Target("mtt::gap", quantity="gap", unit="eV")
+    sizes = np.where(np.arange(100) < 70, 1e-4, 1.0)
+    values = [np.array([size * random.uniform(0.5, 1.5)]) for size in sizes]
+    assert doubted(target, of_target(target, values, [14])) == []
+    (line,) = doubted(target, of_target(target, values[:71], [14]))
+    assert "1 structure of" in line and line.endswith(": made#70")
+
+
+def test_rows_of_many_numbers_that_are_not_known_are_missing() -> None:
+    target = Target("mtt::dos", quantity="dos", unit="1/eV", properties=40)
+    values = [np.full((1, 40), np.nan if row < 3 else float(row)) for row in range(10)]
+    (part,) = components(of_target(target, values, [14]), target)
+    assert (part.known, part.missing) == (7, 3)
+    assert part.least == pytest.approx(3.0 * 40**0.5)
 
 
 def test_a_virial_under_the_name_of_a_stress(alloy: list[Structure]) -> None:

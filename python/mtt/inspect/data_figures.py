@@ -253,7 +253,7 @@ def _values(structures: Sequence[Structure], target: Target) -> Figures:
             "missing": part.missing,
             **{name: getattr(part, name) for name in ("least", "median", "most", "spread")},
             "unusual": [
-                {"where": structures[row].source, "value": value} for row, value in part.far
+                {"where": structures[each.row].source, "value": each.value} for each in part.far
             ],
         }
         for part in components(structures, target, _UNUSUAL)

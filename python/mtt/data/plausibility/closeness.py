@@ -20,6 +20,10 @@ TOO_CLOSE: Final = 0.6
 # Of larger structures there are lists of pairs.
 _FEW_ATOMS: Final = 64
 _AT_ONCE: Final = 500_000
+# In atoms of a list of pairs, what all sets may take, a second or so; a pair of a small structure takes
+# this part of that.
+_MOST_WORK: Final = 200_000.0
+_WORK_OF_A_PAIR: Final = 0.07
 
 
 class Close(NamedTuple):
@@ -53,25 +57,28 @@ def radii_of(types: NDArray[np.int32]) -> NDArray[np.float64]:
     return radii
 
 
-def too_close(structures: Sequence[Structure], angstrom: float) -> list[Close]:
+def too_close(
+    structures: Sequence[Structure], angstrom: float, rows: Sequence[int] | None = None
+) -> list[Close]:
     """Return the structures with a pair that is too close, the worst first.
 
     Structures that have no list of pairs are left out. Of an atom and its own images only
     structures of more than 64 atoms are asked.
 
     :param angstrom: the length unit of the structures in angstrom
+    :param rows: those to look at; all by default
     """
     groups: dict[int, list[int]] = defaultdict(list)
-    for row, structure in enumerate(structures):
-        groups[len(structure)].append(row)
+    for row in range(len(structures)) if rows is None else rows:
+        groups[len(structures[row])].append(row)
     found: list[Close] = []
-    for size, rows in groups.items():
+    for size, own in groups.items():
         if size > _FEW_ATOMS:
-            found += filter(None, (_of_one(row, structures[row], angstrom) for row in rows))
+            found += filter(None, (_of_one(row, structures[row], angstrom) for row in own))
         elif size > 1:
             step = max(1, _AT_ONCE // size**2)
-            for first in range(0, len(rows), step):
-                found += _of_many(rows[first : first + step], structures, angstrom)
+            for first in range(0, len(own), step):
+                found += _of_many(own[first : first + step], structures, angstrom)
     return sorted(found, key=lambda close: close.ratio)
 
 
@@ -120,17 +127,38 @@ def _of_many(
         yield Close(rows[k], kinds, float(ratios[k, pair]), float(distances[k, pair]))
 
 
+def _work(structures: Sequence[Structure]) -> NDArray[np.float64]:
+    """Return about how long each structure takes, as atoms of a list of pairs."""
+    sizes = np.array([len(structure) for structure in structures], dtype=np.float64)
+    return np.where(sizes > _FEW_ATOMS, sizes, 1.0 + _WORK_OF_A_PAIR * sizes * (sizes - 1.0) / 2.0)
+
+
+def _sample(work: NDArray[np.float64], most: float) -> list[int]:
+    """Return the rows of structures that together take no longer than ``most``, of all parts of a set."""
+    if work.sum() <= most:
+        return list(range(len(work)))
+    order = np.random.default_rng(0).permutation(np.flatnonzero(work <= most))
+    chosen: list[int] = np.sort(order[np.cumsum(work[order]) <= most]).tolist()
+    return chosen
+
+
 def check_closeness(sets: Sets) -> Iterator[str]:
-    """Tell of single structures with atoms that are too close, set by set."""
+    """Tell of single structures with atoms that are too close, set by set; of a sample of large sets."""
+    work = {name: _work(structures) for name, structures in sets.by_name.items()}
+    part = min(1.0, _MOST_WORK / sum(float(own.sum()) for own in work.values()))
     for name, structures in sets.by_name.items():
-        close = too_close(structures, sets.angstrom)
-        # Of all of them, the unit of lengths is told.
-        if not close or 2 * len(close) > len(structures):
+        looked_at = _sample(work[name], part * float(work[name].sum()))
+        close = too_close(structures, sets.angstrom, looked_at)
+        # Of all of them, the unit of lengths is told, if there are enough to judge it by.
+        if not close or (len(looked_at) >= 5 and 2 * len(close) > len(looked_at)):
             continue
         rows = np.array([each.row for each in close])
         worst = close[0]
+        of = name
+        if len(looked_at) < len(structures):
+            of = f"{len(looked_at)} looked at in {name}"
         yield (
-            f"{plural(len(close), 'structure')} of {name} {'has' if len(close) == 1 else 'have'} two "
+            f"{plural(len(close), 'structure')} of {of} {'has' if len(close) == 1 else 'have'} two "
             f"atoms that are too close, as {worst.pair} at {worst.distance:.3g} angstrom: "
             f"{places(structures, rows)}"
         )
