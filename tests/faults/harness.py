@@ -7,7 +7,7 @@ from typing import Any
 from small_pet import checkpoint_of_pet, export_pet
 from toy_models import MODELS, OtherUnits, export_toy
 from toy_targets import export_several
-from toy_turning import export_exact, export_turning
+from toy_turning import export_exact
 from toy_uncertain import export_uncertain
 
 Verdict = Callable[[str], dict[str, Any]]
@@ -18,7 +18,6 @@ SOUND: dict[str, dict[str, Any]] = {
     "embedded without golden pack": {"model": "embedded", "golden": False},
     **{f"several targets {d}": {"dtype": d} for d in ("float32", "float64")},
     **{f"turning outputs {d}": {"dtype": d} for d in ("float32", "float64")},
-    **{f"exact {d}": {"dtype": d} for d in ("float32", "float64")},
     **{f"uncertain {d}": {"dtype": d} for d in ("float32", "float64")},
     "PET float32": {"precision": 32},
     "PET float64": {"precision": 64},
@@ -33,10 +32,8 @@ def export_sound(name: str, path: Path) -> None:
         export_pet(checkpoint_of_pet(folder, **SOUND[name]), path)
     elif name.startswith("several"):
         export_several(path, **SOUND[name])
-    elif name.startswith("exact"):
-        export_exact(path, **SOUND[name])
     elif name.startswith("turning"):
-        export_turning(path, **SOUND[name])
+        export_exact(path, **SOUND[name])
     elif name.startswith("uncertain"):
         export_uncertain(path, **SOUND[name])
     else:
