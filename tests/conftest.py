@@ -22,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Folders whose files take longest. The processes of `make test` take whole files in turn: a long one at
 # the end would leave the other processes without work.
-LONGEST = ("faults", "training", "plugin", "export", "docs", "verify")
+LONGEST = ("faults", "training", "plugin", "export", "docs", "verify", "options")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,10 +13,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["soap_bpnn, ensemble", "composition"])
-def test_killed_it_ends_with_the_same_files_for_engines(name: str, tmp_path: Path) -> None:
+def test_killed_it_ends_with_the_same_files_for_engines(tmp_path: Path) -> None:
     """Bits of the checkpoint, bytes of the export, and what ASE and i-PI get of it."""
-    cell = made(name, "alloy", tmp_path, verified=False, epochs=4)
+    cell = made("soap_bpnn, ensemble", "alloy", tmp_path, verified=False, epochs=4)
     assert cell.faults == []
     assert len(cell.killed_at) == 1 and cell.tensors > 0 and cell.same_exports
     assert cell.ase is not None and cell.ipi is not None
