@@ -43,7 +43,6 @@ std::vector<Expected> expectations(Context& context, const Question& question) {
 void compare(const Question& question, Model& model, const std::vector<Expected>& expected, Comparison& comparison,
              const std::string& where) {
     for (const auto& [system, found] : expected) {
-        comparison.in(system);
         question.compare(comparison, system, question.ask(model, system), found, system.name + ", " + where);
     }
 }

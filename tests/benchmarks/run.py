@@ -111,6 +111,7 @@ def save(loaded, path):
 import torch
 from metatrain.utils.io import model_from_checkpoint, trainer_from_checkpoint
 def load(path):
+    # A file that metatrain has just written here; it reads none otherwise.
     read = torch.load(path, weights_only=False)
     trainer = trainer_from_checkpoint(read, "restart", read["train_hypers"])
     return model_from_checkpoint(read, "restart"), trainer

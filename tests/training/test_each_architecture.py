@@ -18,4 +18,5 @@ def test_killed_it_ends_with_the_same_files_for_engines(tmp_path: Path) -> None:
     cell = made("soap_bpnn, ensemble", "alloy", tmp_path, verified=False, epochs=4)
     assert cell.faults == []
     assert len(cell.killed_at) == 1 and cell.tensors > 0 and cell.same_exports
-    assert cell.ase is not None and cell.ipi is not None
+    # As far as float32 goes, of the energy, the largest force and the largest component of the virial.
+    assert cell.ase < 1e-4 and cell.ipi < 1e-4

@@ -121,7 +121,7 @@ def _of_many(
     radii = radii_of(types)
     ratios = distances / (radii[:, i] + radii[:, j])
     worst = ratios.argmin(axis=1)
-    for k in np.flatnonzero(ratios.min(axis=1) < TOO_CLOSE).tolist():
+    for k in np.flatnonzero(ratios[np.arange(len(own)), worst] < TOO_CLOSE).tolist():
         pair = int(worst[k])
         kinds = int(types[k, i[pair]]), int(types[k, j[pair]])
         yield Close(rows[k], kinds, float(ratios[k, pair]), float(distances[k, pair]))

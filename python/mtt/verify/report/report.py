@@ -260,9 +260,11 @@ class Report:
             return self._who
         if self.passed:
             return f"{other}; {self._who}"
-        missing = [check.full_name == _NO_ENERGY for check in self.counted]
-        words = [other] + ["LAMMPS and the like cannot run MD with it"] * any(missing)
-        if not all(missing) or not missing:
+        failed = {check.full_name for check in self.counted}
+        words = [other]
+        if _NO_ENERGY in failed:
+            words.append("LAMMPS and the like cannot run MD with it")
+        if failed != {_NO_ENERGY}:
             words.append(self._who)
         return "; ".join(words)
 
