@@ -2,7 +2,8 @@
 # make wheel        a wheel for other environments, in dist
 # make test         style, types, C++ tests, Python tests, from a clean clone
 # make docs         the documentation as a site, in build/site; warnings are errors
-# make test-images  build and run the images of old versions, on Debian as root; see docs/concepts/image.md
+# make test-images  build and run the oldest image and the newest, on Debian as root; see docs/concepts/image.md
+#                   IMAGES=all: those between too
 # make test-gpu     tests that take a GPU, or MTT_TEST_DEVICE=cpu; see docs/develop/gpu.md
 # make clean        remove everything that this file made
 #
@@ -96,9 +97,16 @@ ctest: $(STAMPS)/mtt-tests
 pytest: $(STAMPS)/mtt
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=15
 
-# What cannot run here is skipped, and says why.
+# What cannot run here is skipped, and says why. First one process builds, which takes all cores; then several use
+# what it has built. Ordinary users look into the folder, as they may not into root's home.
+CONTAINERS := $(BIN)/python -m pytest -m containers -rs --durations=15
+BUILDING := tests/containers/test_built_again.py tests/containers/test_images.py
+test-images: export MTT_TEST_IMAGES = $(IMAGES)
 test-images: $(STAMPS)/mtt
-	$(BIN)/python -m pytest -m containers -rs --durations=15 tests/containers
+	set -e; images=$$(mktemp -d); trap 'rm -rf "$$images"' EXIT; chmod 755 "$$images"; \
+	export MTT_IMAGES="$${MTT_IMAGES:-$$images}"; \
+	$(CONTAINERS) $(BUILDING); \
+	$(CONTAINERS) --numprocesses=auto --maxprocesses=4 $(addprefix --ignore=,$(BUILDING)) tests/containers
 
 # Skipped, with the reason, where there is no GPU.
 test-gpu: $(STAMPS)/mtt

@@ -3,13 +3,16 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from small_runs import make_options, verify_one_family
+from warm import warm_for_exports
 
+from mtt.export import process
 from mtt.options import load_options
 from mtt.training import run as train
 
@@ -20,6 +23,12 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 # Shells start background jobs with Ctrl-C ignored, which their children inherit: tests send it for real.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+EXPORT = """
+import sys
+sys.path[:] = sys.argv[1:]
+from mtt.export import process
+process.answer_and_end()
+"""
 # Folders whose files take longest. The processes of `make test` take whole files in turn: a long one at
 # the end would leave the other processes without work.
 LONGEST = ("faults", "training", "plugin", "export", "docs", "verify", "options")
@@ -33,6 +42,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
 
     items.sort(key=rank)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports_begin_at_once() -> Iterator[None]:
+    """Model files are made in forks of a process that has imported torch: see ``warm.py``.
+
+    ``test_same_export.py`` holds that they are the same as of a process that begins from nothing.
+    """
+
+    def of_its_own(task: bytes) -> subprocess.CompletedProcess[bytes]:
+        done = warm_for_exports().run(EXPORT, [folder for folder in sys.path if folder], given=task)
+        os.write(2, done.stderr)
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "_of_its_own", of_its_own)
+        yield
 
 
 @pytest.fixture

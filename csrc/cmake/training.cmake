@@ -1,5 +1,6 @@
 # Operators for training on CPUs, which Python loads into its torch: mtt/architectures/kernels.py.
 add_library(mtt_training SHARED csrc/training/operators.cpp csrc/training/memory.cpp)
+set_target_properties(mtt_training PROPERTIES UNITY_BUILD ON)  # torch's headers once
 target_link_libraries(mtt_training PRIVATE torch)
 target_compile_options(mtt_training PRIVATE -O2)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

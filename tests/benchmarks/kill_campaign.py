@@ -41,6 +41,7 @@ from kill_process import (
     at_instant,
     at_write,
     environment,
+    started,
     train_command,
 )
 from rich.console import Console
@@ -65,6 +66,7 @@ class Recipe:
     allowed: int
     command: Command = lambda arguments: train_command(*arguments)
     exports: bool = True
+    start: Callable[[Sequence[str], Path, dict[str, str]], Any] = started
 
 
 @dataclass
@@ -136,7 +138,8 @@ class Campaign:
         )
 
     def begin(self, folder: Path, *arguments: str) -> Life:
-        return Life(self.recipe.command(arguments), folder, self._environment)
+        command = self.recipe.command(arguments)
+        return Life(command, folder, self._environment, self.recipe.start)
 
     def resume_run(self, folder: Path) -> Life:
         """The next life, from the newest checkpoint if there is any."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from kill_folder import temporaries
 
@@ -24,26 +25,39 @@ class Hang(Exception):
     """A process did not end in a time that is ample."""
 
 
+def started(
+    command: Sequence[str], folder: Path, environment: dict[str, str]
+) -> subprocess.Popen[str]:
+    """Start a program in a session of its own, with all that it says in one stream."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 class Life:
     """``mtt train`` running in ``folder``, with a session of its own so that nothing outlives it."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: dict[str, str],
+        start: Callable[[Sequence[str], Path, dict[str, str]], Any] = started,
+    ) -> None:
         self.folder = folder
         self.said: list[str] = []
         self.trains: float | None = None
         self.ends: float | None = None
         self._stale = set(temporaries(folder))
         self.begun = time.time()
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self._process = start(command, folder, environment)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -93,7 +93,7 @@ def mtt(tools: Path, images_folder: Path) -> Mtt:
 
 @pytest.fixture(scope="session")
 def images(mtt: Mtt, images_folder: Path) -> Path:
-    """The folder of images, with all of the catalogue built: their digests are those of the catalogue."""
+    """The folder of images, with those under test built: their digests are those of the catalogue."""
     for tag in IMAGES:
         built = mtt("image", "build", tag, "--sif")
         skip_where_nothing_is_built(built, tag)

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,10 +16,18 @@ from mtt.images import catalogue, storage
 ROOT = Path(__file__).parents[2]
 ETHANOL = ROOT / "docs" / "examples" / "ethanol"
 GOLDEN = ROOT / "tests" / "golden" / "checkpoints"
-# Those for GPUs take gigabytes: they are built by hand.
-IMAGES = {image.tag: image for image in catalogue.load() if image.lane == "cpu"}
+OLDEST = "pet@1"
 # All architectures as they are in the newest image. It has the layers of the others, and one more.
 NEWEST = "mtt@1"
+VERIFIER = "mtt-verify@2"
+# Each of a commit of its own takes minutes to compile. Those between are built when they are asked for, and those
+# for GPUs, which take gigabytes, by hand.
+ALL = os.environ.get("MTT_TEST_IMAGES") == "all"
+IMAGES = {
+    image.tag: image
+    for image in catalogue.load()
+    if image.lane == "cpu" and (ALL or image.tag in (OLDEST, NEWEST, VERIFIER))
+}
 USER = 1000
 # What a place says that builds nothing, by no fault of ours: no packages, no history, no disk, no rights.
 _NOT_HERE = (
@@ -60,6 +70,24 @@ def environment(tools: Path, images: Path, **changes: str) -> dict[str, str]:
 def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, to its end."""
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def train_until(train: Sequence[str], folder: Path, epoch: int, number: signal.Signals) -> None:
+    """Train until there is the checkpoint of an epoch, and end everything in the image by a signal."""
+    with subprocess.Popen(
+        train, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
+    ) as process:
+        while process.poll() is None and not checkpoints(folder, epoch):
+            time.sleep(0.02)
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+        output, _ = process.communicate()
+    assert checkpoints(folder, epoch), output.decode()
+
+
+def checkpoints(folder: Path, epoch: int) -> list[Path]:
+    """All that runs in a folder have written of an epoch."""
+    return sorted(folder.glob(f"outputs/*/*/model_{epoch}.ckpt"))
 
 
 def assert_same_weights(one: Path, other: Path) -> None:

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from container_users import IMAGES, Mtt
+from container_users import IMAGES, OLDEST, VERIFIER, Mtt
 
 from mtt.images import layout, storage, store
 
 MB = 1e6
 WITH_MTT = [tag for tag in IMAGES if not tag.startswith("mtt-verify@")]
+STEM = IMAGES[VERIFIER].stem
 
 
 def contents(path: Path) -> dict[str, int]:
@@ -30,7 +31,7 @@ def contents(path: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("tag", "unpacked", "packed"),
-    [*((tag, 1600, 500) for tag in WITH_MTT), ("mtt-verify@2", 600, 250)],
+    [*((tag, 1600, 500) for tag in WITH_MTT), (VERIFIER, 600, 250)],
 )
 def test_images_are_small_and_say_what_they_are(
     images: Path, tag: str, unpacked: int, packed: int
@@ -62,37 +63,37 @@ def test_nothing_is_inside_that_nobody_needs(images: Path, tag: str) -> None:
 
 
 def test_no_python_in_the_verifier(images: Path) -> None:
-    names = contents(images / "mtt-verify-2")
+    names = contents(images / STEM)
     assert [name for name in names if "python" in name.lower() or name.endswith(".py")] == []
     assert "opt/verify/mtt/bin/mtt-verify" in names
 
 
 def test_a_build_that_is_killed_leaves_no_image(mtt: Mtt, images: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "MTT_IMAGES": str(tmp_path)}
-    command = [sys.executable, "-m", "mtt", "image", "build", "mtt-verify@2"]
+    command = [sys.executable, "-m", "mtt", "image", "build", VERIFIER]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         cache = storage.cache_folder()
         while process.poll() is None and not list(tmp_path.glob(".building-*")):
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "mtt-verify-2").exists()
+    assert not (tmp_path / STEM).exists()
     assert list(cache.glob("building-*"))
     time.sleep(1.1)
-    again = mtt("image", "build", "mtt-verify@2", MTT_IMAGES=str(tmp_path))
+    again = mtt("image", "build", VERIFIER, MTT_IMAGES=str(tmp_path))
     assert again.returncode == 0, again.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "mtt-verify-2",
-        "mtt-verify-2.sbom.cdx.json",
+        STEM,
+        f"{STEM}.sbom.cdx.json",
     ]
     assert not list(cache.glob("building-*"))
 
 
 def test_a_full_disk(mtt: Mtt, images: Path, small_disk: Path) -> None:
-    result = mtt("image", "build", "mtt-verify@2", MTT_IMAGES=str(small_disk))
+    result = mtt("image", "build", VERIFIER, MTT_IMAGES=str(small_disk))
     assert result.returncode == 2
     assert result.stderr == (
-        "error: no space left on the disk while writing mtt-verify@2\n"
+        f"error: no space left on the disk while writing {VERIFIER}\n"
         "  hint: free some space, or name another place in XDG_CACHE_HOME and MTT_IMAGES; no half "
         "image was kept\n"
     )
@@ -122,7 +123,7 @@ def test_an_image_moved_through_a_registry(mtt: Mtt, images: Path, tmp_path: Pat
         f"http: {{addr: '{address}'}}\n"
         "log: {accesslog: {disabled: true}, level: error}\n"
     )
-    image = IMAGES["mtt-verify@2"]
+    image = IMAGES[VERIFIER]
     reference = f"{address}/mtt/verify:1"
     with subprocess.Popen(
         ["docker-registry", "serve", str(settings)], stderr=subprocess.DEVNULL
@@ -137,14 +138,14 @@ def test_an_image_moved_through_a_registry(mtt: Mtt, images: Path, tmp_path: Pat
             pulled = mtt(*words, MTT_IMAGES=str(elsewhere))
             assert (pulled.returncode, pulled.stderr) == (0, "")
             assert pulled.stdout == f"{elsewhere / image.stem}: {image.digest}\n"
-            other = mtt("image", "pull", "pet@1", *words[3:], MTT_IMAGES=str(elsewhere))
+            other = mtt("image", "pull", OLDEST, *words[3:], MTT_IMAGES=str(elsewhere))
             assert other.returncode == 2
             assert other.stderr == (
                 "error: the image is not the one of the catalogue\n"
                 f"  where: {reference}\n"
                 f"  hint: its digest is {image.digest}, and the catalogue has "
-                f"{IMAGES['pet@1'].digest}; move it away, and build or pull it again\n"
+                f"{IMAGES[OLDEST].digest}; move it away, and build or pull it again\n"
             )
-            assert not (elsewhere / "pet-1").exists()
+            assert not (elsewhere / IMAGES[OLDEST].stem).exists()
         finally:
             registry.terminate()

@@ -5,15 +5,22 @@ What PET does there is in test_running.py.
 
 import os
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from container_users import IMAGES, NEWEST, USER, apptainer, assert_same_weights, run
+from container_users import (
+    IMAGES,
+    NEWEST,
+    USER,
+    apptainer,
+    assert_same_weights,
+    checkpoints,
+    run,
+    train_until,
+)
 from small_runs import write_data
 
 from mtt import checkpoint
@@ -59,24 +66,6 @@ def ask_for(folder: Path, name: str, model: dict[str, Any]) -> None:
     (folder / "options.yaml").write_text(yaml.safe_dump(options))
     for path in (folder, *folder.iterdir()):
         os.chown(path, USER, USER)
-
-
-def train_until(train: list[str], folder: Path, epoch: int, number: signal.Signals) -> None:
-    """Train until there is the checkpoint of an epoch, and end everything in the image by a signal."""
-    with subprocess.Popen(
-        train, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
-    ) as process:
-        while process.poll() is None and not checkpoints(folder, epoch):
-            time.sleep(0.02)
-        if process.poll() is None:
-            os.killpg(process.pid, number)
-        output, _ = process.communicate()
-    assert checkpoints(folder, epoch), output.decode()
-
-
-def checkpoints(folder: Path, epoch: int) -> list[Path]:
-    """All that runs in a folder have written of an epoch."""
-    return sorted(folder.glob(f"outputs/*/*/model_{epoch}.ckpt"))
 
 
 def test_mace_is_trained_killed_and_continued(

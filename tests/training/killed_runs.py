@@ -1,14 +1,15 @@
 """Runs in processes of their own that are killed, by the recipes of ``tests/benchmarks/kill_campaign.py``."""
 
+import os
 import random
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kill_campaign import Campaign, Recipe, Tally, struck_run
 from kill_process import Aim, Life
+from warm import Process, warm
 
 # Pictures and export have tests of their own, and take longer than the run.
 PROGRAM = """
@@ -21,7 +22,16 @@ sys.exit(main())
 
 
 def command(arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-c", PROGRAM, "train", "options.yaml", *arguments]
+    return ["train", "options.yaml", *arguments]
+
+
+def start(arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> Process:
+    reading, writing = os.pipe()
+    streams = {"stdout": writing, "stderr": writing}
+    process = warm().start(PROGRAM, arguments, cwd=folder, env=environment, **streams)
+    os.close(writing)
+    process.stdout = os.fdopen(reading)
+    return process
 
 
 def in_training(life: Life) -> bool:
@@ -34,7 +44,7 @@ def campaign_of(folder: Path, options: dict[str, Any]) -> Campaign:
 
     :param options: with two newest checkpoints, the best, and the one that was to be deleted next
     """
-    recipe = Recipe(options, allowed=4, command=command, exports=False)
+    recipe = Recipe(options, allowed=4, command=command, exports=False, start=start)
     made = Campaign(folder, recipe, random.Random(1), print)
     made.undisturbed()
     return made

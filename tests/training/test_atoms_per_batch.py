@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from kill_process import at_write
-from killed_runs import assert_killed_it_has_the_same_bits, in_training
+from killed_runs import assert_killed_it_has_the_same_bits
 from problems import make_run, train_for
 from small_runs import make_options
 
@@ -80,10 +80,10 @@ class _Header:
 
 def test_killed_it_has_the_same_bits(tmp_path: Path) -> None:
     saving = {"checkpoint_interval": 10, "checkpoint_every": "3 steps", "keep_last": 2}
-    training = {**MOST, "min_atoms_per_batch": 5, "num_epochs": 30, "log_interval": 40, **saving}
+    training = {**MOST, "min_atoms_per_batch": 5, "num_epochs": 12, "log_interval": 12, **saving}
     make_options(tmp_path, {**training, "keep_every": None})
     options = yaml.safe_load((tmp_path / "options.yaml").read_text())
-    assert_killed_it_has_the_same_bits(tmp_path, options, at_write(3, 0), in_training)
+    assert_killed_it_has_the_same_bits(tmp_path, options, at_write(4, 0))
 
 
 def said_of(options: Options) -> list[str]:

@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from command import mtt
 from small_runs import make_options
+from warm import warm
 
 from mtt import checkpoint
 from mtt.architectures import kernels
@@ -38,16 +37,11 @@ sys.exit(main(["train", "options.yaml", *words]))
 
 def train(folder: Path, stop: int, *words: str, **environment: str) -> str:
     """Run the program until a step, or to the end if there is no such step; what it says."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(stop), *words],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == (143 if f"{stop} steps" in done.stderr else 0), done.stderr
-    return done.stdout
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    done = warm().run(SCRIPT, [str(stop), *words], cwd=folder, env=variables)
+    messages = done.stderr.decode()
+    assert done.returncode == (143 if f"{stop} steps" in messages else 0), messages
+    return done.stdout.decode()
 
 
 def lines(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from kill_process import at_write
-from killed_runs import assert_killed_it_has_the_same_bits, in_training
+from killed_runs import assert_killed_it_has_the_same_bits
 from small_runs import (
     TARGETS,
     leave_undrawn,
@@ -107,10 +107,10 @@ def test_resuming_from_any_step_gives_the_same_bits(
 
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    changes = {"num_epochs": 40, "log_interval": 40, "checkpoint_interval": 10, "keep_every": None}
+    changes = {"num_epochs": 12, "log_interval": 12, "checkpoint_interval": 10, "keep_every": None}
     make_options(tmp_path, {**changes, "checkpoint_every": "3 steps"}, several=True)
     options = yaml.safe_load((tmp_path / "options.yaml").read_text())
-    assert_killed_it_has_the_same_bits(tmp_path, options, at_write(3, 0), in_training)
+    assert_killed_it_has_the_same_bits(tmp_path, options, at_write(4, 0))
 
 
 def test_it_is_fine_tuned(folder: Path, no_results: None, capsys: pytest.CaptureFixture) -> None:

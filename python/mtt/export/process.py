@@ -16,13 +16,13 @@ import traceback
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, NoReturn
 
 from mtt.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 from mtt.files import sha256_of
 from mtt.printable import harmless_output
 
-_FIXED: Final = {"PYTHONHASHSEED": "0"}
+FIXED: Final = {"PYTHONHASHSEED": "0"}
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,25 @@ def run(task: Task) -> bytes:
     :raises UserError: as :func:`mtt.checkpoint.read`; the process was killed
     """
     text = json.dumps(asdict(task) | {"checkpoint": str(task.checkpoint)})
-    # The folders of this process, so that both find the same packages; -P adds no other.
-    paths = os.pathsep.join(folder for folder in sys.path if folder)
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", __name__],
-        input=text.encode(),
-        stdout=subprocess.PIPE,
-        env={**os.environ, **_FIXED, "PYTHONPATH": paths},
-        check=False,
-    )
+    done = _of_its_own(text.encode())
     if done.returncode == EXIT_OK:
         return done.stdout
     if done.returncode == EXIT_USER:
         raise UserError(**json.loads(done.stdout))
     raise _failed(done.returncode, done.stdout.decode(errors="replace").strip())
+
+
+def _of_its_own(task: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Give a task to a new process; return its answer."""
+    # The folders of this process, so that both find the same packages; -P adds no other.
+    paths = os.pathsep.join(folder for folder in sys.path if folder)
+    return subprocess.run(
+        [sys.executable, "-P", "-m", __name__],
+        input=task,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **FIXED, "PYTHONPATH": paths},
+        check=False,
+    )
 
 
 def _failed(code: int, text: str) -> Exception:
@@ -155,8 +160,13 @@ def _below_a_root(name: str) -> str:
     return path.relative_to(root).as_posix()
 
 
-if __name__ == "__main__":
+def answer_and_end() -> NoReturn:
+    """Do what :func:`main` does, and end this process."""
     code = main()
     sys.stderr.flush()
     # The answer is written. Taking down torch, class by class, would take a tenth of a second.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    answer_and_end()
