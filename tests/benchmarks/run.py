@@ -4,7 +4,7 @@
     python tests/benchmarks/run.py --against metatrain --against mace --against nequip --parts peers
     python tests/benchmarks/run.py --against metatrain --parts start,calls --rounds 3 --threads 2
     python tests/benchmarks/run.py --environment metatrain=ENV/bin/python
-    python tests/benchmarks/run.py --parts start --image mtt-1.sif
+    python tests/benchmarks/run.py --parts start --image mtt-2.sif
 
 Makes an environment for the other program in build/benchmarks (``--environment`` names one that is there), and
 measures, with the Python that runs this script as ours:

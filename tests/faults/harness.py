@@ -5,21 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from small_pet import checkpoint_of_pet, export_pet
-from toy_models import MODELS, OtherUnits, export_toy
+from toy_models import OtherUnits, export_toy
 from toy_targets import export_several
 from toy_turning import export_exact
 from toy_uncertain import export_uncertain
 
 Verdict = Callable[[str], dict[str, Any]]
 SOUND: dict[str, dict[str, Any]] = {
-    **{f"{m} {d}": {"model": m, "dtype": d} for m in MODELS for d in ("float32", "float64")},
+    # Each kind in one precision: the quickstart and the tests of training have PET in the other.
+    "pair float32": {"model": "pair", "dtype": "float32"},
+    "embedded float64": {"model": "embedded", "dtype": "float64"},
     "embedded with farther pairs": {"model": "embedded", "module_options": {"strict": False}},
     "pair in other units": {"model": OtherUnits, "length_unit": "nm", "unit": "kJ/mol"},
     "embedded without golden pack": {"model": "embedded", "golden": False},
-    **{f"several targets {d}": {"dtype": d} for d in ("float32", "float64")},
-    **{f"turning outputs {d}": {"dtype": d} for d in ("float32", "float64")},
-    **{f"uncertain {d}": {"dtype": d} for d in ("float32", "float64")},
-    "PET float32": {"precision": 32},
+    "several targets float64": {"dtype": "float64"},
+    "turning outputs float32": {"dtype": "float32"},
+    "uncertain float64": {"dtype": "float64"},
     "PET float64": {"precision": 64},
 }
 

@@ -92,7 +92,7 @@ def test_of_several_images_it_is_the_last_that_serves_a_version() -> None:
     """The one before stays in the catalogue, by its own name."""
     for name, version in (("pet", 3), ("mace", 1), ("composition", 1), ("soap_bpnn", 2)):
         image = catalogue.for_version(name, version, IMAGES)
-        assert image is not None and image.tag == "mtt@1"
+        assert image is not None and image.tag == "mtt@2"
     # Which the last one does not have: it is exactly what an upgrade leads away from.
     image = catalogue.for_version("soap_bpnn", 1, IMAGES)
     assert image is not None and image.tag == "pet@3"
@@ -164,4 +164,4 @@ def test_what_was_begun_in_an_image_is_that_ones() -> None:
     # Which has nothing to do with another version, nor has an image of somebody else.
     for digest in (before.digest, "sha256:" + "0" * 64):
         image = catalogue.for_version("soap_bpnn", 2, IMAGES, digest)
-        assert image is not None and image.tag == "mtt@1"
+        assert image is not None and image.tag == "mtt@2"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from kill_process import at_write
 from killed_runs import assert_killed_it_has_the_same_bits
-from small_runs import make_options, write_data
+from small_runs import leave_undrawn, make_options, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -53,6 +53,7 @@ def options_of(folder: Path, **training: Any) -> dict[str, Any]:
 
 def test_the_export_passes_all_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    leave_undrawn(monkeypatch)
     options_of(tmp_path, num_epochs=2)
     # Which verifies the export for ASE, as engines have to know of charge and spin.
     assert main(["train", "options.yaml", "-o", "model.pt"]) == 0

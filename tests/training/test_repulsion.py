@@ -141,8 +141,8 @@ def test_a_run_ends_with_a_verified_model(
     precision = 32 if architecture is PET else 64
     # One target, as every output goes through all checks.
     options = options_of(architecture, base_precision=precision, training_set="data.xyz")
-    if architecture is not PET:  # of the repulsion, once is enough at the level full
-        verify_quickly(monkeypatch)
+    # At the level full, test_options_together.py has it in a PET.
+    verify_quickly(monkeypatch)
     leave_undrawn(monkeypatch)
     stage.run(options, None, MODEL)
     header, tensors = checkpoints.read(MODEL.with_suffix(".ckpt"))

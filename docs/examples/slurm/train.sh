@@ -12,7 +12,7 @@
 
 # The command: an mtt that is installed, or an image with it. --nv gives the image the GPU.
 MTT=${MTT:-mtt}
-# MTT="apptainer run --nv mtt-1.sif"
+# MTT="apptainer run --nv mtt-2.sif"
 
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 # Libraries that write into the home directory, which jobs often cannot.
