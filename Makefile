@@ -2,7 +2,7 @@
 # make wheel        a wheel for other environments, in dist
 # make test         style, types, C++ tests, Python tests, from a clean clone
 # make docs         the documentation as a site, in build/site; warnings are errors
-# make test-images  build and run the oldest image and the newest, on Debian as root; see docs/concepts/image.md
+# make test-images  build and run the oldest image, the newest and its verifier, on Debian as root; see docs/concepts/image.md
 #                   IMAGES=all: those between too
 # make test-gpu     tests that take a GPU, or MTT_TEST_DEVICE=cpu; see docs/develop/gpu.md
 # make clean        remove everything that this file made
@@ -103,8 +103,10 @@ CONTAINERS := $(BIN)/python -m pytest -m containers -rs --durations=15
 BUILDING := tests/containers/test_built_again.py tests/containers/test_images.py
 test-images: export MTT_TEST_IMAGES = $(IMAGES)
 test-images: $(STAMPS)/mtt
-	set -e; images=$$(mktemp -d); trap 'rm -rf "$$images"' EXIT; chmod 755 "$$images"; \
-	export MTT_IMAGES="$${MTT_IMAGES:-$$images}"; \
+	@set -e; if [ -z "$$MTT_IMAGES" ]; then \
+	  export MTT_IMAGES=$$(mktemp -d); chmod 755 "$$MTT_IMAGES"; \
+	  trap 'rm -rf "$$MTT_IMAGES"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	fi; set -x; \
 	$(CONTAINERS) $(BUILDING); \
 	$(CONTAINERS) --numprocesses=auto --maxprocesses=4 $(addprefix --ignore=,$(BUILDING)) tests/containers
 

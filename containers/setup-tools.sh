@@ -5,6 +5,8 @@
 set -euo pipefail
 
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
+exec 9> "$folder/.lock"
+flock 9 # others wait until all is there
 packages=(buildah skopeo mmdebstrap squashfs-tools umoci docker-registry crun podman uidmap)
 
 # Locked packages are fetched from these lists, which containers often lack. Old ones are better than none.
@@ -32,7 +34,8 @@ if [ ! -x "$root/usr/bin/apptainer" ]; then
 fi
 
 mkdir -p "$folder/bin"
-cat > "$folder/enter" <<'END'
+# Replaced whole: another process may be running them.
+cat > "$folder/.enter" <<'END'
 # In a mount namespace of its own: make the root the one that is seen, and become the user.
 set -eu
 PATH=/usr/sbin:/sbin:$PATH
@@ -41,7 +44,7 @@ shift 3
 mount --bind "$root" "$root"
 for one in proc dev sys; do mount --rbind "/$one" "$root/$one"; done
 # As on other systems, everybody may mount in user space.
-[ -e "$root/fuse" ] || mknod -m 666 "$root/fuse" c 10 229
+[ -e "$root/fuse" ] || mknod -m 666 "$root/fuse" c 10 229 2> /dev/null || [ -e "$root/fuse" ]
 [ ! -e /dev/fuse ] || mount --bind "$root/fuse" "$root/dev/fuse"
 for one in /*; do
     case $one in
@@ -63,9 +66,11 @@ cd "$here"
 [ "$uid" = 0 ] && exec "$@"
 exec setpriv --reuid="$uid" --regid="$gid" --clear-groups --bounding-set=-all "$@"
 END
-cat > "$folder/bin/apptainer" <<END
+mv "$folder/.enter" "$folder/enter"
+cat > "$folder/.apptainer" <<END
 #!/bin/sh
 exec unshare --mount --propagation private sh "$folder/enter" "$root" "\$(stat -c %u:%g .)" "\$PWD" \\
     /usr/bin/apptainer "\$@"
 END
-chmod 755 "$folder/bin/apptainer"
+chmod 755 "$folder/.apptainer"
+mv "$folder/.apptainer" "$folder/bin/apptainer"

@@ -1,8 +1,9 @@
 """Processes that begin at once: forks of one that has imported torch and mtt.
 
-Importing both takes seconds of each process, half the time of tests that start many. Such a fork is a
-process like any other in what it does, what kills it, and how it ends; the order of its sets is that of
-its siblings. Tests of how programs start, and those that want other hashes in each, start Python.
+Importing both takes seconds of each process, half the time of tests that start many. What kills such a
+fork, and how it ends, is as of any process. What Python reads of the environment when it begins, as
+PYTHONHASHSEED, is that of the first; so is the umask. Tests of how programs start, and those that
+want other hashes in each, start Python.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
@@ -48,6 +50,7 @@ class Warm:
             self._server = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno()), *MODULES],
                 env={**os.environ, **environment},
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -75,7 +78,7 @@ class Warm:
             request = {
                 "program": program,
                 "arguments": list(arguments),
-                "cwd": str(cwd or Path.cwd()),
+                "cwd": str((cwd or Path()).absolute()),
                 "env": dict(os.environ if env is None else env),
             }
             socket.send_fds(self._channel, [json.dumps(request).encode()], [*files, theirs])
@@ -100,7 +103,12 @@ class Warm:
             names = ("stdin", "stdout", "stderr")
             numbers = {name: file.fileno() for name, file in zip(names, files, strict=True)}
             process = self.start(program, arguments, cwd=cwd, env=env, **numbers)
-            code = process.wait(timeout)
+            try:
+                code = process.wait(timeout)
+            except BaseException:
+                _end_all_of(process.pid)
+                process.wait()
+                raise
             for file in files:
                 file.seek(0)
             output, messages = files[1].read(), files[2].read()
@@ -151,7 +159,8 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # its end is about to be told
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -178,10 +187,14 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
         if channel not in ready:
             continue
         text, files, _, _ = socket.recv_fds(channel, _LARGEST, 4)
-        if not text:
+        if not text:  # who asked for them has ended
+            for pid in statuses:
+                _end_all_of(pid)
             return None
         pid = os.fork()
         if pid == 0:
+            os.setsid()
+            os.write(files[3], f"{os.getpid()}\n".encode())
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for one in (channel.fileno(), woken, wake, files[3], *statuses.values()):
@@ -195,7 +208,12 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
         for one in files[:3]:
             os.close(one)
         statuses[pid] = files[3]
-        os.write(files[3], f"{pid}\n".encode())
+
+
+def _end_all_of(pid: int) -> None:
+    """Kill a fork, and what it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _tell(file: int, code: int) -> None:
@@ -206,11 +224,11 @@ def _tell(file: int, code: int) -> None:
 
 def _become(request: dict[str, Any]) -> str:
     """Make this fork the process that was asked for; return its program."""
-    os.setsid()
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    sys.argv = ["-c", *request["arguments"]]
+    sys.argv, sys.path[0] = ["-c", *request["arguments"]], ""
+    time.tzset()
     # What Python and torch read only once.
     if os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

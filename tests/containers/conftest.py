@@ -1,5 +1,6 @@
 """The real tools, the real images, and an ordinary user's folder. Run by `make test-images`."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -94,11 +95,14 @@ def mtt(tools: Path, images_folder: Path) -> Mtt:
 @pytest.fixture(scope="session")
 def images(mtt: Mtt, images_folder: Path) -> Path:
     """The folder of images, with those under test built: their digests are those of the catalogue."""
-    for tag in IMAGES:
-        built = mtt("image", "build", tag, "--sif")
-        skip_where_nothing_is_built(built, tag)
-        assert built.returncode == 0, built.stderr
-        print(built.stdout)
+    # Of several processes of pytest one builds, where that has not been done yet.
+    with (storage.cache_folder() / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for tag in IMAGES:
+            built = mtt("image", "build", tag, "--sif")
+            skip_where_nothing_is_built(built, tag)
+            assert built.returncode == 0, built.stderr
+            print(built.stdout)
     return images_folder
 
 

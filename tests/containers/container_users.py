@@ -22,7 +22,10 @@ NEWEST = "mtt@2"
 VERIFIER = "mtt-verify@3"
 # Each of a commit of its own takes minutes to compile. Those between are built when they are asked for, and those
 # for GPUs, which take gigabytes, by hand.
-ALL = os.environ.get("MTT_TEST_IMAGES") == "all"
+ASKED = os.environ.get("MTT_TEST_IMAGES", "")
+if ASKED not in ("", "all"):
+    raise ValueError(f"IMAGES={ASKED}: write IMAGES=all, or leave it out")
+ALL = ASKED == "all"
 IMAGES = {
     image.tag: image
     for image in catalogue.load()

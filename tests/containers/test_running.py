@@ -72,7 +72,7 @@ def test_a_whole_run_killed_and_continued(tools: Path, images: Path, quickstart:
     train_until(apptainer(tools, sif, ONE_EPOCH), whole, 1, signal.SIGTERM)
     assert_same_weights(*checkpoints(whole, 1), *checkpoints(quickstart, 1))
 
-    export = ["export", "model.ckpt", "-o", "again.pt"]
+    export = ["export", "model.ckpt", "-o", "again.pt", "--verify"]
     assert run(apptainer(tools, sif, export), quickstart).returncode == 0
     evaluated = run(apptainer(tools, sif, ["eval", "again.pt", "eval.yaml"]), quickstart)
     assert evaluated.returncode == 0, evaluated.stderr

@@ -108,7 +108,7 @@ def test_killed_it_has_the_same_bits(folder: Path) -> None:
     path = written(folder, {"num_epochs": 3, "checkpoint_every": "2 steps"})
     options = yaml.safe_load(path.read_text())
     # In the middle of an epoch as well as after one.
-    assert_killed_it_has_the_same_bits(folder, options, at_write(4, 0))
+    assert_killed_it_has_the_same_bits(folder, options, at_write(4, 0), at_write(2, 0))
 
 
 @pytest.mark.usefixtures("undrawn")
