@@ -39,6 +39,7 @@ from command import mtt
 from kill_campaign import Campaign, Recipe, Tally, struck_run
 from kill_process import at_write, train_command
 from killed_runs import command as command_without_export
+from killed_runs import start
 
 from mtt import checkpoint as checkpoints
 from mtt.export import run as export
@@ -157,7 +158,7 @@ def made(name: str, data: str, folder: Path, verified: bool = True, epochs: int 
     started = time.time()
     cell = Cell(name, data)
     options = options_of(name, data, folder, epochs)
-    recipe = Recipe(options, allowed=4, command=command_without_export, exports=False)
+    recipe = Recipe(options, allowed=4, command=command_without_export, exports=False, start=start)
     campaign = Campaign(folder, recipe, random.Random(1), print)
     try:
         _train(cell, campaign, verified)
