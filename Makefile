@@ -98,13 +98,14 @@ pytest: $(STAMPS)/mtt
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=15
 
 # What cannot run here is skipped, and says why. First one process builds, which takes all cores; then several use
-# what it has built. Ordinary users look into the folder, as they may not into root's home.
+# what it has built. Ordinary users look into the folder, as they may not into root's home; its
+# name is in lower case, as podman wants it.
 CONTAINERS := $(BIN)/python -m pytest -m containers -rs --durations=15
 BUILDING := tests/containers/test_built_again.py tests/containers/test_images.py
 test-images: export MTT_TEST_IMAGES = $(IMAGES)
 test-images: $(STAMPS)/mtt
 	@set -e; if [ -z "$$MTT_IMAGES" ]; then \
-	  export MTT_IMAGES=$$(mktemp -d); chmod 755 "$$MTT_IMAGES"; \
+	  export MTT_IMAGES=$$($(BIN)/python -c 'import tempfile; print(tempfile.mkdtemp(prefix="mtt-images-"))'); chmod 755 "$$MTT_IMAGES"; \
 	  trap 'rm -rf "$$MTT_IMAGES"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	fi; set -x; \
 	$(CONTAINERS) $(BUILDING); \
