@@ -48,7 +48,7 @@ class Warm:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), *MODULES],
+                [sys.executable, __file__, str(theirs.fileno())],
                 env={**os.environ, **environment},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -114,10 +114,6 @@ class Warm:
             output, messages = files[1].read(), files[2].read()
         return subprocess.CompletedProcess([program, *arguments], code, output, messages)
 
-    def close(self) -> None:
-        self._channel.close()
-        self._server.wait()
-
 
 @functools.cache
 def warm() -> Warm:
@@ -161,9 +157,6 @@ class Process:
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):  # its end is about to be told
                 os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
 
 
 # ---- in the process that is forked, and in its forks ----
@@ -243,7 +236,7 @@ def _main() -> str | None:
     import gc
     import importlib
 
-    for name in sys.argv[2:]:
+    for name in MODULES:
         importlib.import_module(name)
     gc.freeze()  # what forks share stays where it is
     request = serve(socket.socket(fileno=int(sys.argv[1])))
