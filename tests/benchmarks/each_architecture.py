@@ -37,7 +37,7 @@ import pytest
 import torch
 from command import mtt
 from kill_campaign import Campaign, Recipe, Tally, struck_run
-from kill_process import at_write, train_command
+from kill_process import at_write, started, train_command
 from killed_runs import command as command_without_export
 from killed_runs import start
 
@@ -174,7 +174,7 @@ def made(name: str, data: str, folder: Path, verified: bool = True, epochs: int 
 def _train(cell: Cell, campaign: Campaign, verified: bool) -> None:
     bare = campaign.recipe
     if verified:
-        campaign.recipe = replace(bare, command=lambda arguments: train_command(*arguments))
+        campaign.recipe = replace(bare, command=lambda words: train_command(*words), start=started)
     try:
         campaign.undisturbed()
     finally:

@@ -76,8 +76,8 @@ class Analysis:
         """
         if self.errors:
             yield error_table(self.errors, title)
-        for division, of in self.groups.items():
-            yield group_table(division, of)
+            for division, of in self.groups.items():
+                yield group_table(division, of)
         for _, parts in itertools.groupby(self.calibrations, lambda part: part.target):
             yield calibration_table([*parts])
         yield from self.sentences(calibrated)

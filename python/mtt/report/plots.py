@@ -20,6 +20,7 @@ from mtt.report.metrics import Row, quantities
 TRAIN, VALIDATION = "#2a6f97", "#d1603d"
 _BEST = "#5c5c5c"
 _SETS = ("train", "validation")
+_DPI = 150
 
 
 def learning_curve(
@@ -128,17 +129,29 @@ def finish(axes: Axes) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a picture as PNG; the same data gives the same file."""
-    canvas = FigureCanvasAgg(figure)
+    canvas = _laid_out(figure)
     # Without the version of matplotlib in it.
     metadata: dict[str, Any] = {"Software": None}
     with replacing(path) as temporary:
-        canvas.print_figure(temporary, format="png", dpi=150, metadata=metadata)
+        canvas.print_png(temporary, metadata=metadata)
 
 
 def svg_of(figure: Figure) -> bytes:
     """Return a picture as SVG, without its date, and with texts as texts."""
     file = io.BytesIO()
     metadata: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    _laid_out(figure)
     with matplotlib.rc_context({"svg.hashsalt": "mtt", "svg.fonttype": "none"}):
-        FigureCanvasSVG(figure).print_figure(file, format="svg", dpi=150, metadata=metadata)
+        FigureCanvasSVG(figure).print_svg(file, metadata=metadata)
     return file.getvalue()
+
+
+def _laid_out(figure: Figure) -> FigureCanvasAgg:
+    """Give each panel its place, once: ``print_figure`` finds it by drawing everything twice."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(_DPI)
+    engine = figure.get_layout_engine()
+    if engine is not None and figure.axes:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    return canvas

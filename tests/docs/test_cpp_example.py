@@ -1,0 +1,118 @@
+"""The program of docs/examples/cpp, compiled, on models with uncertainties that ``mtt train`` has made."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from small_runs import leave_undrawn, verify_one_family
+
+from mtt.__main__ import main
+
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+ETHANOL = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz", ":740:10")
+TRAINED, VALIDATED, HELD_OUT = ETHANOL[:50], ETHANOL[50:64], ETHANOL[64:]
+SMALL = {
+    **{"cutoff": 3.5, "d_pet": 16, "d_node": 16, "d_head": 16, "d_feedforward": 16},
+    **{"num_heads": 2, "num_attention_layers": 1},
+}
+RUNS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "llpr": (1, {"uncertainty": {"method": "llpr", "num_ensemble_members": 64}}),
+    "ensemble": ([1, 2, 3], {}),
+}
+
+
+@pytest.fixture(scope="module")
+def predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, built as docs/how-to/cpp.md says."""
+    build = tmp_path_factory.mktemp("build")
+    cmake = Path(sys.executable).parent / "cmake"
+    python = f"-DPython_EXECUTABLE={sys.executable}"
+    for words in (["-S", EXAMPLES / "cpp", "-B", build, python], ["--build", build]):
+        done = subprocess.run([cmake, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return build / "predict"
+
+
+def train(folder: Path, way: str) -> Path:
+    """Return the model file of a run on some ethanols."""
+    for name, frames in (("train", TRAINED), ("validate", VALIDATED)):
+        ase.io.write(folder / f"{name}.xyz", frames, format="extxyz")
+    targets = {"energy": {"key": "energy", "unit": "eV", "forces": True}}
+    seed, uncertainty = RUNS[way]
+    training = {
+        **{"num_epochs": 10, "batch_size": 5, "learning_rate": 0.005, "loss": {"energy": 10.0}},
+        **{"scale_targets": False, "log_interval": 10, **uncertainty},
+    }
+    options = {
+        **{"seed": seed, "device": "cpu"},
+        "architecture": {"name": "pet", "model": SMALL, "training": training},
+        "training_set": {"systems": "train.xyz", "targets": targets},
+        "validation_set": {"systems": "validate.xyz", "targets": targets},
+        "test_set": 0.0,
+    }
+    (folder / "options.yaml").write_text(yaml.safe_dump(options))
+    assert main(["train", "options.yaml", "-o", "model.pt"]) == 0
+    return folder / "model.pt"
+
+
+def displaced(frames: list[Atoms], size: float) -> list[Atoms]:
+    """Return copies whose atoms are displaced by a normal distribution (angstrom)."""
+    random = np.random.default_rng(0)
+    out = [atoms.copy() for atoms in frames]
+    for atoms in out:
+        atoms.positions += random.normal(scale=size, size=atoms.positions.shape)
+    return out
+
+
+def said_by(program: Path, model: Path, atoms: Atoms) -> tuple[dict[str, float], np.ndarray]:
+    """Return the quantities that the program prints (eV), and the forces (eV/angstrom)."""
+    ase.io.write("molecule.xyz", atoms, format="xyz", fmt="%.12f")
+    done = subprocess.run(
+        [program, model, "molecule.xyz"], capture_output=True, text=True, check=True
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    forces = [[float(word) for word in line[3:6]] for line in lines if line[0] == "force"]
+    return {line[0]: float(line[-2]) for line in lines if line[0] != "force"}, np.array(forces)
+
+
+@pytest.mark.parametrize("way", RUNS)
+def test_the_program_reads_uncertainties_which_are_larger_far_from_the_data(
+    way: str, predict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verify_one_family(monkeypatch)
+    leave_undrawn(monkeypatch)
+    model = train(tmp_path, way)
+    means = {}
+    for size in (0.0, 0.25):
+        ase.io.write("asked.xyz", displaced(HELD_OUT, size), format="extxyz")
+        asked = {"systems": "asked.xyz", "targets": {"energy": {}}}
+        Path("eval.yaml").write_text(yaml.safe_dump(asked))
+        assert main(["eval", "model.ckpt", "eval.yaml", "-o", "predictions.xyz"]) == 0
+        expected = ase.io.read("predictions.xyz", ":")
+        means[size] = np.mean([atoms.info["energy_uncertainty"] for atoms in expected])
+        for atoms in expected[:2]:
+            answer, forces = said_by(predict, model, atoms)
+            assert answer["energy"] == pytest.approx(atoms.get_potential_energy(), rel=1e-6)
+            assert answer["uncertainty"] == pytest.approx(
+                atoms.info["energy_uncertainty"], rel=1e-3
+            )
+            assert answer["spread"] == pytest.approx(atoms.info["energy_spread"], rel=1e-2)
+            assert forces == pytest.approx(atoms.get_forces(), abs=1e-4 * abs(forces).max())
+    assert 0 < 3 * means[0.0] < means[0.25]
+
+
+def test_the_program_says_what_it_cannot_do(predict: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.xyz").write_text("gold\n")
+    for words, said in (
+        ([], "usage: predict model.pt molecule.xyz"),
+        ([tmp_path / "no.pt", tmp_path / "no.xyz"], "no.xyz is no XYZ file"),
+    ):
+        done = subprocess.run([predict, *words], capture_output=True, text=True, check=False)
+        assert done.returncode != 0 and said in done.stderr
