@@ -155,7 +155,7 @@ def made(name: str, data: str, folder: Path, verified: bool = True, epochs: int 
 
     :param verified: verify the files: the first in full, in the run that makes it, the second quickly
     """
-    started = time.time()
+    begun = time.time()
     cell = Cell(name, data)
     options = options_of(name, data, folder, epochs)
     recipe = Recipe(options, allowed=4, command=command_without_export, exports=False, start=start)
@@ -167,7 +167,7 @@ def made(name: str, data: str, folder: Path, verified: bool = True, epochs: int 
     except (Exception, pytest.skip.Exception) as error:  # whatever it is belongs into the table
         cell.faults.append(f"{type(error).__name__}: {error}")
     finally:
-        cell.seconds = time.time() - started
+        cell.seconds = time.time() - begun
     return cell
 
 

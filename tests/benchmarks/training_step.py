@@ -212,8 +212,8 @@ def main() -> None:
         "mtt": [sys.executable, "-c", OURS, "with"],
         "no kernels": [sys.executable, "-c", OURS, "without"],
     }
-    if arguments.metatrain:
-        programs["metatrain"] = [arguments.metatrain, "-c", METATRAIN]
+    if arguments.metatrain:  # runs begin in folders of their own
+        programs["metatrain"] = [str(Path(arguments.metatrain).absolute()), "-c", METATRAIN]
     steps = arguments.structures // arguments.batch
     figures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:

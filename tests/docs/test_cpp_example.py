@@ -1,5 +1,6 @@
 """The program of docs/examples/cpp, compiled, on models with uncertainties that ``mtt train`` has made."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import yaml
 from ase import Atoms
+from several_targets import export, potential_of
 from small_runs import leave_undrawn, verify_one_family
 
 from mtt.__main__ import main
+from mtt.data.target import Target
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 ETHANOL = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz", ":740:10")
@@ -108,11 +111,42 @@ def test_the_program_reads_uncertainties_which_are_larger_far_from_the_data(
     assert 0 < 3 * means[0.0] < means[0.25]
 
 
-def test_the_program_says_what_it_cannot_do(predict: Path, tmp_path: Path) -> None:
-    (tmp_path / "no.xyz").write_text("gold\n")
-    for words, said in (
-        ([], "usage: predict model.pt molecule.xyz"),
-        ([tmp_path / "no.pt", tmp_path / "no.xyz"], "no.xyz is no XYZ file"),
-    ):
+H = "H 0 0 0"
+BAD = {
+    "": "'' is no number",
+    "two\n\n": "'two' is no number",
+    "0\n\n": "bad.xyz has other than the atoms that its first line promises",
+    "-1\n\n": "bad.xyz has other than the atoms that its first line promises",
+    f"2\n\n{H}\n": "bad.xyz has other than the atoms that its first line promises",
+    f"2\n\n{H}\nH 0.7 0": "'' is no number",
+    f"1\n\n{H}D0\n": "'0D0' is no number",
+    "1\n\nH 0 0 1,5\n": "'1,5' is no number",
+    f'1\nLattice="3 0 0 0 3 0 0 0 3"\n{H}\n': "bad.xyz is periodic; this program takes molecules",
+    "1\n\nUuo 0 0 0\n": "add the element 'Uuo' to the table of predict.cpp",
+    "1\n\nAr 0 0 0\n": "model.pt knows no Ar",
+}
+
+
+def test_the_program_says_what_it_cannot_do(
+    predict: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(trained / "model.pt", tmp_path)
+    charges = Target("mtt::charges", quantity="charge", unit="e", per="atom")
+    export(tmp_path / "charges.pt", potential_of([charges]))
+
+    def refused(*words: str) -> tuple[int, str]:
         done = subprocess.run([predict, *words], capture_output=True, text=True, check=False)
-        assert done.returncode != 0 and said in done.stderr
+        assert done.stdout == ""
+        return done.returncode, done.stderr
+
+    assert refused() == (2, "usage: predict model.pt molecule.xyz\n")
+    assert refused("model.pt", "no.xyz") == (1, "predict: no.xyz cannot be read\n")
+    for content, said in BAD.items():
+        Path("bad.xyz").write_text(content)
+        assert refused("model.pt", "bad.xyz") == (1, f"predict: {said}\n"), content
+    Path("good.xyz").write_text(f"1\r\n\r\n{H}\r\n")
+    assert refused("charges.pt", "good.xyz") == (1, "predict: charges.pt has no output 'energy'\n")
+    code, said = refused("good.xyz", "good.xyz")
+    assert code == 1 and "not a ZIP archive" in said and said.count("\n") == 1
+    assert subprocess.run([predict, "model.pt", "good.xyz"], check=False).returncode == 0

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.image import imread
 
 from mtt.data.target import GRADIENTS, Target
 from mtt.report.error_plots import error_plots
@@ -34,6 +36,9 @@ def test_learning_curve(tmp_path: Path) -> None:
     assert labels == ["train", "validation", "best: 3"]
     save(figure, path)
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    usual = learning_curve(rows, [ENERGY], "A", 3)
+    FigureCanvasAgg(usual).print_figure(tmp_path / "usual.png", dpi=150)
+    assert np.array_equal(imread(tmp_path / "usual.png"), imread(path))
     again = learning_curve(rows, [ENERGY], "A", 3)
     save(again, tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes() == path.read_bytes()

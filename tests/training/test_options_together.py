@@ -79,5 +79,7 @@ def test_the_export_passes_all_checks(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     saving = {"checkpoint_interval": 10, "checkpoint_every": "3 steps", "keep_every": None}
-    options = options_of(tmp_path, num_epochs=9, log_interval=9, **saving)
+    # The weight changes once before the kill, and twice after it.
+    loss = {"energy": {1: 2.0, 2: 5.0, 4: 30.0, 7: 1.0}, "forces": 1.0}
+    options = options_of(tmp_path, num_epochs=9, log_interval=9, loss=loss, **saving)
     assert_killed_it_has_the_same_bits(tmp_path, options, at_write(4, 0))

@@ -1,5 +1,5 @@
 // What a model file says of a molecule: energy, its uncertainty, what each member of an ensemble says, and forces.
-// No Python, and nothing of mtt, takes part.
+// No Python, and nothing of mtt, takes part. It runs on the CPU.
 //
 //     predict model.pt molecule.xyz
 //
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <iomanip>
 #include <iostream>
-#include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -24,24 +24,43 @@ struct Molecule {
     std::vector<double> positions;  // angstrom; x, y and z of each atom
 };
 
-/// The first molecule of an XYZ file.
-Molecule read(const char* path) {
+double number(const std::string& word) {
+    size_t used = 0;
+    double value = 0.0;
+    try {
+        value = std::stod(word, &used);
+    } catch (const std::exception&) {
+        used = 0;
+    }
+    if (used == 0 || used != word.size()) {
+        throw std::runtime_error("'" + word + "' is no number");
+    }
+    return value;
+}
+
+/// The first molecule of an XYZ file with the columns symbol, x, y and z.
+Molecule read(const std::string& path) {
     std::ifstream file(path);
-    size_t count = 0;
-    file >> count;
-    for (int line = 0; line < 2; ++line) {
-        file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+    if (!file) {
+        throw std::runtime_error(path + " cannot be read");
     }
-    Molecule out{std::vector<std::string>(count), std::vector<double>(3 * count)};
-    for (size_t atom = 0; atom < count; ++atom) {
-        file >> out.symbols[atom];
-        for (size_t d = 0; d < 3; ++d) {
-            file >> out.positions[3 * atom + d];
-        }
-        file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+    std::string line;
+    std::getline(file, line);
+    const auto count = int64_t(number(line.substr(0, line.find_last_not_of(" \t\r") + 1)));
+    std::getline(file, line);
+    if (line.find("Lattice=") != std::string::npos) {
+        throw std::runtime_error(path + " is periodic; this program takes molecules");
     }
-    if (!file && !file.eof()) {
-        throw std::runtime_error(std::string(path) + " is no XYZ file");
+    Molecule out;
+    while (int64_t(out.symbols.size()) < count && std::getline(file, line)) {
+        std::istringstream words(line);
+        std::string symbol, x, y, z;
+        words >> symbol >> x >> y >> z;
+        out.symbols.push_back(symbol);
+        out.positions.insert(out.positions.end(), {number(x), number(y), number(z)});
+    }
+    if (out.symbols.empty() || int64_t(out.symbols.size()) != count) {
+        throw std::runtime_error(path + " has other than the atoms that its first line promises");
     }
     return out;
 }
@@ -51,7 +70,7 @@ int32_t atomic_number(const std::string& symbol) {
                                                    "Ne", "Na", "Mg", "Al", "Si", "P",  "S",  "Cl", "Ar"};
     const auto found = std::find(known.begin(), known.end(), symbol);
     if (found == known.end()) {
-        throw std::runtime_error("add the element " + symbol + " to the table of predict.cpp");
+        throw std::runtime_error("add the element '" + symbol + "' to the table of predict.cpp");
     }
     return int32_t(found - known.begin()) + 1;
 }
@@ -94,9 +113,16 @@ void predict(const char* path, const Molecule& molecule) {
         model.run_method("capabilities").toCustomClass<metatomic_torch::ModelCapabilitiesHolder>();
     const auto dtype = capabilities->dtype() == "float64" ? torch::kFloat64 : torch::kFloat32;
 
+    if (!capabilities->outputs().contains("energy")) {
+        throw std::runtime_error(std::string(path) + " has no output 'energy'");
+    }
+    const auto& known = capabilities->atomic_types;
     std::vector<int32_t> types;
     for (const auto& symbol : molecule.symbols) {
         types.push_back(atomic_number(symbol));
+        if (std::find(known.begin(), known.end(), types.back()) == known.end()) {
+            throw std::runtime_error(std::string(path) + " knows no " + symbol);
+        }
     }
     const auto positions =
         torch::tensor(molecule.positions, torch::kFloat64).reshape({-1, 3}).to(dtype).requires_grad_(true);
@@ -104,7 +130,8 @@ void predict(const char* path, const Molecule& molecule) {
         torch::tensor(types, torch::kInt32), positions, torch::zeros({3, 3}, dtype),
         torch::zeros({3}, torch::kBool)  // no cell, not periodic
     );
-    for (const torch::IValue& item : model.run_method("requested_neighbor_lists").toListRef()) {
+    const auto requested = model.run_method("requested_neighbor_lists");
+    for (const torch::IValue& item : requested.toListRef()) {
         const auto wanted = item.toCustomClass<metatomic_torch::NeighborListOptionsHolder>();
         auto block = neighbors(molecule, wanted, dtype);
         metatomic_torch::register_autograd_neighbors(system, block, /*check_consistency=*/false);
@@ -129,7 +156,7 @@ void predict(const char* path, const Molecule& molecule) {
         return metatensor_torch::TensorMapHolder::block_by_id(map, 0)->values();
     };
 
-    std::cout << std::setprecision(10);
+    std::cout << std::setprecision(dtype == torch::kFloat64 ? 12 : 7);
     std::cout << "energy " << values("energy").item<double>() << " eV\n";
     if (answer.contains("energy_uncertainty")) {
         std::cout << "uncertainty " << values("energy_uncertainty").item<double>() << " eV\n";
@@ -138,7 +165,7 @@ void predict(const char* path, const Molecule& molecule) {
         const auto members = values("energy_ensemble").to(torch::kFloat64).flatten();
         std::cout << "spread of " << members.numel() << " members " << members.std().item<double>() << " eV\n";
     }
-    values("energy").backward();
+    values("energy").sum().backward();
     const auto forces = (-positions.grad()).to(torch::kFloat64);
     for (int64_t atom = 0; atom < forces.size(0); ++atom) {
         const auto* force = forces[atom].data_ptr<double>();
@@ -154,6 +181,9 @@ int main(int argc, char** argv) {
     }
     try {
         predict(argv[1], read(argv[2]));
+    } catch (const c10::Error& error) {
+        std::cerr << "predict: " << error.what_without_backtrace() << "\n";
+        return 1;
     } catch (const std::exception& error) {
         std::cerr << "predict: " << error.what() << "\n";
         return 1;

@@ -147,7 +147,7 @@ def svg_of(figure: Figure) -> bytes:
 
 
 def _laid_out(figure: Figure) -> FigureCanvasAgg:
-    """Give each panel its place, once: ``print_figure`` finds it by drawing everything twice."""
+    """Give each panel its place, for good; ``print_figure`` finds it for each file by a second drawing."""
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(_DPI)
     engine = figure.get_layout_engine()
