@@ -365,14 +365,15 @@ const std::optional<c10::TypedOperatorHandle<OneDnn>>& one_dnn() {
     return found;
 }
 
-// On processors of AMD it is faster than MKL, which torch takes. On others this has not been measured.
+// On processors of AMD with AVX-512 it is faster than MKL, which torch takes, on those without it slower. On others this
+// has not been measured.
 bool& wanted() {
 #if defined(__x86_64__)
-    static bool amd = __builtin_cpu_is("amd");
+    static bool faster = __builtin_cpu_is("amd") && first_choice() == "avx512";
 #else
-    static bool amd = false;
+    static bool faster = false;
 #endif
-    return amd;
+    return faster;
 }
 
 // For tests: returns what it was.

@@ -1,5 +1,7 @@
 """Products of rows and weights in training by torch's second library: those of torch within rounding."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,10 +10,16 @@ from mtt.architectures import kernels
 
 @pytest.fixture(autouse=True)
 def one_dnn():
+    """Have it used; gives whether it is used without being asked."""
     assert kernels.missing() is None
     before = torch.ops.mtt_training.use_one_dnn(True)
-    yield
+    yield before
     torch.ops.mtt_training.use_one_dnn(before)
+
+
+def test_it_is_used_where_it_was_faster(one_dnn: bool) -> None:
+    amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+    assert one_dnn == (amd and torch.backends.cpu.get_cpu_capability().startswith("AVX512"))
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
