@@ -121,6 +121,7 @@ BAD = {
     f"2\n\n{H}\nH 0.7 0": "'' is no number",
     f"1\n\n{H}D0\n": "'0D0' is no number",
     "1\n\nH 0 0 1,5\n": "'1,5' is no number",
+    "1\n\nH 0 0 nan\n": "'nan' is no number",
     f'1\nLattice="3 0 0 0 3 0 0 0 3"\n{H}\n': "bad.xyz is periodic; this program takes molecules",
     "1\n\nUuo 0 0 0\n": "add the element 'Uuo' to the table of predict.cpp",
     "1\n\nAr 0 0 0\n": "model.pt knows no Ar",

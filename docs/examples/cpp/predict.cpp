@@ -32,7 +32,7 @@ double number(const std::string& word) {
     } catch (const std::exception&) {
         used = 0;
     }
-    if (used == 0 || used != word.size()) {
+    if (used == 0 || used != word.size() || !std::isfinite(value)) {
         throw std::runtime_error("'" + word + "' is no number");
     }
     return value;
