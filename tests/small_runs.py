@@ -36,6 +36,13 @@ TARGETS: dict[str, Any] = {
     },
     "non_conservative_force": {},
 }
+SOAP_BPNN: dict[str, Any] = {
+    "name": "soap_bpnn",
+    "model": {
+        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
+        "bpnn": {"num_neurons_per_layer": 4},
+    },
+}
 
 
 def write_data(path: Path, n: int = 12, seed: int = 0, several: bool = False) -> None:

@@ -12,6 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
@@ -53,19 +54,26 @@ COLUMNS = ("system, meV/atom", "atoms, meV (mean, largest)", "RMSE over it", "wi
 
 
 def write_displaced(path: Path, frames: list[ase.Atoms], size: float) -> None:
-    """Write frames with atoms displaced by a normal distribution, with energies if they can be had."""
-    random = np.random.default_rng(0)
-    for atoms in frames:
-        moved = atoms.copy()
-        moved.positions += random.normal(scale=size, size=moved.positions.shape)
-        moved.calc = atoms.calc if size == 0.0 else None
-        if size and find_spec("tblite"):
+    """Write frames with their atoms displaced, with energies if they can be had."""
+    for atoms, moved in zip(frames, displaced(frames, size), strict=True):
+        if size == 0.0:
+            moved.calc = atoms.calc
+        elif find_spec("tblite"):
             from tblite.ase import TBLite
 
             calculator = TBLite(method="GFN2-xTB", accuracy=0.1, verbosity=0)
-            energy = calculator.get_potential_energy(moved.copy())
+            energy = calculator.get_potential_energy(moved)
             moved.calc = SinglePointCalculator(moved, energy=energy)
         ase.io.write(path, moved, append=True)
+
+
+def displaced(frames: Sequence[ase.Atoms], size: float) -> list[ase.Atoms]:
+    """Return copies whose atoms are displaced by a normal distribution (angstrom)."""
+    random = np.random.default_rng(0)
+    out = [atoms.copy() for atoms in frames]
+    for atoms in out:
+        atoms.positions += random.normal(scale=size, size=atoms.positions.shape)
+    return out
 
 
 def run(folder: Path, *words: str) -> None:

@@ -11,19 +11,15 @@ import numpy as np
 import pytest
 import yaml
 from ase import Atoms
+from each_architecture import PET
 from several_targets import export, potential_of
 from small_runs import leave_undrawn, verify_one_family
+from uncertainty import displaced
 
 from mtt.__main__ import main
 from mtt.data.target import Target
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
-ETHANOL = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz", ":740:10")
-TRAINED, VALIDATED, HELD_OUT = ETHANOL[:50], ETHANOL[50:64], ETHANOL[64:]
-SMALL = {
-    **{"cutoff": 3.5, "d_pet": 16, "d_node": 16, "d_head": 16, "d_feedforward": 16},
-    **{"num_heads": 2, "num_attention_layers": 1},
-}
 RUNS: dict[str, tuple[Any, dict[str, Any]]] = {
     "llpr": (1, {"uncertainty": {"method": "llpr", "num_ensemble_members": 64}}),
     "ensemble": ([1, 2, 3], {}),
@@ -42,9 +38,9 @@ def predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build / "predict"
 
 
-def train(folder: Path, way: str) -> Path:
-    """Return the model file of a run on some ethanols."""
-    for name, frames in (("train", TRAINED), ("validate", VALIDATED)):
+def train(folder: Path, way: str, ethanol: list[Atoms]) -> Path:
+    """Return the model file of a run on the first 64 ethanols."""
+    for name, frames in (("train", ethanol[:50]), ("validate", ethanol[50:64])):
         ase.io.write(folder / f"{name}.xyz", frames, format="extxyz")
     targets = {"energy": {"key": "energy", "unit": "eV", "forces": True}}
     seed, uncertainty = RUNS[way]
@@ -54,7 +50,7 @@ def train(folder: Path, way: str) -> Path:
     }
     options = {
         **{"seed": seed, "device": "cpu"},
-        "architecture": {"name": "pet", "model": SMALL, "training": training},
+        "architecture": {"name": "pet", "model": PET, "training": training},
         "training_set": {"systems": "train.xyz", "targets": targets},
         "validation_set": {"systems": "validate.xyz", "targets": targets},
         "test_set": 0.0,
@@ -62,15 +58,6 @@ def train(folder: Path, way: str) -> Path:
     (folder / "options.yaml").write_text(yaml.safe_dump(options))
     assert main(["train", "options.yaml", "-o", "model.pt"]) == 0
     return folder / "model.pt"
-
-
-def displaced(frames: list[Atoms], size: float) -> list[Atoms]:
-    """Return copies whose atoms are displaced by a normal distribution (angstrom)."""
-    random = np.random.default_rng(0)
-    out = [atoms.copy() for atoms in frames]
-    for atoms in out:
-        atoms.positions += random.normal(scale=size, size=atoms.positions.shape)
-    return out
 
 
 def said_by(program: Path, model: Path, atoms: Atoms) -> tuple[dict[str, float], np.ndarray]:
@@ -91,10 +78,11 @@ def test_the_program_reads_uncertainties_which_are_larger_far_from_the_data(
     monkeypatch.chdir(tmp_path)
     verify_one_family(monkeypatch)
     leave_undrawn(monkeypatch)
-    model = train(tmp_path, way)
+    ethanol = ase.io.read(EXAMPLES / "ethanol/ethanol.xyz", ":740:10")
+    model = train(tmp_path, way, ethanol)
     means = {}
     for size in (0.0, 0.25):
-        ase.io.write("asked.xyz", displaced(HELD_OUT, size), format="extxyz")
+        ase.io.write("asked.xyz", displaced(ethanol[64:], size), format="extxyz")
         asked = {"systems": "asked.xyz", "targets": {"energy": {}}}
         Path("eval.yaml").write_text(yaml.safe_dump(asked))
         assert main(["eval", "model.ckpt", "eval.yaml", "-o", "predictions.xyz"]) == 0

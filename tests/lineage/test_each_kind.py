@@ -4,18 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import leave_undrawn, make_options, verify_one_family
+from small_runs import SOAP_BPNN, leave_undrawn, make_options, verify_one_family
 
 from mtt import checkpoint as checkpoints
 from mtt.lineage import chain, reproduce
 from mtt.training import run as train
 
 SOAP: dict[str, Any] = {
-    "name": "soap_bpnn",
-    "model": {
-        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
-        "bpnn": {"num_neurons_per_layer": 4},
-    },
+    **SOAP_BPNN,
     "training": {"num_epochs": 2, "batch_size": 4, "learning_rate": 0.01},
 }
 LLPR = {"method": "llpr", "num_ensemble_members": 3}

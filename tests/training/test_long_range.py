@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from problems import train_for
-from small_runs import leave_undrawn, make_options, verify_quickly, write_data
+from small_runs import SOAP_BPNN, leave_undrawn, make_options, verify_quickly, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.evaluation.predict import open_model
@@ -16,12 +16,8 @@ from mtt.training.prepare import Run, prepare
 
 MODEL = Path("model.pt")
 SOAP: dict[str, Any] = {
-    "name": "soap_bpnn",
-    "model": {
-        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
-        "bpnn": {"num_neurons_per_layer": 4},
-        "long_range": {"num_charges": 2},
-    },
+    **SOAP_BPNN,
+    "model": {**SOAP_BPNN["model"], "long_range": {"num_charges": 2}},
     "training": {"num_epochs": 2, "batch_size": 3, "learning_rate": 1e-2},
 }
 

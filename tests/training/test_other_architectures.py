@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from problems import make_run, train_for
-from small_runs import SCALARS, TARGETS, leave_undrawn, make_options, write_data
+from small_runs import SCALARS, SOAP_BPNN, TARGETS, leave_undrawn, make_options, write_data
 
 from mtt import architecture_registry
 from mtt import checkpoint as checkpoints
@@ -17,13 +17,6 @@ from mtt.errors import UserError
 from mtt.options import Options
 from mtt.training import run as train
 
-SOAP: dict[str, Any] = {
-    "name": "soap_bpnn",
-    "model": {
-        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
-        "bpnn": {"num_neurons_per_layer": 4},
-    },
-}
 CHARGES = TARGETS["mtt::charges"]
 MACE: dict[str, Any] = {
     "name": "mace",
@@ -37,7 +30,7 @@ MACE: dict[str, Any] = {
         "correlation": 2,
     },
 }
-ARCHITECTURES = {"composition": {"name": "composition"}, "soap_bpnn": SOAP, "mace": MACE}
+ARCHITECTURES = {"composition": {"name": "composition"}, "soap_bpnn": SOAP_BPNN, "mace": MACE}
 ALL = [
     "composition",
     "soap_bpnn",

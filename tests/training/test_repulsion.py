@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase import Atoms
 from problems import train_for
-from small_runs import SCALARS, leave_undrawn, make_options, verify_quickly, write_data
+from small_runs import SCALARS, SOAP_BPNN, leave_undrawn, make_options, verify_quickly, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -35,13 +35,6 @@ PET = {
         **{"num_heads": 1, "num_attention_layers": 1},
     },
 }
-SOAP = {
-    "name": "soap_bpnn",
-    "model": {
-        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
-        "bpnn": {"num_neurons_per_layer": 4},
-    },
-}
 MACE = {
     "name": "mace",
     "model": {
@@ -51,7 +44,7 @@ MACE = {
 }
 ARCHITECTURES = [
     pytest.param(PET, id="pet"),
-    pytest.param(SOAP, id="soap_bpnn"),
+    pytest.param(SOAP_BPNN, id="soap_bpnn"),
     pytest.param(
         MACE,
         id="mace",

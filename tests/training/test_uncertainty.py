@@ -16,7 +16,7 @@ import torch
 import yaml
 from problems import Run, make_run, train_for
 from run_verifier import find_program, run_verify
-from small_runs import leave_undrawn, make_options, verify_one_family, write_data
+from small_runs import SOAP_BPNN, leave_undrawn, make_options, verify_one_family, write_data
 
 from mtt import checkpoint as checkpoints
 from mtt.__main__ import main
@@ -35,13 +35,6 @@ from mtt.training import fit_uncertainty
 from mtt.training import run as stage
 
 LLPR = {"method": "llpr", "num_ensemble_members": 5}
-SOAP: dict[str, Any] = {
-    "name": "soap_bpnn",
-    "model": {
-        "soap": {"cutoff": {"radius": 3.0}, "max_angular": 2, "max_radial": 2, "channels": 3},
-        "bpnn": {"num_neurons_per_layer": 4},
-    },
-}
 Files = Callable[..., Path]
 
 
@@ -80,7 +73,7 @@ def test_llpr_is_what_its_formula_says(architecture: str, tmp_path: Path) -> Non
     training = {"uncertainty": LLPR, "num_epochs": 2, "batch_size": 3}
     changes: dict[str, Any] = {"base_precision": 64}
     if architecture == "soap_bpnn":
-        changes["architecture"] = {**SOAP, "training": training}
+        changes["architecture"] = {**SOAP_BPNN, "training": training}
     options = make_options(tmp_path, training, **changes)
     if architecture == "pet residual":
         model = options.architecture.model.model_copy(update={"featurizer_type": "residual"})
