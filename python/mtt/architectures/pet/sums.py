@@ -14,19 +14,39 @@ from mtt.data.graph import Graph
 EDGES_KEPT = 32768
 
 
+class Entering(NamedTuple):
+    """What a layer is made from: of the layer before, what left it and the messages that entered it.
+
+    Features of A atoms and B edges, in the order of the layout: ``nodes`` [A, d_node], ``edges`` [B, d_edge]
+    and ``messages`` [B, d_edge]. [0, 0] where none are needed: nothing enters the first layer, and the
+    messages of the first are made where they are read. Gradients by all this have the same shapes.
+    """
+
+    nodes: torch.Tensor
+    edges: torch.Tensor
+    messages: torch.Tensor
+
+
 class Kept(NamedTuple):
     """What the gradient of a layer needs of one chunk: tensors with their history.
 
-    Edge vectors, features and messages that enter; features of atoms and edges that leave. ``inputs`` is
-    what all layers see of the edge vectors.
+    ``inputs`` is what all layers see of the edge vectors; ``entering`` is the chunk's part, and
+    ``reversed_edges`` what left the layer before at the reverse of each edge. The chunk receives
+    ``messages``; ``nodes`` and ``edges`` leave it.
     """
 
     inputs: Inputs
     vectors: torch.Tensor
-    nodes: torch.Tensor
+    entering: Entering
+    reversed_edges: torch.Tensor
     messages: torch.Tensor
-    after: torch.Tensor
+    nodes: torch.Tensor
     edges: torch.Tensor
+
+
+def joined(parts: List[torch.Tensor], none: torch.Tensor) -> torch.Tensor:
+    """Return the rows of all parts, or ``none`` if there are no parts."""
+    return none if len(parts) == 0 else torch.cat(parts)
 
 
 class Steps(Core):
@@ -34,9 +54,9 @@ class Steps(Core):
 
     A layer takes features of atoms and one message for each edge, and gives features of atoms and
     edges; messages for the next one come from an edge's features and those of its reverse. A subclass
-    says what these steps are; :meth:`sums` takes them chunk by chunk. Each layer is computed once more
-    when its gradient is, so that memory holds a few numbers for each edge and the intermediate results
-    of one chunk only.
+    says what these steps are; :meth:`sums` takes them chunk by chunk, a layer together with the messages that
+    enter it. Each layer but the last is computed once more when its gradient is, so that memory holds
+    a few numbers for each edge and the intermediate results of one chunk only.
     """
 
     has_sums = True
@@ -111,64 +131,52 @@ class Steps(Core):
         layout = lay_out(graph, kept, self.n_layers, tokens, self.conditions(graph))
         vectors = graph.vectors.detach().index_select(0, layout.edges)
         none = vectors.new_empty((0, 0))
-        # What enters each layer, and the edges that leave it. The first layer's is made when needed.
-        nodes: List[torch.Tensor] = [none]
-        messages: List[torch.Tensor] = [none]
-        edges: List[torch.Tensor] = []
+        nothing = Entering(none, none, none)
+        entering: List[Entering] = [nothing]
         history: List[List[Kept]] = []
         budget = self.edges_kept if differentiate else 0
         for number in range(self.n_layers - 1):
             remembered: List[Kept] = []
-            after: List[torch.Tensor] = []
-            leaving: List[torch.Tensor] = []
+            nodes: List[torch.Tensor] = []
+            edges: List[torch.Tensor] = []
+            messages: List[torch.Tensor] = []
             for chunk in layout.chunks:
                 if chunk.layers > number:
                     # Those kept are the first of all: once one is too many, so are the rest.
                     budget = max(0, budget - (chunk.edge_end - chunk.edge))
                     keep = budget > 0
-                    done = self.take(
-                        number, layout, chunk, vectors, nodes[number], messages[number], keep
-                    )
+                    done = self.take(number, layout, chunk, vectors, entering[number], keep)
                     if keep:
                         remembered.append(done)
-                    after.append(done.after.detach())
-                    leaving.append(done.edges.detach())
+                    nodes.append(done.nodes.detach())
+                    edges.append(done.edges.detach())
+                    if number > 0:
+                        messages.append(done.messages.detach())
             history.append(remembered)
-            nodes.append(torch.cat(after))
-            edges.append(torch.cat(leaving))
-            messages.append(self.all_messages(number, layout, messages[number], edges[number]))
+            entering.append(Entering(torch.cat(nodes), torch.cat(edges), joined(messages, none)))
         forgotten: List[Kept] = []
         history.append(forgotten)
         gradient = torch.zeros_like(vectors)
-        of_nodes, of_edges, of_messages = none, none, none
+        # By what leaves the layer that is next.
+        slope = nothing
         for back in range(self.n_layers):
             number = self.n_layers - 1 - back
             if not differentiate and not self.is_read(number):
                 continue
-            handed = of_messages
-            of_nodes, of_messages = self.back_through_layer(
+            slope = self.back_through_layer(
                 number,
                 layout,
                 vectors,
-                nodes[number],
-                messages[number],
+                entering[number],
                 history[number],
-                of_nodes,
-                of_edges,
+                slope,
                 asked,
                 differentiate,
                 values,
                 gradient,
                 read_features,
             )
-            if differentiate and number > 0:
-                if handed.shape[0] > 0:
-                    of_messages[: handed.shape[0]] += handed
-                of_edges, of_messages = self.back_through_messages(
-                    number - 1, layout, messages[number - 1], edges[number - 1], of_messages
-                )
-                edges[number - 1] = none
-            nodes[number], messages[number] = none, none
+            entering[number] = nothing
             history[number] = forgotten
         scattered = torch.zeros_like(graph.vectors)
         gradient = scattered.index_add(0, layout.edges, gradient)
@@ -193,96 +201,84 @@ class Steps(Core):
             added=added,
         )
 
-    def entering(
-        self,
-        number: int,
-        layout: Layout,
-        chunk: Chunk,
-        nodes: torch.Tensor,
-        messages: torch.Tensor,
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Return what of ``nodes`` and ``messages``, which enter a layer, is a chunk's."""
-        if number == 0:
-            return self.start(
-                layout.species[chunk.atom : chunk.atom_end],
-                layout.neighbor_species[chunk.edge : chunk.edge_end],
-            )
-        return nodes[chunk.atom : chunk.atom_end], messages[chunk.edge : chunk.edge_end]
-
     def take(
         self,
         number: int,
         layout: Layout,
         chunk: Chunk,
         vectors: torch.Tensor,
-        nodes: torch.Tensor,
-        messages: torch.Tensor,
+        entering: Entering,
         differentiate: bool,
     ) -> Kept:
-        """Take a chunk through a layer."""
-        part = vectors[chunk.edge : chunk.edge_end].detach()
-        own, received = self.entering(number, layout, chunk, nodes, messages)
-        own, received = own.detach(), received.detach()
+        """Take a chunk through a layer, and before that through what makes its messages."""
+        first, last = chunk.edge, chunk.edge_end
+        part = vectors[first:last].detach()
+        # Nothing that enters the first layer depends on positions, nor do the messages of it.
+        nodes, messages = self.start(
+            layout.species[chunk.atom : chunk.atom_end], layout.neighbor_species[first:last]
+        )
+        nodes, messages = nodes.detach(), messages.detach()
+        edges, reversed_edges = entering.edges, entering.edges
+        if number > 0:
+            nodes = entering.nodes[chunk.atom : chunk.atom_end].detach()
+            edges = entering.edges[first:last].detach()
+            reversed_edges = reverse_edges(entering.edges, layout.reverse[first:last]).detach()
+        if number > 1:
+            messages = entering.messages[first:last].detach()
         if differentiate:
             part.requires_grad_(True)
-            # Nothing that enters the first layer depends on positions.
-            own.requires_grad_(number > 0)
-            received.requires_grad_(number > 0)
+            if number > 0:
+                nodes.requires_grad_(True)
+                edges.requires_grad_(True)
+                reversed_edges.requires_grad_(True)
+            if number > 1:
+                messages.requires_grad_(True)
+        received = messages
+        if number > 0:
+            received = self.hand_on(number - 1, messages, edges, reversed_edges)
         inputs = self.inputs(layout, chunk, part)
-        after, leaving = self.layer(number, own, received, inputs)
-        return Kept(inputs, part, own, received, after, leaving)
-
-    def all_messages(
-        self, number: int, layout: Layout, messages: torch.Tensor, edges: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the messages that enter the layer after ``number``."""
-        parts: List[torch.Tensor] = []
-        for chunk in layout.chunks:
-            if chunk.layers > number + 1:
-                _, before = self.entering(number, layout, chunk, edges, messages)
-                reversed_edges = reverse_edges(edges, layout.reverse[chunk.edge : chunk.edge_end])
-                own = edges[chunk.edge : chunk.edge_end]
-                handed = self.hand_on(number, before, own, reversed_edges)
-                parts.append(handed.detach())
-        return torch.cat(parts)
+        after, leaving = self.layer(number, nodes, received, inputs)
+        own = Entering(nodes, edges, messages)
+        return Kept(inputs, part, own, reversed_edges, received, after, leaving)
 
     def back_through_layer(
         self,
         number: int,
         layout: Layout,
         vectors: torch.Tensor,
-        nodes: torch.Tensor,
-        messages: torch.Tensor,
+        entering: Entering,
         history: List[Kept],
-        of_nodes: torch.Tensor,
-        of_edges: torch.Tensor,
+        slope: Entering,
         asked: List[str],
         differentiate: bool,
         values: torch.Tensor,
         gradient: torch.Tensor,
         features: List[torch.Tensor],
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
+    ) -> Entering:
         """Compute a layer again, add what is read of it to ``values`` and its part to ``gradient``.
 
-        :param of_nodes: gradient of the sum by the features of atoms that leave the layer
-        :param of_edges: and by those of edges
+        :param slope: gradient of the sum by what enters the next layer
         :param asked: the target, and its features if those are wanted
         :param features: of each layer, put in there
-        :returns: its gradient by the features of atoms and the messages that enter the layer
+        :returns: its gradient by what enters this one
         """
-        node_parts: List[torch.Tensor] = []
-        message_parts: List[torch.Tensor] = []
+        nodes: List[torch.Tensor] = []
+        messages: List[torch.Tensor] = []
+        of_edges = torch.zeros_like(entering.edges)
+        of_reversed = torch.empty_like(entering.edges)
+        end = 0
         for place, chunk in enumerate(layout.chunks):
             if chunk.layers <= number:
                 continue
+            first, last = chunk.edge, chunk.edge_end
             if place < len(history):
                 done = history[place]
             else:
-                done = self.take(number, layout, chunk, vectors, nodes, messages, differentiate)
+                done = self.take(number, layout, chunk, vectors, entering, differentiate)
             outputs: List[torch.Tensor] = []
             weights: List[Optional[torch.Tensor]] = []
             if chunk.layers == self.n_layers and self.is_read(number):
-                read = self.read(number, done.after, done.messages, done.edges, done.inputs, asked)
+                read = self.read(number, done.nodes, done.messages, done.edges, done.inputs, asked)
                 value = read[asked[0]]
                 atoms = layout.atoms[chunk.atom : chunk.atom_end]
                 values.index_add_(0, atoms, value.detach())
@@ -293,83 +289,50 @@ class Steps(Core):
                     features[number].index_add_(0, atoms, part)
                 outputs.append(value.sum())
                 weights.append(None)
+            if not differentiate:
+                continue
             if number + 1 < self.n_layers:
                 outputs.append(done.edges)
-                weights.append(of_edges[chunk.edge : chunk.edge_end])
-                if chunk.layers > number + 1 and done.after.requires_grad:
-                    outputs.append(done.after)
-                    weights.append(of_nodes[chunk.atom : chunk.atom_end])
-            if differentiate:
-                entered = [done.vectors]
-                if number > 0:
-                    entered += [done.nodes, done.messages]
-                grads = torch.autograd.grad(outputs, entered, weights, allow_unused=True)
-                by_vectors = grads[0]
-                if by_vectors is not None:
-                    gradient[chunk.edge : chunk.edge_end] += by_vectors
-                if number > 0:
-                    by_nodes, by_messages = grads[1], grads[2]
-                    node_parts.append(
-                        torch.zeros_like(done.nodes) if by_nodes is None else by_nodes
-                    )
-                    message_parts.append(
-                        torch.zeros_like(done.messages) if by_messages is None else by_messages
-                    )
-        if len(node_parts) == 0:
-            return nodes, messages
-        return torch.cat(node_parts), torch.cat(message_parts)
-
-    def back_through_messages(
-        self,
-        number: int,
-        layout: Layout,
-        messages: torch.Tensor,
-        edges: torch.Tensor,
-        of_messages: torch.Tensor,
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Return the gradient by ``edges``, which leave a layer, and by the messages that entered it.
-
-        Those that enter the first layer do not depend on positions: theirs is left out, [0, 0].
-
-        :param of_messages: the gradient by the messages that enter the next layer
-        """
-        of_edges = torch.zeros_like(edges)
-        of_reversed = torch.empty_like(of_messages)
-        before: List[torch.Tensor] = []
-        for chunk in layout.chunks:
-            if chunk.layers <= number + 1:
-                continue
-            first, last = chunk.edge, chunk.edge_end
-            _, received = self.entering(number, layout, chunk, edges, messages)
-            received = received.detach().requires_grad_(number > 0)
-            own = edges[first:last].detach().requires_grad_(True)
-            reversed_edges = reverse_edges(edges, layout.reverse[first:last])
-            reversed_edges = reversed_edges.detach().requires_grad_(True)
-            handed = self.hand_on(number, received, own, reversed_edges)
-            weights: List[Optional[torch.Tensor]] = [of_messages[first:last]]
-            entered = [own, reversed_edges]
+                weights.append(slope.edges[first:last])
+                if chunk.layers > number + 1:
+                    if done.nodes.requires_grad:
+                        outputs.append(done.nodes)
+                        weights.append(slope.nodes[chunk.atom : chunk.atom_end])
+                    if number > 0:
+                        outputs.append(done.messages)
+                        weights.append(slope.messages[first:last])
+            variables = [done.vectors]
             if number > 0:
-                entered.append(received)
-            grads = torch.autograd.grad([handed], entered, weights, allow_unused=True)
-            by_own, by_reversed = grads[0], grads[1]
+                variables += [done.entering.nodes, done.entering.edges, done.reversed_edges]
+            if number > 1:
+                variables.append(done.entering.messages)
+            grads = torch.autograd.grad(outputs, variables, weights, allow_unused=True)
+            by_vectors = grads[0]
+            if by_vectors is not None:
+                gradient[first:last] += by_vectors
             if number > 0:
-                by_received = grads[2]
-                before.append(torch.zeros_like(received) if by_received is None else by_received)
-            if by_own is not None:
-                of_edges[first:last] = by_own
-            assert by_reversed is not None
-            of_reversed[first:last] = by_reversed
-        # The message that an edge sends to its reverse: only there where that one needs it. By chunks,
-        # as another array of all edges costs more than the sum: the kernel clears its pages first.
-        reverse = torch.where(
-            layout.reverse < of_messages.shape[0],
-            layout.reverse,
-            torch.full_like(layout.reverse, -1),
+                end = last
+                by_nodes, by_edges, by_reversed = grads[1], grads[2], grads[3]
+                nodes.append(
+                    torch.zeros_like(done.entering.nodes) if by_nodes is None else by_nodes
+                )
+                if by_edges is not None:
+                    of_edges[first:last] = by_edges
+                assert by_reversed is not None
+                of_reversed[first:last] = by_reversed
+            if number > 1:
+                by_messages = grads[4]
+                messages.append(
+                    torch.zeros_like(done.entering.messages) if by_messages is None else by_messages
+                )
+        if end > 0:
+            # What an edge hands to its reverse: only there where that one needs it. By chunks, as
+            # another array of all edges costs more than the sum: the kernel clears its pages first.
+            reverse = layout.reverse.masked_fill(layout.reverse >= end, -1)
+            for chunk in layout.chunks:
+                if chunk.layers > number - 1:
+                    first, last = chunk.edge, chunk.edge_end
+                    of_edges[first:last] += reverse_edges(of_reversed, reverse[first:last])
+        return Entering(
+            joined(nodes, entering.nodes), of_edges, joined(messages, entering.messages)
         )
-        for chunk in layout.chunks:
-            if chunk.layers > number:
-                first, last = chunk.edge, chunk.edge_end
-                of_edges[first:last] += reverse_edges(of_reversed, reverse[first:last])
-        if number == 0:
-            return of_edges, of_messages.new_empty((0, 0))
-        return of_edges, torch.cat(before)
