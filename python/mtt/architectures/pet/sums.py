@@ -30,15 +30,14 @@ class Entering(NamedTuple):
 class Kept(NamedTuple):
     """What the gradient of a layer needs of one chunk: tensors with their history.
 
-    ``inputs`` is what all layers see of the edge vectors; ``entering`` is the chunk's part, and
-    ``reversed_edges`` what left the layer before at the reverse of each edge. The chunk receives
-    ``messages``; ``nodes`` and ``edges`` leave it.
+    ``inputs`` is what all layers see of the edge vectors. ``variables`` are what gradients are taken by: edge
+    vectors; of later layers also nodes and edges that enter, and the edges at the reverse of each edge;
+    behind the second also the messages that enter. The chunk receives ``messages``; ``nodes`` and
+    ``edges`` leave it.
     """
 
     inputs: Inputs
-    vectors: torch.Tensor
-    entering: Entering
-    reversed_edges: torch.Tensor
+    variables: List[torch.Tensor]
     messages: torch.Tensor
     nodes: torch.Tensor
     edges: torch.Tensor
@@ -55,8 +54,9 @@ class Steps(Core):
     A layer takes features of atoms and one message for each edge, and gives features of atoms and
     edges; messages for the next one come from an edge's features and those of its reverse. A subclass
     says what these steps are; :meth:`sums` takes them chunk by chunk, a layer together with the messages that
-    enter it. Each layer but the last is computed once more when its gradient is, so that memory holds
-    a few numbers for each edge and the intermediate results of one chunk only.
+    enter it. Each layer but the last is computed once more when its gradient is, but for the first
+    ``edges_kept`` edges, so that memory holds a few numbers for each edge and the intermediate
+    results of some chunks only.
     """
 
     has_sums = True
@@ -212,34 +212,30 @@ class Steps(Core):
     ) -> Kept:
         """Take a chunk through a layer, and before that through what makes its messages."""
         first, last = chunk.edge, chunk.edge_end
-        part = vectors[first:last].detach()
-        # Nothing that enters the first layer depends on positions, nor do the messages of it.
-        nodes, messages = self.start(
-            layout.species[chunk.atom : chunk.atom_end], layout.neighbor_species[first:last]
-        )
-        nodes, messages = nodes.detach(), messages.detach()
-        edges, reversed_edges = entering.edges, entering.edges
+        variables = [vectors[first:last].detach()]
+        nodes = entering.nodes[chunk.atom : chunk.atom_end].detach()
+        messages = entering.messages[first:last].detach()
+        if number <= 1:
+            # What enters the first layer does not depend on positions, and is made where it is read.
+            started, messages = self.start(
+                layout.species[chunk.atom : chunk.atom_end], layout.neighbor_species[first:last]
+            )
+            messages = messages.detach()
+            if number == 0:
+                nodes = started.detach()
         if number > 0:
-            nodes = entering.nodes[chunk.atom : chunk.atom_end].detach()
             edges = entering.edges[first:last].detach()
             reversed_edges = reverse_edges(entering.edges, layout.reverse[first:last]).detach()
+            variables += [nodes, edges, reversed_edges]
         if number > 1:
-            messages = entering.messages[first:last].detach()
-        if differentiate:
-            part.requires_grad_(True)
-            if number > 0:
-                nodes.requires_grad_(True)
-                edges.requires_grad_(True)
-                reversed_edges.requires_grad_(True)
-            if number > 1:
-                messages.requires_grad_(True)
-        received = messages
+            variables.append(messages)
+        for variable in variables:
+            variable.requires_grad_(differentiate)
         if number > 0:
-            received = self.hand_on(number - 1, messages, edges, reversed_edges)
-        inputs = self.inputs(layout, chunk, part)
-        after, leaving = self.layer(number, nodes, received, inputs)
-        own = Entering(nodes, edges, messages)
-        return Kept(inputs, part, own, reversed_edges, received, after, leaving)
+            messages = self.hand_on(number - 1, messages, variables[2], variables[3])
+        inputs = self.inputs(layout, chunk, variables[0])
+        after, leaving = self.layer(number, nodes, messages, inputs)
+        return Kept(inputs, variables, messages, after, leaving)
 
     def back_through_layer(
         self,
@@ -301,36 +297,28 @@ class Steps(Core):
                     if number > 0:
                         outputs.append(done.messages)
                         weights.append(slope.messages[first:last])
-            variables = [done.vectors]
-            if number > 0:
-                variables += [done.entering.nodes, done.entering.edges, done.reversed_edges]
-            if number > 1:
-                variables.append(done.entering.messages)
-            grads = torch.autograd.grad(outputs, variables, weights, allow_unused=True)
+            grads = torch.autograd.grad(outputs, done.variables, weights, allow_unused=True)
             by_vectors = grads[0]
             if by_vectors is not None:
                 gradient[first:last] += by_vectors
             if number > 0:
                 end = last
                 by_nodes, by_edges, by_reversed = grads[1], grads[2], grads[3]
-                nodes.append(
-                    torch.zeros_like(done.entering.nodes) if by_nodes is None else by_nodes
-                )
+                nodes.append(torch.zeros_like(done.variables[1]) if by_nodes is None else by_nodes)
                 if by_edges is not None:
                     of_edges[first:last] = by_edges
                 assert by_reversed is not None
                 of_reversed[first:last] = by_reversed
             if number > 1:
                 by_messages = grads[4]
-                messages.append(
-                    torch.zeros_like(done.entering.messages) if by_messages is None else by_messages
-                )
+                assert by_messages is not None
+                messages.append(by_messages)
         if end > 0:
             # What an edge hands to its reverse: only there where that one needs it. By chunks, as
             # another array of all edges costs more than the sum: the kernel clears its pages first.
             reverse = layout.reverse.masked_fill(layout.reverse >= end, -1)
             for chunk in layout.chunks:
-                if chunk.layers > number - 1:
+                if chunk.layers >= number:
                     first, last = chunk.edge, chunk.edge_end
                     of_edges[first:last] += reverse_edges(of_reversed, reverse[first:last])
         return Entering(
